@@ -1,0 +1,77 @@
+"""An HTTP server for Twisted that drains, and upgrades its own code without losing a request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .errors import (
+        AddressError,
+        AppError,
+        BindError,
+        GracefulError,
+        InheritanceError,
+        SettingsError,
+    )
+    from .http.report import Cut, DrainReport
+    from .http.site import draining
+    from .server import RequestsCut, listen_and_serve, listen_and_serve_forever, new, wait_group
+    from .service import GracefulService, Server
+    from .settings import Settings
+
+# Loaded when they are first used (PEP 562): the settings are read without the HTTP server.
+_HOMES = {
+    "AddressError": "errors",
+    "AppError": "errors",
+    "BindError": "errors",
+    "Cut": "http.report",
+    "DrainReport": "http.report",
+    "GracefulError": "errors",
+    "GracefulService": "service",
+    "InheritanceError": "errors",
+    "RequestsCut": "server",
+    "Server": "service",
+    "Settings": "settings",
+    "SettingsError": "errors",
+    "draining": "http.site",
+    "listen_and_serve": "server",
+    "listen_and_serve_forever": "server",
+    "new": "server",
+    "wait_group": "server",
+}
+
+__all__ = [
+    "AddressError",
+    "AppError",
+    "BindError",
+    "Cut",
+    "DrainReport",
+    "GracefulError",
+    "GracefulService",
+    "InheritanceError",
+    "RequestsCut",
+    "Server",
+    "Settings",
+    "SettingsError",
+    "draining",
+    "listen_and_serve",
+    "listen_and_serve_forever",
+    "new",
+    "wait_group",
+]
+
+
+def __getattr__(name: str) -> object:
+    """A public name, loaded from where it lives."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return __all__

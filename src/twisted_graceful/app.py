@@ -1,0 +1,182 @@
+"""From what a user names or passes to a web resource."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.web.resource import IResource
+
+from .errors import AppError
+
+MakeWSGIResource = Callable[[Any], IResource]
+
+
+def load(name: str) -> Any:
+    """Import what a dotted name names.
+
+    Args:
+        name: ``package.module.attribute`` or ``package.module:attribute.attribute``.
+
+    Returns:
+        The attribute.
+
+    Raises:
+        AppError: it says which part of the name failed; `AppError.inside` is set, and the
+            cause is the application's exception, if its own code raised.
+    """
+    module_name, colon, attributes = name.partition(":")
+    if not colon:
+        module_name, _, attributes = name.rpartition(".")
+    if not module_name or not attributes or not all(f"{module_name}.{attributes}".split(".")):
+        raise AppError(
+            f"{name!r} names no application: write package.module.attribute "
+            "or package.module:attribute"
+        )
+    while True:
+        module = _import(name, module_name)
+        if module is not None or colon or "." not in module_name:
+            break
+        # package.module.Class.attribute: the module is further to the left.
+        module_name, _, more = module_name.rpartition(".")
+        attributes = f"{more}.{attributes}"
+    if module is None:
+        first = name.partition(":")[0] if colon else name.rpartition(".")[0]
+        raise AppError(
+            f"{name!r}: there is no module {first!r}; "
+            "the working directory is searched first, then sys.path"
+        )
+    found = module
+    for attribute in attributes.split("."):
+        try:
+            found = getattr(found, attribute)
+        except AttributeError:
+            raise AppError(_no_attribute(name, found, attribute)) from None
+    return found
+
+
+def _import(name: str, module_name: str) -> Any:
+    """The module; None if there is no such module."""
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # Missing is the module itself or a package around it, or something that it imports.
+        if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
+            return None
+        raise _inside(name, f"importing {module_name!r} failed", error) from error
+    except (Exception, SystemExit) as error:
+        raise _inside(name, f"importing {module_name!r} failed", error) from error
+
+
+def _inside(name: str, what: str, error: BaseException) -> AppError:
+    return AppError(f"{name!r}: {what}: {type(error).__name__}: {error}", inside=True)
+
+
+def _no_attribute(name: str, owner: Any, attribute: str) -> str:
+    where = getattr(owner, "__name__", repr(owner))
+    kind = "module" if inspect.ismodule(owner) else type(owner).__name__
+    text = f"{name!r}: the {kind} {where!r} has no attribute {attribute!r}"
+    close = difflib.get_close_matches(attribute, dir(owner), n=1)
+    return f"{text}; did you mean {close[0]!r}?" if close else text
+
+
+def as_resource(
+    app: Any, make_wsgi_resource: MakeWSGIResource, *, wsgi: bool = False
+) -> IResource | Deferred[IResource]:
+    """A web resource, from anything that can be served.
+
+    Args:
+        app: an `IResource`; a Klein app; a WSGI callable; a class or function without
+            arguments that returns one of these, at once, as a Deferred or coroutine.
+        make_wsgi_resource: wraps a WSGI callable.
+        wsgi: take ``app`` for a WSGI callable, whatever it looks like.
+
+    Returns:
+        The resource, or a Deferred of it, which fails with `AppError`.
+
+    Raises:
+        AppError: it is nothing that can be served, or its code raised.
+    """
+    if wsgi:
+        if not callable(app):
+            raise AppError(f"{app!r} is no WSGI application: it cannot be called")
+        return make_wsgi_resource(app)
+    return _convert(app, make_wsgi_resource, called=False)
+
+
+def _convert(
+    app: Any, make_wsgi_resource: MakeWSGIResource, *, called: bool
+) -> IResource | Deferred[IResource]:
+    if IResource.providedBy(app):
+        resource: IResource = app
+        return resource
+    if _is_klein(app):
+        klein_resource: IResource = app.resource()
+        return klein_resource
+    if isinstance(app, (Deferred, Awaitable)):
+        waited: Deferred[Any] = app if isinstance(app, Deferred) else _await(app)
+        return waited.addCallbacks(
+            lambda result: _convert(result, make_wsgi_resource, called=True),  # type: ignore[arg-type,return-value]
+            _failed,
+        )
+    if callable(app):
+        nothing, two = _accepts(app, 0), _accepts(app, 2) and not _makes_resources(app)
+        if nothing and two:
+            raise AppError(
+                f"{app!r} could be a WSGI application or a function that returns one: "
+                "say --wsgi, or wsgi=True, if it is the former"
+            )
+        if two:
+            return make_wsgi_resource(app)
+        if nothing and not called:
+            try:
+                made = app()
+            except Exception as error:
+                raise AppError(
+                    f"calling {app!r} failed: {type(error).__name__}: {error}", inside=True
+                ) from error
+            return _convert(made, make_wsgi_resource, called=True)
+    raise AppError(
+        f"{app!r} is nothing that can be served: neither an IResource, a Klein app nor a WSGI "
+        "application, nor a class or function without arguments that returns one"
+    )
+
+
+def _await(awaitable: Any) -> Deferred[Any]:
+    async def wait() -> Any:
+        return await awaitable
+
+    return ensureDeferred(wait())
+
+
+def _failed(failure: Any) -> Any:
+    if failure.check(AppError):
+        return failure
+    raise AppError(
+        f"the application could not be made: {failure.type.__name__}: {failure.value}", inside=True
+    ) from failure.value
+
+
+def _is_klein(app: Any) -> bool:
+    # By its name, so that Klein, which installs the reactor, is imported by its users only.
+    return any(
+        cls.__module__.split(".")[0] == "klein" and cls.__name__ == "Klein"
+        for cls in type(app).__mro__
+    )
+
+
+def _makes_resources(app: Callable[..., Any]) -> bool:
+    return isinstance(app, type) and bool(IResource.implementedBy(app))
+
+
+def _accepts(app: Callable[..., Any], count: int) -> bool:
+    """Whether a callable can be called with this many positional arguments."""
+    try:
+        inspect.signature(app).bind(*[None] * count)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -1,0 +1,46 @@
+"""What can go wrong, and by whose fault."""
+
+from __future__ import annotations
+
+
+class GracefulError(Exception):
+    """The base of every error of this package; its text says what was wrong and what to do."""
+
+
+class SettingsError(GracefulError, ValueError):
+    """A setting has a value that is not accepted."""
+
+    def __init__(self, name: str, given: object, accepted: str) -> None:
+        super().__init__(f"{name}: {given!r} is not accepted; it must be {accepted}")
+        self.name = name
+        self.given = given
+        self.accepted = accepted
+
+
+class AddressError(GracefulError, ValueError):
+    """A text does not name a listen address."""
+
+
+class BindError(GracefulError, OSError):
+    """The operating system refused a listen address."""
+
+
+class AppError(GracefulError):
+    """An application cannot be served.
+
+    Attributes:
+        inside: whether the fault lies in the application's own code, so that
+            its traceback (``__cause__``) helps whoever reads the message.
+    """
+
+    def __init__(self, message: str, *, inside: bool = False) -> None:
+        super().__init__(message)
+        self.inside = inside
+
+
+class InheritanceError(GracefulError):
+    """A process was started as a successor, but what it was given cannot be used."""
+
+
+class UpgradeRefused(GracefulError):
+    """This process cannot start a successor; the text says why and what to do."""

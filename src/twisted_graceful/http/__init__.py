@@ -1,0 +1,1 @@
+"""The HTTP connection. Nothing in here knows of processes."""

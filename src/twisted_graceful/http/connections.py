@@ -1,0 +1,186 @@
+"""The registry of a site's connections, and their drain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import LoopingCall
+
+from ..settings import Settings
+from .report import Cut, DrainReport
+
+SWEEP_INTERVAL = 0.1
+"""Seconds between two looks at the waiting connections of a drain; the precision of its grace."""
+
+
+class Phase(Enum):
+    """What a connection is doing."""
+
+    SILENT = "accepted, not a byte yet"
+    IDLE = "between requests"
+    READING = "sending its request"
+    ANSWERING = "being answered"
+    UPGRADED = "speaking another protocol"
+    CLOSING = "reading its last answer"
+
+
+WAITING = (Phase.SILENT, Phase.IDLE)
+"""The phases in which nothing has been begun."""
+
+
+class Connection(Protocol):
+    """What the registry asks of a connection."""
+
+    phase: Phase
+    since: float
+    """When this phase began, in seconds of the registry's clock."""
+
+    def loseConnection(self) -> None:
+        """Close, staged, after what is written has been sent."""
+
+    def end(self) -> Cut | None:
+        """End at once; tell which request that cut, if any."""
+
+
+class Connections:
+    """All connections of one site.
+
+    Args:
+        clock: what the deadlines of the drain run on.
+        settings: ``drain_timeout`` and ``idle_grace`` are read.
+    """
+
+    def __init__(self, clock: IReactorTime, settings: Settings) -> None:
+        self.clock = clock
+        self.settings = settings
+        self.answered = 0
+        self._open: set[Connection] = set()
+        self._drain: _Drain | None = None
+        self._drain_begins: set[Deferred[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(tuple(self._open))
+
+    def add(self, connection: Connection) -> None:
+        """A connection was accepted."""
+        self._open.add(connection)
+
+    def remove(self, connection: Connection) -> None:
+        """A connection is gone."""
+        self._open.discard(connection)
+        if self._drain is not None:
+            self._drain.check()
+
+    @property
+    def draining(self) -> bool:
+        """Whether the next answer of each connection is to be its last."""
+        return self._drain is not None
+
+    def when_draining(self) -> Deferred[None]:
+        """A Deferred that fires when a drain begins, at once in one; see also `forget`."""
+        begins: Deferred[None] = Deferred()
+        if self.draining:
+            begins.callback(None)
+        else:
+            self._drain_begins.add(begins)
+        return begins
+
+    def forget(self, begins: Deferred[None]) -> None:
+        """Nobody waits any more for what `when_draining` returned: it will not fire."""
+        self._drain_begins.discard(begins)
+
+    def drain(self) -> Deferred[DrainReport]:
+        """Let what was begun end, close what is idle, and cut the rest at the deadline.
+
+        The caller has stopped accepting. Asked again while it runs, it is the same drain.
+
+        Returns:
+            A Deferred that fires when no connection is left.
+        """
+        if self._drain is None:
+            self._drain = _Drain(self)
+            begins, self._drain_begins = self._drain_begins, set()
+            for each in begins:
+                each.callback(None)
+            self._drain.check()
+        return self._drain.report()
+
+    def resume(self) -> None:
+        """Forget the drain: connections live on as if it had not been begun."""
+        drain, self._drain = self._drain, None
+        if drain is not None:
+            drain.finish()
+
+    def cut(self) -> None:
+        """End the drain now, with all that is still being answered."""
+        if self._drain is not None:
+            self._drain.cut_all()
+
+
+class _Drain:
+    """One drain, from its begin to its report."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._clock = connections.clock
+        self._begun = self._clock.seconds()
+        self._answered_before = connections.answered
+        self._closed_idle = 0
+        self._cut: list[Cut] = []
+        self._report: DrainReport | None = None
+        self._waiting: list[Deferred[DrainReport]] = []
+        self._sweep = LoopingCall(self._close_idle)
+        self._sweep.clock = self._clock
+        self._sweep.start(SWEEP_INTERVAL, now=False)
+        self._deadline: IDelayedCall = self._clock.callLater(
+            connections.settings.drain_timeout, self.cut_all
+        )
+
+    def report(self) -> Deferred[DrainReport]:
+        done: Deferred[DrainReport] = Deferred()
+        if self._report is not None:
+            done.callback(self._report)
+        else:
+            self._waiting.append(done)
+        return done
+
+    def check(self) -> None:
+        if not self._connections:
+            self.finish()
+
+    def finish(self) -> None:
+        if self._report is not None:
+            return
+        self._sweep.stop()
+        if self._deadline.active():
+            self._deadline.cancel()
+        self._report = DrainReport(
+            answered=self._connections.answered - self._answered_before,
+            closed_idle=self._closed_idle,
+            cut=tuple(self._cut),
+            seconds=self._clock.seconds() - self._begun,
+        )
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.callback(self._report)
+
+    def cut_all(self) -> None:
+        for connection in self._connections:
+            cut = connection.end()
+            if cut is not None:
+                self._cut.append(cut)
+
+    def _close_idle(self) -> None:
+        now = self._clock.seconds()
+        grace = self._connections.settings.idle_grace
+        for connection in self._connections:
+            if connection.phase in WAITING and now - max(connection.since, self._begun) >= grace:
+                self._closed_idle += 1
+                connection.loseConnection()

@@ -1,0 +1,65 @@
+"""What a drain did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A request that the drain deadline ended.
+
+    Attributes:
+        method: its method; ``"-"`` if its request line had not arrived.
+        path: its target without the query, which may hold secrets; ``"-"`` likewise.
+        age: seconds since its first byte.
+        doing: what it was in the middle of.
+    """
+
+    method: str
+    path: str
+    age: float
+    doing: str
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path} ({self.doing}, {self.age:.1f} s)"
+
+
+@dataclass(frozen=True)
+class DrainReport:
+    """What a drain did, from its begin to its end.
+
+    Attributes:
+        answered: requests answered since the drain began.
+        closed_idle: connections closed because no further request came on them.
+        cut: the requests that the deadline ended.
+        seconds: how long the drain took.
+    """
+
+    answered: int = 0
+    closed_idle: int = 0
+    cut: tuple[Cut, ...] = ()
+    seconds: float = 0.0
+
+    def __add__(self, other: DrainReport) -> DrainReport:
+        """The report of two drains that ran side by side."""
+        return DrainReport(
+            self.answered + other.answered,
+            self.closed_idle + other.closed_idle,
+            self.cut + other.cut,
+            max(self.seconds, other.seconds),
+        )
+
+    def __str__(self) -> str:
+        text = (
+            f"{self.answered} answered, {self.closed_idle} idle closed, "
+            f"{len(self.cut)} cut, in {self.seconds:.1f} s"
+        )
+        if self.cut:
+            text += "; cut: " + ", ".join(map(str, self.cut))
+        return text
+
+    @property
+    def exit_status(self) -> int:
+        """0 when every request was answered, 1 when the deadline cut one."""
+        return 1 if self.cut else 0

@@ -1,0 +1,60 @@
+"""A site: Twisted's own, with our connections."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.http import Request
+from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource
+from twisted.web.server import Site as TwistedSite
+
+from ..settings import Settings
+from .channel import Channel
+from .connections import Connections
+
+
+class Site(TwistedSite):
+    """A web site whose connections can be drained.
+
+    Args:
+        resource: the root of the resource tree.
+        settings: timeouts of the connections and of the drain.
+        reactor: what timeouts run on.
+    """
+
+    protocol = Channel  # type: ignore[assignment]
+    displayTracebacks = False
+
+    def __init__(self, resource: IResource, *, settings: Settings, reactor: IReactorTime) -> None:
+        super().__init__(resource, reactor=reactor, timeout=settings.idle_timeout or None)
+        self.connections = Connections(reactor, settings)
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """What this server speaks."""
+        return [b"http/1.1"]
+
+    def log(self, request: Request) -> None:
+        """Write no access log: Twisted's would put a line per request into the server's log."""
+
+
+def draining(request: IRequest) -> Deferred[None]:
+    """Learn when the server that answers a request begins to drain.
+
+    Event streams and long polls end their answer then, in their own words; what is
+    still unfinished at the drain deadline is cut.
+
+    Args:
+        request: a request that is being answered.
+
+    Returns:
+        A Deferred that fires with None when the drain begins, at once if it has begun
+        already. It never fires if the request ends first, or is answered by a server
+        of another kind. There is nothing to clean up.
+    """
+    site = getattr(request, "site", None)
+    if not isinstance(site, Site):
+        return Deferred()
+    begins = site.connections.when_draining()
+    request.notifyFinish().addBoth(lambda _: site.connections.forget(begins))
+    return begins

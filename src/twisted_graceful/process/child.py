@@ -1,0 +1,194 @@
+"""A successor, as the process that started it sees it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.interfaces import IDelayedCall, IProcessTransport
+from twisted.internet.protocol import ProcessProtocol
+from twisted.protocols import amp
+from twisted.python.failure import Failure
+
+from .control import Channel, Failed, NotNow, Ready, Stopping, Upgrade, open_channel
+from .inheritance import VARIABLE, Inheritance
+from .launch import Launch
+from .output import Capture
+
+KILL_AFTER = 3.0
+"""Seconds between SIGTERM and SIGKILL for a child that is to end; it serves nobody yet."""
+
+EXIT_AFTER_EOF = 1.0
+"""Seconds between the EOF of a child that ends and its exit status, which says more."""
+
+
+class Observer(Protocol):
+    """Who is told what becomes of a child."""
+
+    def child_ready(self) -> None:
+        """It can serve; when this returns it does."""
+
+    def child_stopping(self) -> None:
+        """It was told to stop, by somebody else."""
+
+    def child_ended(self, reason: str, output: str) -> None:
+        """It has ended and is reaped.
+
+        Args:
+            reason: why, in words.
+            output: the last lines of what it wrote before it was ready.
+        """
+
+
+class Child(ProcessProtocol):
+    """One spawned process, from its start to its end.
+
+    Args:
+        reactor: starts it and keeps the time.
+        observer: is told; every child that was started is reported ended, once.
+        timeout: seconds it may take until it is ready.
+    """
+
+    transport: IProcessTransport | None
+
+    def __init__(self, reactor: Any, observer: Observer, timeout: float) -> None:
+        self._reactor = reactor
+        self._observer = observer
+        self._timeout = timeout
+        self._channel = Channel(self)
+        self._control: socket.socket | None = None
+        self._capture: Capture | None = None
+        self._timer: IDelayedCall | None = None
+        self._ready = False
+        self._reason = ""
+
+    def start(
+        self,
+        launch: Launch,
+        generation: int,
+        listeners: Sequence[tuple[str, Sequence[socket.socket]]],
+    ) -> int:
+        """Start the process.
+
+        Args:
+            launch: the command.
+            generation: the number of its generation.
+            listeners: what it inherits; they stay open here.
+
+        Returns:
+            Its pid, for the log; the channel, not the pid, is what identifies it.
+
+        Raises:
+            OSError: it could not be started. Nothing is left behind.
+        """
+        self._capture = Capture()
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with theirs:
+                open_channel(self._reactor, self._control, self._channel)
+                descriptors = [0, self._capture.stdout, self._capture.stderr, theirs.fileno(), 1, 2]
+                names = []
+                for name, sockets in listeners:
+                    first = len(descriptors)
+                    descriptors += [each.fileno() for each in sockets]
+                    names.append((name, tuple(range(first, len(descriptors)))))
+                inheritance = Inheritance(
+                    generation, control=3, stdout=4, stderr=5, listeners=tuple(names)
+                )
+                self._reactor.spawnProcess(
+                    self,
+                    launch.executable,
+                    [launch.executable, *launch.arguments],
+                    env={**launch.environment, VARIABLE: inheritance.encode()},
+                    path=launch.directory if os.path.isdir(launch.directory) else None,
+                    childFDs=dict(enumerate(descriptors)),
+                )
+        except BaseException:
+            self._close()
+            raise
+        assert self.transport is not None
+        self._timer = self._reactor.callLater(
+            self._timeout, self.end, f"it was not ready within {self._timeout:g} seconds"
+        )
+        return int(self.transport.pid)
+
+    def end(self, reason: str) -> None:
+        """End the process: SIGTERM, and SIGKILL if it does not heed it.
+
+        Args:
+            reason: why; the first one given is the one that is reported.
+        """
+        self._reason = self._reason or reason
+        self._cancel_timer()
+        self._signal(signal.SIGTERM)
+        self._timer = self._reactor.callLater(KILL_AFTER, self._signal, signal.SIGKILL)
+
+    def pass_on_upgrade(self) -> None:
+        """Tell it that an upgrade is due; it starts it when this process is gone."""
+        self._channel.tell(Upgrade)
+
+    # Twisted and the channel tell us
+
+    def received(self, command: type[amp.Command], **arguments: Any) -> None:
+        """The child sent a command."""
+        if command is Ready:
+            if self._ready or self._reason:
+                raise NotNow(self._reason or "it was ready before")
+            self._ready = True
+            self._cancel_timer()
+            self._observer.child_ready()
+        elif command is Failed:
+            self.end(str(arguments["reason"]))
+        elif command is Stopping:
+            self._observer.child_stopping()
+
+    def channel_lost(self, reason: Failure) -> None:
+        """The child closed the channel, ended, or wrote what is no message."""
+        if not self._ready and self._control is not None and not self._reason:
+            # If it has ended, then its exit status says more, and comes soon.
+            self._cancel_timer()
+            self._timer = self._reactor.callLater(
+                EXIT_AFTER_EOF, self.end, f"it broke the control channel ({reason.value})"
+            )
+
+    def processEnded(self, reason: Failure) -> None:  # type: ignore[override]
+        """The child has ended."""
+        self._cancel_timer()
+        assert self._capture is not None
+        output = self._capture.tail()
+        self._close()
+        when = "" if self._ready else " before it was ready"
+        self._observer.child_ended(self._reason or _status(reason) + when, output)
+
+    def _close(self) -> None:
+        if self._capture is not None:
+            self._capture.close()
+        control, self._capture, self._control = self._control, None, None
+        if control is not None:
+            control.close()
+        if self._channel.transport is not None:
+            self._channel.transport.loseConnection()
+
+    def _signal(self, number: int) -> None:
+        try:
+            assert self.transport is not None
+            self.transport.signalProcess(number)
+        except ProcessExitedAlready:
+            pass
+
+    def _cancel_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
+
+def _status(reason: Failure) -> str:
+    """How a process ended, in words."""
+    number = getattr(reason.value, "signal", None)
+    if number is not None:
+        return f"it was killed by {signal.Signals(number).name}"
+    return f"it exited with status {getattr(reason.value, 'exitCode', 0) or 0}"

@@ -1,0 +1,254 @@
+"""This process as one generation of a service: its predecessor, its successor, its signals.
+
+It knows listeners and a `Workload`, and nothing of what is served on them.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from .child import Child
+from .inheritance import Inheritance
+from .launch import Launch
+from .machine import Input, Machine, Output, State
+from .output import release
+from .pidfile import PidFile
+from .predecessor import Predecessor
+
+
+class Workload(Protocol):
+    """What a generation runs."""
+
+    def listeners(self) -> Sequence[tuple[str, Sequence[socket.socket]]]:
+        """What a successor inherits."""
+
+    def accept(self) -> None:
+        """Accept connections, for the first time or again."""
+
+    def hand_over(self) -> Deferred[Any]:
+        """Stop accepting and drain; the Deferred fires when nothing is left."""
+
+    def leave(self) -> None:
+        """Stop, drain if that is not done, and let the process end."""
+
+    def cut(self) -> None:
+        """End what is still being answered."""
+
+
+class Generation:
+    """One run of the code, from its load to its end.
+
+    Args:
+        reactor: runs everything.
+        workload: what is served.
+        inheritance: what the predecessor left; None in the first generation.
+        launch: the command that starts a successor.
+        upgrade_timeout: seconds that a successor may take until it is ready.
+        pid_file: the path of the pid file that names the serving generation; None
+            if there is none.
+        pid: of this process.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        workload: Workload,
+        *,
+        inheritance: Inheritance | None,
+        launch: Launch,
+        upgrade_timeout: float,
+        pid_file: str | None = None,
+        pid: int | None = None,
+    ) -> None:
+        self.number = 0 if inheritance is None else inheritance.generation
+        self._reactor = reactor
+        self._workload = workload
+        self._inheritance = inheritance
+        self._launch = launch
+        self._upgrade_timeout = upgrade_timeout
+        self._pid = os.getpid() if pid is None else pid
+        path = pid_file or (inheritance.pid_file if inheritance is not None else "")
+        self._pid_file = PidFile(path, self._pid) if path else None
+        self._child: Child | None = None
+        self._child_ended: Deferred[None] = succeed(None)
+        self._upgrade_due = False
+        self._drain: object = None
+        outputs: Mapping[Output, Callable[[], None]] = {
+            Output.SERVE: self._serve,
+            Output.SPAWN: self._spawn,
+            Output.REMEMBER: self._remember,
+            Output.CATCH_UP: self._catch_up,
+            Output.PASS_ON: self._pass_on,
+            Output.HAND_OVER: self._hand_over,
+            Output.RESUME: self._resume,
+            Output.END_CHILD: self._end_child,
+            Output.LEAVE: self._leave,
+            Output.CUT: workload.cut,
+        }
+        first = State.LOADING if inheritance is None else State.SUCCEEDING
+        self._machine = Machine(first, outputs)
+        self._predecessor: Predecessor | None = None
+        if inheritance is not None:
+            self._predecessor = Predecessor(reactor, inheritance.control, self)
+
+    @property
+    def state(self) -> State:
+        """Where this process is in its life."""
+        return self._machine.state
+
+    # What happens to this process
+
+    def loaded(self) -> None:
+        """All that is to be served can be served."""
+        if self.state is State.SUCCEEDING and self._predecessor is not None:
+            self._predecessor.let_go().addCallback(self._may_serve)
+        else:
+            self._machine.send(Input.LOADED)
+
+    def _may_serve(self, allowed: bool) -> None:
+        if allowed:
+            self._machine.send(Input.LOADED)
+        else:
+            self._log.error(
+                "Generation {number} is ready too late: its predecessor serves on",
+                number=self.number,
+            )
+            self.stop()
+
+    def failed(self, reason: str) -> Deferred[None]:
+        """What is to be served cannot be served.
+
+        Returns:
+            A Deferred that fires when whoever waits for this process knows.
+        """
+        if self.state is State.SUCCEEDING and self._predecessor is not None:
+            return self._predecessor.fail(reason)
+        return succeed(None)
+
+    def upgrade(self) -> None:
+        """Replace this process by one that runs the code that is on disk now."""
+        if self.state is State.STOPPING:
+            self._log.warn("An upgrade was asked for, but this process stops: nothing is done")
+        self._machine.send(Input.UPGRADE)
+
+    def stop(self) -> None:
+        """Drain and let the process end; asked again: cut what is left and end at once."""
+        if self._predecessor is not None and self.state is State.TAKING_OVER:
+            self._predecessor.stopping()
+        self._machine.send(Input.STOP)
+
+    def stopped(self) -> Deferred[None]:
+        """A Deferred that fires when no child is left that this process must see out."""
+        return self._child_ended if self._child is not None else succeed(None)
+
+    def ended(self) -> None:
+        """This process serves no more, and ends."""
+        if self._pid_file is not None:
+            self._pid_file.remove()
+
+    # What the predecessor and the successor tell us
+
+    def predecessor_gone(self) -> None:
+        """The predecessor has ended."""
+        self._machine.send(Input.PREDECESSOR_GONE)
+
+    def child_ready(self) -> None:
+        """The successor can serve."""
+        self._machine.send(Input.CHILD_READY)
+
+    def child_stopping(self) -> None:
+        """The successor was told to stop."""
+        self._machine.send(Input.CHILD_STOPPING)
+
+    def child_ended(self, reason: str, output: str) -> None:
+        """The successor has ended."""
+        self._child = None
+        if self.state is not State.STOPPING:
+            self._report_failure(reason, output)
+        ended = self._child_ended
+        self._machine.send(Input.CHILD_ENDED)
+        ended.callback(None)
+
+    # What the table makes us do
+
+    def _serve(self) -> None:
+        if self._inheritance is not None:
+            release(self._inheritance.stdout, self._inheritance.stderr)
+            if self._pid_file is not None:
+                self._pid_file.write()
+        self._workload.accept()
+        self._log.info("Generation {number} serves (pid {pid})", number=self.number, pid=self._pid)
+
+    def _spawn(self) -> None:
+        number = self.number + 1
+        self._child = Child(self._reactor, self, self._upgrade_timeout)
+        self._child_ended = Deferred()
+        try:
+            self._launch.require_possible()
+            pid = self._child.start(self._launch, number, self._workload.listeners())
+        except Exception as error:
+            self._log.debug("Spawning failed", log_failure=Failure())
+            self.child_ended(f"it could not be started: {error}", "")
+        else:
+            self._log.info(
+                "Upgrade: generation {number} starts (pid {pid})", number=number, pid=pid
+            )
+
+    def _remember(self) -> None:
+        if not self._upgrade_due:
+            self._upgrade_due = True
+            self._log.info("Upgrade: one is under way; another one follows it")
+
+    def _catch_up(self) -> None:
+        if self._upgrade_due:
+            self._upgrade_due = False
+            self._machine.send(Input.UPGRADE)
+
+    def _pass_on(self) -> None:
+        if self._upgrade_due and self._child is not None:
+            self._upgrade_due = False
+            self._child.pass_on_upgrade()
+
+    def _hand_over(self) -> None:
+        self._log.info(
+            "Upgrade: generation {new} is ready; generation {old} drains",
+            new=self.number + 1,
+            old=self.number,
+        )
+        drain = self._drain = object()
+
+        def drained(result: object) -> None:
+            if self._drain is drain:  # else it was given up by a resume
+                self._machine.send(Input.DRAINED)
+
+        self._workload.hand_over().addCallback(drained)
+
+    def _resume(self) -> None:
+        self._drain = None
+        if self._pid_file is not None:
+            self._pid_file.write()
+        self._workload.accept()
+
+    def _end_child(self) -> None:
+        if self._child is not None:
+            self._child.end("this process was told to stop")
+
+    def _leave(self) -> None:
+        if self._child is not None and self._drain is not None:
+            self._child = None  # it serves, and outlives us
+        self._workload.leave()
+
+    def _report_failure(self, reason: str, output: str) -> None:
+        text = "Upgrade failed: generation {new}: {reason}. Generation {old} serves on."
+        if output:
+            text += " The last it wrote:\n{output}"
+        self._log.error(text, new=self.number + 1, old=self.number, reason=reason, output=output)

@@ -1,0 +1,130 @@
+"""What a successor is told about what it inherited: one environment variable.
+
+Written by the predecessor's `Child`, read once at the successor's start. It holds
+JSON, with a version; fields that a reader does not know are ignored, so that
+neighbouring versions of this package understand each other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import MutableMapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..errors import InheritanceError
+
+VARIABLE = "TWISTED_GRACEFUL_INHERITANCE"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Inheritance:
+    """Which file descriptor is which, and whose successor this process is.
+
+    Attributes:
+        generation: of the process that reads this; 1 or more.
+        control: the AF_UNIX stream socket to the predecessor.
+        stdout: where output belongs once the process is ready; until then the
+            predecessor captures it.
+        stderr: likewise.
+        listeners: the names of the listeners, each with its sockets.
+        pid_file: the path of the pid file that this process takes over; empty if none.
+    """
+
+    generation: int
+    control: int
+    stdout: int
+    stderr: int
+    listeners: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    pid_file: str = ""
+
+    @classmethod
+    def take(cls, environ: MutableMapping[str, str]) -> Inheritance | None:
+        """Read the inheritance of this process and remove every trace of it.
+
+        The variable is taken out of ``environ``, and the descriptors get FD_CLOEXEC, so
+        that no process the application starts inherits either.
+
+        Returns:
+            The inheritance, or None if this process is nobody's successor.
+
+        Raises:
+            InheritanceError: the variable is there but makes no sense.
+        """
+        text = environ.pop(VARIABLE, None)
+        if text is None:
+            return None
+        try:
+            inheritance = cls._decode(json.loads(text))
+            for descriptor in inheritance.descriptors():
+                os.set_inheritable(descriptor, False)
+        except (ValueError, TypeError, KeyError, OSError) as error:
+            raise InheritanceError(
+                f"the environment variable {VARIABLE} holds {text!r}, which cannot be used: "
+                f"{error!r}; it is set for successors only, so remove it from the environment"
+            ) from error
+        return inheritance
+
+    @classmethod
+    def _decode(cls, data: dict[str, Any]) -> Inheritance:
+        if data["version"] != VERSION:
+            raise ValueError(f"version {data['version']!r}, and this is version {VERSION}")
+        return cls(
+            generation=int(data["generation"]),
+            control=int(data["control"]),
+            stdout=int(data["stdout"]),
+            stderr=int(data["stderr"]),
+            listeners=tuple(
+                (str(name), tuple(int(descriptor) for descriptor in descriptors))
+                for name, descriptors in data["listeners"]
+            ),
+            pid_file=str(data.get("pid_file", "")),
+        )
+
+    @staticmethod
+    def note_pid_file(environ: MutableMapping[str, str], path: str) -> None:
+        """Add a pid file to what this process will `take`; for what runs before the application.
+
+        Args:
+            path: absolute; empty if there is none.
+        """
+        environ[VARIABLE] = json.dumps({**json.loads(environ[VARIABLE]), "pid_file": path})
+
+    def encode(self) -> str:
+        """The value of the environment variable."""
+        return json.dumps({"version": VERSION, **asdict(self)})
+
+    def descriptors(self) -> list[int]:
+        """Every inherited file descriptor."""
+        listeners = [each for _, descriptors in self.listeners for each in descriptors]
+        return [self.control, self.stdout, self.stderr, *listeners]
+
+    def sockets(self) -> list[tuple[str, list[socket.socket]]]:
+        """The listeners as sockets, which own the descriptors from now on.
+
+        Raises:
+            InheritanceError: a descriptor is not a listening socket.
+        """
+        return [
+            (name, [_listening(name, descriptor) for descriptor in descriptors])
+            for name, descriptors in self.listeners
+        ]
+
+
+def _listening(name: str, descriptor: int) -> socket.socket:
+    try:
+        listener = socket.socket(fileno=descriptor)
+        listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as error:
+        raise InheritanceError(
+            f"the inherited listener {name} (descriptor {descriptor}) is no socket: {error}"
+        ) from error
+    if not listening:
+        raise InheritanceError(
+            f"the inherited listener {name} (descriptor {descriptor}) does not listen"
+        )
+    listener.setblocking(False)
+    return listener

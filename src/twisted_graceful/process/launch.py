@@ -1,0 +1,113 @@
+"""What starts the successor: this process's own command, again, from the same place."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import UpgradeRefused
+
+TWISTD_AGAIN = "twisted_graceful.process.twistd"
+
+_NOT_INHERITED = ("LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID")
+"""Socket activation (sd_listen_fds(3)) names descriptors of this process only."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A command, its working directory and its environment.
+
+    Attributes:
+        executable: the path of the Python interpreter.
+        arguments: all that follows it.
+        directory: where it starts.
+        environment: what it starts with.
+        refusal: why it cannot be started again; empty if it can.
+    """
+
+    executable: str
+    arguments: tuple[str, ...]
+    directory: str
+    environment: Mapping[str, str]
+    refusal: str = ""
+
+    @classmethod
+    def of_this_process(
+        cls,
+        environ: Mapping[str, str],
+        *,
+        executable: str = sys.executable,
+        orig_argv: Sequence[str] = tuple(sys.orig_argv),
+        argv: Sequence[str] | None = None,
+        twistd_is_told: bool = False,
+        pid: int | None = None,
+    ) -> Launch:
+        """How this process was started; ask before anything changes directory.
+
+        Args:
+            environ: the environment that this process was started with.
+            executable: the interpreter.
+            orig_argv: the command line as the interpreter got it.
+            argv: the command line as the program got it; None for ``sys.argv``.
+            twistd_is_told: whether the successor tells twistd itself what not to do
+                again. A plugin can; a ``.tac`` file is read too late.
+            pid: of this process; None to ask the system.
+        """
+        argv = sys.argv if argv is None else argv
+        arguments = tuple(orig_argv[1:])
+        refusal = ""
+        if not argv or argv[0] in ("", "-"):
+            refusal = (
+                "this program was typed in or piped in, so there is no command to start again; "
+                "put it into a file"
+            )
+        elif (os.getpid() if pid is None else pid) == 1:
+            refusal = (
+                "this is process 1 of its container, which would end together with it; "
+                "replace the container instead"
+            )
+        elif (
+            Path(argv[0]).name.startswith("twistd")
+            and not twistd_is_told
+            and TWISTD_AGAIN not in orig_argv
+        ):
+            # Every option of the interpreter comes before the script.
+            script = len(orig_argv) - len(argv)
+            arguments = (*orig_argv[1:script], "-m", TWISTD_AGAIN, *argv[1:])
+        return cls(
+            executable=executable,
+            arguments=arguments,
+            directory=_logical_directory(environ),
+            environment={
+                name: value for name, value in environ.items() if name not in _NOT_INHERITED
+            },
+            refusal=refusal,
+        )
+
+    def require_possible(self) -> None:
+        """Make sure that the command can be started again.
+
+        Raises:
+            UpgradeRefused: it cannot; the text says why, and what to do.
+        """
+        if self.refusal:
+            raise UpgradeRefused(self.refusal)
+
+
+def _logical_directory(environ: Mapping[str, str]) -> str:
+    """``$PWD`` where it names the working directory, else its physical path.
+
+    In a release directory behind a symlink (``current -> releases/7``) the next
+    generation shall start where the link points by then. See pwd(1), ``-L``.
+    """
+    physical = os.getcwd()
+    logical = environ.get("PWD", "")
+    try:
+        if os.path.isabs(logical) and os.path.samefile(logical, physical):
+            return logical
+    except OSError:
+        pass
+    return physical

@@ -1,0 +1,86 @@
+"""What a child writes before it is ready: kept for the log, then let go.
+
+A pipe to the parent would break when the parent is killed, and would block when it
+is busy. So the child's standard streams are files in memory until it is ready; then
+the child copies what is in them to the real streams and goes on there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+
+_COPY_LIMIT = 1 << 20
+"""Bytes of early output that are copied; more than an application should say."""
+
+
+def _memory_file() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("output", os.MFD_CLOEXEC)
+    with tempfile.TemporaryFile() as file:  # where there is no memfd_create(2)
+        return os.dup(file.fileno())
+
+
+class Capture:
+    """The standard output and standard error of a child that is not ready yet."""
+
+    def __init__(self) -> None:
+        self.stdout = _memory_file()
+        try:
+            self.stderr = _memory_file()
+        except OSError:
+            os.close(self.stdout)
+            raise
+
+    def tail(self, lines: int = 30) -> str:
+        """The last lines that were written, to standard output first, then to standard error."""
+        return "\n".join(
+            line
+            for descriptor in (self.stdout, self.stderr)
+            for line in _end_of(descriptor).splitlines()[-lines:]
+        )
+
+    def close(self) -> None:
+        """Forget the output. The child can still write."""
+        os.close(self.stdout)
+        os.close(self.stderr)
+
+
+def _end_of(descriptor: int, limit: int = 16384) -> str:
+    size = os.fstat(descriptor).st_size
+    return os.pread(descriptor, limit, max(0, size - limit)).decode("utf-8", "replace")
+
+
+def release(stdout: int, stderr: int) -> None:
+    """Let the standard streams of this process be the real ones from now on.
+
+    Args:
+        stdout: the descriptor of the real standard output; it is closed.
+        stderr: likewise, of standard error.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    for standard, real in ((1, stdout), (2, stderr)):
+        try:
+            early = os.pread(standard, _COPY_LIMIT, 0)
+        except OSError:  # the application has put something else there: leave it
+            os.close(real)
+            continue
+        _write(real, early)
+        os.dup2(real, standard)
+        os.close(real)
+    # Python chose the buffering when the streams were files.
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None and stream is not None and stream.isatty():
+            reconfigure(line_buffering=True)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    except OSError:
+        pass  # nobody reads the terminal or the pipe any more; that must not end an upgrade

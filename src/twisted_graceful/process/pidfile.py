@@ -1,0 +1,68 @@
+"""The pid file: names the serving process, and is removed by that process only."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+
+from twisted.logger import Logger
+
+
+@dataclass(frozen=True)
+class PidFile:
+    """A file that holds the pid of this process, or of its successor.
+
+    Faults of the file system are logged; they never end a service.
+
+    Args:
+        path: an absolute path.
+        pid: of this process.
+    """
+
+    path: str
+    pid: int
+
+    _log = Logger()
+
+    def write(self) -> None:
+        """Put this process's pid in place, by rename: a reader sees the old or the new one."""
+        directory, name = os.path.split(self.path)
+        try:
+            descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=directory)
+            try:
+                with open(descriptor, "w") as file:
+                    file.write(str(self.pid))
+                os.chmod(temporary, self._mode())
+                os.rename(temporary, self.path)
+            except OSError:
+                os.unlink(temporary)
+                raise
+        except OSError as error:
+            self._log.error(
+                "Cannot write the pid file {path}: {error}; "
+                "it does not name the serving process, which is {pid}",
+                path=self.path,
+                error=error,
+                pid=self.pid,
+            )
+
+    def remove(self) -> None:
+        """Remove the file if it holds this process's pid."""
+        try:
+            with open(self.path) as file:
+                owner = file.read().strip()
+            if owner == str(self.pid):
+                os.unlink(self.path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self._log.error(
+                "Cannot remove the pid file {path}: {error}", path=self.path, error=error
+            )
+
+    def _mode(self) -> int:
+        try:
+            return os.stat(self.path).st_mode & 0o777
+        except FileNotFoundError:
+            return 0o644

@@ -1,0 +1,76 @@
+"""The predecessor, as its successor sees it."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorSocket
+from twisted.protocols import amp
+from twisted.python.failure import Failure
+
+from .control import REASON_LIMIT, Channel, Failed, NotNow, Ready, Stopping, Upgrade, open_channel
+
+
+class Observer(Protocol):
+    """Who is told what the predecessor says."""
+
+    def upgrade(self) -> None:
+        """It passed on an upgrade."""
+
+    def predecessor_gone(self) -> None:
+        """It has ended."""
+
+
+class Predecessor:
+    """The process whose listeners we inherited.
+
+    Args:
+        reactor: reads the channel.
+        control: the descriptor of our end of the channel; it is closed with it.
+        observer: is told.
+    """
+
+    def __init__(self, reactor: IReactorSocket, control: int, observer: Observer) -> None:
+        self._observer = observer
+        self._channel = Channel(self)
+        with socket.socket(fileno=control) as end:
+            open_channel(reactor, end, self._channel)
+
+    def let_go(self) -> Deferred[bool]:
+        """Say that we can serve, and wait until we may.
+
+        Returns:
+            A Deferred that fires with True when the predecessor has stopped to accept, or is
+            gone; with False if it does not wait for us any more.
+        """
+
+        def failed(failure: Failure) -> bool:
+            # Whoever is gone does not accept.
+            return failure.check(NotNow, amp.RemoteAmpError) is None
+
+        answer: Deferred[Any] = self._channel.callRemote(Ready)
+        return answer.addCallbacks(lambda _: True, failed)
+
+    def fail(self, reason: str) -> Deferred[None]:
+        """Say why we shall never be ready.
+
+        Returns:
+            A Deferred that fires when the predecessor knows, or is gone.
+        """
+        told: Deferred[Any] = self._channel.callRemote(Failed, reason=reason[-REASON_LIMIT:])
+        return told.addBoth(lambda _: None)
+
+    def stopping(self) -> None:
+        """Say that we were told to stop."""
+        self._channel.tell(Stopping)
+
+    def received(self, command: type[amp.Command], **arguments: Any) -> None:
+        """The predecessor sent a command."""
+        if command is Upgrade:
+            self._observer.upgrade()
+
+    def channel_lost(self, reason: Failure) -> None:
+        """The predecessor has ended."""
+        self._observer.predecessor_gone()

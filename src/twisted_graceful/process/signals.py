@@ -1,0 +1,42 @@
+"""Signals, handled in the reactor's own time."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Mapping
+from types import FrameType
+
+from twisted.internet.interfaces import IReactorFromThreads
+
+
+class SignalHandlers:
+    """Handlers for signals, each called by the reactor, never in the middle of other code.
+
+    Args:
+        reactor: what calls them.
+        actions: what to do, by signal number.
+    """
+
+    def __init__(
+        self, reactor: IReactorFromThreads, actions: Mapping[int, Callable[[], None]]
+    ) -> None:
+        self._reactor = reactor
+        self._actions = actions
+        self._previous: dict[int, object] = {}
+
+    def install(self) -> None:
+        """Handle the signals; ask again once the reactor runs, which sets its own."""
+        for number in self._actions:
+            previous = signal.signal(number, self._caught)
+            if previous != self._caught:
+                self._previous[number] = previous
+
+    def restore(self) -> None:
+        """Leave the signals to whoever handled them before."""
+        for number, previous in self._previous.items():
+            if signal.getsignal(number) == self._caught:
+                signal.signal(number, previous)  # type: ignore[arg-type]
+        self._previous = {}
+
+    def _caught(self, number: int, frame: FrameType | None) -> None:
+        self._reactor.callFromThread(self._actions[number])

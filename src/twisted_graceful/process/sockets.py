@@ -1,0 +1,172 @@
+"""Listening sockets: bound by hand, adopted by the reactor, kept across generations.
+
+Sockets that the reactor binds itself (``listenTCP``) are shut down when it stops to
+listen, in every process that shares them; adopted ones are not. So we bind by hand
+and adopt, in the first generation too.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+from collections.abc import Iterable, Sequence
+
+from ..address import Address, authority
+from ..errors import BindError
+
+_ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+"""What `bind` and `socket` say where there is no IPv6, or no such address of a name."""
+
+_FREE_PORT_TRIES = 20
+
+
+def bind(address: Address, backlog: int) -> list[socket.socket]:
+    """Bind and listen: one socket for each address that the host stands for.
+
+    Args:
+        address: an empty host stands for all interfaces, of IPv4 and, where the system
+            has it, IPv6. With port 0 all sockets get the same free port.
+        backlog: how many connections the kernel queues, 1 or more.
+
+    Returns:
+        Listening, non-blocking sockets. They are the caller's to close.
+
+    Raises:
+        BindError: the system refused; nothing is left open.
+    """
+    for attempt in range(_FREE_PORT_TRIES):
+        try:
+            return _bind_all(address, backlog)
+        except OSError as error:
+            # The port that was free for IPv4 may be taken for IPv6: take another one.
+            if address.port == 0 and error.errno == errno.EADDRINUSE:
+                if attempt < _FREE_PORT_TRIES - 1:
+                    continue
+            raise BindError(f"cannot listen on {address}: {_explain(error, address)}") from error
+    raise AssertionError("unreachable")  # pragma: no cover
+
+
+def _bind_all(address: Address, backlog: int) -> list[socket.socket]:
+    bound: list[socket.socket] = []
+    absent: OSError | None = None
+    port = address.port
+    try:
+        for family, host in _resolve(address):
+            try:
+                bound.append(_listen(family, host, port, backlog))
+            except OSError as error:
+                if error.errno not in _ABSENT:
+                    raise
+                absent = error
+                continue
+            port = bound[-1].getsockname()[1]
+        if not bound and absent is not None:
+            raise absent
+    except OSError:
+        close(bound)
+        raise
+    return bound
+
+
+def _resolve(address: Address) -> list[tuple[int, str]]:
+    if not address.host:
+        families = [(socket.AF_INET, "0.0.0.0")]
+        if socket.has_ipv6:
+            families.append((socket.AF_INET6, "::"))
+        return families
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    # In the resolver's order, each once.
+    return list(dict.fromkeys((family, str(where[0])) for family, _, _, _, where in found))
+
+
+def _listen(family: int, host: str, port: int, backlog: int) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setblocking(False)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # IPv4 has a socket of its own, so that clients do not show as ::ffff:192.0.2.1.
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind((host, port))
+        listener.listen(backlog)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _explain(error: OSError, address: Address) -> str:
+    if isinstance(error, socket.gaierror):
+        return f"the host {address.host!r} is unknown ({error.strerror})"
+    reason = error.strerror or str(error)
+    if error.errno == errno.EADDRINUSE:
+        return f"{reason}; another process listens there (`ss -ltnp` shows which)"
+    if error.errno == errno.EACCES:
+        return f"{reason}; ports below 1024 need root or CAP_NET_BIND_SERVICE"
+    return reason
+
+
+def close(listeners: Iterable[socket.socket]) -> None:
+    """Close sockets. Other processes that share them go on listening."""
+    for listener in listeners:
+        listener.close()
+
+
+def pending(listener: socket.socket) -> bool:
+    """Whether the kernel holds a connection that nobody has accepted yet."""
+    poll = select.poll()
+    poll.register(listener, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def text(listener: socket.socket) -> str:
+    """Where a socket listens, ``host:port``."""
+    host, port = listener.getsockname()[:2]
+    return authority(host, port)
+
+
+class Listeners:
+    """The listening sockets of a process, by the name of the address they serve.
+
+    Args:
+        inherited: sockets from a predecessor, with their names, in its order.
+    """
+
+    def __init__(self, inherited: Iterable[tuple[str, Sequence[socket.socket]]] = ()) -> None:
+        self._inherited = [(name, list(sockets)) for name, sockets in inherited]
+        self._used: list[tuple[str, list[socket.socket]]] = []
+
+    def open(self, address: Address, backlog: int) -> list[socket.socket]:
+        """The sockets of an address: inherited where there are any, else bound now.
+
+        Two servers may have the same address if its port is 0; each gets its own
+        sockets, in the same order in every generation.
+
+        Raises:
+            BindError: the system refused the address.
+        """
+        name = str(address)
+        for index, (inherited, sockets) in enumerate(self._inherited):
+            if inherited == name:
+                del self._inherited[index]
+                break
+        else:
+            sockets = bind(address, backlog)
+        self._used.append((name, sockets))
+        return sockets
+
+    def close(self, sockets: list[socket.socket]) -> None:
+        """Close what `open` returned."""
+        self._used = [entry for entry in self._used if entry[1] is not sockets]
+        close(sockets)
+
+    def close_unused(self) -> None:
+        """Close what was inherited and is not served any more."""
+        for _, sockets in self._inherited:
+            close(sockets)
+        self._inherited = []
+
+    def in_use(self) -> list[tuple[str, list[socket.socket]]]:
+        """What a successor inherits, with names."""
+        return list(self._used)

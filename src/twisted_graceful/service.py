@@ -1,0 +1,436 @@
+"""Servers as Twisted services: the one place where HTTP and processes meet."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable, MutableMapping, Sequence
+from typing import Any
+
+from twisted.application.service import IService, MultiService, Service
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    ensureDeferred,
+    gatherResults,
+    maybeDeferred,
+    succeed,
+)
+from twisted.internet.error import ReactorNotRunning
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import IResource
+
+from . import address as addresses
+from .app import as_resource
+from .errors import AppError
+from .http.report import DrainReport
+from .http.site import Site
+from .process import private, sockets
+from .process.exit_status import exit_with
+from .process.generation import Generation
+from .process.inheritance import Inheritance
+from .process.launch import Launch
+from .process.machine import State
+from .process.pidfile import PidFile
+from .process.signals import SignalHandlers
+from .process.sockets import Listeners
+from .settings import Settings
+from .wsgi import Threads
+
+
+class Server(Service):
+    """One application on one address.
+
+    As a service of its own, or in any `MultiService`, it accepts when its application is
+    loaded, and drains when it is stopped. In a `GracefulService` it also takes part in
+    upgrades. It can be started again after a stop.
+
+    Args:
+        address: where to listen; `twisted_graceful.address.parse` says how it is written.
+        app: anything that `twisted_graceful.app.as_resource` takes.
+        settings: timeouts and limits.
+        wsgi: take ``app`` for a WSGI callable, whatever it looks like.
+        reactor: None for the global one.
+
+    Raises:
+        AddressError: the address is none.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        address: str | int,
+        app: Any,
+        *,
+        settings: Settings | None = None,
+        wsgi: bool = False,
+        reactor: Any = None,
+    ) -> None:
+        self.address = addresses.parse(address)
+        self.settings = Settings() if settings is None else settings
+        self._app = app
+        self._wsgi = wsgi
+        self._reactor = _reactor(reactor)
+        self.listeners = Listeners()
+        self._sockets: list[socket.socket] = []
+        self._ports: list[IListeningPort] = []
+        self._site: Site | None = None
+        self._loading: Deferred[None] | None = None
+
+    @property
+    def bound(self) -> list[tuple[str, int]]:
+        """Host and port of every socket that listens for this server; empty when stopped."""
+        return [each.getsockname()[:2] for each in self._sockets]
+
+    # IService
+
+    def privilegedStartService(self) -> None:
+        """Bind the address, which may need privileges that are dropped later.
+
+        Raises:
+            BindError: the system refused the address.
+        """
+        self.open()
+
+    def startService(self) -> None:
+        """Bind if that is not done, load the application, and then accept.
+
+        Raises:
+            BindError: the system refused the address.
+        """
+        super().startService()
+        self.open()
+        if self._stands_alone():
+            self.load().addCallbacks(lambda _: self.accept(), self._not_loaded)
+
+    def stopService(self) -> Deferred[DrainReport]:
+        """Stop accepting and drain.
+
+        Returns:
+            A Deferred that fires with the report when the drain is over.
+        """
+        super().stopService()
+        if self._loading is not None:
+            self._loading.cancel()
+        return self.drain(listen_on=False).addCallback(self._close)
+
+    def _stands_alone(self) -> bool:
+        return not isinstance(self.parent, GracefulService)
+
+    def _not_loaded(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            self._log.failure("{address} is not served", failure, address=str(self.address))
+
+    # The steps, which a GracefulService takes one by one
+
+    def open(self) -> None:
+        """Get the listening sockets; connections queue in the kernel until `accept`.
+
+        Raises:
+            BindError: the system refused the address.
+        """
+        if not self._sockets:
+            self._sockets = self.listeners.open(self.address, self.settings.backlog)
+
+    def load(self) -> Deferred[None]:
+        """Make the resource and all that is needed to answer.
+
+        Returns:
+            A Deferred that fires when this server can serve; it fails with `AppError`.
+        """
+        self._threads = Threads(self._reactor, self.settings.wsgi_threads)
+
+        def loaded(resource: IResource) -> None:
+            self._loading = None
+            self._site = Site(resource, settings=self.settings, reactor=self._reactor)
+            # The site must outlive its last port: a drain still answers.
+            self._site.doStart()
+
+        def done(result: Any) -> Any:
+            self._loading = None
+            return result
+
+        self._loading = maybeDeferred(
+            as_resource, self._app, self._threads.resource, wsgi=self._wsgi
+        ).addCallback(loaded)
+        return self._loading.addBoth(done)
+
+    def accept(self) -> None:
+        """Accept connections, and forget a drain that may be under way."""
+        assert self._site is not None
+        self._site.connections.resume()
+        for listener in self._sockets:
+            self._ports.append(
+                self._reactor.adoptStreamPort(listener.fileno(), listener.family, self._site)
+            )
+            self._log.info("Listening on http://{at}", at=sockets.text(listener))
+
+    def drain(self, *, listen_on: bool) -> Deferred[DrainReport]:
+        """Stop accepting, let what was begun end, and cut the rest at the deadline.
+
+        Args:
+            listen_on: whether another process goes on with the listening sockets. If not,
+                connections that wait in the kernel's queue are ours, and are served.
+
+        Returns:
+            A Deferred of the report; of the same one if a drain is under way.
+        """
+        ports, self._ports = self._ports, []
+        for port, listener in zip(ports, self._sockets, strict=False):
+            if not listen_on:
+                self._accept_queued(port, listener)
+            port.stopListening()
+        if self._site is None:
+            return succeed(DrainReport())
+        return self._site.connections.drain()
+
+    def _accept_queued(self, port: Any, listener: socket.socket) -> None:
+        # A close would reset what the kernel has queued. Bounded, for under a flood of new
+        # connections the queue is never empty.
+        for _ in range(self.settings.backlog):
+            if not sockets.pending(listener):
+                break
+            port.doRead()
+
+    def cut(self) -> None:
+        """End the drain that is under way, and all that it still waits for."""
+        if self._site is not None:
+            self._site.connections.cut()
+
+    def _close(self, report: DrainReport) -> DrainReport:
+        site, self._site = self._site, None
+        if site is not None:
+            site.doStop()
+            self._threads.stop()
+        self.listeners.close(self._sockets)
+        self._sockets = []
+        if self._stands_alone():
+            self._log.info("Drained {address}: {report}", address=str(self.address), report=report)
+        return report
+
+
+class GracefulService(MultiService):
+    """Servers that are upgraded and stopped together: the whole of a process.
+
+    Put it into the application of a ``.tac`` file, or start it in a program of your own.
+    Other services may be added to it: they are started with the servers, and stopped
+    when the servers have drained. During an upgrade they run in both processes.
+
+    Args:
+        servers: what is served.
+        upgrade_timeout: seconds that a successor may take until it is ready.
+        signals: whether TERM, INT and QUIT stop, and USR2 and HUP upgrade, this process.
+            If so its exit status is 1 when a stop cut a request.
+        upgradable: whether a successor can be started at all.
+        pid_file: the path of the pid file, if the caller knows it.
+        launch: how to start a successor; None for the command of this process.
+        environ: where an inheritance is looked for, and then removed.
+        exit_with: sets the exit status of the process.
+        reactor: None for the global one.
+
+    Attributes:
+        report: what the last drain did; None before.
+
+    Raises:
+        InheritanceError: this process was started as a successor, but not by us.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        *servers: Server,
+        upgrade_timeout: float | None = None,
+        signals: bool = False,
+        upgradable: bool = True,
+        pid_file: str | None = None,
+        launch: Launch | None = None,
+        environ: MutableMapping[str, str] = os.environ,
+        exit_with: Callable[[int], None] = exit_with,
+        reactor: Any = None,
+    ) -> None:
+        super().__init__()
+        settings = (
+            Settings() if upgrade_timeout is None else Settings(upgrade_timeout=upgrade_timeout)
+        )
+        self.report: DrainReport | None = None
+        self._reactor = _reactor(reactor)
+        self._upgrade_timeout = settings.upgrade_timeout
+        self._upgradable = upgradable
+        self._pid_file = pid_file
+        self._signals = SignalHandlers(self._reactor, self._actions() if signals else {})
+        self._owns_process = signals
+        self._exit_with = exit_with
+        self._inheritance = Inheritance.take(environ)
+        self._listeners = Listeners(self._inheritance.sockets() if self._inheritance else ())
+        self._launch = Launch.of_this_process(dict(environ)) if launch is None else launch
+        self._generation: Generation | None = None
+        self._at_once = False
+        self._leaving = False
+        for server in servers:
+            server.setServiceParent(self)
+
+    @property
+    def servers(self) -> list[Server]:
+        """The servers among the services."""
+        return [each for each in self if isinstance(each, Server)]
+
+    def addService(self, service: IService) -> None:
+        """Add a server, or a service that runs beside the servers.
+
+        Raises:
+            RuntimeError: a server was added after the start.
+        """
+        if isinstance(service, Server):
+            if self.running:
+                raise RuntimeError("add a server before the service is started")
+            service.listeners = self._listeners
+        super().addService(service)
+
+    # What users ask of it
+
+    def upgrade(self) -> None:
+        """Replace this process by one that runs the code that is on disk now.
+
+        Nothing is lost if that fails: the reason is logged, and this process serves on.
+        """
+        if not self._upgradable:
+            self._log.warn(
+                "An upgrade was asked for, and ignored: this program has been started without "
+                "upgrades; `listen_and_serve_forever` has them"
+            )
+        elif self._generation is not None:
+            self._generation.upgrade()
+
+    def stop(self) -> None:
+        """Drain, then stop the reactor. Asked again: cut what is left, and stop at once."""
+        if self._generation is not None:
+            self._generation.stop()
+
+    def stop_at_once(self) -> None:
+        """Stop the reactor, and cut what is being answered."""
+        self._at_once = True
+        self.stop()
+
+    # IService
+
+    def startService(self) -> None:
+        """Bind, load, become ready, accept; in a successor, once the predecessor lets go.
+
+        Raises:
+            BindError: the system refused an address.
+        """
+        inheritance, self._inheritance = self._inheritance, None
+        self._at_once = self._leaving = False
+        self._signals.install()
+        self._reactor.callWhenRunning(self._signals.install)  # the reactor sets its own
+        private.guard_pid_file(lambda path: PidFile(path, os.getpid()).remove())
+        self._generation = generation = Generation(
+            self._reactor,
+            self,
+            inheritance=inheritance,
+            launch=self._launch,
+            upgrade_timeout=self._upgrade_timeout,
+            pid_file=self._pid_file,
+        )
+        super().startService()
+        loads = gatherResults([server.load() for server in self.servers], consumeErrors=True)
+        loads.addCallbacks(lambda _: generation.loaded(), self._not_loaded)
+
+    def stopService(self) -> Deferred[DrainReport]:
+        """Stop accepting, drain, and then stop all other services.
+
+        Returns:
+            A Deferred that fires with the report of all servers together.
+        """
+        Service.stopService(self)
+        return ensureDeferred(self._stop())
+
+    async def _stop(self) -> DrainReport:
+        generation = self._generation
+        if generation is not None and generation.state is not State.STOPPING:
+            generation.stop()
+        drains = gatherResults([server.stopService() for server in self.servers])
+        if self._at_once:
+            self.cut()
+        report = sum(await drains, DrainReport())
+        if generation is not None:
+            await generation.stopped()
+        others = [each for each in self if not isinstance(each, Server)]
+        await gatherResults([maybeDeferred(each.stopService) for each in reversed(others)])
+        if generation is not None:
+            generation.ended()
+        if not self._leaving:
+            self._signals.restore()
+        if self._owns_process and report.exit_status:
+            self._exit_with(report.exit_status)
+        self._log.info("Drained: {report}", report=report)
+        self.report = report
+        return report
+
+    # What its generation asks of it
+
+    def listeners(self) -> Sequence[tuple[str, Sequence[socket.socket]]]:
+        """What a successor inherits."""
+        return self._listeners.in_use()
+
+    def accept(self) -> None:
+        """Let every server accept."""
+        self._listeners.close_unused()
+        for server in self.servers:
+            server.accept()
+
+    def hand_over(self) -> Deferred[list[DrainReport]]:
+        """Let every server stop accepting and drain."""
+        return gatherResults([server.drain(listen_on=True) for server in self.servers])
+
+    def leave(self) -> None:
+        """Stop the reactor, which stops this service; not if that is what goes on."""
+        if self.running:
+            self._leaving = True
+            self._reactor.callWhenRunning(self._stop_reactor)
+
+    def cut(self) -> None:
+        """End what is still being answered, now or as soon as the drain begins."""
+        self._at_once = True
+        for server in self.servers:
+            server.cut()
+
+    def _stop_reactor(self) -> None:
+        try:
+            self._reactor.stop()
+        except ReactorNotRunning:
+            pass  # somebody else has stopped it
+
+    def _not_loaded(self, failure: Failure) -> None:
+        error = failure.value.subFailure.value  # of the first server that failed
+        if isinstance(error, CancelledError) or self._generation is None:
+            return  # stopped while it loaded
+        inside = isinstance(error, AppError) and not error.inside
+        self._log.critical(
+            "Nothing is served: {error}",
+            error=error,
+            **({} if inside else {"log_failure": failure.value.subFailure}),
+        )
+        if self._owns_process:
+            self._exit_with(1)
+        self._generation.failed(str(error)).addCallback(lambda _: self.leave())
+
+    def _actions(self) -> dict[int, Callable[[], None]]:
+        return {
+            signal.SIGTERM: self.stop,
+            signal.SIGINT: self.stop,
+            signal.SIGQUIT: self.stop_at_once,
+            signal.SIGUSR2: self.upgrade,
+            signal.SIGHUP: self.upgrade,
+        }
+
+
+def _reactor(reactor: Any) -> Any:
+    if reactor is None:
+        from twisted.internet import reactor
+    return reactor

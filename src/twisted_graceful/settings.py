@@ -1,0 +1,110 @@
+"""Every setting of a server: unit, default, range, and the reason for the default."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import Field, dataclass, field, fields
+from typing import Any
+
+from .errors import SettingsError
+
+
+def _setting(default: float, unit: str, help: str, *, minimum: float = 0) -> Any:
+    """A field that the command line, the documentation and the checks are all made from."""
+    return field(default=default, metadata={"unit": unit, "help": help, "minimum": minimum})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The settings of a server; every field has a production default.
+
+    Raises:
+        SettingsError: a value is no number or out of range.
+    """
+
+    # Twisted's 50 drops connections in any burst; 2048 is what gunicorn and uvicorn
+    # ask for. The kernel caps it at net.core.somaxconn.
+    backlog: int = _setting(
+        2048, "connections", "how many connections the kernel queues for us", minimum=1
+    )
+    # Longer than the keep-alive pool of the usual load balancer (60 s at AWS and nginx),
+    # so that it is the balancer that closes and not we, racing its next request.
+    idle_timeout: float = _setting(
+        75, "seconds", "how long a connection may stay open between requests; 0: for ever"
+    )
+    # gunicorn's graceful_timeout, Kubernetes' terminationGracePeriodSeconds: 30.
+    drain_timeout: float = _setting(
+        30, "seconds", "how long a stop or an upgrade waits for what was begun, then cuts it"
+    )
+    # Long enough for a client that is about to send, short enough for a deploy.
+    idle_grace: float = _setting(
+        2,
+        "seconds",
+        "how long, in a drain, a connection without a request is kept for one more",
+    )
+    # nginx's lingering_timeout is 5; a peer on a healthy network closes within a round trip.
+    linger_timeout: float = _setting(
+        2,
+        "seconds",
+        "how long, after the last answer, we wait for the client to close first",
+    )
+    # The default of systemd's TimeoutStartSec is 90, of tableflip's UpgradeTimeout 60.
+    upgrade_timeout: float = _setting(
+        60, "seconds", "how long a new process may take until it is ready", minimum=0.001
+    )
+    # Twisted's own thread pool has 10.
+    wsgi_threads: int = _setting(
+        10, "threads", "how many threads run a WSGI application", minimum=1
+    )
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            _check(each, getattr(self, each.name))
+
+    @classmethod
+    def describe(cls) -> Iterator[Field[Any]]:
+        """The fields, each with ``unit``, ``help`` and ``minimum`` in its metadata."""
+        yield from fields(cls)
+
+    @classmethod
+    def parse(cls, name: str, text: str) -> float:
+        """The value of one setting, from text.
+
+        Args:
+            name: the name of the field.
+            text: what a user wrote.
+
+        Returns:
+            The number, which is in the setting's range.
+
+        Raises:
+            SettingsError: it is no number, or out of range.
+        """
+        each = next(each for each in fields(cls) if each.name == name)
+        try:
+            value = _number(each)(text)
+        except ValueError:
+            raise SettingsError(name, text, accepted(each)) from None
+        _check(each, value)
+        return value
+
+
+def accepted(setting: Field[Any]) -> str:
+    """What values a setting takes, in words."""
+    kind = "a whole number" if _number(setting) is int else "a number"
+    return f"{kind} of {setting.metadata['unit']}, {setting.metadata['minimum']:g} or more"
+
+
+def _number(setting: Field[Any]) -> type[int] | type[float]:
+    return int if setting.type == "int" else float
+
+
+def _check(setting: Field[Any], value: object) -> None:
+    kinds = int if _number(setting) is int else (int, float)
+    # A bool is an int to Python and a mistake here; NaN fails the comparison.
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, kinds)
+        or not setting.metadata["minimum"] <= value < float("inf")
+    ):
+        raise SettingsError(setting.name, value, accepted(setting))

@@ -1,0 +1,136 @@
+"""``twistd graceful``: the options, and the service that they describe."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import MutableMapping
+from dataclasses import Field
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.python import usage
+from twisted.python.usage import UsageError
+
+from . import address
+from .app import load
+from .errors import AddressError, AppError, GracefulError, SettingsError
+from .process.inheritance import VARIABLE
+from .process.launch import Launch
+from .process.twistd import skip_what_is_done
+from .service import GracefulService, Server
+from .settings import Settings
+from .welcome import Welcome
+
+
+def _option(setting: Field[Any]) -> list[Any]:
+    """A row of `optParameters`, from a setting."""
+    name = _option_name(setting)
+
+    def coerce(text: str) -> float:
+        try:
+            return Settings.parse(setting.name, text)
+        except SettingsError as error:
+            raise UsageError(f"--{name}: {text!r} is not accepted; it must be {error.accepted}")
+
+    help = f"{setting.metadata['unit']}: {setting.metadata['help']}"
+    return [name, None, setting.default, help, coerce]
+
+
+def _option_name(setting: Field[Any]) -> str:
+    return setting.name.replace("_", "-")
+
+
+class Options(usage.Options):
+    """What ``twistd graceful`` understands."""
+
+    synopsis = "[--port ADDRESS --app NAME]... [options]"
+    longdesc = (
+        "Serves Twisted web resources, Klein and WSGI applications. TERM and INT answer what was "
+        "begun, then end the process; a second one ends it at once. USR2 and HUP replace the "
+        "process by one that runs the code on disk, without closing the port."
+    )
+    optFlags = [["wsgi", None, "The applications are WSGI callables, whatever they look like."]]
+    optParameters = [_option(setting) for setting in Settings.describe()]
+
+    parent: MutableMapping[str, Any]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["ports"] = []
+        self["apps"] = []
+
+    def opt_port(self, text: str) -> None:
+        """Where to listen: 8080, :8080, 127.0.0.1:8080, localhost:3000, [::1]:8080; port 0
+        for any free port. Repeatable. [default: 8080]
+        """
+        try:
+            self["ports"].append(address.parse(text))
+        except AddressError as error:
+            raise UsageError(f"--port: {error}") from None
+
+    def opt_app(self, name: str) -> None:
+        """What to serve: package.module.attribute or package.module:attribute. It names an
+        IResource, a Klein app, a WSGI callable, or a function or class that returns one.
+        Repeatable: the n-th --app is served on the n-th --port, a single one on all.
+        [default: a welcome page]
+        """
+        self["apps"].append(name)
+
+    def postOptions(self) -> None:
+        """Check what only makes sense together."""
+        self["ports"] = self["ports"] or [address.parse(8080)]
+        apps, ports = len(self["apps"]), len(self["ports"])
+        if apps not in (0, 1, ports):
+            raise UsageError(
+                f"--app was given {apps} times and --port {ports} times: "
+                "give one --app for all ports, or as many as there are ports"
+            )
+        parent = getattr(self, "parent", {})
+        self["pid_file"] = parent.get("pidfile") and os.path.abspath(parent["pidfile"])
+        if VARIABLE in os.environ:
+            skip_what_is_done(parent)
+
+
+def makeService(options: Options) -> IService:
+    """The service that the options describe, with its sockets bound.
+
+    Raises:
+        SystemExit: something cannot be loaded or bound; the text says what.
+    """
+    sys.path.insert(0, os.getcwd())
+    try:
+        apps = [load(name) for name in options["apps"]] or [Welcome]
+        if len(apps) == 1:
+            apps *= len(options["ports"])
+        settings = Settings(
+            **{setting.name: options[_option_name(setting)] for setting in Settings.describe()}
+        )
+        service = GracefulService(
+            *(
+                Server(str(port), app, settings=settings, wsgi=bool(options["wsgi"]))
+                for port, app in zip(options["ports"], apps, strict=True)
+            ),
+            upgrade_timeout=settings.upgrade_timeout,
+            signals=True,
+            pid_file=options["pid_file"],
+            launch=Launch.of_this_process(os.environ, twistd_is_told=True),
+        )
+        service.privilegedStartService()
+    except AppError as error:
+        if error.inside:
+            traceback.print_exception(_of_the_application(error))
+        raise SystemExit(f"twistd graceful: --app {error}") from None
+    except GracefulError as error:
+        raise SystemExit(f"twistd graceful: {error}") from None
+    return service
+
+
+def _of_the_application(error: AppError) -> BaseException:
+    """The application's own exception, without the frames of how we came to import it."""
+    cause = error.__cause__ or error
+    frames = cause.__traceback__
+    while frames is not None and "importlib" in frames.tb_frame.f_code.co_filename:
+        frames = frames.tb_next
+    return cause.with_traceback(frames)

@@ -1,0 +1,48 @@
+"""Threads for WSGI applications, which outlive no drain and hinder no exit."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from twisted.python.threadpool import ThreadPool
+from twisted.web.resource import IResource
+from twisted.web.wsgi import WSGIResource
+
+
+def _daemon_thread(*args: Any, **kwargs: Any) -> threading.Thread:
+    return threading.Thread(*args, **kwargs, daemon=True)
+
+
+class _DaemonThreadPool(ThreadPool):
+    # The interpreter waits for other threads at exit, for ever if one hangs.
+    threadFactory = staticmethod(_daemon_thread)
+
+
+class Threads:
+    """The threads of one server; none are started before an application needs them.
+
+    Args:
+        reactor: what answers are written in.
+        size: how many threads at the most.
+    """
+
+    def __init__(self, reactor: Any, size: int) -> None:
+        self._reactor = reactor
+        self._size = size
+        self._pool: ThreadPool | None = None
+
+    def resource(self, application: Any) -> IResource:
+        """A resource that runs a WSGI application in these threads."""
+        if self._pool is None:
+            self._pool = _DaemonThreadPool(0, self._size, name="wsgi")
+            self._pool.start()
+        resource: IResource = WSGIResource(self._reactor, self._pool, application)
+        return resource
+
+    def stop(self) -> None:
+        """Let the threads end; one that is still in the application does not hold the caller."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            # `stop` joins every thread: one whose request was cut may never return.
+            threading.Thread(target=pool.stop, daemon=True, name="wsgi-stop").start()

@@ -1,0 +1,8 @@
+from twisted.application.service import ServiceMaker
+
+graceful = ServiceMaker(
+    "twisted-graceful",
+    "twisted_graceful.tap",
+    "Serve web resources; stop and upgrade without losing a request.",
+    "graceful",
+)
