@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     )
     from .http.report import Cut, DrainReport
     from .http.site import draining
-    from .server import RequestsCut, listen_and_serve, listen_and_serve_forever, new, wait_group
-    from .service import GracefulService, Server
+    from .run import RequestsCut, listen_and_serve, listen_and_serve_forever, new, wait_group
+    from .server import Server
+    from .service import GracefulService
     from .settings import Settings
 
 # Loaded when they are first used (PEP 562): the settings are read without the HTTP server.
@@ -29,15 +30,15 @@ _HOMES = {
     "GracefulError": "errors",
     "GracefulService": "service",
     "InheritanceError": "errors",
-    "RequestsCut": "server",
-    "Server": "service",
+    "RequestsCut": "run",
+    "Server": "server",
     "Settings": "settings",
     "SettingsError": "errors",
     "draining": "http.site",
-    "listen_and_serve": "server",
-    "listen_and_serve_forever": "server",
-    "new": "server",
-    "wait_group": "server",
+    "listen_and_serve": "run",
+    "listen_and_serve_forever": "run",
+    "new": "run",
+    "wait_group": "run",
 }
 
 __all__ = [

@@ -43,7 +43,7 @@ def parse(text: str | int) -> Address:
         AddressError: the text is none of these.
     """
     given = str(text).strip()
-    host, colon, port = given.rpartition(":")
+    host, _, port = given.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
         if ":" not in host:

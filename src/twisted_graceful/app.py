@@ -120,7 +120,7 @@ def _convert(
     if isinstance(app, (Deferred, Awaitable)):
         waited: Deferred[Any] = app if isinstance(app, Deferred) else _await(app)
         return waited.addCallbacks(
-            lambda result: _convert(result, make_wsgi_resource, called=True),  # type: ignore[arg-type,return-value]
+            lambda result: _convert(result, make_wsgi_resource, called=True),
             _failed,
         )
     if callable(app):

@@ -1,154 +1,200 @@
-"""Servers in a few words, for programs of your own."""
+"""One application on one address, as a Twisted service."""
 
 from __future__ import annotations
 
-import sys
-from typing import Any, TextIO
+import socket
+from typing import Any
 
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import IResource
+
+from . import address as addresses
+from .app import as_resource
 from .http.report import DrainReport
-from .process import private
-from .service import GracefulService, Server
+from .http.site import Site
+from .process import sockets
 from .settings import Settings
+from .wsgi import Threads
 
 
-class RequestsCut(SystemExit):
-    """A stop cut requests at the drain deadline; if nobody catches it, the exit status is 1.
+class Server(Service):
+    """One application on one address.
 
-    Attributes:
-        report: what the drain did.
-    """
-
-    def __init__(self, report: DrainReport) -> None:
-        super().__init__(report.exit_status)
-        self.report = report
-
-
-def new(
-    address: str | int, app: Any, *, wsgi: bool = False, reactor: Any = None, **settings: Any
-) -> Server:
-    """A server with production defaults, as a service.
+    As a service of its own, or in any `MultiService`, it accepts when its application is
+    loaded, and drains when it is stopped. In a `GracefulService` it also takes part in
+    upgrades. It can be started again after a stop.
 
     Args:
-        address: where to listen: ``8080``, ``":8080"``, ``"127.0.0.1:8080"``,
-            ``"localhost:3000"``, ``"[::1]:8080"``; port 0 for any free port.
-        app: an `IResource`; a Klein app; a WSGI callable; a class or function without
-            arguments that returns one of these, at once, as a Deferred or coroutine.
+        address: where to listen; `twisted_graceful.address.parse` says how it is written.
+        app: anything that `twisted_graceful.app.as_resource` takes.
+        settings: timeouts and limits.
         wsgi: take ``app`` for a WSGI callable, whatever it looks like.
         reactor: None for the global one.
-        settings: the fields of `Settings`, by name.
 
-    Returns:
-        A service. It binds and serves when it is started, and drains when it is stopped.
+    Attributes:
+        listeners: where its sockets come from; replaced by whoever has inherited some.
+        coordinated: whether somebody else says when to load and when to accept.
 
     Raises:
         AddressError: the address is none.
-        SettingsError: a setting is out of range.
     """
-    return Server(address, app, settings=Settings(**settings), wsgi=wsgi, reactor=reactor)
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        address: str | int,
+        app: Any,
+        *,
+        settings: Settings | None = None,
+        wsgi: bool = False,
+        reactor: Any = None,
+    ) -> None:
+        self.address = addresses.parse(address)
+        self.settings = Settings() if settings is None else settings
+        self._app = app
+        self._wsgi = wsgi
+        self._reactor = global_reactor() if reactor is None else reactor
+        self.listeners = sockets.Listeners()
+        self.coordinated = False
+        self._sockets: list[socket.socket] = []
+        self._ports: list[IListeningPort] = []
+        self._site: Site | None = None
+        self._loading: Deferred[Any] | None = None
+
+    @property
+    def bound(self) -> list[tuple[str, int]]:
+        """Host and port of every socket that listens for this server; empty when stopped."""
+        return [each.getsockname()[:2] for each in self._sockets]
+
+    # IService
+
+    def privilegedStartService(self) -> None:
+        """Bind the address, which may need privileges that are dropped later.
+
+        Raises:
+            BindError: the system refused the address.
+        """
+        self.open()
+
+    def startService(self) -> None:
+        """Bind if that is not done, load the application, and then accept.
+
+        Raises:
+            BindError: the system refused the address.
+        """
+        super().startService()
+        self.open()
+        if not self.coordinated:
+            self.load().addCallbacks(lambda _: self.accept(), self._not_loaded)
+
+    def stopService(self) -> Deferred[DrainReport]:
+        """Stop accepting and drain.
+
+        Returns:
+            A Deferred that fires with the report when the drain is over.
+        """
+        super().stopService()
+        if self._loading is not None:
+            self._loading.cancel()
+        return self.drain(listen_on=False).addCallback(self._close)
+
+    def _not_loaded(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            self._log.failure("{address} is not served", failure, address=str(self.address))
+
+    # The steps, which a GracefulService takes one by one
+
+    def open(self) -> None:
+        """Get the listening sockets; connections queue in the kernel until `accept`.
+
+        Raises:
+            BindError: the system refused the address.
+        """
+        if not self._sockets:
+            self._sockets = self.listeners.open(self.address, self.settings.backlog)
+
+    def load(self) -> Deferred[None]:
+        """Make the resource and all that is needed to answer.
+
+        Returns:
+            A Deferred that fires when this server can serve; it fails with `AppError`.
+        """
+        self._threads = Threads(self._reactor, self.settings.wsgi_threads)
+        self._loading = maybeDeferred(
+            as_resource, self._app, self._threads.resource, wsgi=self._wsgi
+        )
+        return self._loading.addCallback(self._loaded).addBoth(self._load_over)
+
+    def _loaded(self, resource: IResource) -> None:
+        self._site = Site(resource, settings=self.settings, reactor=self._reactor)
+        # The site must outlive its last port: a drain still answers.
+        self._site.doStart()
+
+    def _load_over(self, result: Any) -> Any:
+        self._loading = None
+        return result
+
+    def accept(self) -> None:
+        """Accept connections, and forget a drain that may be under way."""
+        assert self._site is not None
+        self._site.connections.resume()
+        for listener in self._sockets:
+            self._ports.append(
+                self._reactor.adoptStreamPort(listener.fileno(), listener.family, self._site)
+            )
+            self._log.info("Listening on http://{at}", at=sockets.text(listener))
+
+    def drain(self, *, listen_on: bool) -> Deferred[DrainReport]:
+        """Stop accepting, let what was begun end, and cut the rest at the deadline.
+
+        Args:
+            listen_on: whether another process goes on with the listening sockets. If not,
+                connections that wait in the kernel's queue are ours, and are served.
+
+        Returns:
+            A Deferred of the report; of the same one if a drain is under way.
+        """
+        ports, self._ports = self._ports, []
+        for port, listener in zip(ports, self._sockets, strict=False):
+            if not listen_on:
+                self._accept_queued(port, listener)
+            port.stopListening()
+        if self._site is None:
+            return succeed(DrainReport())
+        return self._site.connections.drain()
+
+    def _accept_queued(self, port: Any, listener: socket.socket) -> None:
+        # A close would reset what the kernel has queued. Bounded, for under a flood of new
+        # connections the queue is never empty.
+        for _ in range(self.settings.backlog):
+            if not sockets.pending(listener):
+                break
+            port.doRead()
+
+    def cut(self) -> None:
+        """End the drain that is under way, and all that it still waits for."""
+        if self._site is not None:
+            self._site.connections.cut()
+
+    def _close(self, report: DrainReport) -> DrainReport:
+        site, self._site = self._site, None
+        if site is not None:
+            site.doStop()
+            self._threads.stop()
+        self.listeners.close(self._sockets)
+        self._sockets = []
+        if not self.coordinated:
+            self._log.info("Drained {address}: {report}", address=str(self.address), report=report)
+        return report
 
 
-def listen_and_serve(address: str | int, app: Any, **options: Any) -> DrainReport:
-    """Serve until TERM or INT, then drain.
+def global_reactor() -> Any:
+    """The reactor of this process; importing it installs it, so it is imported late."""
+    from twisted.internet import reactor
 
-    Args:
-        address: as for `new`.
-        app: as for `new`.
-        options: as for `new`; and ``log_to``, as for `wait_group`.
-
-    Returns:
-        What the drain did; the reactor has stopped.
-
-    Raises:
-        BindError: the system refused the address.
-        RequestsCut: the drain deadline cut a request.
-    """
-    return _serve(address, app, upgrade=False, **options)
-
-
-def listen_and_serve_forever(address: str | int, app: Any, **options: Any) -> DrainReport:
-    """Serve as `listen_and_serve` does; USR2 or HUP replaces the process by a new one.
-
-    The new process runs the program that is on disk then, from its begin, and inherits the
-    listening sockets. When it serves, this function drains and returns in the old process.
-
-    Args:
-        address: as for `new`.
-        app: as for `new`.
-        options: as for `new`; and ``log_to``, as for `wait_group`.
-
-    Returns:
-        What the drain did; the reactor has stopped.
-
-    Raises:
-        BindError: the system refused the address.
-        RequestsCut: the drain deadline cut a request.
-    """
-    return _serve(address, app, upgrade=True, **options)
-
-
-def wait_group(
-    *servers: Server,
-    upgrade: bool = False,
-    upgrade_timeout: float | None = None,
-    log_to: TextIO | None = sys.stderr,
-    reactor: Any = None,
-) -> DrainReport:
-    """Run several servers, and stop all of them gracefully at TERM or INT.
-
-    Args:
-        servers: what `new` returned.
-        upgrade: whether USR2 or HUP replaces the process by a new one.
-        upgrade_timeout: seconds that the new one may take until it is ready.
-        log_to: where to log to if the program has not begun to log; None for nowhere.
-        reactor: None for the global one.
-
-    Returns:
-        What the drains did, together; the reactor has stopped.
-
-    Raises:
-        BindError: the system refused an address.
-        RequestsCut: the drain deadline cut a request.
-    """
-    if reactor is None:
-        from twisted.internet import reactor
-    if log_to is not None and not private.logging_has_begun():
-        from twisted.logger import globalLogBeginner, textFileLogObserver
-
-        globalLogBeginner.beginLoggingTo([textFileLogObserver(log_to)], redirectStandardIO=False)
-    status: list[int] = []
-    service = GracefulService(
-        *servers,
-        signals=True,
-        upgradable=upgrade,
-        upgrade_timeout=upgrade_timeout,
-        exit_with=status.append,
-        reactor=reactor,
-    )
-    service.startService()
-    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
-    reactor.run()
-    report = service.report or DrainReport()
-    if report.cut:
-        raise RequestsCut(report)
-    if status:
-        raise SystemExit(status[0])  # the application could not be loaded, as the log says
-    return report
-
-
-def _serve(
-    address: str | int,
-    app: Any,
-    *,
-    upgrade: bool,
-    log_to: TextIO | None = sys.stderr,
-    reactor: Any = None,
-    **options: Any,
-) -> DrainReport:
-    server = new(address, app, reactor=reactor, **options)
-    return wait_group(
-        server,
-        upgrade=upgrade,
-        upgrade_timeout=server.settings.upgrade_timeout,
-        log_to=log_to,
-        reactor=reactor,
-    )
+    return reactor

@@ -1,4 +1,4 @@
-"""Servers as Twisted services: the one place where HTTP and processes meet."""
+"""Servers that are upgraded and stopped together: where HTTP and processes meet."""
 
 from __future__ import annotations
 
@@ -6,29 +6,25 @@ import os
 import signal
 import socket
 from collections.abc import Callable, MutableMapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import (
     CancelledError,
     Deferred,
+    FirstError,
     ensureDeferred,
     gatherResults,
     maybeDeferred,
-    succeed,
 )
 from twisted.internet.error import ReactorNotRunning
-from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.resource import IResource
 
-from . import address as addresses
-from .app import as_resource
 from .errors import AppError
 from .http.report import DrainReport
-from .http.site import Site
-from .process import private, sockets
+from .process import private
 from .process.exit_status import exit_with
 from .process.generation import Generation
 from .process.inheritance import Inheritance
@@ -37,180 +33,8 @@ from .process.machine import State
 from .process.pidfile import PidFile
 from .process.signals import SignalHandlers
 from .process.sockets import Listeners
+from .server import Server, global_reactor
 from .settings import Settings
-from .wsgi import Threads
-
-
-class Server(Service):
-    """One application on one address.
-
-    As a service of its own, or in any `MultiService`, it accepts when its application is
-    loaded, and drains when it is stopped. In a `GracefulService` it also takes part in
-    upgrades. It can be started again after a stop.
-
-    Args:
-        address: where to listen; `twisted_graceful.address.parse` says how it is written.
-        app: anything that `twisted_graceful.app.as_resource` takes.
-        settings: timeouts and limits.
-        wsgi: take ``app`` for a WSGI callable, whatever it looks like.
-        reactor: None for the global one.
-
-    Raises:
-        AddressError: the address is none.
-    """
-
-    _log = Logger()
-
-    def __init__(
-        self,
-        address: str | int,
-        app: Any,
-        *,
-        settings: Settings | None = None,
-        wsgi: bool = False,
-        reactor: Any = None,
-    ) -> None:
-        self.address = addresses.parse(address)
-        self.settings = Settings() if settings is None else settings
-        self._app = app
-        self._wsgi = wsgi
-        self._reactor = _reactor(reactor)
-        self.listeners = Listeners()
-        self._sockets: list[socket.socket] = []
-        self._ports: list[IListeningPort] = []
-        self._site: Site | None = None
-        self._loading: Deferred[None] | None = None
-
-    @property
-    def bound(self) -> list[tuple[str, int]]:
-        """Host and port of every socket that listens for this server; empty when stopped."""
-        return [each.getsockname()[:2] for each in self._sockets]
-
-    # IService
-
-    def privilegedStartService(self) -> None:
-        """Bind the address, which may need privileges that are dropped later.
-
-        Raises:
-            BindError: the system refused the address.
-        """
-        self.open()
-
-    def startService(self) -> None:
-        """Bind if that is not done, load the application, and then accept.
-
-        Raises:
-            BindError: the system refused the address.
-        """
-        super().startService()
-        self.open()
-        if self._stands_alone():
-            self.load().addCallbacks(lambda _: self.accept(), self._not_loaded)
-
-    def stopService(self) -> Deferred[DrainReport]:
-        """Stop accepting and drain.
-
-        Returns:
-            A Deferred that fires with the report when the drain is over.
-        """
-        super().stopService()
-        if self._loading is not None:
-            self._loading.cancel()
-        return self.drain(listen_on=False).addCallback(self._close)
-
-    def _stands_alone(self) -> bool:
-        return not isinstance(self.parent, GracefulService)
-
-    def _not_loaded(self, failure: Failure) -> None:
-        if not failure.check(CancelledError):
-            self._log.failure("{address} is not served", failure, address=str(self.address))
-
-    # The steps, which a GracefulService takes one by one
-
-    def open(self) -> None:
-        """Get the listening sockets; connections queue in the kernel until `accept`.
-
-        Raises:
-            BindError: the system refused the address.
-        """
-        if not self._sockets:
-            self._sockets = self.listeners.open(self.address, self.settings.backlog)
-
-    def load(self) -> Deferred[None]:
-        """Make the resource and all that is needed to answer.
-
-        Returns:
-            A Deferred that fires when this server can serve; it fails with `AppError`.
-        """
-        self._threads = Threads(self._reactor, self.settings.wsgi_threads)
-
-        def loaded(resource: IResource) -> None:
-            self._loading = None
-            self._site = Site(resource, settings=self.settings, reactor=self._reactor)
-            # The site must outlive its last port: a drain still answers.
-            self._site.doStart()
-
-        def done(result: Any) -> Any:
-            self._loading = None
-            return result
-
-        self._loading = maybeDeferred(
-            as_resource, self._app, self._threads.resource, wsgi=self._wsgi
-        ).addCallback(loaded)
-        return self._loading.addBoth(done)
-
-    def accept(self) -> None:
-        """Accept connections, and forget a drain that may be under way."""
-        assert self._site is not None
-        self._site.connections.resume()
-        for listener in self._sockets:
-            self._ports.append(
-                self._reactor.adoptStreamPort(listener.fileno(), listener.family, self._site)
-            )
-            self._log.info("Listening on http://{at}", at=sockets.text(listener))
-
-    def drain(self, *, listen_on: bool) -> Deferred[DrainReport]:
-        """Stop accepting, let what was begun end, and cut the rest at the deadline.
-
-        Args:
-            listen_on: whether another process goes on with the listening sockets. If not,
-                connections that wait in the kernel's queue are ours, and are served.
-
-        Returns:
-            A Deferred of the report; of the same one if a drain is under way.
-        """
-        ports, self._ports = self._ports, []
-        for port, listener in zip(ports, self._sockets, strict=False):
-            if not listen_on:
-                self._accept_queued(port, listener)
-            port.stopListening()
-        if self._site is None:
-            return succeed(DrainReport())
-        return self._site.connections.drain()
-
-    def _accept_queued(self, port: Any, listener: socket.socket) -> None:
-        # A close would reset what the kernel has queued. Bounded, for under a flood of new
-        # connections the queue is never empty.
-        for _ in range(self.settings.backlog):
-            if not sockets.pending(listener):
-                break
-            port.doRead()
-
-    def cut(self) -> None:
-        """End the drain that is under way, and all that it still waits for."""
-        if self._site is not None:
-            self._site.connections.cut()
-
-    def _close(self, report: DrainReport) -> DrainReport:
-        site, self._site = self._site, None
-        if site is not None:
-            site.doStop()
-            self._threads.stop()
-        self.listeners.close(self._sockets)
-        self._sockets = []
-        if self._stands_alone():
-            self._log.info("Drained {address}: {report}", address=str(self.address), report=report)
-        return report
 
 
 class GracefulService(MultiService):
@@ -258,7 +82,7 @@ class GracefulService(MultiService):
             Settings() if upgrade_timeout is None else Settings(upgrade_timeout=upgrade_timeout)
         )
         self.report: DrainReport | None = None
-        self._reactor = _reactor(reactor)
+        self._reactor = global_reactor() if reactor is None else reactor
         self._upgrade_timeout = settings.upgrade_timeout
         self._upgradable = upgradable
         self._pid_file = pid_file
@@ -289,6 +113,7 @@ class GracefulService(MultiService):
             if self.running:
                 raise RuntimeError("add a server before the service is started")
             service.listeners = self._listeners
+            service.coordinated = True
         super().addService(service)
 
     # What users ask of it
@@ -401,24 +226,23 @@ class GracefulService(MultiService):
             server.cut()
 
     def _stop_reactor(self) -> None:
-        try:
+        with suppress(ReactorNotRunning):  # somebody else has stopped it
             self._reactor.stop()
-        except ReactorNotRunning:
-            pass  # somebody else has stopped it
 
     def _not_loaded(self, failure: Failure) -> None:
-        error = failure.value.subFailure.value  # of the first server that failed
-        if isinstance(error, CancelledError) or self._generation is None:
+        failure.trap(FirstError)
+        cause: Failure = failure.value.subFailure  # type: ignore[union-attr]
+        if cause.check(CancelledError) or self._generation is None:
             return  # stopped while it loaded
-        inside = isinstance(error, AppError) and not error.inside
+        expected = isinstance(cause.value, AppError) and not cause.value.inside
         self._log.critical(
             "Nothing is served: {error}",
-            error=error,
-            **({} if inside else {"log_failure": failure.value.subFailure}),
+            error=cause.value,
+            **({} if expected else {"log_failure": cause}),
         )
         if self._owns_process:
             self._exit_with(1)
-        self._generation.failed(str(error)).addCallback(lambda _: self.leave())
+        self._generation.failed(str(cause.value)).addCallback(lambda _: self.leave())
 
     def _actions(self) -> dict[int, Callable[[], None]]:
         return {
@@ -428,9 +252,3 @@ class GracefulService(MultiService):
             signal.SIGUSR2: self.upgrade,
             signal.SIGHUP: self.upgrade,
         }
-
-
-def _reactor(reactor: Any) -> Any:
-    if reactor is None:
-        from twisted.internet import reactor
-    return reactor

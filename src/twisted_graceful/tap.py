@@ -19,7 +19,8 @@ from .errors import AddressError, AppError, GracefulError, SettingsError
 from .process.inheritance import VARIABLE
 from .process.launch import Launch
 from .process.twistd import skip_what_is_done
-from .service import GracefulService, Server
+from .server import Server
+from .service import GracefulService
 from .settings import Settings
 from .welcome import Welcome
 
@@ -32,7 +33,9 @@ def _option(setting: Field[Any]) -> list[Any]:
         try:
             return Settings.parse(setting.name, text)
         except SettingsError as error:
-            raise UsageError(f"--{name}: {text!r} is not accepted; it must be {error.accepted}")
+            raise UsageError(
+                f"--{name}: {text!r} is not accepted; it must be {error.accepted}"
+            ) from None
 
     help = f"{setting.metadata['unit']}: {setting.metadata['help']}"
     return [name, None, setting.default, help, coerce]
@@ -53,8 +56,6 @@ class Options(usage.Options):
     )
     optFlags = [["wsgi", None, "The applications are WSGI callables, whatever they look like."]]
     optParameters = [_option(setting) for setting in Settings.describe()]
-
-    parent: MutableMapping[str, Any]
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,7 +88,7 @@ class Options(usage.Options):
                 f"--app was given {apps} times and --port {ports} times: "
                 "give one --app for all ports, or as many as there are ports"
             )
-        parent = getattr(self, "parent", {})
+        parent: MutableMapping[str, Any] = getattr(self, "parent", None) or {}
         self["pid_file"] = parent.get("pidfile") and os.path.abspath(parent["pidfile"])
         if VARIABLE in os.environ:
             skip_what_is_done(parent)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
+from twisted.web.server import Request
 
 _PAGE = b"""\
 <!doctype html>
@@ -20,14 +20,14 @@ _PAGE = b"""\
 class Welcome(Resource):
     """One page, at the root only."""
 
-    def getChild(self, path: bytes, request: IRequest) -> Resource:
+    def getChild(self, path: bytes, request: Request) -> Resource:
         """The page itself for ``/``, else 404."""
-        if path == b"" and not request.postpath:  # type: ignore[attr-defined]
+        if path == b"" and not request.postpath:
             return self
         child: Resource = super().getChild(path, request)
         return child
 
-    def render_GET(self, request: IRequest) -> bytes:
+    def render_GET(self, request: Request) -> bytes:
         """The page."""
         request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
         return _PAGE

@@ -16,7 +16,7 @@ def _daemon_thread(*args: Any, **kwargs: Any) -> threading.Thread:
 
 class _DaemonThreadPool(ThreadPool):
     # The interpreter waits for other threads at exit, for ever if one hangs.
-    threadFactory = staticmethod(_daemon_thread)
+    threadFactory = staticmethod(_daemon_thread)  # type: ignore[assignment]
 
 
 class Threads:

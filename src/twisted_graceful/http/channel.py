@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.interfaces import (
     IDelayedCall,
@@ -11,7 +11,6 @@ from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IProtocol,
     ISystemHandle,
-    ITransport,
 )
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
@@ -37,6 +36,7 @@ class Channel(HTTPChannel):
     destroy the answer on its way.
     """
 
+    transport: Any
     factory: Site
     site: Site
     persistent: bool
@@ -143,7 +143,7 @@ class Channel(HTTPChannel):
             lost(reason)
             Channel._upgraded_connection_lost(self)
 
-        self.connectionLost = connection_lost  # type: ignore[method-assign,assignment]
+        self.connectionLost = connection_lost  # type: ignore[method-assign]
 
     def _upgraded_connection_lost(self) -> None:
         self._cancel_close_timer()
@@ -191,8 +191,9 @@ class Channel(HTTPChannel):
             return
         self._enter(Phase.CLOSING)
         self.setTimeout(None)
-        transport = cast(ITransport, self.transport)
-        if not IHalfCloseableDescriptor.providedBy(transport):
+        transport: Any = self.transport
+        half_closeable: bool = IHalfCloseableDescriptor.providedBy(transport)
+        if not half_closeable:
             super().loseConnection()
             return
         # As long as a producer is registered the transport waits for more to send.
@@ -255,7 +256,7 @@ def _readable(transport: object) -> bool:
     """Whether the kernel holds bytes of this connection that nobody has read yet."""
     if not ISystemHandle.providedBy(transport):
         return False
-    handle = cast(socket.socket, cast(ISystemHandle, transport).getHandle())
+    handle = cast(socket.socket, transport.getHandle())
     try:
         return bool(handle.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
     except OSError:  # nothing there, or the connection is gone

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request
-from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Site as TwistedSite
 
@@ -38,14 +39,14 @@ class Site(TwistedSite):
         """Write no access log: Twisted's would put a line per request into the server's log."""
 
 
-def draining(request: IRequest) -> Deferred[None]:
+def draining(request: Any) -> Deferred[None]:
     """Learn when the server that answers a request begins to drain.
 
     Event streams and long polls end their answer then, in their own words; what is
     still unfinished at the drain deadline is cut.
 
     Args:
-        request: a request that is being answered.
+        request: a `twisted.web.server.Request` that is being answered.
 
     Returns:
         A Deferred that fires with None when the drain begins, at once if it has begun

@@ -155,7 +155,7 @@ class Child(ProcessProtocol):
                 EXIT_AFTER_EOF, self.end, f"it broke the control channel ({reason.value})"
             )
 
-    def processEnded(self, reason: Failure) -> None:  # type: ignore[override]
+    def processEnded(self, reason: Failure) -> None:
         """The child has ended."""
         self._cancel_timer()
         assert self._capture is not None

@@ -114,5 +114,5 @@ def open_channel(reactor: IReactorSocket, end: socket.socket, channel: Channel) 
             return channel
 
     end.setblocking(False)
-    reactor.adoptStreamConnection(end.fileno(), socket.AF_UNIX, OneChannel())
+    reactor.adoptStreamConnection(end.fileno(), socket.AF_UNIX, OneChannel())  # type: ignore[arg-type]
     private.close_without_shutdown(channel.transport)

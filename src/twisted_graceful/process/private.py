@@ -1,4 +1,7 @@
-"""Every private part of Twisted that we touch, with the reason; tests/unit/test_private.py guards them."""
+"""Every private part of Twisted that we touch, with the reason.
+
+For each, `tests/unit/test_private.py` has a test that fails when Twisted changes it.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ def guard_pid_file(remove: Callable[[str], None]) -> None:
             remove(pidfile)
 
     assert callable(twistd.UnixApplicationRunner.removePID)
-    twistd.UnixApplicationRunner.removePID = removePID  # type: ignore[attr-defined]
+    twistd.UnixApplicationRunner.removePID = removePID
 
 
 def logging_has_begun() -> bool:

@@ -35,16 +35,16 @@ def bind(address: Address, backlog: int) -> list[socket.socket]:
     Raises:
         BindError: the system refused; nothing is left open.
     """
-    for attempt in range(_FREE_PORT_TRIES):
+    tries = _FREE_PORT_TRIES if address.port == 0 else 1
+    while True:
+        tries -= 1
         try:
             return _bind_all(address, backlog)
         except OSError as error:
-            # The port that was free for IPv4 may be taken for IPv6: take another one.
-            if address.port == 0 and error.errno == errno.EADDRINUSE:
-                if attempt < _FREE_PORT_TRIES - 1:
-                    continue
-            raise BindError(f"cannot listen on {address}: {_explain(error, address)}") from error
-    raise AssertionError("unreachable")  # pragma: no cover
+            # A port that is free for IPv4 may be taken for IPv6: another one may be free for both.
+            if error.errno != errno.EADDRINUSE or not tries:
+                reason = _explain(error, address)
+                raise BindError(f"cannot listen on {address}: {reason}") from error
 
 
 def _bind_all(address: Address, backlog: int) -> list[socket.socket]:
@@ -69,7 +69,7 @@ def _bind_all(address: Address, backlog: int) -> list[socket.socket]:
     return bound
 
 
-def _resolve(address: Address) -> list[tuple[int, str]]:
+def _resolve(address: Address) -> Sequence[tuple[int, str]]:
     if not address.host:
         families = [(socket.AF_INET, "0.0.0.0")]
         if socket.has_ipv6:
@@ -147,12 +147,12 @@ class Listeners:
             BindError: the system refused the address.
         """
         name = str(address)
-        for index, (inherited, sockets) in enumerate(self._inherited):
-            if inherited == name:
-                del self._inherited[index]
-                break
-        else:
+        inherited = next((entry for entry in self._inherited if entry[0] == name), None)
+        if inherited is None:
             sockets = bind(address, backlog)
+        else:
+            self._inherited.remove(inherited)
+            sockets = inherited[1]
         self._used.append((name, sockets))
         return sockets
 

@@ -1,0 +1,154 @@
+"""Servers in a few words, for programs of your own."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, TextIO
+
+from .http.report import DrainReport
+from .process import private
+from .server import Server, global_reactor
+from .service import GracefulService
+from .settings import Settings
+
+
+class RequestsCut(SystemExit):
+    """A stop cut requests at the drain deadline; if nobody catches it, the exit status is 1.
+
+    Attributes:
+        report: what the drain did.
+    """
+
+    def __init__(self, report: DrainReport) -> None:
+        super().__init__(report.exit_status)
+        self.report = report
+
+
+def new(
+    address: str | int, app: Any, *, wsgi: bool = False, reactor: Any = None, **settings: Any
+) -> Server:
+    """A server with production defaults, as a service.
+
+    Args:
+        address: where to listen: ``8080``, ``":8080"``, ``"127.0.0.1:8080"``,
+            ``"localhost:3000"``, ``"[::1]:8080"``; port 0 for any free port.
+        app: an `IResource`; a Klein app; a WSGI callable; a class or function without
+            arguments that returns one of these, at once, as a Deferred or coroutine.
+        wsgi: take ``app`` for a WSGI callable, whatever it looks like.
+        reactor: None for the global one.
+        settings: the fields of `Settings`, by name.
+
+    Returns:
+        A service. It binds and serves when it is started, and drains when it is stopped.
+
+    Raises:
+        AddressError: the address is none.
+        SettingsError: a setting is out of range.
+    """
+    return Server(address, app, settings=Settings(**settings), wsgi=wsgi, reactor=reactor)
+
+
+def listen_and_serve(address: str | int, app: Any, **options: Any) -> DrainReport:
+    """Serve until TERM or INT, then drain.
+
+    Args:
+        address: as for `new`.
+        app: as for `new`.
+        options: as for `new`; and ``log_to``, as for `wait_group`.
+
+    Returns:
+        What the drain did; the reactor has stopped.
+
+    Raises:
+        BindError: the system refused the address.
+        RequestsCut: the drain deadline cut a request.
+    """
+    return _serve(address, app, upgrade=False, **options)
+
+
+def listen_and_serve_forever(address: str | int, app: Any, **options: Any) -> DrainReport:
+    """Serve as `listen_and_serve` does; USR2 or HUP replaces the process by a new one.
+
+    The new process runs the program that is on disk then, from its begin, and inherits the
+    listening sockets. When it serves, this function drains and returns in the old process.
+
+    Args:
+        address: as for `new`.
+        app: as for `new`.
+        options: as for `new`; and ``log_to``, as for `wait_group`.
+
+    Returns:
+        What the drain did; the reactor has stopped.
+
+    Raises:
+        BindError: the system refused the address.
+        RequestsCut: the drain deadline cut a request.
+    """
+    return _serve(address, app, upgrade=True, **options)
+
+
+def wait_group(
+    *servers: Server,
+    upgrade: bool = False,
+    upgrade_timeout: float | None = None,
+    log_to: TextIO | None = sys.stderr,
+    reactor: Any = None,
+) -> DrainReport:
+    """Run several servers, and stop all of them gracefully at TERM or INT.
+
+    Args:
+        servers: what `new` returned.
+        upgrade: whether USR2 or HUP replaces the process by a new one.
+        upgrade_timeout: seconds that the new one may take until it is ready.
+        log_to: where to log to if the program has not begun to log; None for nowhere.
+        reactor: None for the global one.
+
+    Returns:
+        What the drains did, together; the reactor has stopped.
+
+    Raises:
+        BindError: the system refused an address.
+        RequestsCut: the drain deadline cut a request.
+    """
+    reactor = global_reactor() if reactor is None else reactor
+    if log_to is not None and not private.logging_has_begun():
+        from twisted.logger import globalLogBeginner, textFileLogObserver
+
+        globalLogBeginner.beginLoggingTo([textFileLogObserver(log_to)], redirectStandardIO=False)
+    status: list[int] = []
+    service = GracefulService(
+        *servers,
+        signals=True,
+        upgradable=upgrade,
+        upgrade_timeout=upgrade_timeout,
+        exit_with=status.append,
+        reactor=reactor,
+    )
+    service.startService()
+    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    reactor.run()
+    report = service.report or DrainReport()
+    if report.cut:
+        raise RequestsCut(report)
+    if status:
+        raise SystemExit(status[0])  # the application could not be loaded, as the log says
+    return report
+
+
+def _serve(
+    address: str | int,
+    app: Any,
+    *,
+    upgrade: bool,
+    log_to: TextIO | None = sys.stderr,
+    reactor: Any = None,
+    **options: Any,
+) -> DrainReport:
+    server = new(address, app, reactor=reactor, **options)
+    return wait_group(
+        server,
+        upgrade=upgrade,
+        upgrade_timeout=server.settings.upgrade_timeout,
+        log_to=log_to,
+        reactor=reactor,
+    )
