@@ -6,7 +6,14 @@ import socket
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    ensureDeferred,
+    gatherResults,
+    maybeDeferred,
+    succeed,
+)
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -63,13 +70,24 @@ class Server(Service):
         self.coordinated = False
         self._sockets: list[socket.socket] = []
         self._ports: list[IListeningPort] = []
+        self._closing: list[Deferred[Any]] = []
         self._site: Site | None = None
         self._loading: Deferred[Any] | None = None
+        self._waiting: list[Deferred[None]] = []
 
     @property
     def bound(self) -> list[tuple[str, int]]:
         """Host and port of every socket that listens for this server; empty when stopped."""
         return [each.getsockname()[:2] for each in self._sockets]
+
+    def ready(self) -> Deferred[None]:
+        """A Deferred that fires when this server accepts; it fails if that never happens."""
+        waiting: Deferred[None] = Deferred()
+        if self._ports:
+            waiting.callback(None)
+        else:
+            self._waiting.append(waiting)
+        return waiting
 
     # IService
 
@@ -101,7 +119,21 @@ class Server(Service):
         super().stopService()
         if self._loading is not None:
             self._loading.cancel()
-        return self.drain(listen_on=False).addCallback(self._close)
+        return ensureDeferred(self._stop())
+
+    async def _stop(self) -> DrainReport:
+        report = await self.drain(listen_on=False)
+        closing, self._closing = self._closing, []
+        await gatherResults(closing)
+        site, self._site = self._site, None
+        if site is not None:
+            site.doStop()
+            self._threads.stop()
+        self.listeners.close(self._sockets)
+        self._sockets = []
+        if not self.coordinated:
+            self._log.info("Drained {address}: {report}", address=str(self.address), report=report)
+        return report
 
     def _not_loaded(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
@@ -137,7 +169,14 @@ class Server(Service):
 
     def _load_over(self, result: Any) -> Any:
         self._loading = None
+        if isinstance(result, Failure):
+            self._tell_waiting(result)
         return result
+
+    def _tell_waiting(self, result: Failure | None) -> None:
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.callback(result)
 
     def accept(self) -> None:
         """Accept connections, and forget a drain that may be under way."""
@@ -148,6 +187,7 @@ class Server(Service):
                 self._reactor.adoptStreamPort(listener.fileno(), listener.family, self._site)
             )
             self._log.info("Listening on http://{at}", at=sockets.text(listener))
+        self._tell_waiting(None)
 
     def drain(self, *, listen_on: bool) -> Deferred[DrainReport]:
         """Stop accepting, let what was begun end, and cut the rest at the deadline.
@@ -163,7 +203,7 @@ class Server(Service):
         for port, listener in zip(ports, self._sockets, strict=False):
             if not listen_on:
                 self._accept_queued(port, listener)
-            port.stopListening()
+            self._closing.append(maybeDeferred(port.stopListening))
         if self._site is None:
             return succeed(DrainReport())
         return self._site.connections.drain()
@@ -180,17 +220,6 @@ class Server(Service):
         """End the drain that is under way, and all that it still waits for."""
         if self._site is not None:
             self._site.connections.cut()
-
-    def _close(self, report: DrainReport) -> DrainReport:
-        site, self._site = self._site, None
-        if site is not None:
-            site.doStop()
-            self._threads.stop()
-        self.listeners.close(self._sockets)
-        self._sockets = []
-        if not self.coordinated:
-            self._log.info("Drained {address}: {report}", address=str(self.address), report=report)
-        return report
 
 
 def global_reactor() -> Any:

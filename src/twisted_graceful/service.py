@@ -93,6 +93,7 @@ class GracefulService(MultiService):
         self._listeners = Listeners(self._inheritance.sockets() if self._inheritance else ())
         self._launch = Launch.of_this_process(dict(environ)) if launch is None else launch
         self._generation: Generation | None = None
+        private.append_to_log_files()  # before twistd opens its log
         self._at_once = False
         self._leaving = False
         for server in servers:

@@ -26,6 +26,7 @@ class Site(TwistedSite):
 
     protocol = Channel  # type: ignore[assignment]
     displayTracebacks = False
+    noisy = False
 
     def __init__(self, resource: IResource, *, settings: Settings, reactor: IReactorTime) -> None:
         super().__init__(resource, reactor=reactor, timeout=settings.idle_timeout or None)

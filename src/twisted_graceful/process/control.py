@@ -58,15 +58,16 @@ class Peer(Protocol):
         """The other end closed, ended, or sent what is no message."""
 
 
-class Channel(amp.AMP):
-    """One end of a control channel.
+class Channel(amp.BinaryBoxProtocol, amp.BoxDispatcher, amp.CommandLocator):
+    """One end of a control channel: what `amp.AMP` is, without its log lines.
 
     Args:
         peer: who is told what arrives.
     """
 
     def __init__(self, peer: Peer) -> None:
-        super().__init__()
+        amp.BoxDispatcher.__init__(self, self)
+        amp.BinaryBoxProtocol.__init__(self, self)
         self._peer = peer
 
     def _received(self, command: type[amp.Command], **arguments: Any) -> dict[str, object]:
@@ -96,6 +97,7 @@ class Channel(amp.AMP):
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """The channel is gone."""
         super().connectionLost(reason)
+        self.transport = None
         self._peer.channel_lost(reason)
 
 

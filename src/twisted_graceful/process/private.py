@@ -5,9 +5,15 @@ For each, `tests/unit/test_private.py` has a test that fails when Twisted change
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
+
+from twisted.python.logfile import BaseLogFile
+
+_open_log_file = BaseLogFile._openFile
 
 
 def close_without_shutdown(transport: Any) -> None:
@@ -18,6 +24,22 @@ def close_without_shutdown(transport: Any) -> None:
     """
     assert transport._shouldShutdown in (True, False)
     transport._shouldShutdown = False
+
+
+def append_to_log_files() -> None:
+    """Let Twisted's log files, from now on, be opened for appending.
+
+    Twisted writes where it believes the end to be. While two generations share a log,
+    each would overwrite what the other one has just written.
+    """
+
+    def _openFile(self: BaseLogFile) -> None:
+        _open_log_file(self)
+        descriptor = self._file.fileno()
+        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_APPEND)
+
+    BaseLogFile._openFile = _openFile  # type: ignore[method-assign]
 
 
 def guard_pid_file(remove: Callable[[str], None]) -> None:
