@@ -119,6 +119,15 @@ class GracefulService(MultiService):
 
     # What users ask of it
 
+    def open(self) -> None:
+        """Bind all addresses before the start, where an error can still be shown.
+
+        Raises:
+            BindError: the system refused an address.
+        """
+        for server in self.servers:
+            server.open()
+
     def upgrade(self) -> None:
         """Replace this process by one that runs the code that is on disk now.
 

@@ -18,6 +18,7 @@ from .app import load
 from .errors import AddressError, AppError, GracefulError, SettingsError
 from .process.inheritance import VARIABLE
 from .process.launch import Launch
+from .process.ownership import GivenFiles
 from .process.twistd import skip_what_is_done
 from .server import Server
 from .service import GracefulService
@@ -92,6 +93,8 @@ class Options(usage.Options):
         self["pid_file"] = parent.get("pidfile") and os.path.abspath(parent["pidfile"])
         if VARIABLE in os.environ:
             skip_what_is_done(parent)
+        self["log_file"] = os.path.abspath(parent.get("logfile") or "twistd.log")
+        self["uid"], self["gid"] = parent.get("uid"), parent.get("gid")
 
 
 def makeService(options: Options) -> IService:
@@ -110,7 +113,12 @@ def makeService(options: Options) -> IService:
         )
         service = GracefulService(
             *(
-                Server(str(port), app, settings=settings, wsgi=bool(options["wsgi"]))
+                Server(
+                    str(port),
+                    app,
+                    settings=settings,
+                    wsgi=bool(options["wsgi"] and options["apps"]),
+                )
                 for port, app in zip(options["ports"], apps, strict=True)
             ),
             upgrade_timeout=settings.upgrade_timeout,
@@ -118,7 +126,10 @@ def makeService(options: Options) -> IService:
             pid_file=options["pid_file"],
             launch=Launch.of_this_process(os.environ, twistd_is_told=True),
         )
-        service.privilegedStartService()
+        if options["uid"] is not None or options["gid"] is not None:
+            files = [options["log_file"], options["pid_file"] or ""]
+            GivenFiles(files, options["uid"], options["gid"]).setServiceParent(service)
+        service.open()
     except AppError as error:
         if error.inside:
             traceback.print_exception(_of_the_application(error))

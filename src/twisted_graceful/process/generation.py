@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
+from ..errors import UpgradeRefused
 from .child import Child
 from .inheritance import Inheritance
 from .launch import Launch
@@ -152,7 +152,7 @@ class Generation:
 
     def ended(self) -> None:
         """This process serves no more, and ends."""
-        if self._pid_file is not None:
+        if self._pid_file is not None and self.number > 0:  # twistd removes the first one's
             self._pid_file.remove()
 
     # What the predecessor and the successor tell us
@@ -195,9 +195,11 @@ class Generation:
         try:
             self._launch.require_possible()
             pid = self._child.start(self._launch, number, self._workload.listeners())
-        except Exception as error:
-            self._log.debug("Spawning failed", log_failure=Failure())
+        except (OSError, UpgradeRefused) as error:
             self.child_ended(f"it could not be started: {error}", "")
+        except Exception as error:
+            self._log.failure("Starting a successor failed in a way that nobody foresaw")
+            self.child_ended(f"it could not be started: {error!r}", "")
         else:
             self._log.info(
                 "Upgrade: generation {number} starts (pid {pid})", number=number, pid=pid

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UpgradeRefused
+from .inheritance import VARIABLE
 
 TWISTD_AGAIN = "twisted_graceful.process.twistd"
 
-_NOT_INHERITED = ("LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID")
-"""Socket activation (sd_listen_fds(3)) names descriptors of this process only."""
+_NOT_INHERITED = (VARIABLE, "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID")
+"""What names descriptors of this process only: ours, and socket activation (sd_listen_fds(3))."""
 
 
 @dataclass(frozen=True)

@@ -26,18 +26,17 @@ class PidFile:
     _log = Logger()
 
     def write(self) -> None:
-        """Put this process's pid in place, by rename: a reader sees the old or the new one."""
-        directory, name = os.path.split(self.path)
+        """Put this process's pid in place, by rename: a reader sees the old or the new one.
+
+        Where the directory may not be written but the file may, it is overwritten.
+        """
         try:
-            descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=directory)
             try:
-                with open(descriptor, "w") as file:
+                self._replace()
+            except PermissionError:
+                with open(self.path, "r+") as file:
                     file.write(str(self.pid))
-                os.chmod(temporary, self._mode())
-                os.rename(temporary, self.path)
-            except OSError:
-                os.unlink(temporary)
-                raise
+                    file.truncate()
         except OSError as error:
             self._log.error(
                 "Cannot write the pid file {path}: {error}; "
@@ -46,6 +45,18 @@ class PidFile:
                 error=error,
                 pid=self.pid,
             )
+
+    def _replace(self) -> None:
+        directory, name = os.path.split(self.path)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=directory)
+        try:
+            with open(descriptor, "w") as file:
+                file.write(str(self.pid))
+            os.chmod(temporary, self._mode())
+            os.rename(temporary, self.path)
+        except OSError:
+            os.unlink(temporary)
+            raise
 
     def remove(self) -> None:
         """Remove the file if it holds this process's pid."""
