@@ -30,7 +30,6 @@ from .process.generation import Generation
 from .process.inheritance import Inheritance
 from .process.launch import Launch
 from .process.machine import State
-from .process.pidfile import PidFile
 from .process.signals import SignalHandlers
 from .process.sockets import Listeners
 from .server import Server, global_reactor
@@ -163,7 +162,6 @@ class GracefulService(MultiService):
         self._at_once = self._leaving = False
         self._signals.install()
         self._reactor.callWhenRunning(self._signals.install)  # the reactor sets its own
-        private.guard_pid_file(lambda path: PidFile(path, os.getpid()).remove())
         self._generation = generation = Generation(
             self._reactor,
             self,
@@ -172,6 +170,7 @@ class GracefulService(MultiService):
             upgrade_timeout=self._upgrade_timeout,
             pid_file=self._pid_file,
         )
+        private.guard_pid_file(generation.remove_pid_file)
         super().startService()
         loads = gatherResults([server.load() for server in self.servers], consumeErrors=True)
         loads.addCallbacks(lambda _: generation.loaded(), self._not_loaded)

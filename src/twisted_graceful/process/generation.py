@@ -82,6 +82,7 @@ class Generation:
         self._child_ended: Deferred[None] = succeed(None)
         self._upgrade_due = False
         self._drain: object = None
+        self._handed_over = False
         outputs: Mapping[Output, Callable[[], None]] = {
             Output.SERVE: self._serve,
             Output.SPAWN: self._spawn,
@@ -153,7 +154,12 @@ class Generation:
     def ended(self) -> None:
         """This process serves no more, and ends."""
         if self._pid_file is not None and self.number > 0:  # twistd removes the first one's
-            self._pid_file.remove()
+            self.remove_pid_file(self._pid_file.path)
+
+    def remove_pid_file(self, path: str) -> None:
+        """Remove the pid file, if it is this process's and not about to be its successor's."""
+        if not self._handed_over:
+            PidFile(path, self._pid).remove()
 
     # What the predecessor and the successor tell us
 
@@ -246,6 +252,7 @@ class Generation:
 
     def _leave(self) -> None:
         if self._child is not None and self._drain is not None:
+            self._handed_over = True
             self._child = None  # it serves, and outlives us
         self._workload.leave()
 

@@ -79,7 +79,8 @@ TABLE: Mapping[State, Mapping[Input, Transition]] = {
     },
     S.UPGRADING: {
         I.UPGRADE: Transition(S.UPGRADING, (O.REMEMBER,)),
-        I.CHILD_READY: Transition(S.HANDING_OVER, (O.HAND_OVER, O.PASS_ON)),
+        # Passed on first: where nothing is open, the drain is over at once.
+        I.CHILD_READY: Transition(S.HANDING_OVER, (O.PASS_ON, O.HAND_OVER)),
         I.CHILD_STOPPING: Transition(S.UPGRADING),
         I.CHILD_ENDED: Transition(S.SERVING, (O.CATCH_UP,)),
         I.STOP: Transition(S.STOPPING, (O.END_CHILD, O.LEAVE)),
