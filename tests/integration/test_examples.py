@@ -1,0 +1,82 @@
+"""Every example, as its own first line says it is run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from .harness import FOREGROUND, GRACEFUL, Server
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+TAC = (*FOREGROUND, "-y", "hello.tac")
+
+
+def example(name: str, command: tuple[str, ...], *options: str) -> Server:
+    """A server of an example, on free ports instead of those that it names."""
+    server = Server(*options, command=command)
+    text = (EXAMPLES / name).read_text()
+    server.write(name, text.replace(":8080", ":0").replace(":8081", ":0"))
+    return server
+
+
+class ExampleTests(SynchronousTestCase):
+    """The examples."""
+
+    def test_klein(self) -> None:
+        """The Klein example answers, and its slow answer outlives an upgrade."""
+        with example("klein_app.py", GRACEFUL, "--app", "klein_app.app") as server:
+            self.assertEqual(server.get("/").body, "Hello from Klein\n")
+            slow = server.connect()
+            slow.get("/slow")
+            server.upgrade()
+            self.assertEqual(slow.answer().body, "done\n")
+
+    def test_flask(self) -> None:
+        """The Flask example answers."""
+        with example("flask_app.py", GRACEFUL, "--app", "flask_app.app") as server:
+            self.assertEqual(server.get("/").body, "Hello from Flask\n")
+
+    def test_event_stream(self) -> None:
+        """The event stream says goodbye when the server stops, and nothing is cut."""
+        with example("event_stream.py", GRACEFUL, "--app", "event_stream.Clock") as server:
+            stream = server.connect()
+            stream.get("/")
+            head = stream.socket.recv(4096)
+            self.assertIn(b"200 OK", head)
+            server.kill(15)
+            self.assertEqual(server.exit_status(), 0)
+            rest = b""
+            while more := stream.socket.recv(4096):
+                rest += more
+            self.assertIn(b"event: goodbye", head + rest)
+            self.assertTrue(rest.endswith(b"0\r\n\r\n"), rest)
+
+    def test_tac(self) -> None:
+        """The application file serves on both ports, and is upgraded."""
+        with example("hello.tac", TAC) as server:
+            first, last = server.ports[0], server.ports[-1]
+            server.upgrade()
+            self.assertEqual(server.get(port=first).body, "Hello, world\n")
+            self.assertEqual(server.get(port=last).body, "Hello, administrator\n")
+
+    def test_script(self) -> None:
+        """The plain script serves, and upgrades itself."""
+        with example("script.py", (sys.executable, "script.py")) as server:
+            server.upgrade()
+            self.assertEqual(server.get().body, "Hello\n")
+
+    def test_embedding(self) -> None:
+        """The embedding program asks its own server, and stops it."""
+        done = subprocess.run(
+            [sys.executable, EXAMPLES / "embedding.py"], capture_output=True, text=True, timeout=30
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertTrue(done.stdout.startswith("Hello\nstopped: 0 answered"), done.stdout)
+
+    def test_all(self) -> None:
+        """There is a test for each example."""
+        tested = {"klein_app", "flask_app", "event_stream", "hello", "script", "embedding"}
+        self.assertEqual({path.stem for path in EXAMPLES.iterdir() if path.is_file()}, tested)
