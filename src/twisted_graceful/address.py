@@ -43,6 +43,10 @@ def parse(text: str | int) -> Address:
         AddressError: the text is none of these.
     """
     given = str(text).strip()
+    if "/" in given:
+        raise _error(text, "it is no URL and no path, only a host and a port")
+    if given.endswith("]"):
+        raise _error(text, "the port is missing")
     host, _, port = given.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
@@ -52,9 +56,10 @@ def parse(text: str | int) -> Address:
         raise _error(text, "an IPv6 address goes in brackets")
     elif host == "*":
         host = ""
-    if any(character in host for character in " []/@\0"):
+    if any(character in host for character in " []@\0"):
         raise _error(text, f"{host!r} is not a host")
-    if not (port.isascii() and port.isdigit() and int(port) <= 65535):
+    digits = port.isascii() and port.isdigit() and len(port) <= len("65535")
+    if not digits or int(port) > 65535:
         raise _error(text, f"{port!r} is not a port, a whole number from 0 to 65535")
     return Address(host, int(port))
 

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.web.resource import IResource
 
 from .errors import AppError
@@ -56,6 +56,8 @@ def load(name: str) -> Any:
             found = getattr(found, attribute)
         except AttributeError:
             raise AppError(_no_attribute(name, found, attribute)) from None
+        except Exception as error:
+            raise _inside(name, f"looking up {attribute!r} failed", error) from error
     return found
 
 
@@ -154,7 +156,7 @@ def _await(awaitable: Any) -> Deferred[Any]:
 
 
 def _failed(failure: Any) -> Any:
-    if failure.check(AppError):
+    if failure.check(AppError, CancelledError):
         return failure
     raise AppError(
         f"the application could not be made: {failure.type.__name__}: {failure.value}", inside=True

@@ -9,6 +9,10 @@ from typing import Any
 from .errors import SettingsError
 
 
+MAXIMUM = 2**31 - 1
+"""The largest value of any setting: what fits a C ``int``."""
+
+
 def _setting(default: float, unit: str, help: str, *, minimum: float = 0) -> Any:
     """A field that the command line, the documentation and the checks are all made from."""
     return field(default=default, metadata={"unit": unit, "help": help, "minimum": minimum})
@@ -105,6 +109,6 @@ def _check(setting: Field[Any], value: object) -> None:
     if (
         isinstance(value, bool)
         or not isinstance(value, kinds)
-        or not setting.metadata["minimum"] <= value < float("inf")
+        or not setting.metadata["minimum"] <= value <= MAXIMUM
     ):
         raise SettingsError(setting.name, value, accepted(setting))

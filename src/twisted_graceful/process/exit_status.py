@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from contextlib import suppress
 
 
 def exit_with(status: int) -> None:
@@ -19,8 +20,10 @@ def exit_with(status: int) -> None:
 
     def leave() -> None:
         for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
+            # Closed, or nobody reads it: that must not change the status.
+            with suppress(OSError, ValueError):
+                if stream is not None:
+                    stream.flush()
         os._exit(status)
 
     atexit.register(leave)

@@ -222,8 +222,8 @@ class Generation:
             self._machine.send(Input.UPGRADE)
 
     def _pass_on(self) -> None:
+        # It stays noted here too: should the successor die, it is ours again.
         if self._upgrade_due and self._child is not None:
-            self._upgrade_due = False
             self._child.pass_on_upgrade()
 
     def _hand_over(self) -> None:

@@ -61,7 +61,7 @@ class Inheritance:
             inheritance = cls._decode(json.loads(text))
             for descriptor in inheritance.descriptors():
                 os.set_inheritable(descriptor, False)
-        except (ValueError, TypeError, KeyError, OSError) as error:
+        except (ValueError, TypeError, KeyError, OSError, OverflowError) as error:
             raise InheritanceError(
                 f"the environment variable {VARIABLE} holds {text!r}, which cannot be used: "
                 f"{error!r}; it is set for successors only, so remove it from the environment"

@@ -8,6 +8,7 @@ the child copies what is in them to the real streams and goes on there.
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import tempfile
 
@@ -63,19 +64,21 @@ def release(stdout: int, stderr: int) -> None:
         if stream is not None:
             stream.flush()
     for standard, real in ((1, stdout), (2, stderr)):
-        try:
-            early = os.pread(standard, _COPY_LIMIT, 0)
-        except OSError:  # the application has put something else there: leave it
-            os.close(real)
-            continue
-        _write(real, early)
-        os.dup2(real, standard)
+        if _is_capture(standard):  # else the application has put something else there
+            _write(real, os.pread(standard, _COPY_LIMIT, 0))
+            os.dup2(real, standard)
         os.close(real)
     # Python chose the buffering when the streams were files.
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None and stream is not None and stream.isatty():
             reconfigure(line_buffering=True)
+
+
+def _is_capture(descriptor: int) -> bool:
+    """Whether this is a file without a name, as a capture is."""
+    status = os.fstat(descriptor)
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 0
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -61,9 +61,9 @@ class PidFile:
     def remove(self) -> None:
         """Remove the file if it holds this process's pid."""
         try:
-            with open(self.path) as file:
-                owner = file.read().strip()
-            if owner == str(self.pid):
+            with open(self.path, "rb") as file:
+                owner = file.read(64).strip()
+            if owner == b"%d" % self.pid:
                 os.unlink(self.path)
         except FileNotFoundError:
             pass

@@ -40,9 +40,9 @@ def bind(address: Address, backlog: int) -> list[socket.socket]:
         tries -= 1
         try:
             return _bind_all(address, backlog)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             # A port that is free for IPv4 may be taken for IPv6: another one may be free for both.
-            if error.errno != errno.EADDRINUSE or not tries:
+            if getattr(error, "errno", None) != errno.EADDRINUSE or not tries:
                 reason = _explain(error, address)
                 raise BindError(f"cannot listen on {address}: {reason}") from error
 
@@ -96,7 +96,9 @@ def _listen(family: int, host: str, port: int, backlog: int) -> socket.socket:
     return listener
 
 
-def _explain(error: OSError, address: Address) -> str:
+def _explain(error: OSError | UnicodeError, address: Address) -> str:
+    if isinstance(error, UnicodeError):
+        return f"the host {address.host!r} is no name"
     if isinstance(error, socket.gaierror):
         return f"the host {address.host!r} is unknown ({error.strerror})"
     reason = error.strerror or str(error)

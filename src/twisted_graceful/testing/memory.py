@@ -1,0 +1,262 @@
+"""A server in memory: without a reactor, a port or a moment of waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.web.resource import IResource
+
+from ..app import as_resource
+from ..errors import AppError
+from ..http.connections import Connections
+from ..http.report import DrainReport
+from ..http.site import Site
+from ..settings import Settings
+from .messages import Response, format_request, take_response
+from .transport import MemoryReactor, MemorySocket, MemoryTransport
+
+_CLIENT = IPv4Address("TCP", "127.0.0.1", 54321)
+
+
+class MemoryServer:
+    """A site whose connections are byte strings, and whose time passes when a test says so.
+
+    It answers as a real server does, drain and all. What needs a reactor cannot be served:
+    WSGI applications, and pull producers such as `twisted.web.static.File`.
+
+    Args:
+        app: an `IResource`; a Klein app; a class or function without arguments that
+            returns one of these at once.
+        clock: the time; None for a clock of its own.
+        settings: the fields of `Settings`, by name.
+
+    Attributes:
+        clock: the time; `advance` moves it as it passes for a real server.
+        site: what makes and keeps the connections.
+
+    Raises:
+        AppError: this cannot be served in memory.
+        SettingsError: a setting is out of range.
+    """
+
+    def __init__(self, app: Any, clock: Clock | None = None, **settings: Any) -> None:
+        resource = as_resource(app, _no_wsgi)
+        if isinstance(resource, Deferred):
+            raise AppError(f"{app!r} is not ready at once: use `serve`")
+        self.clock = Clock() if clock is None else clock
+        self.settings = Settings(**settings)
+        self.site = Site(resource, settings=self.settings, reactor=self.clock)
+        self._reactor = MemoryReactor(self.clock, self._clients_read)
+        self._clients: list[MemoryConnection] = []
+
+    @property
+    def connections(self) -> Connections:
+        """The registry of the site: its drain can be resumed and cut there."""
+        return self.site.connections
+
+    def connect(self) -> MemoryConnection:
+        """A client connects, and sends nothing yet.
+
+        Raises:
+            ConnectionRefusedError: the server drains.
+        """
+        if self.connections.draining:
+            raise ConnectionRefusedError("the server drains")
+        kernel = MemorySocket()
+        protocol = self.site.buildProtocol(_CLIENT)
+        assert protocol is not None
+        transport = MemoryTransport(kernel, protocol, self._reactor)
+        transport.startReading()
+        protocol.makeConnection(transport)
+        client = MemoryConnection(self, kernel)
+        self._clients.append(client)
+        return client
+
+    def get(self, path: str) -> Response:
+        """Ask for a resource, on a connection of its own.
+
+        Raises:
+            AssertionError: it was not answered at once.
+        """
+        return self.request("GET", path)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+    ) -> Response:
+        """Send a request on a connection of its own, and take the answer.
+
+        Raises:
+            AssertionError: it was not answered at once; for an answer that takes its time,
+                use `connect`, and move the clock.
+        """
+        client = self.connect()
+        client.request(method, path, headers, body)
+        responses = client.responses()
+        client.close()
+        if not responses:
+            raise AssertionError(f"{method} {path} was not answered at once")
+        return responses[0]
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass: each timer runs at its own time, and what it sends arrives."""
+        until = self.clock.seconds() + seconds
+        while True:
+            self.turn()
+            due = min((call.getTime() for call in self.clock.getDelayedCalls()), default=until)
+            if due >= until:
+                break
+            self.clock.advance(due - self.clock.seconds())
+        self.clock.advance(until - self.clock.seconds())
+        self.turn()
+
+    def drain(self) -> Deferred[DrainReport]:
+        """Begin to drain.
+
+        Returns:
+            A Deferred that fires with the report when the drain is over.
+        """
+        self.turn()
+        drained = self.connections.drain()
+        self.turn()
+        return drained
+
+    def stop(self) -> DrainReport:
+        """Drain, with as much time as that takes.
+
+        Raises:
+            AssertionError: the drain had no end.
+        """
+        reports: list[DrainReport] = []
+        self.drain().addCallback(reports.append)
+        # At the deadline a last close may begin, and each timer may be late by a rounding.
+        self.advance(self.settings.drain_timeout + self.settings.linger_timeout + 0.001)
+        if not reports:
+            raise AssertionError("the drain did not end with its deadline")
+        return reports[0]
+
+    def turn(self) -> None:
+        """Read and send all that can be. Whoever looks at a connection does this first."""
+        self._reactor.run()
+
+    def _clients_read(self) -> None:
+        for client in self._clients:
+            client._read()
+        self._clients = [client for client in self._clients if client._expects_more()]
+
+
+class MemoryConnection:
+    """A connection to a `MemoryServer`, as its client sees it.
+
+    Attributes:
+        reading: set it to False, and the client reads no more: the server can send as
+            much as the kernel takes, and then has to wait.
+    """
+
+    def __init__(self, server: MemoryServer, kernel: MemorySocket) -> None:
+        self._server = server
+        self._kernel = kernel
+        self._received = bytearray()
+        self._methods: list[str] = []
+        self.reading = True
+
+    # What the client does
+
+    def send(self, data: bytes) -> None:
+        """Send bytes, which the server reads."""
+        self.arrive(data)
+        self._server.turn()
+
+    def arrive(self, data: bytes) -> None:
+        """Send bytes, which the server has not read yet: they wait in its kernel."""
+        self._kernel.inbox += data
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+    ) -> None:
+        """Send a request; `responses` has the answer when it is complete."""
+        self._methods.append(method)
+        self.send(format_request(method, path, headers, body))
+
+    def finish(self) -> None:
+        """Send nothing more, and go on to read: a half-close."""
+        self._kernel.client_finished = True
+        self._server.turn()
+
+    def close(self) -> None:
+        """Close; what the server sends from now on is answered by a reset."""
+        self._kernel.client_gone = True
+        self.finish()
+
+    def abort(self) -> None:
+        """Reset the connection."""
+        self._kernel.client_reset = True
+        self.close()
+
+    # What the client sees
+
+    @property
+    def received(self) -> bytes:
+        """What has been read, and not taken."""
+        self._server.turn()
+        return bytes(self._received)
+
+    def take(self) -> bytes:
+        """What has been read; the next look begins after it."""
+        received = self.received
+        self._received.clear()
+        return received
+
+    def responses(self) -> list[Response]:
+        """Take the answers that are complete; what follows them stays in `received`."""
+        responses = []
+        ended = self.ended
+        while self._received:
+            method = self._methods[0] if self._methods else "GET"
+            response = take_response(self._received, method, ended=ended)
+            if response is None:
+                break
+            del self._methods[:1]
+            responses.append(response)
+        return responses
+
+    @property
+    def ended(self) -> bool:
+        """Whether the server's FIN has been read."""
+        self._server.turn()
+        return self._kernel.server_finished and not self._kernel.outbox and not self.reset
+
+    @property
+    def closed(self) -> bool:
+        """Whether the server has closed the connection, in whatever way."""
+        self._server.turn()
+        return self._kernel.closed
+
+    @property
+    def reset(self) -> bool:
+        """Whether the server has reset the connection, so that answers may be lost."""
+        self._server.turn()
+        return self._kernel.closed and self._kernel.reset
+
+    def _read(self) -> None:
+        if self.reading:
+            self._received += self._kernel.outbox
+            self._kernel.outbox.clear()
+
+    def _expects_more(self) -> bool:
+        return bool(self._kernel.outbox) or not self._kernel.closed
+
+
+def _no_wsgi(app: Any) -> IResource:
+    raise AppError(f"{app!r} is a WSGI application, which needs threads: use `serve`")
