@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any, TextIO
 
+from . import private
 from .http.report import DrainReport
-from .process import private
 from .server import Server, global_reactor
 from .service import GracefulService
 from .settings import Settings

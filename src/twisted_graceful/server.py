@@ -23,6 +23,7 @@ from . import address as addresses
 from .app import as_resource
 from .http.report import DrainReport
 from .http.site import Site
+from .http.transport import Flusher, GatheringServer
 from .process import sockets
 from .settings import Settings
 from .wsgi import Threads
@@ -71,9 +72,11 @@ class Server(Service):
         self._sockets: list[socket.socket] = []
         self._ports: list[IListeningPort] = []
         self._closing: list[Deferred[Any]] = []
+        self._transport = GatheringServer.with_flusher(Flusher(self._reactor))
         self._site: Site | None = None
         self._loading: Deferred[Any] | None = None
         self._waiting: list[Deferred[None]] = []
+        self._fault: Failure | None = None
 
     @property
     def bound(self) -> list[tuple[str, int]]:
@@ -83,8 +86,8 @@ class Server(Service):
     def ready(self) -> Deferred[None]:
         """A Deferred that fires when this server accepts; it fails if that never happens."""
         waiting: Deferred[None] = Deferred()
-        if self._ports:
-            waiting.callback(None)
+        if self._ports or self._fault is not None:
+            waiting.callback(self._fault)
         else:
             self._waiting.append(waiting)
         return waiting
@@ -122,6 +125,7 @@ class Server(Service):
         return ensureDeferred(self._stop())
 
     async def _stop(self) -> DrainReport:
+        self._fault = None
         report = await self.drain(listen_on=False)
         closing, self._closing = self._closing, []
         await gatherResults(closing)
@@ -129,8 +133,6 @@ class Server(Service):
         if site is not None:
             site.doStop()
             self._threads.stop()
-        self.listeners.close(self._sockets)
-        self._sockets = []
         if not self.coordinated:
             self._log.info("Drained {address}: {report}", address=str(self.address), report=report)
         return report
@@ -169,8 +171,9 @@ class Server(Service):
 
     def _load_over(self, result: Any) -> Any:
         self._loading = None
-        if isinstance(result, Failure):
-            self._tell_waiting(result)
+        self._fault = result if isinstance(result, Failure) else None
+        if self._fault is not None:
+            self._tell_waiting(self._fault)
         return result
 
     def _tell_waiting(self, result: Failure | None) -> None:
@@ -183,9 +186,9 @@ class Server(Service):
         assert self._site is not None
         self._site.connections.resume()
         for listener in self._sockets:
-            self._ports.append(
-                self._reactor.adoptStreamPort(listener.fileno(), listener.family, self._site)
-            )
+            port = self._reactor.adoptStreamPort(listener.fileno(), listener.family, self._site)
+            port.transport = self._transport
+            self._ports.append(port)
             self._log.info("Listening on http://{at}", at=sockets.text(listener))
         self._tell_waiting(None)
 
@@ -204,6 +207,9 @@ class Server(Service):
             if not listen_on:
                 self._accept_queued(port, listener)
             self._closing.append(maybeDeferred(port.stopListening))
+        if not listen_on:
+            self.listeners.close(self._sockets)
+            self._sockets = []
         if self._site is None:
             return succeed(DrainReport())
         return self._site.connections.drain()

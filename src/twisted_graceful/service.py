@@ -22,9 +22,9 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from . import private
 from .errors import AppError
 from .http.report import DrainReport
-from .process import private
 from .process.exit_status import exit_with
 from .process.generation import Generation
 from .process.inheritance import Inheritance

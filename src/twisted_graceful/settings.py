@@ -8,7 +8,6 @@ from typing import Any
 
 from .errors import SettingsError
 
-
 MAXIMUM = 2**31 - 1
 """The largest value of any setting: what fits a C ``int``."""
 
@@ -31,6 +30,36 @@ class Settings:
     backlog: int = _setting(
         2048, "connections", "how many connections the kernel queues for us", minimum=1
     )
+    # Go's and Kestrel's hosts use 5 to 30; a head fits one segment, so even 5 is much.
+    read_header_timeout: float = _setting(
+        5,
+        "seconds",
+        "how long a head may take from its first byte, and a new connection be silent; 0: for ever",
+    )
+    # Kestrel's MinRequestBodyDataRate and MinResponseDataRate: 240 bytes/s after 5 s of grace.
+    read_timeout: float = _setting(
+        5, "seconds", "how long a body may stand still, or be too slow; 0: for ever"
+    )
+    write_timeout: float = _setting(
+        5, "seconds", "the same, for a client that reads its answer; 0: for ever"
+    )
+    min_rate: float = _setting(240, "bytes per second", "what is too slow for a body, on average")
+    # Event streams and long polls take as long as they like.
+    handler_timeout: float = _setting(
+        0, "seconds", "how long the application may take to begin its answer; 0: for ever"
+    )
+    # nginx's client_max_body_size.
+    max_body_size: int = _setting(1 << 20, "bytes", "the largest body of a request; 0: any")
+    # nginx's large_client_header_buffers: 4 of 8 KiB, and a line in one of them.
+    max_request_line: int = _setting(8192, "bytes", "the longest request line", minimum=1)
+    max_header_size: int = _setting(32768, "bytes", "the largest head", minimum=1)
+    # gunicorn's limit_request_fields.
+    max_headers: int = _setting(100, "fields", "the most header fields of a request", minimum=1)
+    max_requests_per_connection: int = _setting(
+        0, "requests", "after how many a connection is closed, with notice; 0: never"
+    )
+    # As much as a socket's receive buffer holds anyway.
+    spool_size: int = _setting(65536, "bytes", "a larger body is kept in a temporary file")
     # Longer than the keep-alive pool of the usual load balancer (60 s at AWS and nginx),
     # so that it is the balancer that closes and not we, racing its next request.
     idle_timeout: float = _setting(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import MutableMapping
@@ -40,6 +41,10 @@ def _option(setting: Field[Any]) -> list[Any]:
 
     help = f"{setting.metadata['unit']}: {setting.metadata['help']}"
     return [name, None, setting.default, help, coerce]
+
+
+_IMPORTS = re.compile("importlib|" + re.escape(os.path.dirname(__file__)))
+"""File names of the code that imports an application."""
 
 
 def _option_name(setting: Field[Any]) -> str:
@@ -143,6 +148,6 @@ def _of_the_application(error: AppError) -> BaseException:
     """The application's own exception, without the frames of how we came to import it."""
     cause = error.__cause__ or error
     frames = cause.__traceback__
-    while frames is not None and "importlib" in frames.tb_frame.f_code.co_filename:
+    while frames is not None and _IMPORTS.search(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
     return cause.with_traceback(frames)

@@ -1,33 +1,60 @@
-"""One HTTP/1.1 connection: what it is doing, how it announces its end, how it closes."""
+"""One HTTP/1.1 connection: what it is doing, until when, how it announces its end and closes."""
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
+from twisted.internet.error import TimeoutError as HandlerTimeout
 from twisted.internet.interfaces import (
-    IDelayedCall,
+    IAddress,
     IHalfCloseableDescriptor,
     IHalfCloseableProtocol,
     IProtocol,
+    IPushProducer,
+    ISSLTransport,
     ISystemHandle,
+    ITCPTransport,
 )
-from twisted.protocols.basic import LineReceiver
+from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel, Request
+from twisted.web.http import RESPONSES
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
+from .. import private
+from ..settings import Settings
+from . import head as heads
+from .body import Body, ChunkedBody, SizedBody
 from .connections import WAITING, Connections, Phase
+from .head import Head, Refused
+from .progress import Progress
 from .report import Cut
+from .request import Request
 
 if TYPE_CHECKING:
     from .site import Site
 
+NEVER = float("inf")
 
-@implementer(IHalfCloseableProtocol)
-class Channel(HTTPChannel):
-    """Twisted's HTTP channel, with a phase, an announced end and a staged close.
+_PIPELINE_LIMIT = 16384
+"""Bytes of later requests that are read while one is answered; the rest waits in the kernel."""
+
+_NOT_READING = (Phase.ANSWERING, Phase.CLOSING, Phase.UPGRADED)
+
+_REASONS = {429: b"Too Many Requests", 431: b"Request Header Fields Too Large"}
+"""What Twisted's table of reason phrases lacks."""
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class Channel(Protocol):
+    """A connection, and the requests that come on it, one by one.
+
+    To `twisted.web.http.Request` it is what Twisted's own ``HTTPChannel`` is. To the
+    registry it has a phase, and a deadline that one clock checks for all connections.
 
     A drain never closes a connection under a request: the last answer says
     ``Connection: close`` (RFC 9112 section 9.6), and only then, or when nothing was
@@ -39,140 +66,359 @@ class Channel(HTTPChannel):
     transport: Any
     factory: Site
     site: Site
-    persistent: bool
 
     phase = Phase.SILENT
     since = 0.0
+    deadline = NEVER
+
+    client: IAddress
+    host: IAddress
+
+    _buffer = b""
+    _request: Request | None = None
+    _body: Body | None = None
+    _producer: Any = None
+    _producer_pulls = False
+    _upgraded: IProtocol | None = None
+    _progress: Progress | None = None
+    _reader: Progress | None = None
+    _head: Head | None = None
     _begun = 0.0
-    _request_line: bytes | None = None
-    _pipelined = False
+    _served = 0
+    _received = 0
+    _last = False
+    _parsing = False
+    _reading = True
+    _blocked = False
     _client_finished = False
     _flushed = False
-    _close_timer: IDelayedCall | None = None
+    _aborted = False
 
     @property
     def _connections(self) -> Connections:
         return self.factory.connections
 
-    def _enter(self, phase: Phase) -> None:
-        self.phase = phase
-        self.since = self._connections.clock.seconds()
+    @property
+    def _settings(self) -> Settings:
+        return self.factory.connections.settings
 
-    # What Twisted's transport and its HTTPChannel tell us
+    # Twisted's transport tells us
 
     def connectionMade(self) -> None:
         """A client connected."""
-        super().connectionMade()
-        self._enter(Phase.SILENT)
+        transport = self.transport
+        if ITCPTransport.providedBy(transport):
+            transport.setTcpNoDelay(True)
+        self.client = transport.getPeer()
+        self.host = transport.getHost()
+        transport.registerProducer(self, True)
+        self._enter(Phase.SILENT, self._settings.read_header_timeout)
         self._connections.add(self)
-
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        """The connection is gone."""
-        self._cancel_close_timer()
-        super().connectionLost(reason)
-        self._connections.remove(self)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes arrived."""
-        if self.phase is Phase.CLOSING:
+        phase = self.phase
+        if phase is Phase.CLOSING:
             return  # after an announced close nothing is processed (RFC 9112 section 9.6)
-        waiting = self.phase
-        if waiting in WAITING:
-            self._begin_request()
-        super().dataReceived(data)
-        # One chunk can hold the end of a request and the begin of the next, or only
-        # the empty line that some clients send after a body.
-        if self.phase is Phase.IDLE and self._has_unparsed():
-            self._begin_request()
-        elif (
-            self.phase is Phase.READING
-            and waiting in WAITING
-            and self._request_line is None
-            and not self._has_unparsed()
-        ):
-            self._enter(waiting)
-
-    def lineReceived(self, line: bytes) -> object:
-        """A line of a head arrived; returns true to stop the parsing of what follows."""
-        if self.phase is Phase.CLOSING:
-            return True
-        if line and self.phase in WAITING:
-            self._begin_request()
-        if line and self._request_line is None:
-            self._request_line = line
-        return super().lineReceived(line)
-
-    def rawDataReceived(self, data: bytes) -> None:
-        """Bytes of a body, or of the requests after the one that is being answered."""
-        if self.phase is Phase.CLOSING:
+        if self._upgraded is not None:
+            self._upgraded.dataReceived(data)
             return
-        if self.phase is Phase.ANSWERING:
-            self._pipelined = True
-        super().rawDataReceived(data)
+        self._buffer = self._buffer + data if self._buffer else data
+        if phase is not Phase.ANSWERING:
+            self._read_requests()
+        elif len(self._buffer) > _PIPELINE_LIMIT:
+            self._pause_reading()
 
-    def allContentReceived(self) -> None:
-        """A request is complete."""
-        self._enter(Phase.ANSWERING)
-        super().allContentReceived()
+    def readConnectionLost(self) -> None:
+        """The client closed its sending side; it may still wait for its answer."""
+        self._client_finished = True
+        if self.phase is Phase.ANSWERING:
+            return  # a half-closed client gets its answer (RFC 9112 section 9.5)
+        if self.phase is Phase.CLOSING and not self._flushed:
+            return  # writeConnectionLost ends it
+        self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """All that was written is sent, and our FIN too; now it is the client's turn."""
+        self._flushed = True
+        if self._client_finished:
+            self.end()
+        else:
+            self._enter(Phase.CLOSING, self._settings.linger_timeout)
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """The connection is gone."""
+        self._connections.remove(self)
+        if self._producer is not None:
+            self.unregisterProducer()
+        if self._request is not None:
+            self._request.connectionLost(reason)
+        if self._upgraded is not None:
+            self._upgraded.connectionLost(reason)
+
+    # Reading requests
+
+    def _read_requests(self) -> None:
+        self._parsing = True
+        try:
+            while self._buffer and self.phase not in _NOT_READING:
+                if self._body is not None:
+                    self._read_body(self._body)
+                elif not self._read_head():
+                    break
+        except Refused as refused:
+            self._refuse(refused)
+        finally:
+            self._parsing = False
+
+    def _read_head(self) -> bool:
+        """Read a head; whether there was one in whole."""
+        settings = self._settings
+        buffer = self._buffer
+        if self.phase in WAITING:
+            # Empty lines before a request are ignored (RFC 9112 section 2.2).
+            while buffer.startswith(b"\r\n"):
+                buffer = buffer[2:]
+            self._buffer = buffer
+            if buffer in (b"", b"\r"):
+                return False
+            self._enter(Phase.READING, settings.read_header_timeout)
+            self._begun = self.since
+            self._head = None
+        end = heads.find(buffer, settings)
+        if not end:
+            return False
+        self._buffer = buffer[end:]
+        self._head = head = heads.parse(buffer[:end], settings)
+        self._served += 1
+        length = head.length
+        if length is not None and length > settings.max_body_size > 0:
+            raise self._too_large()
+        self._request = request = Request(self, head)
+        if length == 0:
+            self._answer(request)
+        else:
+            request.gotLength(length)
+            self._body = ChunkedBody() if length is None else SizedBody(length)
+            self._received = 0
+            self._progress = Progress(self._connections.clock.seconds(), 0)
+            self.deadline = NEVER
+            if head.expects_continue and not self._buffer:
+                self.transport.write(_CONTINUE)
+        return True
+
+    def _read_body(self, body: Body) -> None:
+        data, self._buffer = self._buffer, b""
+        data = body.receive(data)
+        self._received += len(data)
+        if self._received > self._settings.max_body_size > 0:
+            raise self._too_large()
+        request = self._request
+        assert request is not None
+        if data:
+            request.handleContentChunk(data)
+        if body.finished:
+            self._buffer, self._body = body.rest, None
+            self._answer(request)
+
+    def _answer(self, request: Request) -> None:
+        self._enter(Phase.ANSWERING, self._settings.handler_timeout)
+        request.received()
+
+    def _too_large(self) -> Refused:
+        return Refused(413, f"The body is over {self._settings.max_body_size} bytes.")
+
+    def _refuse(self, refused: Refused) -> None:
+        """Answer in the application's place, and close."""
+        status = b"%d" % refused.status
+        reason = _REASONS.get(refused.status) or RESPONSES[refused.status]
+        body = b"%b %b\n%b\n" % (status, reason, refused.detail.encode())
+        self._last = True
+        self.transport.write(
+            b"HTTP/1.1 %b %b\r\nDate: %b\r\nServer: %b\r\nConnection: close\r\n"
+            b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n%b"
+            % (status, reason, self.site.date(), self.site.server_name, len(body), body)
+        )
+        self.loseConnection()
+
+    # Writing answers: what `Request` asks of its channel
+
+    def isSecure(self) -> bool:
+        """Whether the connection is encrypted."""
+        secure: bool = ISSLTransport.providedBy(self.transport)
+        return secure
+
+    def getPeer(self) -> IAddress:
+        """The client's address."""
+        return self.client
+
+    def getHost(self) -> IAddress:
+        """Our address."""
+        return self.host
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
-        """An answer begins: the last one of the connection says so."""
-        last = self._client_finished or (self._connections.draining and not self._has_unread())
-        if last and code != b"101":  # after 101 the connection lives on in another protocol
-            self.persistent = False
-            headers.setRawHeaders(b"Connection", [b"close"])
-        super().writeHeaders(version, code, reason, headers)
+        """An answer begins; the last one of the connection says so."""
+        self.deadline = NEVER
+        if code != b"101":  # after 101 the connection lives on in another protocol
+            self._last = self._is_last(headers)
+            if self._last:
+                headers.setRawHeaders(b"Connection", [b"close"])
+        lines = [b"%b %b %b" % (version, code, reason)]
+        for name, values in headers.getAllRawHeaders():
+            for value in values:
+                lines.append(name + b": " + value)
+        lines.append(b"\r\n")
+        self.transport.write(b"\r\n".join(lines))
+
+    def _is_last(self, headers: Headers) -> bool:
+        head = self._head
+        limit = self._settings.max_requests_per_connection
+        if head is None or not head.persistent or 0 < limit <= self._served:
+            return True
+        said = headers.getRawHeaders(b"Connection")
+        if said is not None and b"close" in b",".join(said).lower():
+            return True
+        may_end = self._client_finished or self._connections.draining
+        return may_end and not self.has_unread()
+
+    def has_unread(self) -> bool:
+        """Whether a further request has been begun: here, or in the kernel's queue."""
+        return bool(self._buffer) or _readable(self.transport)
+
+    def write(self, data: bytes) -> None:
+        """Send a part of an answer."""
+        self.transport.write(data)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """Send parts of an answer."""
+        self.transport.writeSequence(iovec)
 
     def requestDone(self, request: Request) -> None:
         """An answer is complete, and handed to the transport."""
         self._connections.answered += 1
-        self._pipelined = False
-        if self.phase is not Phase.CLOSING:
-            self._enter(Phase.IDLE)
-        super().requestDone(request)  # goes on with a pipelined request, or closes
-        if self._client_finished and self.phase is Phase.IDLE:
+        self._request = None
+        if self.phase is not Phase.ANSWERING:
+            return  # the connection closes already
+        if self._last:
+            self.loseConnection()
+            return
+        self._enter(Phase.IDLE, self._settings.idle_timeout)
+        if not self._reading and not self._blocked:
+            self._resume_reading()
+        if not self._parsing:
+            self._read_requests()
+            if self._client_finished and self.phase is not Phase.ANSWERING:
+                self.loseConnection()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Let a producer make the answer, as fast as the client reads.
+
+        Raises:
+            RuntimeError: there is one already.
+        """
+        if self._producer is not None:
+            raise RuntimeError(f"cannot register {producer}: {self._producer} is registered")
+        if not streaming:
+            producer = private.PullToPush(producer, self)
+        self._producer = producer
+        self._producer_pulls = not streaming
+        if not streaming:
+            producer.startStreaming()
+
+    def unregisterProducer(self) -> None:
+        """The producer has made all."""
+        producer, self._producer = self._producer, None
+        if producer is not None and self._producer_pulls:
+            producer.stopStreaming()
+
+    # The transport's buffer is full, and has room again
+
+    def pauseProducing(self) -> None:
+        """The client does not read as fast as we write."""
+        self._blocked = True
+        if self._producer is not None:
+            self._producer.pauseProducing()
+        if self.phase is not Phase.ANSWERING:
+            self._pause_reading()
+
+    def resumeProducing(self) -> None:
+        """The client has read all that was written."""
+        self._blocked = False
+        if self._producer is not None:
+            self._producer.resumeProducing()
+        if not self._reading and self.phase is not Phase.ANSWERING:
+            self._resume_reading()
+
+    def stopProducing(self) -> None:
+        """The connection is gone."""
+        if self._producer is not None:
+            self._producer.stopProducing()
+
+    def _pause_reading(self) -> None:
+        if self._reading:
+            self._reading = False
+            self.transport.pauseProducing()
+
+    def _resume_reading(self) -> None:
+        if not self._client_finished:
+            self._reading = True
+            self.transport.resumeProducing()
+
+    # Deadlines
+
+    def _enter(self, phase: Phase, timeout: float = 0) -> None:
+        self.phase = phase
+        self.since = now = self._connections.clock.seconds()
+        self.deadline = now + timeout if timeout else NEVER
+
+    def check(self, now: float) -> None:
+        """Do what the time has come for; called for every connection, every now and then."""
+        if now >= self.deadline:
+            self._timed_out()
+        elif self._body is not None:
+            self._check_body(now)
+        self._check_reader(now)
+
+    def _timed_out(self) -> None:
+        if self.phase is Phase.READING:
+            self._refuse(Refused(408, "The request did not arrive in time."))
+        elif self.phase is Phase.ANSWERING:
+            request, self._request = self._request, None
+            if request is not None:
+                request.connectionLost(Failure(HandlerTimeout("no answer in time")))
+            self._refuse(Refused(503, "The application did not answer in time."))
+        elif self.phase is Phase.CLOSING:
+            self.end()
+        else:
             self.loseConnection()
 
-    def _protocolUpgradeForWebsockets(self, protocol: IProtocol) -> None:
-        """Twisted hands the connection to another protocol, past our `connectionLost`."""
-        self._enter(Phase.UPGRADED)
-        super()._protocolUpgradeForWebsockets(protocol)
-        lost = self.connectionLost
+    def _check_body(self, now: float) -> None:
+        settings = self._settings
+        progress = self._progress
+        if progress is not None and progress.is_slow(
+            now, self._received, settings.read_timeout, settings.min_rate
+        ):
+            self._refuse(Refused(408, "The body did not arrive in time."))
 
-        def connection_lost(reason: Failure) -> None:
-            lost(reason)
-            Channel._upgraded_connection_lost(self)
+    def _check_reader(self, now: float) -> None:
+        """A client must read what is written to it."""
+        unsent = getattr(self.transport, "unsent", 0)
+        if not unsent:
+            self._reader = None
+        elif self._reader is None:
+            self._reader = Progress(now, self.transport.sent)
+        elif self._reader.is_slow(
+            now, self.transport.sent, self._settings.write_timeout, self._settings.min_rate
+        ):
+            self.end()
 
-        self.connectionLost = connection_lost  # type: ignore[method-assign]
-
-    def _upgraded_connection_lost(self) -> None:
-        self._cancel_close_timer()
-        self._connections.remove(self)
-
-    # What was begun
-
-    def _begin_request(self) -> None:
-        self._enter(Phase.READING)
-        self._begun = self.since
-        self._request_line = None
-
-    def _has_unparsed(self) -> bool:
-        """Whether the line parser holds bytes of a next request."""
-        rest = self.clearLineBuffer()
-        if rest:
-            LineReceiver.dataReceived(self, rest)
-        return bool(rest)
-
-    def _has_unread(self) -> bool:
-        """Whether a further request has been begun: here, or in the kernel's queue."""
-        return self._pipelined or self._has_unparsed() or _readable(self.transport)
+    # Closing
 
     def _cut(self) -> Cut | None:
         """The request that an end of the connection now would cut."""
         if self.phase in WAITING or (self.phase is Phase.CLOSING and self._flushed):
             return None
-        words = (self._request_line or b"- -").split(b" ")
-        method, target = words[0], words[1] if len(words) > 1 else b"-"
+        method, target = self._asked_for()
         return Cut(
             method=_printable(method),
             path=_printable(target.partition(b"?")[0]),
@@ -180,7 +426,13 @@ class Channel(HTTPChannel):
             doing=self.phase.value,
         )
 
-    # Closing
+    def _asked_for(self) -> tuple[bytes, bytes]:
+        """Method and target of the present request, as far as they are known."""
+        if self._head is not None:
+            return self._head.method, self._head.target
+        line, end, _ = self._buffer.partition(b"\r\n")
+        words = line.split(b" ")
+        return (words[0], words[1]) if end and len(words) > 2 else (b"-", b"-")
 
     def loseConnection(self) -> None:
         """Close in stages: what is written, then our FIN, then the client's.
@@ -190,22 +442,17 @@ class Channel(HTTPChannel):
         if self.phase is Phase.CLOSING:
             return
         self._enter(Phase.CLOSING)
-        self.setTimeout(None)
+        self._buffer = b""
+        self._body = None
         transport: Any = self.transport
-        half_closeable: bool = IHalfCloseableDescriptor.providedBy(transport)
-        if not half_closeable:
-            super().loseConnection()
-            return
         # As long as a producer is registered the transport waits for more to send.
         transport.unregisterProducer()
+        half_closeable: bool = IHalfCloseableDescriptor.providedBy(transport)
+        if not half_closeable:
+            transport.loseConnection()
+            return
         transport.loseWriteConnection()
-        if not self._client_finished:
-            transport.resumeProducing()
-
-    def timeoutConnection(self) -> None:
-        """The client was silent for too long."""
-        self._close_within(self.abortTimeout)
-        self.loseConnection()
+        self._resume_reading()
 
     def end(self) -> Cut | None:
         """End the connection at once.
@@ -213,43 +460,30 @@ class Channel(HTTPChannel):
         Returns:
             The request that this cut; None if nothing was under way.
         """
+        if self._aborted:
+            return None
         cut = self._cut()
-        self._cancel_close_timer()
-        if cut is not None:
-            # A reset, so that no client takes half an answer for a whole one.
-            self.transport.abortConnection()
-        else:
-            if not self._flushed:
-                self._close_within(self._connections.settings.linger_timeout)
-            self.phase = Phase.CLOSING
+        if cut is None:
+            if self.phase is not Phase.CLOSING:
+                self._enter(Phase.CLOSING, self._settings.linger_timeout)
             self.transport.loseConnection()
+        else:
+            # A reset, so that no client takes half an answer for a whole one.
+            self._aborted = True
+            self.transport.abortConnection()
         return cut
 
-    def writeConnectionLost(self) -> None:
-        """All that was written is sent, and our FIN too; now it is the client's turn."""
-        self._flushed = True
-        if self._client_finished:
-            self.end()
-            return
-        self._close_within(self._connections.settings.linger_timeout)
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        """A form could not be read, says `Request`."""
+        self._refuse(Refused(400, "The body is no valid form."))
 
-    def readConnectionLost(self) -> None:
-        """The client closed its sending side; it may still wait for its answer."""
-        self._client_finished = True
-        if self.phase is Phase.ANSWERING:
-            return  # RFC 9112 section 9.5: a half-closed client gets its answer
-        if self.phase is Phase.CLOSING and not self._flushed:
-            return  # writeConnectionLost ends it
-        self.transport.loseConnection()
-
-    def _close_within(self, seconds: float) -> None:
-        self._cancel_close_timer()
-        self._close_timer = self._connections.clock.callLater(seconds, self.end)
-
-    def _cancel_close_timer(self) -> None:
-        timer, self._close_timer = self._close_timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
+    def _protocolUpgradeForWebsockets(self, protocol: IProtocol) -> None:
+        """Hand the connection to another protocol, says `twisted.web.websocket`."""
+        self._enter(Phase.UPGRADED)
+        self._request = None
+        self._upgraded = protocol
+        self.transport.unregisterProducer()
+        protocol.makeConnection(self.transport)
 
 
 def _readable(transport: object) -> bool:

@@ -8,13 +8,13 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 
 from ..settings import Settings
 from .report import Cut, DrainReport
 
-SWEEP_INTERVAL = 0.1
-"""Seconds between two looks at the waiting connections of a drain; the precision of its grace."""
+SWEEP_INTERVAL = 0.25
+"""Seconds between two looks at all connections: the precision of every deadline."""
 
 
 class Phase(Enum):
@@ -39,6 +39,12 @@ class Connection(Protocol):
     since: float
     """When this phase began, in seconds of the registry's clock."""
 
+    def check(self, now: float) -> None:
+        """Do what the time has come for."""
+
+    def has_unread(self) -> bool:
+        """Whether bytes of a further request have arrived."""
+
     def loseConnection(self) -> None:
         """Close, staged, after what is written has been sent."""
 
@@ -54,6 +60,8 @@ class Connections:
         settings: ``drain_timeout`` and ``idle_grace`` are read.
     """
 
+    _log = Logger()
+
     def __init__(self, clock: IReactorTime, settings: Settings) -> None:
         self.clock = clock
         self.settings = settings
@@ -61,6 +69,7 @@ class Connections:
         self._open: set[Connection] = set()
         self._drain: _Drain | None = None
         self._drain_begins: set[Deferred[None]] = set()
+        self._sweep: IDelayedCall | None = None
 
     def __len__(self) -> int:
         return len(self._open)
@@ -71,12 +80,31 @@ class Connections:
     def add(self, connection: Connection) -> None:
         """A connection was accepted."""
         self._open.add(connection)
+        if self._sweep is None:
+            self._sweep = self.clock.callLater(SWEEP_INTERVAL, self._check_all)
 
     def remove(self, connection: Connection) -> None:
         """A connection is gone."""
         self._open.discard(connection)
+        if not self._open and self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
         if self._drain is not None:
             self._drain.check()
+
+    def _check_all(self) -> None:
+        self._sweep = None
+        now = self.clock.seconds()
+        for connection in self:
+            try:
+                connection.check(now)
+            except Exception:
+                self._log.failure("A deadline could not be carried out: the connection is ended")
+                connection.end()
+        if self._drain is not None:
+            self._drain.close_idle(now)
+        if self._open and self._sweep is None:
+            self._sweep = self.clock.callLater(SWEEP_INTERVAL, self._check_all)
 
     @property
     def draining(self) -> bool:
@@ -136,9 +164,6 @@ class _Drain:
         self._cut: list[Cut] = []
         self._report: DrainReport | None = None
         self._waiting: list[Deferred[DrainReport]] = []
-        self._sweep = LoopingCall(self._close_idle)
-        self._sweep.clock = self._clock
-        self._sweep.start(SWEEP_INTERVAL, now=False)
         self._deadline: IDelayedCall = self._clock.callLater(
             connections.settings.drain_timeout, self.cut_all
         )
@@ -158,7 +183,6 @@ class _Drain:
     def finish(self) -> None:
         if self._report is not None:
             return
-        self._sweep.stop()
         if self._deadline.active():
             self._deadline.cancel()
         self._report = DrainReport(
@@ -177,10 +201,10 @@ class _Drain:
             if cut is not None:
                 self._cut.append(cut)
 
-    def _close_idle(self) -> None:
-        now = self._clock.seconds()
+    def close_idle(self, now: float) -> None:
         grace = self._connections.settings.idle_grace
         for connection in self._connections:
-            if connection.phase in WAITING and now - max(connection.since, self._begun) >= grace:
+            over = now - max(connection.since, self._begun) >= grace
+            if over and connection.phase in WAITING and not connection.has_unread():
                 self._closed_idle += 1
                 connection.loseConnection()

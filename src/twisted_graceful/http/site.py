@@ -6,9 +6,10 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.web.http import Request
+from twisted.web.http import Request, datetimeToString
 from twisted.web.resource import IResource
 from twisted.web.server import Site as TwistedSite
+from twisted.web.server import version
 
 from ..settings import Settings
 from .channel import Channel
@@ -29,8 +30,19 @@ class Site(TwistedSite):
     noisy = False
 
     def __init__(self, resource: IResource, *, settings: Settings, reactor: IReactorTime) -> None:
-        super().__init__(resource, reactor=reactor, timeout=settings.idle_timeout or None)
+        super().__init__(resource, reactor=reactor)
         self.connections = Connections(reactor, settings)
+        self.server_name = version
+        self._date_second = -1
+        self._date = b""
+
+    def date(self) -> bytes:
+        """The value of the Date field, now (RFC 9110 section 5.6.7)."""
+        second = int(self.connections.clock.seconds())
+        if second != self._date_second:
+            self._date_second = second
+            self._date = datetimeToString(second)
+        return self._date
 
     def acceptableProtocols(self) -> list[bytes]:
         """What this server speaks."""
@@ -55,7 +67,7 @@ def draining(request: Any) -> Deferred[None]:
         of another kind. There is nothing to clean up.
     """
     site = getattr(request, "site", None)
-    if not isinstance(site, Site):
+    if not isinstance(site, Site) or getattr(request, "channel", None) is None:
         return Deferred()
     begins = site.connections.when_draining()
     request.notifyFinish().addBoth(lambda _: site.connections.forget(begins))

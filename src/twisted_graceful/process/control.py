@@ -14,7 +14,7 @@ from twisted.internet.protocol import Factory
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
-from . import private
+from .. import private
 
 REASON_LIMIT = 4096
 """Characters of a reason; an AMP value holds 65,535 bytes at most."""

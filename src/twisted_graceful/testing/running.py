@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred
 
 from ..address import authority
 from ..http.report import DrainReport
-from ..run import new
 from ..server import Server
+from ..settings import Settings
 
 
 class HasCleanups(Protocol):
@@ -43,13 +43,13 @@ class RunningServer:
         return self.service.stopService()
 
 
-def start(app: Any, **settings: Any) -> Deferred[RunningServer]:
+def start(app: Any, *, wsgi: bool = False, **settings: Any) -> Deferred[RunningServer]:
     """Run a server on a free port of 127.0.0.1; the caller stops it.
 
     Args:
-        app: as for `twisted_graceful.new`.
-        settings: as for `twisted_graceful.new`. Unless they say otherwise idle connections
-            have no grace: at the end of a test no client is about to send.
+        app: as for `serve`.
+        wsgi: as for `serve`.
+        settings: as for `serve`.
 
     Returns:
         A Deferred that fires when the server accepts; it fails with `AppError`.
@@ -57,7 +57,9 @@ def start(app: Any, **settings: Any) -> Deferred[RunningServer]:
     Raises:
         SettingsError: a setting is out of range.
     """
-    service = new("127.0.0.1:0", app, **{"idle_grace": 0, **settings})
+    # At the end of a test no client is about to send.
+    chosen = Settings(**{"idle_grace": 0, **settings})
+    service = Server("127.0.0.1:0", app, settings=chosen, wsgi=wsgi)
     accepts = service.ready()
     service.startService()
     return accepts.addCallbacks(
@@ -66,15 +68,18 @@ def start(app: Any, **settings: Any) -> Deferred[RunningServer]:
     )
 
 
-def serve(test_case: HasCleanups, app: Any, **settings: Any) -> Deferred[RunningServer]:
+def serve(
+    test_case: HasCleanups, app: Any, *, wsgi: bool = False, **settings: Any
+) -> Deferred[RunningServer]:
     """Run a server in a trial test; when the test is over it is drained.
 
     Args:
         test_case: the `twisted.trial.unittest.TestCase` that the test is in.
         app: an `IResource`; a Klein app; a WSGI callable; a class or function without
             arguments that returns one of these, at once, as a Deferred or coroutine.
-        settings: as for `twisted_graceful.new`: ``drain_timeout=5``, ``wsgi=True``. Unless
-            they say otherwise idle connections have no grace.
+        wsgi: take ``app`` for a WSGI callable, whatever it looks like.
+        settings: the fields of `Settings`, by name: ``drain_timeout=5``. Unless they say
+            otherwise idle connections have no grace.
 
     Returns:
         A Deferred that fires when the server accepts; it fails with `AppError`.
@@ -87,4 +92,4 @@ def serve(test_case: HasCleanups, app: Any, **settings: Any) -> Deferred[Running
         test_case.addCleanup(server.stop)
         return server
 
-    return start(app, **settings).addCallback(drained_at_the_end)
+    return start(app, wsgi=wsgi, **settings).addCallback(drained_at_the_end)

@@ -1,0 +1,212 @@
+"""The head of a request, from bytes to a value: strict, bounded, and in one pass.
+
+Nothing in here does I/O. The sections are those of RFC 9112 where no other is named.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from twisted.web.http_headers import Headers
+
+from ..settings import Settings
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_REQUEST_LINE = re.compile(rb"(%s) ([!-~]+) HTTP/([0-9])\.([0-9])" % _TOKEN)
+_IS_TOKEN = re.compile(_TOKEN)
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.%a-z]+\]|[0-9A-Za-z\-._~%!$&'()*+,;=]*)(?::[0-9]*)?")
+_ABSOLUTE = re.compile(rb"https?://([^/?#]+)([/?].*)?", re.IGNORECASE)
+
+# What may stand in no value (RFC 9110 section 5.5); CR and LF are counted on their own.
+_CONTROLS = bytes({*range(0x20), 0x7F} - {*b"\t\r\n"})
+
+_NAMES: dict[bytes, bytes] = {}
+"""Names of fields that clients have sent, in Twisted's spelling, so that each is checked once."""
+
+_NAMES_LIMIT = 1000
+
+_MAX_LENGTH_DIGITS = 18
+
+
+class Refused(Exception):
+    """A request that is not answered by the application.
+
+    Args:
+        status: of the answer, an HTTP status code.
+        detail: what was wrong, for its body.
+    """
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(status, detail)
+        self.status = status
+        self.detail = detail
+
+
+@dataclass(slots=True)
+class Head:
+    """The head of a request.
+
+    Attributes:
+        method: case matters (RFC 9110 section 9.1).
+        target: in origin form, or ``*``; the authority of an absolute form is in ``headers``.
+        version: ``HTTP/1.1`` or ``HTTP/1.0``.
+        headers: values by name, in Twisted's spelling.
+        length: of the body, in bytes; None if it is chunked.
+        persistent: whether the client lets the connection open.
+        expects_continue: whether the client waits for ``100 Continue``.
+    """
+
+    method: bytes
+    target: bytes
+    version: bytes
+    headers: dict[bytes, list[bytes]]
+    length: int | None = 0
+    persistent: bool = True
+    expects_continue: bool = False
+
+
+def find(buffer: bytes, settings: Settings) -> int:
+    """Where a head ends.
+
+    Args:
+        buffer: what has arrived since its first byte.
+        settings: the limits.
+
+    Returns:
+        The position after its empty line; 0 if that has not arrived.
+
+    Raises:
+        Refused: the head is over a limit, whether or not it has arrived in whole.
+    """
+    end = buffer.find(b"\r\n\r\n", 0, settings.max_header_size + 4)
+    if end >= 0:
+        line = buffer.find(b"\r\n")
+    else:
+        line = buffer.find(b"\r\n", 0, settings.max_request_line + 2)
+        if line < 0 and len(buffer) > settings.max_request_line:
+            line = len(buffer)
+    if line > settings.max_request_line:
+        raise Refused(414, f"The request line is over {settings.max_request_line} bytes.")
+    if end < 0 and len(buffer) > settings.max_header_size:
+        raise Refused(431, f"The header is over {settings.max_header_size} bytes.")
+    return end + 4 if end >= 0 else 0
+
+
+def parse(head: bytes, settings: Settings) -> Head:
+    """Read a head.
+
+    Args:
+        head: from the request line to the empty line, both included.
+        settings: the limits.
+
+    Raises:
+        Refused: it is no valid request.
+    """
+    lines = head[:-4].split(b"\r\n")
+    match = _REQUEST_LINE.fullmatch(lines[0])
+    if match is None:
+        raise Refused(400, "The request line is malformed.")
+    method, target, major, minor = match.groups()
+    if major != b"1":
+        raise Refused(505, "This server speaks HTTP/1.1.")
+    if len(lines) - 1 > settings.max_headers:
+        raise Refused(431, f"There are over {settings.max_headers} header fields.")
+    if head.count(b"\r") != len(lines) + 1 or head.count(b"\n") != len(lines) + 1:
+        raise Refused(400, "A line does not end with CR LF.")
+    if len(head.translate(None, _CONTROLS)) != len(head):
+        raise Refused(400, "A header field holds a control character.")
+    headers: dict[bytes, list[bytes]] = {}
+    for line in lines[1:]:
+        name, colon, value = line.partition(b":")
+        known = _NAMES.get(name) or _learn(name)
+        if not colon:
+            raise Refused(400, "A header field has no colon.")
+        value = value.strip(b" \t")
+        if known in headers:
+            headers[known].append(value)
+        else:
+            headers[known] = [value]
+    # A later minor version is understood as the highest that we know (RFC 9110 section 2.5).
+    result = Head(method, target, b"HTTP/1.0" if minor == b"0" else b"HTTP/1.1", headers)
+    _check_target(result)
+    _check_host(result)
+    _read_framing(result)
+    return result
+
+
+def _learn(name: bytes) -> bytes:
+    if _IS_TOKEN.fullmatch(name) is None:
+        # Among them white space before the colon and folded lines (sections 5.1 and 5.2).
+        raise Refused(400, "The name of a header field is malformed.")
+    spelled = Headers({name: [b""]})
+    [(known, _)] = spelled.getAllRawHeaders()
+    if len(_NAMES) < _NAMES_LIMIT:
+        _NAMES[name] = known
+    return known
+
+
+def _check_target(head: Head) -> None:
+    """Section 3.2."""
+    target = head.target
+    if target[0] == 0x2F:  # the origin form
+        return
+    if target == b"*":
+        if head.method != b"OPTIONS":
+            raise Refused(400, "The target * is for OPTIONS only.")
+        return
+    if head.method == b"CONNECT":
+        raise Refused(501, "This server is no tunnel.")
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is None:
+        raise Refused(400, "The target is malformed.")
+    # The authority of the target counts, not the Host field (section 3.2.2).
+    authority, rest = absolute.groups()
+    if len(head.headers.get(b"Host", [b""])) == 1:
+        head.headers[b"Host"] = [authority]
+    rest = rest or b"/"
+    head.target = rest if rest[0] == 0x2F else b"/" + rest
+
+
+def _check_host(head: Head) -> None:
+    """Section 3.2: exactly one, in HTTP/1.1; at most one before."""
+    hosts = head.headers.get(b"Host")
+    if hosts is None:
+        if head.version != b"HTTP/1.0":
+            raise Refused(400, "There is no Host field.")
+    elif len(hosts) > 1:
+        raise Refused(400, "There is more than one Host field.")
+    elif _HOST.fullmatch(hosts[0]) is None:
+        raise Refused(400, "The Host field is malformed.")
+
+
+def _read_framing(head: Head) -> None:
+    """Sections 6 and 9.3, and RFC 9110 section 10.1.1."""
+    headers = head.headers
+    lengths = headers.get(b"Content-Length")
+    codings = headers.get(b"Transfer-Encoding")
+    if codings is not None:
+        if lengths is not None:
+            raise Refused(400, "There are both Content-Length and Transfer-Encoding.")
+        if head.version == b"HTTP/1.0":
+            raise Refused(400, "HTTP/1.0 has no Transfer-Encoding.")
+        if len(codings) > 1 or codings[0].lower() != b"chunked":
+            raise Refused(501, "The only transfer coding understood is chunked.")
+        head.length = None
+    elif lengths is not None:
+        # A list of equal lengths may be accepted (RFC 9110 section 8.6), and is a sign of trouble.
+        [length, *more] = lengths
+        if more or not length.isdigit() or len(length) > _MAX_LENGTH_DIGITS:
+            raise Refused(400, "Content-Length is malformed.")
+        head.length = int(length)
+    connection = headers.get(b"Connection")
+    if connection is not None:
+        options = {option.strip(b" \t").lower() for option in b",".join(connection).split(b",")}
+        head.persistent = head.version != b"HTTP/1.0" and b"close" not in options
+    elif head.version == b"HTTP/1.0":
+        head.persistent = False
+    expectations = headers.get(b"Expect")
+    if expectations is not None and head.version != b"HTTP/1.0":
+        if len(expectations) > 1 or expectations[0].lower() != b"100-continue":
+            raise Refused(417, "The only expectation understood is 100-continue.")
+        head.expects_continue = True

@@ -1,0 +1,130 @@
+"""The server's end of a TCP connection: Twisted's, with the writes of a reactor turn gathered.
+
+Twisted's transport sends in the turn after a write, which costs two changes of the poll
+set and one more wake-up for every answer. Here what was written in a turn goes out at its
+end, in one ``send``, and only what the kernel does not take at once waits for the poll.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from twisted.internet.tcp import Server
+
+
+class Flusher:
+    """Sends, at the end of a reactor turn, what was written in it.
+
+    Args:
+        reactor: whose turns.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._written: list[GatheringServer] = []
+
+    def add(self, transport: GatheringServer) -> None:
+        """Flush a transport at the end of this turn."""
+        if not self._written:
+            self._reactor.callLater(0, self._flush)
+        self._written.append(transport)
+
+    def _flush(self) -> None:
+        written, self._written = self._written, []
+        for transport in written:
+            transport.flush()
+
+
+class GatheringServer(Server):
+    """A transport that gathers what is written, and counts what is sent.
+
+    Attributes:
+        flusher: flushes this transport at the end of the turn; set once for all, by
+            `with_flusher`.
+        sent: bytes that the kernel has taken.
+    """
+
+    flusher: Flusher
+    sent = 0
+    _gathered: list[bytes]
+    _gathered_length = 0
+
+    def __init__(self, *args: Any) -> None:
+        self._gathered = []
+        super().__init__(*args)
+
+    @classmethod
+    def with_flusher(cls, flusher: Flusher) -> type[GatheringServer]:
+        """This class, for one reactor."""
+        return type(cls.__name__, (cls,), {"flusher": flusher})
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that were written, and that the kernel has not taken."""
+        waiting: int = len(self.dataBuffer) - self.offset + self._tempDataLen
+        return waiting + self._gathered_length
+
+    def write(self, data: bytes) -> None:
+        """Send bytes, at the end of this turn."""
+        if self.dataBuffer or self._tempDataBuffer or not self._may_gather():
+            super().write(data)
+        elif data and self.connected and not self._writeDisconnected:
+            if not self._gathered:
+                self.flusher.add(self)
+            self._gathered.append(data)
+            self._gathered_length += len(data)
+            if self._gathered_length > self.bufferSize:
+                self.flush()
+
+    def _may_gather(self) -> bool:
+        # A pull producer waits for the poll to ask it for more.
+        return self.producer is None or self.streamingProducer
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """Send byte strings, at the end of this turn."""
+        self.write(b"".join(iovec))
+
+    def flush(self) -> None:
+        """Send what was gathered."""
+        if not self._gathered:
+            return
+        data = b"".join(self._gathered) if len(self._gathered) > 1 else self._gathered[0]
+        self._gathered = []
+        self._gathered_length = 0
+        if not self.connected:
+            return
+        if self.dataBuffer or self._tempDataBuffer:
+            super().write(data)
+            return
+        try:
+            sent = self.socket.send(data)
+        except OSError:
+            sent = 0  # the poll will tell what is the matter
+        self.sent += sent
+        if sent < len(data):
+            super().write(data[sent:])
+
+    def writeSomeData(self, data: bytes) -> Any:
+        """Let the kernel take what it can; called by Twisted."""
+        taken = super().writeSomeData(data)
+        if isinstance(taken, int):
+            self.sent += taken
+        return taken
+
+    # Whatever ends the stream comes after what was written before
+
+    def loseConnection(self) -> None:
+        """Close, after what was written has been sent."""
+        self.flush()
+        super().loseConnection()
+
+    def loseWriteConnection(self) -> None:
+        """Close our side, after what was written has been sent."""
+        self.flush()
+        super().loseWriteConnection()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Register a producer; it is asked for more when all before it is sent."""
+        self.flush()
+        super().registerProducer(producer, streaming)
