@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
 from .errors import AppError
@@ -148,6 +150,27 @@ def _convert(
     )
 
 
+def log_not_served(log: Logger, what: str, failure: Failure) -> None:
+    """Log why something is not served.
+
+    With a traceback only if the fault is inside of the application, and then with its own,
+    or if nobody foresaw it.
+
+    Args:
+        log: where to.
+        what: is not served.
+        failure: why.
+    """
+    error = failure.value
+    extra: dict[str, Failure] = {}
+    if not isinstance(error, AppError):
+        extra["log_failure"] = failure
+    elif error.inside and error.__cause__ is not None:
+        cause = error.__cause__
+        extra["log_failure"] = Failure(cause, type(cause), cause.__traceback__)
+    log.critical("{what} is not served: {error}", what=what, error=error, **extra)
+
+
 def _await(awaitable: Any) -> Deferred[Any]:
     async def wait() -> Any:
         return await awaitable
@@ -155,12 +178,15 @@ def _await(awaitable: Any) -> Deferred[Any]:
     return ensureDeferred(wait())
 
 
-def _failed(failure: Any) -> Any:
+def _failed(failure: Failure) -> Any:
     if failure.check(AppError, CancelledError):
         return failure
+    # The failure has taken the traceback off its exception.
+    error: BaseException = failure.value  # type: ignore[assignment]
+    cause = error.with_traceback(failure.getTracebackObject())
     raise AppError(
-        f"the application could not be made: {failure.type.__name__}: {failure.value}", inside=True
-    ) from failure.value
+        f"the application could not be made: {type(cause).__name__}: {cause}", inside=True
+    ) from cause
 
 
 def _is_klein(app: Any) -> bool:

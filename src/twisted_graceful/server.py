@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
 from . import address as addresses
-from .app import as_resource
+from .app import as_resource, log_not_served
 from .http.report import DrainReport
 from .http.site import Site
 from .http.transport import Flusher, GatheringServer
@@ -139,7 +139,7 @@ class Server(Service):
 
     def _not_loaded(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
-            self._log.failure("{address} is not served", failure, address=str(self.address))
+            log_not_served(self._log, str(self.address), failure)
 
     # The steps, which a GracefulService takes one by one
 

@@ -23,7 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from . import private
-from .errors import AppError
+from .app import log_not_served
 from .http.report import DrainReport
 from .process.exit_status import exit_with
 from .process.generation import Generation
@@ -243,12 +243,7 @@ class GracefulService(MultiService):
         cause: Failure = failure.value.subFailure  # type: ignore[union-attr]
         if cause.check(CancelledError) or self._generation is None:
             return  # stopped while it loaded
-        expected = isinstance(cause.value, AppError) and not cause.value.inside
-        self._log.critical(
-            "Nothing is served: {error}",
-            error=cause.value,
-            **({} if expected else {"log_failure": cause}),
-        )
+        log_not_served(self._log, "The application", cause)
         if self._owns_process:
             self._exit_with(1)
         self._generation.failed(str(cause.value)).addCallback(lambda _: self.leave())

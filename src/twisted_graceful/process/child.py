@@ -131,6 +131,16 @@ class Child(ProcessProtocol):
         """Tell it that an upgrade is due; it starts it when this process is gone."""
         self._channel.tell(Upgrade)
 
+    def let_go(self) -> None:
+        """Leave it alone from now on: it serves, and this process is about to end.
+
+        Our end of the channel stays open until the kernel closes it. Python would close
+        a socket object while it shuts down, and the successor would believe us gone too early.
+        """
+        if self._control is not None:
+            self._control.detach()
+            self._control = None
+
     # Twisted and the channel tell us
 
     def received(self, command: type[amp.Command], **arguments: Any) -> None:

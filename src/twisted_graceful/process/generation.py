@@ -253,7 +253,8 @@ class Generation:
     def _leave(self) -> None:
         if self._child is not None and self._drain is not None:
             self._handed_over = True
-            self._child = None  # it serves, and outlives us
+            self._child.let_go()
+            self._child = None
         self._workload.leave()
 
     def _report_failure(self, reason: str, output: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.web.resource import IResource
@@ -17,9 +16,7 @@ from ..http.report import DrainReport
 from ..http.site import Site
 from ..settings import Settings
 from .messages import Response, format_request, take_response
-from .transport import MemoryReactor, MemorySocket, MemoryTransport
-
-_CLIENT = IPv4Address("TCP", "127.0.0.1", 54321)
+from .transport import MemoryReactor, MemorySocket
 
 
 class MemoryServer:
@@ -66,13 +63,7 @@ class MemoryServer:
         """
         if self.connections.draining:
             raise ConnectionRefusedError("the server drains")
-        kernel = MemorySocket()
-        protocol = self.site.buildProtocol(_CLIENT)
-        assert protocol is not None
-        transport = MemoryTransport(kernel, protocol, self._reactor)
-        transport.startReading()
-        protocol.makeConnection(transport)
-        client = MemoryConnection(self, kernel)
+        client = MemoryConnection(self, self._reactor.accept(self.site))
         self._clients.append(client)
         return client
 

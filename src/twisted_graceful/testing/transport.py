@@ -1,4 +1,4 @@
-"""Twisted's own TCP transport over a socket that is two byte strings.
+"""The server's own TCP transport over a socket that is two byte strings.
 
 The buffers, the producers, the half-closes and the aborts are those of a real connection;
 only the kernel and the client behind it are played.
@@ -9,14 +9,22 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IProtocol
+from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
-from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
+
+from ..http.transport import Flusher, GatheringServer
+
+CLIENT = ("127.0.0.1", 54321)
+"""Where every client is."""
+
+SERVER = ("127.0.0.1", 80)
+"""Where the server is."""
 
 SEND_BUFFER = 64 * 1024
 """Bytes that the kernel takes for a client that does not read."""
@@ -97,6 +105,10 @@ class MemorySocket:
             self.reset = True
             self.outbox.clear()
 
+    def getsockname(self) -> tuple[str, int]:
+        """Where the server is."""
+        return SERVER
+
     def setblocking(self, blocking: bool) -> None:
         """It never blocks."""
 
@@ -105,22 +117,12 @@ class MemorySocket:
         return -1
 
 
-class MemoryTransport(Connection):
+class MemoryTransport(GatheringServer):
     """The transport of one connection."""
 
-    connected = 1
-
     def __init__(self, kernel: MemorySocket, protocol: IProtocol, reactor: MemoryReactor) -> None:
-        super().__init__(cast(socket.socket, kernel), protocol, cast(Any, reactor))
         self.kernel = kernel
-
-    def getHost(self) -> IPv4Address:
-        """Where the server listens, as far as an application asks."""
-        return IPv4Address("TCP", "127.0.0.1", 80)
-
-    def getPeer(self) -> IPv4Address:
-        """Where the client is."""
-        return IPv4Address("TCP", "127.0.0.1", 54321)
+        super().__init__(kernel, protocol, CLIENT, None, 1, reactor)
 
 
 class MemoryReactor:
@@ -143,6 +145,19 @@ class MemoryReactor:
         self._readers: dict[MemoryTransport, None] = {}
         self._writers: dict[MemoryTransport, None] = {}
         self.callLater = clock.callLater
+        self._transport = MemoryTransport.with_flusher(Flusher(self))
+
+    def accept(self, factory: Factory) -> MemorySocket:
+        """Let a client connect.
+
+        Returns:
+            The socket of the connection.
+        """
+        kernel = MemorySocket()
+        protocol = factory.buildProtocol(IPv4Address("TCP", *CLIENT))
+        assert protocol is not None
+        protocol.makeConnection(self._transport(kernel, protocol, self))
+        return kernel
 
     def addReader(self, transport: MemoryTransport) -> None:
         """Let this transport read what arrives."""
