@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from .errors import AddressError
 
@@ -50,7 +51,7 @@ def parse(text: str | int) -> Address:
     host, _, port = given.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
-        if ":" not in host:
+        if not _is_ipv6(host):
             raise _error(text, f"{host!r} in brackets is not an IPv6 address")
     elif ":" in host:
         raise _error(text, "an IPv6 address goes in brackets")
@@ -62,6 +63,14 @@ def parse(text: str | int) -> Address:
     if not digits or int(port) > 65535:
         raise _error(text, f"{port!r} is not a port, a whole number from 0 to 65535")
     return Address(host, int(port))
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return ":" in host
 
 
 def _error(text: str | int, reason: str) -> AddressError:

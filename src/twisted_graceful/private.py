@@ -19,9 +19,9 @@ __all__ = [
     "PullToPush",
     "append_to_log_files",
     "close_without_shutdown",
-    "guard_pid_file",
     "headers",
     "logging_has_begun",
+    "take_over_pid_file",
 ]
 
 _open_log_file = BaseLogFile._openFile
@@ -53,22 +53,40 @@ def append_to_log_files() -> None:
     BaseLogFile._openFile = _openFile  # type: ignore[method-assign]
 
 
-def guard_pid_file(remove: Callable[[str], None]) -> None:
-    """Let ``remove`` take away twistd's pid file at exit; do nothing if twistd is not what runs.
+def take_over_pid_file(found: Callable[[str], None], remove: Callable[[str], None]) -> None:
+    """Learn of twistd's pid file, and remove it in its place; nothing if twistd is not what runs.
 
-    twistd unlinks the path even if another process, our successor, owns it by then. Its
-    configuration cannot be reached from a ``.tac`` file, but its runner class can.
+    twistd unlinks the path at exit even if another process, our successor, owns it by
+    then. Its configuration cannot be reached from a ``.tac`` file, but its runner class can.
+
+    Args:
+        found: is called with the path, absolute, when twistd has written the file.
+        remove: is called with it at exit.
     """
     twistd = sys.modules.get("twisted.scripts._twistd_unix")
     if twistd is None:
         return
 
-    def removePID(self: object, pidfile: str) -> None:
+    def setupEnvironment(runner: object, *args: Any) -> None:
+        _set_up_environment(runner, *args)
+        path = args[-1]
+        if path:
+            found(path)
+
+    def removePID(runner: object, pidfile: str) -> None:
         if pidfile:
             remove(pidfile)
 
-    assert callable(twistd.UnixApplicationRunner.removePID)
-    twistd.UnixApplicationRunner.removePID = removePID
+    runner_class = twistd.UnixApplicationRunner
+    global _set_up_environment
+    if _set_up_environment is None:
+        _set_up_environment = runner_class.setupEnvironment
+    assert callable(runner_class.removePID)
+    runner_class.setupEnvironment = setupEnvironment
+    runner_class.removePID = removePID
+
+
+_set_up_environment: Any = None
 
 
 def logging_has_begun() -> bool:

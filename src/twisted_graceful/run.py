@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 from . import private
@@ -25,13 +26,19 @@ class RequestsCut(SystemExit):
 
 
 def new(
-    address: str | int, app: Any, *, wsgi: bool = False, reactor: Any = None, **settings: Any
+    address: str | int | Sequence[str | int],
+    app: Any,
+    *,
+    wsgi: bool = False,
+    reactor: Any = None,
+    **settings: Any,
 ) -> Server:
     """A server with production defaults, as a service.
 
     Args:
         address: where to listen: ``8080``, ``":8080"``, ``"127.0.0.1:8080"``,
-            ``"localhost:3000"``, ``"[::1]:8080"``; port 0 for any free port.
+            ``"localhost:3000"``, ``"[::1]:8080"``; port 0 for any free port. A sequence of
+            these serves the application on each.
         app: an `IResource`; a Klein app; a WSGI callable; a class or function without
             arguments that returns one of these, at once, as a Deferred or coroutine.
         wsgi: take ``app`` for a WSGI callable, whatever it looks like.
@@ -48,7 +55,9 @@ def new(
     return Server(address, app, settings=Settings(**settings), wsgi=wsgi, reactor=reactor)
 
 
-def listen_and_serve(address: str | int, app: Any, **options: Any) -> DrainReport:
+def listen_and_serve(
+    address: str | int | Sequence[str | int], app: Any, **options: Any
+) -> DrainReport:
     """Serve until TERM or INT, then drain.
 
     Args:
@@ -66,7 +75,9 @@ def listen_and_serve(address: str | int, app: Any, **options: Any) -> DrainRepor
     return _serve(address, app, upgrade=False, **options)
 
 
-def listen_and_serve_forever(address: str | int, app: Any, **options: Any) -> DrainReport:
+def listen_and_serve_forever(
+    address: str | int | Sequence[str | int], app: Any, **options: Any
+) -> DrainReport:
     """Serve as `listen_and_serve` does; USR2 or HUP replaces the process by a new one.
 
     The new process runs the program that is on disk then, from its begin, and inherits the
@@ -136,7 +147,7 @@ def wait_group(
 
 
 def _serve(
-    address: str | int,
+    address: str | int | Sequence[str | int],
     app: Any,
     *,
     upgrade: bool,

@@ -1,8 +1,9 @@
-"""One application on one address, as a Twisted service."""
+"""One application on its addresses, as a Twisted service."""
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.application.service import Service
@@ -21,6 +22,7 @@ from twisted.web.resource import IResource
 
 from . import address as addresses
 from .app import as_resource, log_not_served
+from .errors import BindError
 from .http.report import DrainReport
 from .http.site import Site
 from .http.transport import Flusher, GatheringServer
@@ -30,7 +32,7 @@ from .wsgi import Threads
 
 
 class Server(Service):
-    """One application on one address.
+    """One application, on one address or several.
 
     As a service of its own, or in any `MultiService`, it accepts when its application is
     loaded, and drains when it is stopped. In a `GracefulService` it also takes part in
@@ -38,12 +40,14 @@ class Server(Service):
 
     Args:
         address: where to listen; `twisted_graceful.address.parse` says how it is written.
+            A sequence of addresses serves the application on each.
         app: anything that `twisted_graceful.app.as_resource` takes.
         settings: timeouts and limits.
         wsgi: take ``app`` for a WSGI callable, whatever it looks like.
         reactor: None for the global one.
 
     Attributes:
+        addresses: where it listens.
         listeners: where its sockets come from; replaced by whoever has inherited some.
         coordinated: whether somebody else says when to load and when to accept.
 
@@ -55,14 +59,15 @@ class Server(Service):
 
     def __init__(
         self,
-        address: str | int,
+        address: str | int | Sequence[str | int],
         app: Any,
         *,
         settings: Settings | None = None,
         wsgi: bool = False,
         reactor: Any = None,
     ) -> None:
-        self.address = addresses.parse(address)
+        several = [address] if isinstance(address, (str, int)) else address
+        self.addresses = [addresses.parse(each) for each in several]
         self.settings = Settings() if settings is None else settings
         self._app = app
         self._wsgi = wsgi
@@ -82,6 +87,9 @@ class Server(Service):
     def bound(self) -> list[tuple[str, int]]:
         """Host and port of every socket that listens for this server; empty when stopped."""
         return [each.getsockname()[:2] for each in self._sockets]
+
+    def _where(self) -> str:
+        return ", ".join(map(str, self.addresses))
 
     def ready(self) -> Deferred[None]:
         """A Deferred that fires when this server accepts; it fails if that never happens."""
@@ -134,12 +142,12 @@ class Server(Service):
             site.doStop()
             self._threads.stop()
         if not self.coordinated:
-            self._log.info("Drained {address}: {report}", address=str(self.address), report=report)
+            self._log.info("Drained {address}: {report}", address=self._where(), report=report)
         return report
 
     def _not_loaded(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
-            log_not_served(self._log, str(self.address), failure)
+            log_not_served(self._log, self._where(), failure)
 
     # The steps, which a GracefulService takes one by one
 
@@ -149,8 +157,19 @@ class Server(Service):
         Raises:
             BindError: the system refused the address.
         """
-        if not self._sockets:
-            self._sockets = self.listeners.open(self.address, self.settings.backlog)
+        if self._sockets:
+            return
+        try:
+            for each in self.addresses:
+                self._sockets += self.listeners.open(each, self.settings.backlog)
+        except BindError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the listening sockets; other processes that share them go on."""
+        self.listeners.close(self._sockets)
+        self._sockets = []
 
     def load(self) -> Deferred[None]:
         """Make the resource and all that is needed to answer.
@@ -182,10 +201,15 @@ class Server(Service):
             each.callback(result)
 
     def accept(self) -> None:
-        """Accept connections, and forget a drain that may be under way."""
+        """Accept connections, and forget a drain that may be under way.
+
+        Raises:
+            OSError: the system refuses; it can be asked again.
+        """
         assert self._site is not None
         self._site.connections.resume()
-        for listener in self._sockets:
+        self._closing = []
+        for listener in self._sockets[len(self._ports) :]:
             port = self._reactor.adoptStreamPort(listener.fileno(), listener.family, self._site)
             port.transport = self._transport
             self._ports.append(port)
@@ -208,8 +232,7 @@ class Server(Service):
                 self._accept_queued(port, listener)
             self._closing.append(maybeDeferred(port.stopListening))
         if not listen_on:
-            self.listeners.close(self._sockets)
-            self._sockets = []
+            self.close()
         if self._site is None:
             return succeed(DrainReport())
         return self._site.connections.drain()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -24,16 +24,19 @@ from twisted.python.failure import Failure
 
 from . import private
 from .app import log_not_served
+from .errors import BindError
 from .http.report import DrainReport
 from .process.exit_status import exit_with
 from .process.generation import Generation
-from .process.inheritance import Inheritance
+from .process.inheritance import claim, seize
 from .process.launch import Launch
-from .process.machine import State
 from .process.signals import SignalHandlers
 from .process.sockets import Listeners
 from .server import Server, global_reactor
 from .settings import Settings
+
+# Whatever the application starts while it is imported must not inherit what we inherited.
+seize()
 
 
 class GracefulService(MultiService):
@@ -51,7 +54,6 @@ class GracefulService(MultiService):
         upgradable: whether a successor can be started at all.
         pid_file: the path of the pid file, if the caller knows it.
         launch: how to start a successor; None for the command of this process.
-        environ: where an inheritance is looked for, and then removed.
         exit_with: sets the exit status of the process.
         reactor: None for the global one.
 
@@ -72,7 +74,6 @@ class GracefulService(MultiService):
         upgradable: bool = True,
         pid_file: str | None = None,
         launch: Launch | None = None,
-        environ: MutableMapping[str, str] = os.environ,
         exit_with: Callable[[int], None] = exit_with,
         reactor: Any = None,
     ) -> None:
@@ -88,13 +89,16 @@ class GracefulService(MultiService):
         self._signals = SignalHandlers(self._reactor, self._actions() if signals else {})
         self._owns_process = signals
         self._exit_with = exit_with
-        self._inheritance = Inheritance.take(environ)
+        self._inheritance = claim()
         self._listeners = Listeners(self._inheritance.sockets() if self._inheritance else ())
-        self._launch = Launch.of_this_process(dict(environ)) if launch is None else launch
+        self._launch = Launch.of_this_process(os.environ) if launch is None else launch
         self._generation: Generation | None = None
-        private.append_to_log_files()  # before twistd opens its log
+        # Before twistd opens its log, and writes its pid file.
+        private.append_to_log_files()
+        private.take_over_pid_file(self._found_pid_file, self._remove_pid_file)
         self._at_once = False
         self._leaving = False
+        self._stopping: Deferred[Any] | None = None
         for server in servers:
             server.setServiceParent(self)
 
@@ -124,8 +128,13 @@ class GracefulService(MultiService):
         Raises:
             BindError: the system refused an address.
         """
-        for server in self.servers:
-            server.open()
+        try:
+            for server in self.servers:
+                server.open()
+        except BindError:
+            for server in self.servers:
+                server.close()
+            raise
 
     def upgrade(self) -> None:
         """Replace this process by one that runs the code that is on disk now.
@@ -158,6 +167,7 @@ class GracefulService(MultiService):
         Raises:
             BindError: the system refused an address.
         """
+        self.open()
         inheritance, self._inheritance = self._inheritance, None
         self._at_once = self._leaving = False
         self._signals.install()
@@ -170,7 +180,6 @@ class GracefulService(MultiService):
             upgrade_timeout=self._upgrade_timeout,
             pid_file=self._pid_file,
         )
-        private.guard_pid_file(generation.remove_pid_file)
         super().startService()
         loads = gatherResults([server.load() for server in self.servers], consumeErrors=True)
         loads.addCallbacks(lambda _: generation.loaded(), self._not_loaded)
@@ -186,16 +195,15 @@ class GracefulService(MultiService):
 
     async def _stop(self) -> DrainReport:
         generation = self._generation
-        if generation is not None and generation.state is not State.STOPPING:
-            generation.stop()
+        if generation is not None:
+            generation.service_stops()
         drains = gatherResults([server.stopService() for server in self.servers])
         if self._at_once:
             self.cut()
         report = sum(await drains, DrainReport())
         if generation is not None:
             await generation.stopped()
-        others = [each for each in self if not isinstance(each, Server)]
-        await gatherResults([maybeDeferred(each.stopService) for each in reversed(others)])
+        await self._stop_others()
         if generation is not None:
             generation.ended()
         if not self._leaving:
@@ -205,6 +213,24 @@ class GracefulService(MultiService):
         self._log.info("Drained: {report}", report=report)
         self.report = report
         return report
+
+    async def _stop_others(self) -> None:
+        """Stop the services beside the servers; they have as long as a drain has."""
+        others = [each for each in reversed(list(self)) if not isinstance(each, Server)]
+        longest = max((each.settings.drain_timeout for each in self.servers), default=0)
+        for other in [] if self._at_once else others:
+            self._stopping = maybeDeferred(other.stopService)
+            try:
+                await self._stopping.addTimeout(longest, self._reactor)
+            except Exception as error:
+                self._log.failure("{other!r} did not stop: {error!r}", other=other, error=error)
+
+    def _found_pid_file(self, path: str) -> None:
+        self._pid_file = path
+
+    def _remove_pid_file(self, path: str) -> None:
+        if self._generation is not None:
+            self._generation.remove_pid_file(path)
 
     # What its generation asks of it
 
@@ -233,6 +259,8 @@ class GracefulService(MultiService):
         self._at_once = True
         for server in self.servers:
             server.cut()
+        if self._stopping is not None:
+            self._stopping.cancel()
 
     def _stop_reactor(self) -> None:
         with suppress(ReactorNotRunning):  # somebody else has stopped it
@@ -246,7 +274,9 @@ class GracefulService(MultiService):
         log_not_served(self._log, "The application", cause)
         if self._owns_process:
             self._exit_with(1)
-        self._generation.failed(str(cause.value)).addCallback(lambda _: self.leave())
+        told = self._generation.failed(str(cause.value))
+        if self._owns_process or self._generation.number > 0:
+            told.addCallback(lambda _: self.leave())
 
     def _actions(self) -> dict[int, Callable[[], None]]:
         return {

@@ -43,6 +43,10 @@ class Settings:
     write_timeout: float = _setting(
         5, "seconds", "the same, for a client that reads its answer; 0: for ever"
     )
+    # A client that has closed its sending side may wait for its answer, or be gone for good.
+    half_close_timeout: float = _setting(
+        10, "seconds", "how long a client that has half closed may get nothing; 0: for ever"
+    )
     min_rate: float = _setting(240, "bytes per second", "what is too slow for a body, on average")
     # Event streams and long polls take as long as they like.
     handler_timeout: float = _setting(
@@ -125,7 +129,8 @@ class Settings:
 def accepted(setting: Field[Any]) -> str:
     """What values a setting takes, in words."""
     kind = "a whole number" if _number(setting) is int else "a number"
-    return f"{kind} of {setting.metadata['unit']}, {setting.metadata['minimum']:g} or more"
+    unit, minimum = setting.metadata["unit"], setting.metadata["minimum"]
+    return f"{kind} of {unit}, {minimum:g} or more, and {MAXIMUM} at most"
 
 
 def _number(setting: Field[Any]) -> type[int] | type[float]:

@@ -17,10 +17,10 @@ from twisted.python.usage import UsageError
 from . import address
 from .app import load
 from .errors import AddressError, AppError, GracefulError, SettingsError
-from .process.inheritance import VARIABLE
+from .process.inheritance import is_successor
 from .process.launch import Launch
 from .process.ownership import GivenFiles
-from .process.twistd import skip_what_is_done
+from .process.twistd import log_file, skip_what_is_done
 from .server import Server
 from .service import GracefulService
 from .settings import Settings
@@ -95,11 +95,11 @@ class Options(usage.Options):
                 "give one --app for all ports, or as many as there are ports"
             )
         parent: MutableMapping[str, Any] = getattr(self, "parent", None) or {}
-        self["pid_file"] = parent.get("pidfile") and os.path.abspath(parent["pidfile"])
-        if VARIABLE in os.environ:
-            skip_what_is_done(parent)
-        self["log_file"] = os.path.abspath(parent.get("logfile") or "twistd.log")
         self["uid"], self["gid"] = parent.get("uid"), parent.get("gid")
+        self["log_file"] = log_file(parent)
+        self["pid_file"] = parent.get("pidfile") and os.path.abspath(parent["pidfile"])
+        if is_successor():
+            skip_what_is_done(parent)
 
 
 def makeService(options: Options) -> IService:
@@ -110,30 +110,7 @@ def makeService(options: Options) -> IService:
     """
     sys.path.insert(0, os.getcwd())
     try:
-        apps = [load(name) for name in options["apps"]] or [Welcome]
-        if len(apps) == 1:
-            apps *= len(options["ports"])
-        settings = Settings(
-            **{setting.name: options[_option_name(setting)] for setting in Settings.describe()}
-        )
-        service = GracefulService(
-            *(
-                Server(
-                    str(port),
-                    app,
-                    settings=settings,
-                    wsgi=bool(options["wsgi"] and options["apps"]),
-                )
-                for port, app in zip(options["ports"], apps, strict=True)
-            ),
-            upgrade_timeout=settings.upgrade_timeout,
-            signals=True,
-            pid_file=options["pid_file"],
-            launch=Launch.of_this_process(os.environ, twistd_is_told=True),
-        )
-        if options["uid"] is not None or options["gid"] is not None:
-            files = [options["log_file"], options["pid_file"] or ""]
-            GivenFiles(files, options["uid"], options["gid"]).setServiceParent(service)
+        service = _make(options)
         service.open()
     except AppError as error:
         if error.inside:
@@ -141,6 +118,33 @@ def makeService(options: Options) -> IService:
         raise SystemExit(f"twistd graceful: --app {error}") from None
     except GracefulError as error:
         raise SystemExit(f"twistd graceful: {error}") from None
+    return service
+
+
+def _make(options: Options) -> GracefulService:
+    settings = Settings(
+        **{setting.name: options[_option_name(setting)] for setting in Settings.describe()}
+    )
+    ports = [str(port) for port in options["ports"]]
+    apps = [load(name) for name in options["apps"]]
+    if len(apps) > 1:
+        wsgi = bool(options["wsgi"])
+        served = zip(ports, apps, strict=True)
+        servers = [Server(port, app, settings=settings, wsgi=wsgi) for port, app in served]
+    elif apps:
+        servers = [Server(ports, apps[0], settings=settings, wsgi=bool(options["wsgi"]))]
+    else:
+        servers = [Server(ports, Welcome, settings=settings)]
+    service = GracefulService(
+        *servers,
+        upgrade_timeout=settings.upgrade_timeout,
+        signals=True,
+        pid_file=options["pid_file"],
+        launch=Launch.of_this_process(os.environ, twistd_is_told=True),
+    )
+    if options["uid"] is not None or options["gid"] is not None:
+        files = [path for path in (options["log_file"], options["pid_file"]) if path]
+        GivenFiles(files, options["uid"], options["gid"]).setServiceParent(service)
     return service
 
 

@@ -18,6 +18,7 @@ from twisted.internet.interfaces import (
     ITCPTransport,
 )
 from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import RESPONSES
 from twisted.web.http_headers import Headers
@@ -74,6 +75,8 @@ class Channel(Protocol):
     client: IAddress
     host: IAddress
 
+    _log = Logger()
+
     _buffer = b""
     _request: Request | None = None
     _body: Body | None = None
@@ -82,6 +85,8 @@ class Channel(Protocol):
     _upgraded: IProtocol | None = None
     _progress: Progress | None = None
     _reader: Progress | None = None
+    _half_closed: Progress | None = None
+    _undelivered = False
     _head: Head | None = None
     _begun = 0.0
     _served = 0
@@ -133,7 +138,9 @@ class Channel(Protocol):
         """The client closed its sending side; it may still wait for its answer."""
         self._client_finished = True
         if self.phase is Phase.ANSWERING:
-            return  # a half-closed client gets its answer (RFC 9112 section 9.5)
+            # A half-closed client gets its answer (RFC 9112 section 9.5); but it may be gone.
+            self._half_closed = Progress(self._connections.clock.seconds(), self._sent)
+            return
         if self.phase is Phase.CLOSING and not self._flushed:
             return  # writeConnectionLost ends it
         self.transport.loseConnection()
@@ -303,6 +310,7 @@ class Channel(Protocol):
             self.loseConnection()
             return
         self._enter(Phase.IDLE, self._settings.idle_timeout)
+        self._undelivered = True
         if not self._reading and not self._blocked:
             self._resume_reading()
         if not self._parsing:
@@ -373,6 +381,11 @@ class Channel(Protocol):
 
     def check(self, now: float) -> None:
         """Do what the time has come for; called for every connection, every now and then."""
+        if self._undelivered and self.phase is Phase.IDLE:
+            # The client is not idle before it has all of its answer.
+            self._undelivered = bool(getattr(self.transport, "undelivered", 0))
+            if self._undelivered:
+                self._enter(Phase.IDLE, self._settings.idle_timeout)
         if now >= self.deadline:
             self._timed_out()
         elif self._body is not None:
@@ -402,21 +415,43 @@ class Channel(Protocol):
 
     def _check_reader(self, now: float) -> None:
         """A client must read what is written to it."""
-        unsent = getattr(self.transport, "unsent", 0)
-        if not unsent:
+        settings = self._settings
+        if not self._unsent:
             self._reader = None
         elif self._reader is None:
-            self._reader = Progress(now, self.transport.sent)
+            self._reader = Progress(now, self.transport.delivered)
         elif self._reader.is_slow(
-            now, self.transport.sent, self._settings.write_timeout, self._settings.min_rate
+            now, self.transport.delivered, settings.write_timeout, settings.min_rate
         ):
-            self.end()
+            cut = self.end()
+            self._log.info(
+                "The client {peer} does not read its answer: {cut}", peer=self.client, cut=cut
+            )
+        if self._half_closed is not None and self._half_closed.is_slow(
+            now, self._sent, settings.half_close_timeout, 0
+        ):
+            self.transport.loseConnection()
+
+    @property
+    def _unsent(self) -> int:
+        """Bytes of answers that wait for the client to read."""
+        unsent: int = getattr(self.transport, "unsent", 0)
+        return unsent
+
+    @property
+    def _sent(self) -> int:
+        sent: int = getattr(self.transport, "sent", 0)
+        return sent
 
     # Closing
 
     def _cut(self) -> Cut | None:
         """The request that an end of the connection now would cut."""
-        if self.phase in WAITING or (self.phase is Phase.CLOSING and self._flushed):
+        if self.phase is Phase.CLOSING:
+            done = self._flushed
+        else:
+            done = self.phase in WAITING and not self._unsent
+        if done:
             return None
         method, target = self._asked_for()
         return Cut(

@@ -7,6 +7,9 @@ end, in one ``send``, and only what the kernel does not take at once waits for t
 
 from __future__ import annotations
 
+import fcntl
+import sys
+import termios
 from collections.abc import Iterable
 from typing import Any
 
@@ -64,6 +67,29 @@ class GatheringServer(Server):
         """Bytes that were written, and that the kernel has not taken."""
         waiting: int = len(self.dataBuffer) - self.offset + self._tempDataLen
         return waiting + self._gathered_length
+
+    @property
+    def undelivered(self) -> int:
+        """Bytes that were written, and that the client has not acknowledged."""
+        return self.unsent + self.unacknowledged
+
+    @property
+    def delivered(self) -> int:
+        """Bytes that the client has acknowledged.
+
+        A better measure of its speed than what the kernel has taken from us: that stands
+        still until a good part of the send buffer is free again.
+        """
+        return self.sent - self.unacknowledged
+
+    @property
+    def unacknowledged(self) -> int:
+        """Bytes that the kernel has taken, and that the client has not acknowledged."""
+        if not self.connected:
+            return 0
+        # SIOCOUTQ of tcp(7), under its other name
+        queue = fcntl.ioctl(self.socket, termios.TIOCOUTQ, b"\0" * 4)
+        return int.from_bytes(queue, sys.byteorder)
 
     def write(self, data: bytes) -> None:
         """Send bytes, at the end of this turn."""

@@ -35,6 +35,9 @@ class Observer(Protocol):
     def child_stopping(self) -> None:
         """It was told to stop, by somebody else."""
 
+    def child_upgrade(self) -> None:
+        """An upgrade was asked for of it, which it will do when we are gone."""
+
     def child_ended(self, reason: str, output: str) -> None:
         """It has ended and is reaped.
 
@@ -85,9 +88,9 @@ class Child(ProcessProtocol):
         Raises:
             OSError: it could not be started. Nothing is left behind.
         """
-        self._capture = Capture()
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
+            self._capture = Capture()
+            self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
             with theirs:
                 open_channel(self._reactor, self._control, self._channel)
                 descriptors = [0, self._capture.stdout, self._capture.stderr, theirs.fileno(), 1, 2]
@@ -127,6 +130,10 @@ class Child(ProcessProtocol):
         self._signal(signal.SIGTERM)
         self._timer = self._reactor.callLater(KILL_AFTER, self._signal, signal.SIGKILL)
 
+    def kill(self) -> None:
+        """Do not wait any more for the process to heed its `end`."""
+        self._signal(signal.SIGKILL)
+
     def pass_on_upgrade(self) -> None:
         """Tell it that an upgrade is due; it starts it when this process is gone."""
         self._channel.tell(Upgrade)
@@ -155,6 +162,8 @@ class Child(ProcessProtocol):
             self.end(str(arguments["reason"]))
         elif command is Stopping:
             self._observer.child_stopping()
+        elif command is Upgrade:
+            self._observer.child_upgrade()
 
     def channel_lost(self, reason: Failure) -> None:
         """The child closed the channel, ended, or wrote what is no message."""

@@ -41,7 +41,7 @@ class Stopping(amp.Command):
 
 
 class Upgrade(amp.Command):
-    """Parent to child: an upgrade was asked for of me, and it is yours to do."""
+    """Either way: an upgrade was asked for of me; who of us serves in the end is to do it."""
 
 
 class Peer(Protocol):

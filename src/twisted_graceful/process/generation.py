@@ -22,6 +22,9 @@ from .output import release
 from .pidfile import PidFile
 from .predecessor import Predecessor
 
+ACCEPT_AGAIN = 1.0
+"""Seconds between two tries to accept while the system refuses."""
+
 
 class Workload(Protocol):
     """What a generation runs."""
@@ -30,7 +33,11 @@ class Workload(Protocol):
         """What a successor inherits."""
 
     def accept(self) -> None:
-        """Accept connections, for the first time or again."""
+        """Accept connections, for the first time or again.
+
+        Raises:
+            OSError: the system refuses; it can be asked again.
+        """
 
     def hand_over(self) -> Deferred[Any]:
         """Stop accepting and drain; the Deferred fires when nothing is left."""
@@ -93,7 +100,7 @@ class Generation:
             Output.RESUME: self._resume,
             Output.END_CHILD: self._end_child,
             Output.LEAVE: self._leave,
-            Output.CUT: workload.cut,
+            Output.CUT: self._cut,
         }
         first = State.LOADING if inheritance is None else State.SUCCEEDING
         self._machine = Machine(first, outputs)
@@ -142,10 +149,15 @@ class Generation:
         self._machine.send(Input.UPGRADE)
 
     def stop(self) -> None:
-        """Drain and let the process end; asked again: cut what is left and end at once."""
+        """Drain and let the process end, as somebody wishes; asked again: end at once."""
         if self._predecessor is not None and self.state is State.TAKING_OVER:
             self._predecessor.stopping()
         self._machine.send(Input.STOP)
+
+    def service_stops(self) -> None:
+        """The service is being stopped. If nobody wished it, the predecessor may resume."""
+        if self.state is not State.STOPPING:
+            self._machine.send(Input.STOP)
 
     def stopped(self) -> Deferred[None]:
         """A Deferred that fires when no child is left that this process must see out."""
@@ -171,6 +183,10 @@ class Generation:
         """The successor can serve."""
         self._machine.send(Input.CHILD_READY)
 
+    def child_upgrade(self) -> None:
+        """An upgrade was asked for of the successor. Should it die, it is ours."""
+        self._upgrade_due = True
+
     def child_stopping(self) -> None:
         """The successor was told to stop."""
         self._machine.send(Input.CHILD_STOPPING)
@@ -187,11 +203,11 @@ class Generation:
     # What the table makes us do
 
     def _serve(self) -> None:
+        self._accept()
         if self._inheritance is not None:
-            release(self._inheritance.stdout, self._inheritance.stderr)
             if self._pid_file is not None:
                 self._pid_file.write()
-        self._workload.accept()
+            release(self._inheritance.stdout, self._inheritance.stderr)
         self._log.info("Generation {number} serves (pid {pid})", number=self.number, pid=self._pid)
 
     def _spawn(self) -> None:
@@ -215,6 +231,8 @@ class Generation:
         if not self._upgrade_due:
             self._upgrade_due = True
             self._log.info("Upgrade: one is under way; another one follows it")
+            if self._predecessor is not None:
+                self._predecessor.note_upgrade()
 
     def _catch_up(self) -> None:
         if self._upgrade_due:
@@ -242,9 +260,25 @@ class Generation:
 
     def _resume(self) -> None:
         self._drain = None
+        self._accept()
         if self._pid_file is not None:
             self._pid_file.write()
-        self._workload.accept()
+
+    def _accept(self) -> None:
+        try:
+            self._workload.accept()
+        except OSError as error:  # no descriptor left, say; the kernel queues meanwhile
+            self._log.error("Cannot accept: {error}; trying again", error=error)
+            self._reactor.callLater(ACCEPT_AGAIN, self._accept_again)
+
+    def _accept_again(self) -> None:
+        if self.state not in (State.HANDING_OVER, State.STOPPING):
+            self._accept()
+
+    def _cut(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+        self._workload.cut()
 
     def _end_child(self) -> None:
         if self._child is not None:

@@ -11,7 +11,7 @@ import json
 import os
 import socket
 from collections.abc import MutableMapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..errors import InheritanceError
@@ -84,15 +84,6 @@ class Inheritance:
             pid_file=str(data.get("pid_file", "")),
         )
 
-    @staticmethod
-    def note_pid_file(environ: MutableMapping[str, str], path: str) -> None:
-        """Add a pid file to what this process will `take`; for what runs before the application.
-
-        Args:
-            path: absolute; empty if there is none.
-        """
-        environ[VARIABLE] = json.dumps({**json.loads(environ[VARIABLE]), "pid_file": path})
-
     def encode(self) -> str:
         """The value of the environment variable."""
         return json.dumps({"version": VERSION, **asdict(self)})
@@ -112,6 +103,55 @@ class Inheritance:
             (name, [_listening(name, descriptor) for descriptor in descriptors])
             for name, descriptors in self.listeners
         ]
+
+
+_seized: Inheritance | InheritanceError | None = None
+_claimed = False
+
+
+def seize() -> None:
+    """Take this process's inheritance out of the reach of what the application starts.
+
+    To be called as early as can be: when a module that serves is imported.
+    """
+    global _seized
+    try:
+        _seized = Inheritance.take(os.environ) or _seized
+    except InheritanceError as error:
+        _seized = error
+
+
+def is_successor() -> bool:
+    """Whether this process was started by a predecessor."""
+    seize()
+    return _seized is not None
+
+
+def note_pid_file(path: str) -> None:
+    """Add the path of a pid file to the inheritance; empty if there is none."""
+    global _seized
+    seize()
+    if isinstance(_seized, Inheritance):
+        _seized = replace(_seized, pid_file=path)
+
+
+def claim() -> Inheritance | None:
+    """This process's inheritance, for the one who serves.
+
+    Raises:
+        InheritanceError: it makes no sense, or somebody has claimed it before.
+    """
+    global _claimed
+    seize()
+    if isinstance(_seized, InheritanceError):
+        raise _seized
+    if _seized is not None and _claimed:
+        raise InheritanceError(
+            "the listeners of this process belong to another GracefulService: "
+            "give all servers to one"
+        )
+    _claimed = True
+    return _seized
 
 
 def _listening(name: str, descriptor: int) -> socket.socket:

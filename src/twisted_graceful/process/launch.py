@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from ..errors import UpgradeRefused
 from .inheritance import VARIABLE
 
 TWISTD_AGAIN = "twisted_graceful.process.twistd"
+
+_TWISTD = re.compile(r"twistd[0-9.]*")
+"""The names under which twistd is installed, with some version of Python in it."""
 
 _NOT_INHERITED = (VARIABLE, "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID")
 """What names descriptors of this process only: ours, and socket activation (sd_listen_fds(3))."""
@@ -71,7 +75,7 @@ class Launch:
                 "replace the container instead"
             )
         elif (
-            Path(argv[0]).name.startswith("twistd")
+            _TWISTD.fullmatch(Path(argv[0]).name) is not None
             and not twistd_is_told
             and TWISTD_AGAIN not in orig_argv
         ):

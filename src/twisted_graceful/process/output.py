@@ -8,9 +8,11 @@ the child copies what is in them to the real streams and goes on there.
 from __future__ import annotations
 
 import os
+import select
 import stat
 import sys
 import tempfile
+from contextlib import suppress
 
 _COPY_LIMIT = 1 << 20
 """Bytes of early output that are copied; more than an application should say."""
@@ -82,8 +84,10 @@ def _is_capture(descriptor: int) -> bool:
 
 
 def _write(descriptor: int, data: bytes) -> None:
-    try:
-        while data:
-            data = data[os.write(descriptor, data) :]
-    except OSError:
-        pass  # nobody reads the terminal or the pipe any more; that must not end an upgrade
+    # Nobody may be reading the terminal or the pipe; that must neither end nor hold an upgrade.
+    # What poll(2) allows does not block, up to PIPE_BUF bytes (pipe(7)).
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    with suppress(OSError):
+        while data and poll.poll(0):
+            data = data[os.write(descriptor, data[: select.PIPE_BUF]) :]

@@ -62,6 +62,10 @@ class Predecessor:
         told: Deferred[Any] = self._channel.callRemote(Failed, reason=reason[-REASON_LIMIT:])
         return told.addBoth(lambda _: None)
 
+    def note_upgrade(self) -> None:
+        """Say that an upgrade is due, should we die before we can do it."""
+        self._channel.tell(Upgrade)
+
     def stopping(self) -> None:
         """Say that we were told to stop."""
         self._channel.tell(Stopping)

@@ -52,9 +52,9 @@ def _bind_all(address: Address, backlog: int) -> list[socket.socket]:
     absent: OSError | None = None
     port = address.port
     try:
-        for family, host in _resolve(address):
+        for family, host, scope in _resolve(address):
             try:
-                bound.append(_listen(family, host, port, backlog))
+                bound.append(_listen(family, (host, port, *scope), backlog))
             except OSError as error:
                 if error.errno not in _ABSENT:
                     raise
@@ -69,18 +69,17 @@ def _bind_all(address: Address, backlog: int) -> list[socket.socket]:
     return bound
 
 
-def _resolve(address: Address) -> Sequence[tuple[int, str]]:
+def _resolve(address: Address) -> Sequence[tuple[int, str, tuple[int, ...]]]:
+    """Family, host and, for IPv6, flow information and scope."""
     if not address.host:
-        families = [(socket.AF_INET, "0.0.0.0")]
-        if socket.has_ipv6:
-            families.append((socket.AF_INET6, "::"))
-        return families
+        return [(socket.AF_INET, "0.0.0.0", ()), (socket.AF_INET6, "::", ())][: 1 + socket.has_ipv6]
     found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     # In the resolver's order, each once.
-    return list(dict.fromkeys((family, str(where[0])) for family, _, _, _, where in found))
+    each = ((family, str(where[0]), tuple(map(int, where[2:]))) for family, _, _, _, where in found)
+    return list(dict.fromkeys(each))
 
 
-def _listen(family: int, host: str, port: int, backlog: int) -> socket.socket:
+def _listen(family: int, where: tuple[object, ...], backlog: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setblocking(False)
@@ -88,7 +87,7 @@ def _listen(family: int, host: str, port: int, backlog: int) -> socket.socket:
         if family == socket.AF_INET6:
             # IPv4 has a socket of its own, so that clients do not show as ::ffff:192.0.2.1.
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listener.bind((host, port))
+        listener.bind(where)
         listener.listen(backlog)
     except BaseException:
         listener.close()
@@ -158,9 +157,9 @@ class Listeners:
         self._used.append((name, sockets))
         return sockets
 
-    def close(self, sockets: list[socket.socket]) -> None:
-        """Close what `open` returned."""
-        self._used = [entry for entry in self._used if entry[1] is not sockets]
+    def close(self, sockets: Sequence[socket.socket]) -> None:
+        """Close sockets that `open` returned."""
+        self._used = [entry for entry in self._used if not set(entry[1]) & set(sockets)]
         close(sockets)
 
     def close_unused(self) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
-from .inheritance import Inheritance
+from . import inheritance
 
 _DONE = {"nodaemon": True, "pidfile": "", "chroot": None, "uid": None, "gid": None}
 """twistd's options that must not be carried out a second time, and what does nothing."""
@@ -23,21 +23,29 @@ def skip_what_is_done(options: MutableMapping[str, Any]) -> str:
     """
     if "pidfile" not in options:
         return ""
-    if not options["nodaemon"] and not options["logfile"]:
-        options["logfile"] = "twistd.log"  # where a daemon logs; without -n it is implied
+    options["logfile"] = log_file(options) or options["logfile"]
     pid_file = options["pidfile"]
     options.update(_DONE)
     return os.path.abspath(pid_file) if pid_file else ""
 
 
+def log_file(options: Mapping[str, Any]) -> str:
+    """The path of the file that twistd logs to, with these options; empty if to none."""
+    path = options.get("logfile") or ""
+    if not path and not options.get("nodaemon", True):
+        path = "twistd.log"  # a daemon's default
+    return "" if path in ("", "-") else os.path.abspath(path)
+
+
 def main() -> None:
     """Run twistd with the arguments of this process."""
+    inheritance.seize()
     from twisted.application import app
     from twisted.scripts import twistd
 
     class Options(twistd.ServerOptions):  # type: ignore[misc]
         def postOptions(self) -> None:
-            Inheritance.note_pid_file(os.environ, skip_what_is_done(self))
+            inheritance.note_pid_file(skip_what_is_done(self))
             super().postOptions()
 
     app.run(twistd.runApp, Options)

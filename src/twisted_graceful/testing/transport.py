@@ -13,8 +13,7 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IProtocol
-from twisted.internet.protocol import Factory
+from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
@@ -124,6 +123,11 @@ class MemoryTransport(GatheringServer):
         self.kernel = kernel
         super().__init__(kernel, protocol, CLIENT, None, 1, reactor)
 
+    @property
+    def unacknowledged(self) -> int:
+        """Bytes that the client has not read."""
+        return len(self.kernel.outbox)
+
 
 class MemoryReactor:
     """What runs the transports: as much of a reactor as they ask for.
@@ -147,7 +151,7 @@ class MemoryReactor:
         self.callLater = clock.callLater
         self._transport = MemoryTransport.with_flusher(Flusher(self))
 
-    def accept(self, factory: Factory) -> MemorySocket:
+    def accept(self, factory: IProtocolFactory) -> MemorySocket:
         """Let a client connect.
 
         Returns:
