@@ -1,0 +1,1 @@
+"""The tests; `pytest` and `trial tests` run them."""

@@ -9,6 +9,8 @@ import fcntl
 import os
 import sys
 from collections.abc import Callable
+from functools import wraps
+from inspect import unwrap
 from typing import Any
 
 from twisted.internet._producer_helpers import _PullToPush as PullToPush
@@ -23,8 +25,6 @@ __all__ = [
     "logging_has_begun",
     "take_over_pid_file",
 ]
-
-_open_log_file = BaseLogFile._openFile
 
 
 def close_without_shutdown(transport: Any) -> None:
@@ -44,8 +44,11 @@ def append_to_log_files() -> None:
     each would overwrite what the other one has just written.
     """
 
+    original = unwrap(BaseLogFile._openFile)
+
+    @wraps(original)
     def _openFile(self: BaseLogFile) -> None:
-        _open_log_file(self)
+        original(self)
         descriptor = self._file.fileno()
         flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
         fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_APPEND)
@@ -67,26 +70,24 @@ def take_over_pid_file(found: Callable[[str], None], remove: Callable[[str], Non
     if twistd is None:
         return
 
-    def setupEnvironment(runner: object, *args: Any) -> None:
-        _set_up_environment(runner, *args)
-        path = args[-1]
-        if path:
-            found(path)
+    runner_class = twistd.UnixApplicationRunner
+    set_up_environment = unwrap(runner_class.setupEnvironment)
+    remove_pid_file = unwrap(runner_class.removePID)
 
+    @wraps(set_up_environment)
+    def setupEnvironment(runner: object, *args: Any) -> None:
+        set_up_environment(runner, *args)
+        pidfile = args[-1]
+        if pidfile:
+            found(pidfile)
+
+    @wraps(remove_pid_file)
     def removePID(runner: object, pidfile: str) -> None:
         if pidfile:
             remove(pidfile)
 
-    runner_class = twistd.UnixApplicationRunner
-    global _set_up_environment
-    if _set_up_environment is None:
-        _set_up_environment = runner_class.setupEnvironment
-    assert callable(runner_class.removePID)
     runner_class.setupEnvironment = setupEnvironment
     runner_class.removePID = removePID
-
-
-_set_up_environment: Any = None
 
 
 def logging_has_begun() -> bool:

@@ -95,11 +95,11 @@ class Options(usage.Options):
                 "give one --app for all ports, or as many as there are ports"
             )
         parent: MutableMapping[str, Any] = getattr(self, "parent", None) or {}
-        self["uid"], self["gid"] = parent.get("uid"), parent.get("gid")
-        self["log_file"] = log_file(parent)
         self["pid_file"] = parent.get("pidfile") and os.path.abspath(parent["pidfile"])
         if is_successor():
             skip_what_is_done(parent)
+        self["log_file"] = log_file(parent)
+        self["uid"], self["gid"] = parent.get("uid"), parent.get("gid")
 
 
 def makeService(options: Options) -> IService:

@@ -129,7 +129,7 @@ class Channel(Protocol):
             self._upgraded.dataReceived(data)
             return
         self._buffer = self._buffer + data if self._buffer else data
-        if phase is not Phase.ANSWERING:
+        if phase is not Phase.ANSWERING and not self._blocked:
             self._read_requests()
         elif len(self._buffer) > _PIPELINE_LIMIT:
             self._pause_reading()
@@ -168,7 +168,7 @@ class Channel(Protocol):
     def _read_requests(self) -> None:
         self._parsing = True
         try:
-            while self._buffer and self.phase not in _NOT_READING:
+            while self._buffer and self.phase not in _NOT_READING and not self._blocked:
                 if self._body is not None:
                     self._read_body(self._body)
                 elif not self._read_head():
@@ -290,7 +290,8 @@ class Channel(Protocol):
 
     def has_unread(self) -> bool:
         """Whether a further request has been begun: here, or in the kernel's queue."""
-        return bool(self._buffer) or _readable(self.transport)
+        # Empty lines, and half of one, begin nothing (RFC 9112 section 2.2).
+        return bool(self._buffer.strip(b"\r\n")) or _readable(self.transport)
 
     def write(self, data: bytes) -> None:
         """Send a part of an answer."""
@@ -311,7 +312,9 @@ class Channel(Protocol):
             return
         self._enter(Phase.IDLE, self._settings.idle_timeout)
         self._undelivered = True
-        if not self._reading and not self._blocked:
+        if self._blocked:
+            self._pause_reading()
+        elif not self._reading:
             self._resume_reading()
         if not self._parsing:
             self._read_requests()
@@ -354,8 +357,11 @@ class Channel(Protocol):
         self._blocked = False
         if self._producer is not None:
             self._producer.resumeProducing()
-        if not self._reading and self.phase is not Phase.ANSWERING:
-            self._resume_reading()
+        if self.phase is not Phase.ANSWERING:
+            if not self._reading:
+                self._resume_reading()
+            if not self._parsing:
+                self._read_requests()
 
     def stopProducing(self) -> None:
         """The connection is gone."""
@@ -402,7 +408,7 @@ class Channel(Protocol):
             self._refuse(Refused(503, "The application did not answer in time."))
         elif self.phase is Phase.CLOSING:
             self.end()
-        else:
+        elif not self.has_unread():
             self.loseConnection()
 
     def _check_body(self, now: float) -> None:
@@ -515,7 +521,6 @@ class Channel(Protocol):
     def _protocolUpgradeForWebsockets(self, protocol: IProtocol) -> None:
         """Hand the connection to another protocol, says `twisted.web.websocket`."""
         self._enter(Phase.UPGRADED)
-        self._request = None
         self._upgraded = protocol
         self.transport.unregisterProducer()
         protocol.makeConnection(self.transport)

@@ -1,0 +1,60 @@
+"""The upgrade benchmark, in short runs: it completes, and it sees what is lost."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "upgrade.py"
+HASTY = (
+    "twistd -n --pidfile {pidfile} graceful --port 127.0.0.1:{port} --app upgrade_app.resource"
+    " --drain-timeout 0.1"
+)
+FAILURES = ("refused", "reset", "lost", "truncated", "wrong", "racing")
+TIMEOUT = 90
+
+
+def benchmark(*options: str) -> tuple[int, dict[str, Any], str]:
+    """Run it: its exit status, its report, and what it says on standard error."""
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARK), "--json", "-", "--timeout", str(TIMEOUT), *options],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT + 15,
+        check=False,
+    )
+    return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+
+
+class UpgradeBenchmarkTests(SynchronousTestCase):
+    """Short runs of the benchmark."""
+
+    def test_nothing_is_lost(self) -> None:
+        """Over two upgrades every request of every kind of client is answered as it must be."""
+        status, report, errors = benchmark("--upgrades", "2", "--warm-up", "1", "--cool-down", "1")
+        self.assertEqual(status, 0, f"{errors}{report.get('failures')}")
+        self.assertEqual(
+            {each: report["total"][each] for each in FAILURES}, dict.fromkeys(FAILURES, 0)
+        )
+        self.assertEqual(report["total"]["answered"], report["total"]["requests"])
+        self.assertEqual(
+            [name for name, kind in report["kinds"].items() if not kind["answered"]], []
+        )
+        self.assertEqual((len(report["upgrades"]), report["generations"]), (2, 3))
+        self.assertEqual(report["exit_statuses"], [0, 0, 0])
+
+    def test_what_is_lost_is_seen(self) -> None:
+        """A server that cuts requests at an upgrade makes the benchmark fail, and count them."""
+        status, report, errors = benchmark(
+            *("--upgrades", "1", "--warm-up", "1", "--cool-down", "0", "--command", HASTY)
+        )
+        self.assertEqual(status, 1, errors)
+        failed = sum(report["total"][each] for each in FAILURES)
+        self.assertGreater(failed, 0)
+        self.assertEqual(report["total"]["answered"] + failed, report["total"]["requests"])
+        self.assertEqual(report["exit_statuses"][0], 1)

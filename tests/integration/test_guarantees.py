@@ -1,0 +1,124 @@
+"""The guarantees of the README, each from end to end, under its name."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from .client import Answer, Client, request
+from .harness import Server
+from .waiting import Watch, until
+
+
+def wrong(answer: Answer) -> str:
+    """What is wrong with an answer, if anything."""
+    return "" if answer.status == 200 and answer.body in ("1", "2", "3") else repr(answer)
+
+
+class KeepAlive:
+    """A client that makes a new connection only when the server has announced the close."""
+
+    def __init__(self, server: Server) -> None:
+        self.last_seen = ""
+        self._server = server
+        self._client: Client | None = None
+
+    def __call__(self) -> str:
+        """Make one request; what is wrong with its answer."""
+        self._client = self._client or self._server.connect()
+        answer = self._client.ask("/")
+        self.last_seen = answer.body
+        if answer.last:
+            self._client.close()
+            self._client = None
+        return wrong(answer)
+
+
+class GuaranteeTests(SynchronousTestCase):
+    """The guarantees."""
+
+    def test_no_request_is_lost(self) -> None:
+        """No request is lost: not by an upgrade, not by a bad deploy, not by a stop."""
+        body = "x" * 200_000
+        upload = request("/upload", "POST", f"Content-Length: {len(body)}\r\n")
+        with Server("--app", "app.resource") as server:
+            server.get()
+
+            keep_alive = KeepAlive(server)
+            with Watch(keep_alive) as keeping, Watch(lambda: wrong(server.get())) as connecting:
+                slow, uploading = server.hold(), server.connect()
+                uploading.send(upload + body[:100_000])
+                server.deploy("2")
+                server.kill(signal.SIGUSR2)
+                server.hand_over()
+                uploading.send(body[100_000:])
+                server.open("held")
+                self.assertEqual(slow.answer().body, "1")
+                slow.close()
+                digest = hashlib.sha256(body.encode()).hexdigest()
+                self.assertEqual(uploading.answer().body, digest)
+                uploading.close()
+                until(lambda: len(server.family()) == 1, "the predecessor ends")
+
+                server.write("app.py", "import nowhere\n")
+                server.kill(signal.SIGUSR2)
+                server.said("Upgrade failed")
+
+                server.deploy("3")
+                server.upgrade()
+                until(lambda: keep_alive.last_seen == "3", "the newest code answers")
+            self.assertEqual(keeping.wrong + connecting.wrong, [])
+
+            server.shut("held")
+            slow = server.begin_drain()
+            server.open("held")
+            self.assertEqual(slow.answer().body, "3")
+            self.assertTrue(slow.closed())
+            self.assertEqual(server.ended(server.pid), 0)
+
+    def test_a_bad_deploy_cannot_take_the_service_down(self) -> None:
+        """A bad deploy cannot take the service down: the old code serves on."""
+        die = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"
+        hang = "import time\ntime.sleep(600)\n"
+        with Server("--app", "app.resource", "--upgrade-timeout", "3") as server:
+            pid = server.pid
+            with Watch(lambda: "" if server.get().body == "1" else "not served") as clients:
+                for attempt, code in enumerate(("def half(\n", "import nowhere\n", die, hang), 1):
+                    server.write("app.py", code)
+                    server.kill(signal.SIGUSR2)
+                    server.said("Upgrade failed", attempt)
+            self.assertEqual(clients.wrong, [])
+            self.assertEqual(server.family(), [pid])
+            server.deploy("2")
+            server.upgrade()
+            self.assertEqual(server.get().body, "2")
+
+    def test_the_newest_code_on_disk_ends_up_serving(self) -> None:
+        """The newest code on disk ends up serving, however the signals fall."""
+        with Server("--app", "app.resource") as server:
+            server.get()
+            with Watch(lambda: "three" if len(server.family()) > 2 else "") as watch:
+                for version in "23456789":
+                    server.deploy(version)
+                    server.kill(signal.SIGUSR2, int(server.pid_file))
+                    for _ in range(int(version) ** 2):  # so the next one comes ever later
+                        server.get()
+                until(lambda: server.get().body == "9", "the newest code serves")
+                until(lambda: len(server.family()) == 1, "one process is left")
+            self.assertEqual(watch.wrong, [])
+            self.assertEqual(server.get().body, "9")
+
+    def test_a_stop_ends(self) -> None:
+        """A stop ends: whatever clients do, at the deadline, and what it cut is in the log."""
+        with Server("--app", "app.resource", "--drain-timeout", "1") as server:
+            server.hold("never")
+            half_head, half_body, deaf = (server.connect() for _ in range(3))
+            half_head.send("GET /half-head HTTP/1.1\r\n")
+            half_body.send(request("/half-body", "POST", "Content-Length: 9\r\n") + "x")
+            deaf.get("/large/30000000")
+            server.get()
+            self.assertEqual(server.stop(), 1)
+            for path in ("/gate/never", "/half-head", "/half-body", "/large/30000000"):
+                self.assertRegex(server.log, rf"4 cut.*: .*{path} \(")

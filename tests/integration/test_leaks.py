@@ -1,0 +1,56 @@
+"""What upgrades leave behind: nothing. Fifty in a row take most of a minute."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from . import proc
+from .harness import SERVED, Server
+from .waiting import until
+
+RUN_AT_IMPORT = """
+subprocess.run([sys.executable, "-c", LIST_INHERITED], close_fds=False)
+"""
+GENERATIONS = 50
+GROWTH = 1.2
+"""How much more memory the last generation may have than the first."""
+
+
+class LeakTests(SynchronousTestCase):
+    """What a service has after many upgrades is what it had at first."""
+
+    def test_fifty_upgrades(self) -> None:
+        """Descriptors, environment and memory of the 50th generation are those of the first."""
+        with Server("--app", "app.resource") as server:
+            first = server.pid
+            descriptors = proc.descriptors(first)
+            memory = proc.resident(first)
+            environment = self.environment(first)
+            answers = server.get("/inherited").body
+            for _ in range(GENERATIONS):
+                pid = server.upgrade()
+                until(
+                    lambda: proc.descriptors(server.pid) == descriptors,
+                    f"{server.pid} has open what the first had, {descriptors}",
+                )
+            self.assertEqual(self.environment(pid), environment)
+            self.assertEqual(server.get("/inherited").body, answers)
+            self.assertEqual(server.get().body, "1")
+            self.assertEqual(server.family(), [pid])
+            self.assertEqual(proc.children(pid), [])
+            self.assertLess(proc.resident(pid), memory * GROWTH)
+            self.assertEqual(server.stop(), 0)
+
+    def test_processes_of_the_import(self) -> None:
+        """A process that the application starts while it is imported inherits nothing either."""
+        with Server("--app", "app.resource") as server:
+            server.serving(0)
+            server.write("app.py", SERVED.read_text() + RUN_AT_IMPORT)
+            server.upgrade()
+            self.assertIn("descriptors [0, 1, 2]\nvariables []\n", server.log)
+
+    def environment(self, pid: int) -> dict[str, str]:
+        """What a process was started with, but for what it takes out at once."""
+        found = proc.environment(pid)
+        found.pop("TWISTED_GRACEFUL_INHERITANCE", None)
+        return found

@@ -1,0 +1,127 @@
+"""Listen addresses: what is accepted, what is refused, and how it is said."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_graceful.address import Address, authority, parse
+from twisted_graceful.errors import AddressError
+
+from .support import examples
+
+ACCEPTED = [
+    ("8080", Address("", 8080), ":8080"),
+    (8080, Address("", 8080), ":8080"),
+    (":8080", Address("", 8080), ":8080"),
+    ("*:8080", Address("", 8080), ":8080"),
+    (" 8080\n", Address("", 8080), ":8080"),
+    ("08080", Address("", 8080), ":8080"),
+    (":0", Address("", 0), ":0"),
+    ("65535", Address("", 65535), ":65535"),
+    ("127.0.0.1:8080", Address("127.0.0.1", 8080), "127.0.0.1:8080"),
+    ("localhost:3000", Address("localhost", 3000), "localhost:3000"),
+    ("[::1]:8080", Address("::1", 8080), "[::1]:8080"),
+    ("[::]:80", Address("::", 80), "[::]:80"),
+    ("[fe80::1%eth0]:80", Address("fe80::1%eth0", 80), "[fe80::1%eth0]:80"),
+]
+
+REFUSED = [
+    ("", "port"),
+    (":", "port"),
+    ("localhost", "'localhost' is not a port"),
+    ("localhost:", "port"),
+    ("localhost:http", "'http' is not a port"),
+    ("65536", "'65536' is not a port"),
+    (-1, "'-1' is not a port"),
+    ("+80", "'+80' is not a port"),
+    ("8_0", "'8_0' is not a port"),
+    ("8 0", "'8 0' is not a port"),
+    ("80.0", "'80.0' is not a port"),
+    ("٨٠", "is not a port"),
+    ("²", "is not a port"),
+    ("::1", "an IPv6 address goes in brackets"),
+    ("::1:8080", "an IPv6 address goes in brackets"),
+    ("[localhost]:80", "'localhost' in brackets is not an IPv6 address"),
+    ("[]:80", "'' in brackets is not an IPv6 address"),
+    ("a b:80", "'a b' is not a host"),
+    ("user@host:80", "'user@host' is not a host"),
+    ("host/path:80", "it is no URL and no path"),
+    ("a\0b:80", "is not a host"),
+]
+
+
+class ParseTests(SynchronousTestCase):
+    """From text to value."""
+
+    def test_accepted(self) -> None:
+        """Each way of writing an address gives its value and its one canonical text."""
+        for written, address, text in ACCEPTED:
+            self.assertEqual(parse(written), address)
+            self.assertEqual(str(address), text)
+
+    def test_refused(self) -> None:
+        """What is no address is refused, and the reason says what is wrong with it."""
+        for text, reason in REFUSED:
+            self.assertIn(reason, self._reason(text))
+
+    def test_a_port_of_any_length_is_refused_alike(self) -> None:
+        """More digits than Python converts are refused like any other port out of range."""
+        self.assertIn("is not a port", self._reason("9" * 5000))
+
+    def test_a_missing_port_is_what_is_reported(self) -> None:
+        """For an IPv6 address in brackets without a port, the error is about the port."""
+        self.assertIn("port", self._reason("[::1]"))
+        self.assertNotIn("goes in brackets", self._reason("[::1]"))
+
+    def test_a_url_is_not_taken_for_an_ipv6_address(self) -> None:
+        """For a URL the error does not talk about IPv6."""
+        self.assertNotIn("IPv6", self._reason("http://localhost:80"))
+
+    def _reason(self, text: str | int) -> str:
+        error = str(self.assertRaises(AddressError, parse, text))
+        return error.partition("is not a listen address: ")[2].partition("; accepted")[0]
+
+    def test_the_error_names_what_was_given_and_what_is_accepted(self) -> None:
+        """A user reads the wrong text, as given, and each way to write it right."""
+        text = str(self.assertRaises(AddressError, parse, "nonsense"))
+        self.assertIn("'nonsense'", text)
+        for example in ("8080", ":8080", "127.0.0.1:8080", "localhost:3000", "[::1]:8080"):
+            self.assertIn(example, text)
+            parse(example)
+
+    def test_it_is_a_value_error(self) -> None:
+        """Callers may catch a refused address as `ValueError`."""
+        self.assertRaises(ValueError, parse, "nonsense")
+
+
+names = st.from_regex(r"[a-z0-9]([a-z0-9.-]{0,20}[a-z0-9])?", fullmatch=True)
+hosts = st.one_of(st.just(""), names, st.ip_addresses().map(str))
+ports = st.integers(0, 65535)
+
+
+class RoundTripTests(SynchronousTestCase):
+    """From value to text and back."""
+
+    @examples
+    @given(hosts, ports)
+    def test_every_address_is_read_back_from_its_text(self, host: str, port: int) -> None:
+        """The text of an address names that address and no other."""
+        address = Address(host, port)
+        self.assertEqual(parse(str(address)), address)
+
+    @examples
+    @given(st.text(alphabet=st.sampled_from("[]:*. /@%a1٣\0-"), max_size=12))
+    def test_any_text_is_refused_or_has_a_canonical_form(self, text: str) -> None:
+        """Whatever is given, it is an `AddressError` or an address that reads back the same."""
+        try:
+            address = parse(text)
+        except AddressError:
+            return
+        self.assertEqual(parse(str(address)), address)
+
+    def test_a_url_has_ipv6_in_brackets(self) -> None:
+        """The text of an address is what stands in a URL."""
+        self.assertEqual(authority("::1", 80), "[::1]:80")
+        self.assertEqual(authority("127.0.0.1", 80), "127.0.0.1:80")

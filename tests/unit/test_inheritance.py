@@ -1,0 +1,189 @@
+"""What a successor is told: the environment variable and the descriptors."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_graceful.errors import InheritanceError
+from twisted_graceful.process import inheritance
+from twisted_graceful.process.inheritance import VARIABLE, Inheritance
+
+
+class InheritanceTests(SynchronousTestCase):
+    """An inheritance of real descriptors."""
+
+    def setUp(self) -> None:
+        """Open what a predecessor would leave."""
+        self.listener = self.opened(socket.create_server(("127.0.0.1", 0)))
+        self.control = self.opened(socket.socket())
+        self.inheritance = Inheritance(
+            generation=3,
+            control=self.control.fileno(),
+            stdout=self.duplicate(self.control),
+            stderr=self.duplicate(self.control),
+            listeners=((":80", (self.duplicate(self.listener),)), (":0", ())),
+            pid_file="/run/app.pid",
+        )
+
+    def opened(self, each: socket.socket) -> socket.socket:
+        """A socket that is closed after the test."""
+        self.addCleanup(each.close)
+        return each
+
+    def duplicate(self, each: socket.socket) -> int:
+        """A descriptor that programs inherit, closed after the test if it is open then."""
+        duplicate = each.dup()
+        duplicate.set_inheritable(True)
+        self.opened(duplicate)
+        return duplicate.fileno()
+
+    def variable(self, **changes: Any) -> str:
+        """The environment variable, with other fields than it should have."""
+        return json.dumps({**json.loads(self.inheritance.encode()), **changes})
+
+    def refused(self, text: str) -> str:
+        """Why a text in the variable is refused."""
+        return str(self.assertRaises(InheritanceError, Inheritance.take, {VARIABLE: text}))
+
+    def test_it_is_read_as_it_was_written(self) -> None:
+        """A successor reads what its predecessor wrote, in the same order."""
+        taken = Inheritance.take({VARIABLE: self.inheritance.encode()})
+        self.assertEqual(taken, self.inheritance)
+
+    def test_nobodys_successor(self) -> None:
+        """Without the variable there is no inheritance, and nothing is changed."""
+        environ = {"PATH": "/bin"}
+        self.assertIsNone(Inheritance.take(environ))
+        self.assertEqual(environ, {"PATH": "/bin"})
+
+    def test_the_variable_is_removed(self) -> None:
+        """What the application starts does not see the variable, even if it made no sense."""
+        for text in (self.inheritance.encode(), "nonsense"):
+            environ = {VARIABLE: text, "PATH": "/bin"}
+            try:
+                Inheritance.take(environ)
+            except InheritanceError:
+                self.assertEqual(text, "nonsense")
+            self.assertEqual(environ, {"PATH": "/bin"})
+
+    def test_the_descriptors_are_not_passed_on(self) -> None:
+        """What the application starts inherits none of the descriptors."""
+        Inheritance.take({VARIABLE: self.inheritance.encode()})
+        descriptors = self.inheritance.descriptors()
+        self.assertEqual(len(descriptors), 4)
+        self.assertEqual([each for each in descriptors if os.get_inheritable(each)], [])
+
+    def test_unknown_fields_are_ignored(self) -> None:
+        """A predecessor of a newer release may say more than this one understands."""
+        taken = Inheritance.take({VARIABLE: self.variable(colour="blue")})
+        self.assertEqual(taken, self.inheritance)
+
+    def test_a_pid_file_is_optional(self) -> None:
+        """Without a word of a pid file there is none."""
+        fields = json.loads(self.inheritance.encode())
+        del fields["pid_file"]
+        taken = Inheritance.take({VARIABLE: json.dumps(fields)})
+        assert taken is not None
+        self.assertEqual(taken.pid_file, "")
+
+    def seized(self, **fields: object) -> None:
+        """Let this process be a successor, until the end of the test."""
+        self.patch(inheritance, "_seized", None)
+        self.patch(inheritance, "_claimed", False)
+        self.patch(os, "environ", {VARIABLE: self.variable(**fields)})
+        inheritance.seize()
+
+    def test_a_pid_file_can_be_noted(self) -> None:
+        """What runs before the application adds the pid file, and changes nothing else."""
+        self.seized(pid_file="")
+        inheritance.note_pid_file("/run/app.pid")
+        self.assertEqual(inheritance.claim(), self.inheritance)
+
+    def test_what_was_seized_is_out_of_reach(self) -> None:
+        """Nothing that the process starts afterwards finds the variable."""
+        self.seized()
+        self.assertNotIn(VARIABLE, os.environ)
+        self.assertTrue(inheritance.is_successor())
+
+    def test_a_second_claim_is_refused(self) -> None:
+        """Two services of one process are told that they cannot share an inheritance."""
+        self.seized()
+        inheritance.claim()
+        error = self.assertRaises(InheritanceError, inheritance.claim)
+        self.assertIn("give all servers to one", str(error))
+
+    def test_nobody_inherits_in_the_first_generation(self) -> None:
+        """A process that is nobody's successor has nothing to claim, as often as it asks."""
+        self.patch(inheritance, "_seized", None)
+        self.patch(os, "environ", {})
+        self.assertEqual((inheritance.claim(), inheritance.claim()), (None, None))
+        self.assertFalse(inheritance.is_successor())
+
+    def test_another_version_is_refused(self) -> None:
+        """A version that this one cannot read is named, beside the one that it can."""
+        self.assertIn("version 2, and this is version 1", self.refused(self.variable(version=2)))
+
+    def test_what_makes_no_sense_is_refused(self) -> None:
+        """Whatever else is in the variable, the error shows it, and says what to do."""
+        for text in ("", "nonsense", "null", "[]", "{}", '{"version": 1}', "{"):
+            error = self.refused(text)
+            self.assertIn(VARIABLE, error)
+            self.assertIn(repr(text), error)
+            self.assertIn("remove it from the environment", error)
+
+    def test_fields_of_the_wrong_kind_are_refused(self) -> None:
+        """A field that is no number or no list of listeners is refused."""
+        for wrong in (
+            {"control": "three"},
+            {"control": None},
+            {"generation": []},
+            {"listeners": 5},
+            {"listeners": [":80"]},
+            {"listeners": [[":80", 5]]},
+            {"listeners": [[":80", ["five"]]]},
+        ):
+            self.refused(self.variable(**wrong))
+
+    def test_a_descriptor_that_is_not_open_is_refused(self) -> None:
+        """A descriptor that is closed is refused."""
+        for number in (-1, 1_000_000):
+            self.refused(self.variable(control=number))
+
+    def test_a_descriptor_that_no_system_has_is_refused(self) -> None:
+        """A number that is too large for any descriptor is refused like any other."""
+        self.refused(self.variable(control=2**70))
+
+    def test_listeners_become_sockets(self) -> None:
+        """Each listener is a socket that listens where it did, by its name, in order."""
+        inheritance = Inheritance(
+            1, 0, 1, 2, listeners=((":80", (self.listener.dup().detach(),)), (":0", ()))
+        )
+        (name, (listener,)), second = inheritance.sockets()
+        self.opened(listener)
+        self.assertEqual((name, second), (":80", (":0", [])))
+        self.assertEqual(listener.getsockname(), self.listener.getsockname())
+        self.assertFalse(listener.getblocking())
+
+    def not_listening(self, descriptor: int) -> str:
+        """Why a descriptor is no listener."""
+        wrong = Inheritance(1, 0, 1, 2, listeners=((":80", (descriptor,)),))
+        return str(self.assertRaises(InheritanceError, wrong.sockets))
+
+    def test_a_socket_that_does_not_listen_is_refused(self) -> None:
+        """A socket that does not listen is refused, by its name and number."""
+        descriptor = socket.socket().detach()
+        self.assertIn(
+            f"listener :80 (descriptor {descriptor}) does not listen",
+            self.not_listening(descriptor),
+        )
+
+    def test_a_file_is_no_listener(self) -> None:
+        """A descriptor that is no socket is refused, by its name and number."""
+        with open(os.devnull) as file:
+            text = self.not_listening(file.fileno())
+            self.assertIn(f"listener :80 (descriptor {file.fileno()}) is no socket", text)

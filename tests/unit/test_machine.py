@@ -1,0 +1,224 @@
+"""The machine of upgrades: its table, and that no upgrade that was asked for is lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, succeed
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_graceful.process import generation
+from twisted_graceful.process.inheritance import Inheritance
+from twisted_graceful.process.launch import Launch
+from twisted_graceful.process.machine import TABLE, IllegalInput, Input, Machine, Output, State
+
+from .support import examples
+
+FIRST = (State.LOADING, State.SUCCEEDING)
+TRANSITIONS = [
+    (state, event, transition) for state, row in TABLE.items() for event, transition in row.items()
+]
+
+
+def machine_in(state: State) -> tuple[Machine, list[tuple[Output, State]]]:
+    """A machine, and the list of outputs it runs, each with the state it ran in."""
+    ran: list[tuple[Output, State]] = []
+    machine = Machine(
+        state, {each: lambda each=each: ran.append((each, machine.state)) for each in Output}
+    )
+    return machine, ran
+
+
+class TableTests(SynchronousTestCase):
+    """The table, entry by entry."""
+
+    def test_an_illegal_input_changes_nothing(self) -> None:
+        """An input without an entry raises, runs no output and leaves the state."""
+        illegal = [(s, i) for s in State for i in Input if i not in TABLE[s]]
+        self.assertTrue(illegal)
+        for state, event in illegal:
+            machine, ran = machine_in(state)
+            self.assertFalse(machine.accepts(event))
+            error = self.assertRaises(IllegalInput, machine.send, event)
+            self.assertEqual((machine.state, ran), (state, []))
+            self.assertIn(event.name, str(error))
+            self.assertIn(state.value, str(error))
+
+    def test_a_legal_input_moves_and_then_acts(self) -> None:
+        """Each entry runs its outputs in order, when the state has moved already."""
+        for state, event, (target, outputs) in TRANSITIONS:
+            machine, ran = machine_in(state)
+            self.assertTrue(machine.accepts(event))
+            machine.send(event)
+            self.assertEqual(machine.state, target)
+            self.assertEqual(ran, [(output, target) for output in outputs])
+
+    def test_an_output_may_send_the_next_input(self) -> None:
+        """An output that sends an input finds the machine in its new state."""
+        ran: list[Output] = []
+        outputs = {each: lambda each=each: ran.append(each) for each in Output}
+        outputs[Output.CATCH_UP] = lambda: machine.send(Input.UPGRADE)
+        machine = Machine(State.LOADING, outputs)
+        machine.send(Input.LOADED)
+        self.assertEqual(machine.state, State.UPGRADING)
+        self.assertEqual(ran, [Output.SERVE, Output.SPAWN])
+
+    def test_it_is_total(self) -> None:
+        """Every state that can be reached has a row, and every state can be reached."""
+        reached, new = set(FIRST), set(FIRST)
+        while new:
+            new = {t.state for state in new for t in TABLE[state].values()} - reached
+            reached |= new
+        self.assertEqual(reached, set(State))
+        self.assertEqual(set(TABLE), set(State))
+
+    def test_nothing_is_there_in_vain(self) -> None:
+        """Every input has a place somewhere, and every output is run by some entry."""
+        self.assertEqual({event for _, event, _ in TRANSITIONS}, set(Input))
+        self.assertEqual({each for *_, t in TRANSITIONS for each in t.outputs}, set(Output))
+
+    def test_signals_are_legal_at_any_time(self) -> None:
+        """An upgrade and a stop, which come from outside, have a place in every state."""
+        for state in State:
+            self.assertLessEqual({Input.UPGRADE, Input.STOP}, set(TABLE[state]))
+
+    def test_a_stop_is_final(self) -> None:
+        """From the stop on no input leads anywhere else."""
+        for state in State:
+            self.assertIs(TABLE[state][Input.STOP].state, State.STOPPING)
+        self.assertEqual({t.state for t in TABLE[State.STOPPING].values()}, {State.STOPPING})
+
+
+class _World:
+    """All that is around one real `Generation`: the workload, its children, its predecessor."""
+
+    generation: generation.Generation
+    idle = False  # whether a drain is over at once
+
+    def __init__(self, *, predecessor: bool) -> None:
+        self.loading = True
+        self.predecessor = predecessor
+        self.child = ""  # or "loading", "ready", "ending"
+        self.owed = False  # an upgrade was asked for after the last child was started
+        self.passed_on = False
+        self.drains: list[Deferred[None]] = []
+
+    def possible(self) -> list[str]:
+        """What can happen next, apart from a stop."""
+        return [
+            "upgrade",
+            *["loaded"] * self.loading,
+            *["predecessor_gone"] * self.predecessor,
+            *["child_ready"] * (self.child == "loading"),
+            *["child_stopping", "child_ended"] * bool(self.child),
+            *["drained"] * bool(self.drains),
+        ]
+
+    def happen(self, event: str) -> None:
+        """Let it happen, as the reactor would."""
+        if event == "drained":
+            self.drains.pop(0).callback(None)
+            return
+        if event == "upgrade":
+            self.owed = self.generation.state is not State.STOPPING
+        elif event == "loaded":
+            self.loading = False
+        elif event == "predecessor_gone":
+            self.predecessor = False
+        elif event == "child_ready":
+            self.child = "ready"
+        elif event == "child_ended":
+            self.child = ""
+        arguments = ("it fell", "") if event == "child_ended" else ()
+        getattr(self.generation, event)(*arguments)
+
+    # A child
+
+    def start(self, *_: Any) -> int:
+        assert not self.child, "two successors at once"
+        self.child, self.owed, self.passed_on = "loading", False, False
+        return 1
+
+    def end(self, reason: str) -> None:
+        self.child = "ending"
+
+    def pass_on_upgrade(self) -> None:
+        assert self.child == "ready", "passed on to nobody"
+        self.passed_on = True
+
+    # The predecessor
+
+    def let_go(self) -> Deferred[bool]:
+        return succeed(True)
+
+    def note_upgrade(self) -> None:
+        pass
+
+    def stopping(self) -> None:
+        pass
+
+    # The workload
+
+    def listeners(self) -> list[Any]:
+        return []
+
+    def hand_over(self) -> Deferred[None]:
+        if self.idle:
+            return succeed(None)
+        self.drains.append(Deferred())
+        return self.drains[-1]
+
+    def accept(self) -> None:
+        pass
+
+    leave = cut = accept
+
+
+class UpgradeTests(SynchronousTestCase):
+    """Whatever happens, and in whatever order."""
+
+    def world(self, *, predecessor: bool = False) -> _World:
+        """A process, alone in its world."""
+        world = _World(predecessor=predecessor)
+        self.patch(generation, "release", lambda *_: None)
+        for name in ("Child", "Predecessor"):
+            self.patch(generation, name, lambda *_: world)
+        world.generation = generation.Generation(
+            None,
+            world,
+            inheritance=Inheritance(1, 3, 4, 5) if predecessor else None,
+            launch=Launch("python", (), "/", {}),
+            upgrade_timeout=60,
+        )
+        return world
+
+    @examples
+    @given(st.booleans(), st.data())
+    def test_no_upgrade_is_lost(self, predecessor: bool, data: st.DataObject) -> None:
+        """After any course of events, whoever serves has started or passed on each upgrade."""
+        world = self.world(predecessor=predecessor)
+        for _ in range(data.draw(st.integers(0, 20))):
+            world.idle = data.draw(st.booleans())
+            world.happen(data.draw(st.sampled_from(world.possible())))
+            self.check_at_rest(world)
+        if data.draw(st.booleans()):
+            world.happen("stop")
+            while len(events := world.possible()) > 1:
+                world.happen(data.draw(st.sampled_from(events[1:])))
+            self.assertIs(world.generation.state, State.STOPPING)
+
+    def check_at_rest(self, world: _World) -> None:
+        """What holds whenever nothing is going on."""
+        if world.generation.state is State.SERVING:
+            self.assertFalse(world.owed, "an upgrade was forgotten")
+        elif world.owed and world.generation.state in (State.HANDING_OVER, State.STOPPING):
+            self.assertTrue(world.passed_on, "an upgrade was not passed on")
+
+    def test_an_upgrade_that_was_passed_on_survives_the_successor(self) -> None:
+        """If the successor dies before it did the upgrade it was passed, this process does it."""
+        world = self.world()
+        for event in ("loaded", "upgrade", "child_ready", "upgrade", "child_ended"):
+            world.happen(event)
+        self.assertIs(world.generation.state, State.UPGRADING)

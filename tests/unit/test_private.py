@@ -1,0 +1,301 @@
+"""Each private part of Twisted that we touch, in the real Twisted.
+
+A failure here says that this Twisted has changed it; `twisted_graceful.private`
+says why we touch it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from inspect import unwrap
+from typing import Any
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock, Cooperator
+from twisted.python.failure import Failure
+from twisted.python.logfile import BaseLogFile, DailyLogFile, LogFile
+from twisted.scripts._twistd_unix import UnixApplicationRunner
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http_headers import Headers
+
+from twisted_graceful import private
+
+from .support import run_python, temporary_directory
+
+
+class CloseWithoutShutdownTests(SynchronousTestCase):
+    """A real connection that the reactor has adopted."""
+
+    def setUp(self) -> None:
+        """Adopt one end of a pair, and keep a duplicate of it, as another process would."""
+        from twisted.internet import reactor
+
+        self.peer, adopted = socket.socketpair()
+        self.addCleanup(self.peer.close)
+        self.peer.setblocking(False)
+        adopted.setblocking(False)
+        self.duplicate = adopted.dup()
+        self.addCleanup(self.duplicate.close)
+        protocol = Protocol()
+        with adopted:
+            reactor.adoptStreamConnection(  # type: ignore[attr-defined]
+                adopted.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: protocol)
+            )
+        self.transport: Any = protocol.transport
+
+    def close(self) -> None:
+        """Close the connection as the reactor does once all is written."""
+        self.transport.connectionLost(Failure(ConnectionDone()))
+
+    def test_the_other_descriptors_live_on(self) -> None:
+        """After the close the peer sees no EOF, until the last descriptor is closed."""
+        private.close_without_shutdown(self.transport)
+        self.close()
+        self.assertRaises(BlockingIOError, self.peer.recv, 1)
+        self.duplicate.sendall(b"x")
+        self.assertEqual(self.peer.recv(1), b"x")
+        self.duplicate.close()
+        self.assertEqual(self.peer.recv(1), b"")
+
+    def test_it_is_needed(self) -> None:
+        """Without it Twisted ends the connection for every descriptor of the socket."""
+        self.close()
+        self.assertEqual(self.peer.recv(1), b"")
+
+    def test_a_transport_without_the_switch_is_noticed(self) -> None:
+        """If Twisted renames what we set, that is an error and not a connection cut later."""
+        self.close()
+        self.assertRaises(AttributeError, private.close_without_shutdown, object())
+
+
+class AppendToLogFilesTests(SynchronousTestCase):
+    """Two generations with the same log file."""
+
+    def setUp(self) -> None:
+        """Let log files be opened as Twisted does, whatever was done before."""
+        self.patch(BaseLogFile, "_openFile", unwrap(BaseLogFile._openFile))
+        self.directory = temporary_directory(self)
+
+    def written_by_two(self, kind: type[BaseLogFile]) -> str:
+        """What is in a log when an old writer writes after a new one."""
+        old = kind("log", self.directory)
+        new = kind("log", self.directory)
+        for log, text in ((old, "old 1\n"), (new, "new, longer\n"), (old, "old 2\n")):
+            log.write(text)
+        for log in (old, new):
+            log.close()
+        path = os.path.join(self.directory, "log")
+        with open(path) as file:
+            content = file.read()
+        os.unlink(path)
+        return content
+
+    def test_no_generation_overwrites_the_other(self) -> None:
+        """Every line of two writers is in the file, in the order in which it was written."""
+        private.append_to_log_files()
+        for kind in (LogFile, DailyLogFile):
+            self.assertEqual(self.written_by_two(kind), "old 1\nnew, longer\nold 2\n")
+
+    def test_it_is_needed(self) -> None:
+        """Without it Twisted writes over what the other has written."""
+        self.assertNotIn("new, longer", self.written_by_two(LogFile))
+
+    def test_a_rotated_file_too(self) -> None:
+        """The file that is opened after a rotation is opened in the same way."""
+        private.append_to_log_files()
+        log = LogFile("log", self.directory)
+        log.write("before\n")
+        log.rotate()
+        self.addCleanup(log.close)
+        log.write("after 1\n")
+        with open(os.path.join(self.directory, "log"), "a") as other:
+            other.write("other\n")
+        log.write("after 2\n")
+        with open(os.path.join(self.directory, "log")) as file:
+            self.assertEqual(file.read(), "after 1\nother\nafter 2\n")
+
+    def test_twice_is_once(self) -> None:
+        """A second call, of a second service, changes nothing."""
+        private.append_to_log_files()
+        private.append_to_log_files()
+        self.assertEqual(self.written_by_two(LogFile), "old 1\nnew, longer\nold 2\n")
+
+
+class Runner(UnixApplicationRunner):
+    """twistd's own runner, of an application that does nothing, on no reactor."""
+
+    application = oldstdout = oldstderr = None
+
+    def startApplication(self, application: object) -> None:
+        """Start nothing."""
+
+    def startReactor(self, reactor: object, oldstdout: object, oldstderr: object) -> None:
+        """Run nothing."""
+
+
+class FailingRunner(Runner):
+    """The same, of an application that does not start."""
+
+    def startApplication(self, application: object) -> None:
+        """Fail to start."""
+        raise ValueError("this application does not start")
+
+
+class GuardPidFileTests(SynchronousTestCase):
+    """twistd's start and exit."""
+
+    def setUp(self) -> None:
+        """Take over the pid file; give twistd its own way back after the test."""
+        for name in ("removePID", "setupEnvironment"):
+            self.patch(UnixApplicationRunner, name, getattr(UnixApplicationRunner, name))
+        self.found: list[str] = []
+        self.removed: list[str] = []
+        private.take_over_pid_file(self.found.append, self.removed.append)
+
+    def test_twistd_tells_us_at_its_start(self) -> None:
+        """When twistd has written its pid file we learn the path, and it was written."""
+        path = os.path.join(temporary_directory(self), "app.pid")
+        Runner({}).setupEnvironment(None, ".", True, None, path)
+        self.assertEqual(self.found, [path])
+        with open(path) as file:
+            self.assertEqual(file.read(), str(os.getpid()))
+
+    def test_twistd_calls_it_at_its_start(self) -> None:
+        """twistd's start sets up the environment through what we have put in place."""
+        self.assertIn("setupEnvironment", UnixApplicationRunner.startApplication.__code__.co_names)
+
+    def test_without_a_pid_file_there_is_nothing_to_learn(self) -> None:
+        """An empty path is not reported."""
+        Runner({}).setupEnvironment(None, ".", True, None, "")
+        self.assertEqual(self.found, [])
+
+    def test_twistd_asks_us_at_its_exit(self) -> None:
+        """At the end of a run twistd removes its pid file by what we have put in place."""
+        Runner({"pidfile": "app.pid"}).postApplication()
+        self.assertEqual(self.removed, ["app.pid"])
+
+    def test_twistd_asks_us_when_the_start_fails(self) -> None:
+        """Likewise when the application does not start."""
+        runner = FailingRunner({"pidfile": "app.pid"})
+        self.assertRaises(ValueError, runner.postApplication)
+        self.assertEqual(self.removed, ["app.pid"])
+
+    def test_without_a_pid_file_nothing_is_removed(self) -> None:
+        """An empty path, as of `--pidfile=`, is nothing to remove."""
+        Runner({"pidfile": ""}).postApplication()
+        self.assertEqual(self.removed, [])
+
+
+class HeadersTests(SynchronousTestCase):
+    """Header fields that are not checked again."""
+
+    def test_they_are_what_twisted_makes(self) -> None:
+        """Clean fields are the same as if they had gone through Twisted's checks."""
+        fields = {b"Content-Type": [b"text/html"], b"X-Two": [b"1", b"2"]}
+        checked = Headers({name.lower(): values for name, values in fields.items()})
+        self.assertEqual(private.headers(fields), checked)
+
+    def test_names_are_found_in_any_case(self) -> None:
+        """A field is found, replaced, added to and removed by its name in any case."""
+        headers = private.headers({b"Content-Type": [b"text/html"]})
+        for name in ("content-type", b"CONTENT-TYPE"):
+            self.assertTrue(headers.hasHeader(name))
+            self.assertEqual(headers.getRawHeaders(b"content-type"), [b"text/html"])
+        headers.addRawHeader(b"content-type", b"text/plain")
+        self.assertEqual(
+            list(headers.getAllRawHeaders()), [(b"Content-Type", [b"text/html", b"text/plain"])]
+        )
+        headers.removeHeader(b"content-type")
+        self.assertEqual(list(headers.getAllRawHeaders()), [])
+
+    def test_two_messages_share_nothing(self) -> None:
+        """A field of one message is in no other one."""
+        private.headers({}).setRawHeaders(b"X-One", [b"1"])
+        self.assertFalse(private.headers({}).hasHeader(b"X-One"))
+
+
+class PullToPushTests(SynchronousTestCase):
+    """A producer that is asked for each piece, as one that goes on by itself."""
+
+    def setUp(self) -> None:
+        """Wrap a producer that counts, on a clock."""
+        self.clock = Clock()
+        cooperator = Cooperator(scheduler=lambda call: self.clock.callLater(1, call))
+        # The global one would need the reactor to run.
+        self.patch(sys.modules[private.PullToPush.__module__], "cooperate", cooperator.cooperate)
+        self.pieces = 0
+        self.fails = False
+        self.streaming = private.PullToPush(self, self)
+        self.streaming.startStreaming()
+
+    def resumeProducing(self) -> None:
+        """Make a piece, as the producer."""
+        if self.fails:
+            raise ValueError("nothing left")
+        self.pieces += 1
+
+    def unregisterProducer(self) -> None:
+        """Stop, as the consumer."""
+        self.streaming.stopStreaming()
+
+    def made(self) -> bool:
+        """Whether anything is made as time goes on."""
+        before = self.pieces
+        self.clock.advance(1)
+        return self.pieces > before
+
+    def test_it_goes_on_by_itself(self) -> None:
+        """Pieces are made one after the other, without being asked for."""
+        self.assertTrue(self.made())
+        self.assertTrue(self.made())
+
+    def test_it_pauses_and_resumes(self) -> None:
+        """Nothing is made while the consumer has no room."""
+        self.streaming.pauseProducing()
+        self.assertFalse(self.made())
+        self.streaming.resumeProducing()
+        self.assertTrue(self.made())
+
+    def test_it_stops(self) -> None:
+        """Nothing is made after the end, and a second end does no harm."""
+        self.streaming.stopStreaming()
+        self.streaming.stopStreaming()
+        self.assertFalse(self.made())
+
+    def test_a_producer_that_fails(self) -> None:
+        """A producer that raises is logged and unregistered, which is the end."""
+        self.fails = True
+        self.made()
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.fails = False
+        self.assertFalse(self.made())
+
+
+class WithoutTwistdTests(SynchronousTestCase):
+    """What is asked of a process as a whole, in fresh ones."""
+
+    def test_twistd_is_not_loaded_for_the_guard(self) -> None:
+        """In a program that is not twistd the guard does nothing, and imports nothing."""
+        done = run_python(
+            "-c",
+            "import sys\n"
+            "from twisted_graceful import private\n"
+            "private.take_over_pid_file(print, print)\n"
+            "print('twisted.scripts._twistd_unix' in sys.modules)",
+        )
+        self.assertEqual((done.stdout, done.returncode), ("False\n", 0))
+
+    def test_whether_logging_has_begun(self) -> None:
+        """It is told apart whether somebody has said where to log to."""
+        done = run_python(
+            "-c",
+            "from twisted.logger import globalLogBeginner\n"
+            "from twisted_graceful import private\n"
+            "print(private.logging_has_begun())\n"
+            "globalLogBeginner.beginLoggingTo([lambda event: None], redirectStandardIO=False)\n"
+            "print(private.logging_has_begun())\n",
+        )
+        self.assertEqual(done.stdout, "False\nTrue\n")

@@ -1,0 +1,633 @@
+"""Servers as Twisted services, in the process of the test and with its reactor."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+from twisted.web.resource import Resource
+from twisted.web.static import File
+
+from tests.unit.support import leaves_nothing_open, run_python, temporary_directory
+from tests.unit.web import ANSWER, GET, Echo, RawClient, connect, fetch, is_refused
+from twisted_graceful import (
+    AppError,
+    BindError,
+    DrainReport,
+    GracefulService,
+    Server,
+    SettingsError,
+    new,
+)
+from twisted_graceful.testing.messages import take_response
+
+
+class RealReactorTestCase(TestCase):
+    """What the tests of this module share."""
+
+    timeout = 20
+
+    def server(self, app: Any, **settings: Any) -> Server:
+        """A server on a free port, stopped at the end of the test."""
+        server = new("127.0.0.1:0", app, **settings)
+        self.addCleanup(server.stopService)
+        return server
+
+    async def running(self, app: Any, **settings: Any) -> Server:
+        """The same, and it accepts."""
+        server = self.server(app, **settings)
+        accepts = server.ready()
+        server.startService()
+        await accepts
+        return server
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Let the reactor run until something holds."""
+        from twisted.internet import reactor
+
+        for _ in range(1000):
+            if condition():
+                return
+            await deferLater(reactor, 0.01)
+        self.fail("it did not come to hold")
+
+    async def asking(self, server: Server, app: Echo) -> RawClient:
+        """A client whose request is being answered."""
+        client = await connect(port(server))
+        client.transport.write(GET)
+        before = len(app.held)
+        await self.until(lambda: len(app.held) > before)
+        return client
+
+
+async def turns() -> None:
+    """Let the reactor do what it has been asked to do by now."""
+    from twisted.internet import reactor
+
+    for _ in range(2):
+        await deferLater(reactor, 0)
+
+
+def port(server: Server) -> int:
+    """Where a server listens."""
+    return server.bound[0][1]
+
+
+def url(server: Server) -> str:
+    """The page that is asked for."""
+    return f"http://127.0.0.1:{port(server)}/x"
+
+
+class StartStopTests(RealReactorTestCase):
+    """A server is started and stopped, and may be started again."""
+
+    async def test_serves(self) -> None:
+        """A server that is started answers."""
+        server = await self.running(Echo())
+        self.assertEqual(await fetch(url(server)), ANSWER)
+        self.assertTrue(server.running)
+
+    async def test_binds_before_it_starts(self) -> None:
+        """The address is bound in the privileged start; who connects then is served later."""
+        server = self.server(Echo())
+        server.privilegedStartService()
+        client = await connect(port(server))
+        client.transport.write(GET)
+        accepts = server.ready()
+        server.startService()
+        await accepts
+        self.assertIn(ANSWER, await client.until(ANSWER))
+        client.transport.loseConnection()
+        await client.lost
+
+    async def test_stop(self) -> None:
+        """Stopped, it has closed its port, and says that nothing is bound."""
+        server = await self.running(Echo())
+        was = port(server)
+        await server.stopService()
+        self.assertTrue(is_refused(was))
+        self.assertEqual((server.bound, bool(server.running)), ([], False))
+
+    async def test_again_on_the_same_port(self) -> None:
+        """It can be started at once after a stop, on the same port, as often as one likes."""
+        first = await self.running(Echo())
+        address = f"127.0.0.1:{port(first)}"
+        await first.stopService()
+        server = new(address, Echo())
+        self.addCleanup(server.stopService)
+        for _ in range(3):
+            accepts = server.ready()
+            server.startService()
+            await accepts
+            self.assertEqual(await fetch(url(server)), ANSWER)
+            await server.stopService()
+
+    async def test_leaves_nothing(self) -> None:
+        """A start, a request and a stop leave no descriptor open."""
+        await (await self.running(Echo())).stopService()  # whatever is opened only once
+        with leaves_nothing_open(self):
+            server = await self.running(Echo())
+            await fetch(url(server))
+            await server.stopService()
+
+    async def test_stopped_without_a_start(self) -> None:
+        """A server that was never started, or stopped twice, has nothing to drain."""
+        server = self.server(Echo())
+        self.assertEqual(await server.stopService(), DrainReport())
+        server.privilegedStartService()
+        was = port(server)
+        self.assertEqual(await server.stopService(), DrainReport())
+        self.assertTrue(is_refused(was))
+
+    async def test_address_in_use(self) -> None:
+        """A port that is taken is an error of the start, not of a log."""
+        taken = await self.running(Echo())
+        server = new(f"127.0.0.1:{port(taken)}", Echo())
+        self.assertRaises(BindError, server.startService)
+        self.assertEqual(server.bound, [])
+
+    def test_settings(self) -> None:
+        """A setting that is out of range is refused when the server is made."""
+        self.assertRaises(SettingsError, new, 8080, Echo(), drain_timeout="long")
+
+
+class DrainTests(RealReactorTestCase):
+    """`stopService` drains."""
+
+    async def test_no_connection(self) -> None:
+        """With no connection a stop takes no time, after requests too."""
+        server = await self.running(Echo())
+        await fetch(url(server))
+        await turns()
+        report = await server.stopService()
+        self.assertEqual((report.answered, report.closed_idle, report.cut), (0, 0, ()))
+        self.assertLess(report.seconds, 0.5)
+
+    async def test_report(self) -> None:
+        """It returns what was answered, closed idle and cut, when all that is over."""
+        app = Echo(hold=True)
+        server = await self.running(app, drain_timeout=0.5, idle_grace=0.1)
+        idle = await self.asking(server, app)
+        app.answer()
+        await idle.until(ANSWER)
+        answered, cut = await self.asking(server, app), await self.asking(server, app)
+        drained = server.stopService()
+        app.answer()
+        self.assertIn(b"Connection: close", await answered.lost)
+        report = await drained
+        self.assertEqual((report.answered, report.closed_idle), (1, 1))
+        self.assertEqual([(each.method, each.path) for each in report.cut], [("GET", "/x")])
+        self.assertNotIn(ANSWER, await cut.lost)
+
+    async def test_refuses(self) -> None:
+        """From the begin of the drain nobody can connect any more."""
+        app = Echo(hold=True)
+        server = await self.running(app)
+        was = port(server)
+        client = await self.asking(server, app)
+        drained = server.stopService()
+        await turns()
+        self.assertTrue(is_refused(was))
+        app.answer()
+        await client.lost
+        await drained
+
+    async def test_connected_but_not_accepted(self) -> None:
+        """Who has connected before the stop is served, though nobody had accepted yet."""
+        server = await self.running(Echo())
+        client = await connect(port(server))
+        client.transport.write(GET)
+        # Both are done without a turn of the reactor in between.
+        drained = server.stopService()
+        self.assertIn(ANSWER, await client.lost)
+        report = await drained
+        self.assertEqual((report.answered, report.cut), (1, ()))
+
+    async def test_silent(self) -> None:
+        """Who has connected and is silent may still send one request."""
+        server = await self.running(Echo(), idle_grace=5)
+        client = await connect(port(server))
+        drained = server.stopService()
+        await turns()
+        client.transport.write(GET)
+        self.assertIn(b"Connection: close", await client.lost)
+        self.assertEqual((await drained).answered, 1)
+
+    async def test_stopped_twice(self) -> None:
+        """A second stop while the first drains returns when the drain is over, too."""
+        app = Echo(hold=True)
+        server = await self.running(app)
+        client = await self.asking(server, app)
+        first, second = server.stopService(), server.stopService()
+        self.assertNoResult(second)
+        app.answer()
+        await client.lost
+        self.assertEqual([(await each).answered for each in (first, second)], [1, 1])
+
+    async def test_cut(self) -> None:
+        """A drain can be ended early."""
+        app = Echo(hold=True)
+        server = await self.running(app)
+        client = await self.asking(server, app)
+        drained = server.stopService()
+        server.cut()
+        self.assertEqual(len((await drained).cut), 1)
+        await client.lost
+
+    async def test_file(self) -> None:
+        """A download that is under way, read from a file as fast as the client takes it, ends."""
+        directory = Path(temporary_directory(self))
+        (directory / "x").write_bytes(b"0123456789abcdef" * 100_000)
+        server = await self.running(File(str(directory)))
+        client = await connect(port(server))
+        client.transport.write(GET)
+        await client.until(b"\r\n\r\n")
+        drained = server.stopService()
+        response = take_response(bytearray(await client.lost), "GET", ended=True)
+        assert response is not None
+        self.assertEqual(response.body, b"0123456789abcdef" * 100_000)
+        self.assertEqual((await drained).cut, ())
+
+    async def test_kernel_queue_of_a_connection(self) -> None:
+        """A pipelined request that is in the kernel when the answer begins is answered."""
+        app = Echo(hold=True)
+        server = await self.running(app)
+        client = await self.asking(server, app)
+        drained = server.stopService()
+        client.transport.write(GET)
+        client.transport.doWrite()  # now it has been sent, and nobody has read it
+        app.answer()
+        await self.until(lambda: app.held)
+        app.answer()
+        received = await client.lost
+        self.assertEqual((received.count(ANSWER), received.count(b"Connection: close")), (2, 1))
+        self.assertEqual((await drained).answered, 2)
+
+
+class ApplicationTests(RealReactorTestCase):
+    """What is served, and when."""
+
+    async def test_waited_for(self) -> None:
+        """An application that takes its time delays the accepting, and not the binding."""
+        app: Deferred[Resource] = Deferred()
+        server = self.server(app)
+        accepts = server.ready()
+        server.startService()
+        client = await connect(port(server))
+        client.transport.write(GET)
+        self.assertNoResult(accepts)
+        app.callback(Echo())
+        await accepts
+        await client.until(ANSWER)
+        client.transport.loseConnection()
+        await client.lost
+
+    async def test_coroutine(self) -> None:
+        """So does one that a coroutine function makes."""
+        may_go: Deferred[None] = Deferred()
+
+        async def make() -> Resource:
+            await may_go
+            return Echo()
+
+        server = self.server(make)
+        accepts = server.ready()
+        server.startService()
+        self.assertNoResult(accepts)
+        may_go.callback(None)
+        await accepts
+        self.assertEqual(await fetch(url(server)), ANSWER)
+
+    async def test_stopped_while_it_is_made(self) -> None:
+        """A stop cancels an application that is being made; nothing is logged as an error."""
+        cancelled: list[Deferred[Resource]] = []
+        app: Deferred[Resource] = Deferred(cancelled.append)
+        server = self.server(app)
+        server.startService()
+        was = port(server)
+        self.assertEqual(await server.stopService(), DrainReport())
+        self.assertEqual((cancelled, is_refused(was)), ([app], True))
+
+    def test_failing(self) -> None:
+        """An application that cannot be made is logged, with its own traceback."""
+
+        def broken() -> Resource:
+            raise ZeroDivisionError("broken")
+
+        server = self.server(broken)
+        accepts = server.ready()
+        server.startService()
+        (logged,) = self.flushLoggedErrors()
+        self.assertIn("in broken", logged.getTraceback())
+        self.failureResultOf(accepts, AppError)
+
+    def test_failing_later(self) -> None:
+        """So is one that fails after a while."""
+        app: Deferred[Resource] = Deferred()
+        server = self.server(app)
+        server.startService()
+        app.errback(ZeroDivisionError("broken"))
+        self.assertEqual(len(self.flushLoggedErrors()), 1)
+
+    def test_ready_after_a_failure(self) -> None:
+        """Who asks only after the failure is told of it too."""
+        server = self.server(lambda: 1 / 0)
+        server.startService()
+        self.flushLoggedErrors()
+        self.failureResultOf(server.ready(), AppError)
+
+    async def test_ready_when_running(self) -> None:
+        """A server that accepts is ready at once."""
+        server = await self.running(Echo())
+        self.successResultOf(server.ready())
+
+    async def test_recovers(self) -> None:
+        """After a failure it can be stopped and started again."""
+        resources: list[Resource] = []
+        server = self.server(lambda: resources.pop())
+        server.startService()
+        self.flushLoggedErrors()
+        await server.stopService()
+        resources.append(Echo())
+        accepts = server.ready()
+        server.startService()
+        await accepts
+        self.assertEqual(await fetch(url(server)), ANSWER)
+
+
+class EmbeddingTests(RealReactorTestCase):
+    """A server in somebody else's service."""
+
+    async def test_in_a_multi_service(self) -> None:
+        """It starts with its parent, and the parent's stop waits for its drain."""
+        app = Echo(hold=True)
+        parent, server = MultiService(), self.server(app)
+        server.setServiceParent(parent)
+        accepts = server.ready()
+        parent.privilegedStartService()
+        parent.startService()
+        await accepts
+        client = await self.asking(server, app)
+        stopped = parent.stopService()
+        self.assertNoResult(stopped)
+        app.answer()
+        self.assertIn(ANSWER, await client.lost)
+        await stopped
+        self.assertEqual(server.bound, [])
+
+    async def test_added_to_a_running_one(self) -> None:
+        """Added to a parent that runs it serves at once; removed, it drains."""
+        parent, server = MultiService(), self.server(Echo())
+        parent.startService()
+        accepts = server.ready()
+        server.setServiceParent(parent)
+        await accepts
+        self.assertEqual(await fetch(url(server)), ANSWER)
+        await server.disownServiceParent()
+        self.assertEqual(server.bound, [])
+        await parent.stopService()
+
+    async def test_signals_are_left_alone(self) -> None:
+        """It installs no signal handler."""
+        before = handlers()
+        await self.running(Echo())
+        self.assertEqual(handlers(), before)
+
+
+def handlers() -> list[object]:
+    """What this process does at the signals that we know."""
+    names = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2")
+    return [signal.getsignal(getattr(signal, name)) for name in names]
+
+
+class Waiting:
+    """A WSGI application whose answers wait for the test."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.may_answer = threading.Event()
+
+    def __call__(self, environ: Any, start_response: Any) -> list[bytes]:
+        """Wait, then answer."""
+        self.entered.set()
+        self.may_answer.wait(20)
+        start_response("200 OK", [("Content-Length", "4")])
+        return [b"wsgi"]
+
+
+class WSGITests(RealReactorTestCase):
+    """WSGI applications run in threads."""
+
+    async def test_in_flight(self) -> None:
+        """A request that is being answered when the server stops gets its answer."""
+        app = Waiting()
+        server = await self.running(app)
+        client = await connect(port(server))
+        client.transport.write(GET)
+        await self.until(app.entered.is_set)
+        drained = server.stopService()
+        self.assertNoResult(drained)
+        app.may_answer.set()
+        self.assertTrue((await client.lost).endswith(b"wsgi"))
+        self.assertEqual((await drained).answered, 1)
+
+    async def test_threads_end(self) -> None:
+        """When the server has stopped its threads end."""
+        before = set(threading.enumerate())
+        app = Waiting()
+        app.may_answer.set()
+        server = await self.running(app)
+        self.assertEqual(await fetch(url(server)), b"wsgi")
+        await server.stopService()
+        await self.until(lambda: not [each for each in alive_since(before) if "wsgi" in each.name])
+
+    def test_process_ends(self) -> None:
+        """An application that never returns does not keep the process from its end."""
+        done = run_python("-c", HANGING)
+        self.assertEqual((done.stdout, done.stderr), ("1 cut\n", ""))
+        self.assertEqual(done.returncode, 0)
+
+
+def alive_since(before: set[threading.Thread]) -> list[threading.Thread]:
+    """The threads that were started since."""
+    return [each for each in threading.enumerate() if each not in before]
+
+
+HANGING = """
+import socket, threading
+from twisted.internet import reactor
+from twisted_graceful import new
+
+def application(environ, start_response):
+    reactor.callFromThread(stop)
+    threading.Event().wait()
+
+def stop():
+    server.stopService().addCallback(stopped)
+
+def stopped(report):
+    print(len(report.cut), "cut")
+    reactor.stop()
+
+def ask():
+    client.connect(server.bound[0])
+    client.sendall(b"GET / HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
+
+client = socket.socket()
+server = new("127.0.0.1:0", application, drain_timeout=0.2)
+reactor.callWhenRunning(server.startService)
+reactor.callWhenRunning(ask)
+reactor.run()
+"""
+
+
+class Beside(Service):
+    """A service that runs beside the servers, and notes when."""
+
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+
+    def startService(self) -> None:
+        """Note it."""
+        super().startService()
+        self.log.append("started")
+
+    def stopService(self) -> None:
+        """Note it."""
+        super().stopService()
+        self.log.append("stopped")
+
+
+class GracefulServiceTests(RealReactorTestCase):
+    """Several servers as one, embedded: without signals and without upgrades."""
+
+    def service(self, *servers: Server) -> GracefulService:
+        """A service that is embedded, stopped at the end of the test."""
+        service = GracefulService(*servers, upgradable=False)
+        self.addCleanup(service.stopService)
+        return service
+
+    async def started(self, *servers: Server) -> GracefulService:
+        """The same, and all its servers accept."""
+        service = self.service(*servers)
+        accept = [server.ready() for server in servers]
+        service.startService()
+        for each in accept:
+            await each
+        return service
+
+    async def test_serves_all(self) -> None:
+        """All its servers serve, and none does after the stop."""
+        servers = [new("127.0.0.1:0", Echo()) for _ in range(2)]
+        service = await self.started(*servers)
+        self.assertEqual(service.servers, servers)
+        for server in servers:
+            self.assertEqual(await fetch(url(server)), ANSWER)
+        ports = [port(server) for server in servers]
+        await service.stopService()
+        self.assertEqual([is_refused(each) for each in ports], [True, True])
+
+    async def test_accepts_when_all_are_loaded(self) -> None:
+        """No server accepts before all applications have been made."""
+        app: Deferred[Resource] = Deferred()
+        servers = [new("127.0.0.1:0", Echo()), new("127.0.0.1:0", app)]
+        service = self.service(*servers)
+        accepts = servers[0].ready()
+        service.startService()
+        self.assertNoResult(accepts)
+        app.callback(Echo())
+        await accepts
+
+    async def test_report(self) -> None:
+        """Its stop returns what all drains did together, and keeps it."""
+        apps = [Echo(hold=True), Echo(hold=True)]
+        servers = [new("127.0.0.1:0", app, idle_grace=0.1) for app in apps]
+        service = await self.started(*servers)
+        clients = [
+            await self.asking(server, app) for server, app in zip(servers, apps, strict=True)
+        ]
+        self.assertIsNone(service.report)
+        stopped = service.stopService()
+        for app, client in zip(apps, clients, strict=True):
+            app.answer()
+            await client.lost
+        report = await stopped
+        self.assertEqual((report.answered, report.cut), (2, ()))
+        self.assertEqual(service.report, report)
+
+    async def test_again(self) -> None:
+        """It can be started again after a stop."""
+        server = new("127.0.0.1:0", Echo())
+        service = await self.started(server)
+        await service.stopService()
+        accepts = server.ready()
+        service.startService()
+        await accepts
+        self.assertEqual(await fetch(url(server)), ANSWER)
+
+    async def test_others(self) -> None:
+        """Other services are started with the servers, and stopped when those have drained."""
+        log: list[str] = []
+        app = Echo(hold=True)
+        server = new("127.0.0.1:0", app)
+        service = self.service(server)
+        Beside(log).setServiceParent(service)
+        accepts = server.ready()
+        service.startService()
+        await accepts
+        self.assertEqual(log, ["started"])
+        client = await self.asking(server, app)
+        stopped = service.stopService()
+        await turns()
+        self.assertEqual(log, ["started"])
+        app.answer()
+        await client.lost
+        await stopped
+        self.assertEqual(log, ["started", "stopped"])
+
+    async def test_server_added_too_late(self) -> None:
+        """A server that is added after the start is an error; another service is not."""
+        service = await self.started(new("127.0.0.1:0", Echo()))
+        self.assertRaises(RuntimeError, service.addService, new("127.0.0.1:0", Echo()))
+        log: list[str] = []
+        Beside(log).setServiceParent(service)
+        self.assertEqual(log, ["started"])
+
+    async def test_signals_are_left_alone(self) -> None:
+        """Unless asked to it installs no signal handler."""
+        before = handlers()
+        service = await self.started(new("127.0.0.1:0", Echo()))
+        self.assertEqual(handlers(), before)
+        await service.stopService()
+        self.assertEqual(handlers(), before)
+
+    async def test_no_upgrades(self) -> None:
+        """Where upgrades are off, one that is asked for is refused, and all goes on."""
+        server = new("127.0.0.1:0", Echo())
+        service = await self.started(server)
+        service.upgrade()
+        self.assertEqual(await fetch(url(server)), ANSWER)
+
+    async def test_parent_waits(self) -> None:
+        """In a `MultiService` its parent's stop waits for the drain."""
+        app = Echo(hold=True)
+        parent, server = MultiService(), new("127.0.0.1:0", app)
+        service = self.service(server)
+        service.setServiceParent(parent)
+        accepts = server.ready()
+        parent.startService()
+        await accepts
+        client = await self.asking(server, app)
+        stopped = parent.stopService()
+        await turns()
+        self.assertNoResult(stopped)
+        app.answer()
+        self.assertIn(ANSWER, await client.lost)
+        await stopped

@@ -1,0 +1,122 @@
+"""The settings: defaults, ranges and the texts of their errors."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_graceful.errors import GracefulError, SettingsError
+from twisted_graceful.settings import MAXIMUM, Settings, accepted
+
+from .support import examples
+
+ALL = list(Settings.describe())
+NUMBERS = st.one_of(st.integers(), st.floats(), st.booleans())
+
+
+class SettingsTests(SynchronousTestCase):
+    """Every setting alike."""
+
+    def test_every_setting_is_described(self) -> None:
+        """Each setting has a unit, a sentence of help and a minimum for the command line."""
+        for each in ALL:
+            self.assertEqual(set(each.metadata), {"unit", "help", "minimum"}, each.name)
+            self.assertTrue(each.metadata["unit"] and each.metadata["help"], each.name)
+
+    def test_the_documented_defaults(self) -> None:
+        """The defaults that the documentation promises are the defaults."""
+        self.assertEqual(Settings().backlog, 2048)
+        self.assertEqual(Settings().drain_timeout, 30)
+        self.assertEqual(Settings().upgrade_timeout, 60)
+
+    def test_a_default_can_be_written_as_text(self) -> None:
+        """The default of each setting, as the help shows it, is an accepted value."""
+        for each in ALL:
+            self.assertEqual(Settings.parse(each.name, str(each.default)), each.default)
+
+    def test_a_minimum_is_accepted_and_less_is_refused(self) -> None:
+        """The minimum is the first value in range, from code and from text."""
+        for each in ALL:
+            minimum: float = each.metadata["minimum"]
+            less = minimum - 1 if each.type == "int" else minimum - 0.001
+            self.assertEqual(getattr(Settings(**{each.name: minimum}), each.name), minimum)
+            self.assertEqual(Settings.parse(each.name, str(minimum)), minimum)
+            self.assertRaises(SettingsError, Settings, **{each.name: less})
+            self.assertRaises(SettingsError, Settings.parse, each.name, str(less))
+
+    def test_what_is_no_number_is_refused(self) -> None:
+        """No setting takes a text, None, a truth value, NaN or infinity from code."""
+        wrong: list[Any] = ["30", None, True, False, float("nan"), float("inf"), [1]]
+        for each in ALL:
+            for value in wrong:
+                self.assertRaises(SettingsError, Settings, **{each.name: value})
+
+    def test_what_is_no_number_is_refused_as_text(self) -> None:
+        """No setting takes a text that is no finite number in range."""
+        for each in ALL:
+            for text in ("", "soon", "-1", "nan", "inf", "1e999", "30s", "1,5", "0x10"):
+                self.assertRaises(SettingsError, Settings.parse, each.name, text)
+
+    def test_a_count_is_a_whole_number(self) -> None:
+        """A setting that counts things takes no fraction."""
+        self.assertRaises(SettingsError, Settings, backlog=1.5)
+        self.assertRaises(SettingsError, Settings.parse, "backlog", "1.5")
+
+    def test_a_number_that_the_system_cannot_take_is_refused(self) -> None:
+        """A number that does not fit listen(2) is refused, and the largest one is named."""
+        Settings(backlog=MAXIMUM)
+        error = self.assertRaises(SettingsError, Settings, backlog=MAXIMUM + 1)
+        self.assertIn(str(MAXIMUM), error.accepted)
+
+    @examples
+    @given(st.sampled_from(ALL), NUMBERS)
+    def test_any_number_is_kept_or_refused(self, each: Any, value: float) -> None:
+        """Whatever number is given, it is either kept as it is or a `SettingsError`."""
+        try:
+            settings = Settings(**{each.name: value})
+        except SettingsError:
+            return
+        self.assertEqual(getattr(settings, each.name), value)
+        self.assertGreaterEqual(value, each.metadata["minimum"])
+
+
+class ErrorTests(SynchronousTestCase):
+    """What a user reads."""
+
+    def test_it_names_the_setting_the_value_and_the_range(self) -> None:
+        """An error says which setting, what was given and what is accepted."""
+        for wrong in (
+            self.assertRaises(SettingsError, Settings, drain_timeout=-5),
+            self.assertRaises(SettingsError, Settings.parse, "drain_timeout", "-5"),
+        ):
+            self.assertIn("drain_timeout", str(wrong))
+            self.assertIn("-5", str(wrong))
+            self.assertIn("a number of seconds, 0 or more", str(wrong))
+
+    def test_its_parts_can_be_read(self) -> None:
+        """Code can tell which setting was wrong, and how, without parsing the text."""
+        error = self.assertRaises(SettingsError, Settings, backlog=0)
+        self.assertEqual((error.name, error.given), ("backlog", 0))
+        self.assertEqual(
+            error.accepted, f"a whole number of connections, 1 or more, and {MAXIMUM} at most"
+        )
+
+    def test_every_range_is_told_in_words(self) -> None:
+        """The accepted values of each setting name its unit and its minimum."""
+        for each in ALL:
+            self.assertIn(each.metadata["unit"], accepted(each))
+            self.assertIn(f"{each.metadata['minimum']:g} or more", accepted(each))
+
+    def test_it_is_a_value_error(self) -> None:
+        """Callers may catch it as `ValueError`, or with all errors of this package."""
+        self.assertTrue(issubclass(SettingsError, ValueError))
+        self.assertTrue(issubclass(SettingsError, GracefulError))
+
+    def test_settings_cannot_change(self) -> None:
+        """Settings that were checked stay as they were checked."""
+        with self.assertRaises(FrozenInstanceError):
+            Settings().backlog = 0  # type: ignore[misc]

@@ -1,0 +1,271 @@
+"""``twistd graceful``: its options, and what makes of them a service."""
+
+from __future__ import annotations
+
+import os
+import sys
+from io import StringIO
+from typing import Any
+
+from twisted.python.logfile import BaseLogFile
+from twisted.python.usage import UsageError
+from twisted.scripts.twistd import ServerOptions
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_graceful import tap
+from twisted_graceful.address import Address
+from twisted_graceful.process import inheritance
+from twisted_graceful.process.inheritance import VARIABLE
+from twisted_graceful.process.ownership import GivenFiles
+from twisted_graceful.process.twistd import skip_what_is_done
+from twisted_graceful.service import GracefulService
+from twisted_graceful.settings import Settings
+from twisted_graceful.tap import Options, makeService
+
+from .support import leaves_nothing_open, temporary_directory
+
+
+def options(*arguments: str) -> Options:
+    """The options of a command line."""
+    parsed = Options()
+    parsed.parseOptions(arguments)
+    return parsed
+
+
+def twistd_options(*arguments: str) -> ServerOptions:
+    """The options of twistd itself, as they are before its subcommand's are read."""
+    parsed = ServerOptions()
+    parsed.parseOptions(arguments)
+    return parsed
+
+
+class OptionsTests(SynchronousTestCase):
+    """Command lines."""
+
+    def refused(self, *arguments: str) -> str:
+        """The usage error of a command line."""
+        return str(self.assertRaises(UsageError, options, *arguments))
+
+    def test_defaults(self) -> None:
+        """Without options it is port 8080 on all interfaces, and every setting's default."""
+        parsed = options()
+        self.assertEqual((parsed["ports"], parsed["apps"]), ([Address("", 8080)], []))
+        for each in Settings.describe():
+            self.assertEqual(parsed[each.name.replace("_", "-")], each.default)
+
+    def test_ports_and_apps_are_repeatable(self) -> None:
+        """Ports and applications are kept in the order in which they were given."""
+        parsed = options("--port", ":1", "--app", "a.a", "--port", "localhost:2", "--app", "b.b")
+        self.assertEqual(parsed["ports"], [Address("", 1), Address("localhost", 2)])
+        self.assertEqual(parsed["apps"], ["a.a", "b.b"])
+
+    def test_two_parsers_do_not_share_what_they_read(self) -> None:
+        """What one command line has repeated is not in the next one."""
+        options("--port", "1", "--app", "a.a")
+        self.assertEqual(options("--port", "2")["ports"], [Address("", 2)])
+
+    def test_one_app_for_all_ports(self) -> None:
+        """One application goes with any number of ports, and so does none."""
+        options("--port", "1", "--port", "2", "--app", "a.a")
+        options("--port", "1", "--port", "2")
+
+    def test_counts_that_do_not_match(self) -> None:
+        """Any other count is refused, with both counts and what is accepted."""
+        for ports, apps in ((1, 2), (3, 2), (2, 3)):
+            text = self.refused(*["--port", "0"] * ports, *["--app", "a.a"] * apps)
+            self.assertIn(f"--app was given {apps} times and --port {ports} times", text)
+            self.assertIn("one --app for all ports, or as many as there are ports", text)
+
+    def test_a_wrong_port(self) -> None:
+        """A wrong port is refused by the option's name, as given, with what is accepted."""
+        text = self.refused("--port", "http")
+        for part in ("--port", "'http'", "accepted are 8080"):
+            self.assertIn(part, text)
+
+    def test_every_setting_is_an_option(self) -> None:
+        """Each setting can be given, by its name with hyphens."""
+        for each in Settings.describe():
+            name = each.name.replace("_", "-")
+            self.assertEqual(options(f"--{name}", "7")[name], 7)
+
+    def test_a_wrong_value(self) -> None:
+        """A wrong value is refused by the option's name, as given, with unit and range."""
+        for each in Settings.describe():
+            name = each.name.replace("_", "-")
+            for value in ("soon", "-1"):
+                text = self.refused(f"--{name}", value)
+                for part in (f"--{name}: ", repr(value), each.metadata["unit"], "or more"):
+                    self.assertIn(part, text)
+
+    def test_help_has_every_unit_and_default(self) -> None:
+        """`--help` shows unit and default of every setting, and the default of the rest."""
+        text = " ".join(str(options()).split())
+        for each in Settings.describe():
+            name = each.name.replace("_", "-")
+            _, found, entry = text.partition(f" --{name}= ")
+            self.assertTrue(found, name)
+            entry = entry.partition(" --")[0]
+            self.assertTrue(entry.startswith(f"{each.metadata['unit']}: "), entry)
+            self.assertIn(f"[default: {each.default}", entry)
+        for default in ("[default: 8080]", "[default: a welcome page]"):
+            self.assertIn(default, text)
+
+
+class TwistdOptionsTests(SynchronousTestCase):
+    """twistd's own options, in the first generation and in a successor."""
+
+    given = ("--pidfile", "app.pid", "--uid", "0", "--gid", "0", "--chroot", "/srv")
+
+    def parsed(self, parent: ServerOptions) -> Options:
+        """Our options, under twistd's."""
+        ours = Options()
+        ours.parent = parent
+        ours.parseOptions([])
+        return ours
+
+    def test_the_first_generation_leaves_them(self) -> None:
+        """In the first generation twistd does all that it was told."""
+        parent = twistd_options(*self.given)
+        before = dict(parent)
+        ours = self.parsed(parent)
+        self.assertEqual(dict(parent), before)
+        self.assertEqual(ours["pid_file"], os.path.abspath("app.pid"))
+        self.assertEqual((ours["uid"], ours["gid"]), (0, 0))
+
+    def test_output_that_is_no_file_is_given_to_nobody(self) -> None:
+        """In the foreground, without a log file, there is none."""
+        for given in (("--nodaemon",), ("--nodaemon", "--logfile", "-")):
+            self.assertEqual(self.parsed(twistd_options(*given))["log_file"], "")
+
+    def test_a_successor_does_nothing_twice(self) -> None:
+        """A successor does not daemonize, change user or root, or touch twistd's pid file."""
+        self.patch(tap, "is_successor", lambda: True)
+        parent = twistd_options(*self.given)
+        ours = self.parsed(parent)
+        done = {name: parent[name] for name in ("pidfile", "uid", "gid", "chroot")}
+        self.assertEqual(done, {"pidfile": "", "uid": None, "gid": None, "chroot": None})
+        self.assertTrue(parent["nodaemon"])
+        self.assertEqual(ours["pid_file"], os.path.abspath("app.pid"))
+        self.assertEqual((ours["uid"], ours["gid"]), (None, None))
+        self.assertEqual(ours["log_file"], os.path.abspath("twistd.log"))
+
+    def test_a_daemon_logs_where_it_did(self) -> None:
+        """A successor that does not daemonize still logs where a daemon does."""
+        for given, log_file in (
+            ((), os.path.abspath("twistd.log")),
+            (("--logfile", "app.log"), os.path.abspath("app.log")),
+            (("--nodaemon", "--logfile", "-"), "-"),
+            (("--nodaemon",), None),
+        ):
+            parent = twistd_options(*given)
+            skip_what_is_done(parent)
+            self.assertEqual(parent["logfile"], log_file)
+
+    def test_what_is_skipped_is_known_to_twistd(self) -> None:
+        """Each option that a successor leaves out is one that this twistd has."""
+        parent = twistd_options()
+        known = set(parent)
+        skip_what_is_done(parent)
+        self.assertEqual(set(parent), known)
+
+    def test_no_pid_file(self) -> None:
+        """If twistd was told to write none, there is none to take over."""
+        self.assertEqual(skip_what_is_done(twistd_options("--pidfile", "")), "")
+
+    def test_twist_has_none_of_them(self) -> None:
+        """Under `twist`, which never daemonizes, there is nothing to leave out."""
+        twist: dict[str, Any] = {"reactor": None}
+        self.assertEqual(skip_what_is_done(twist), "")
+        self.assertEqual(twist, {"reactor": None})
+
+
+class MakeServiceTests(SynchronousTestCase):
+    """From options to a service."""
+
+    def setUp(self) -> None:
+        """Go to a directory with an application, and keep the process as it is."""
+        directory = temporary_directory(self)
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(directory)
+        with open("tap_app.py", "w") as file:
+            file.write("from twisted.web.resource import Resource\none, two = [Resource()] * 2\n")
+        with open("tap_faulty.py", "w") as file:
+            file.write("import nothing_of_this_name\n")
+        self.addCleanup(lambda: [sys.modules.pop(n, None) for n in ("tap_app", "tap_faulty")])
+        self.patch(sys, "path", list(sys.path))
+        self.addCleanup(os.environ.pop, VARIABLE, None)
+        self.patch(BaseLogFile, "_openFile", BaseLogFile._openFile)
+
+    def service(self, *arguments: str) -> GracefulService:
+        """The service of a command line; its sockets are closed after the test."""
+        service = makeService(options(*arguments))
+        assert isinstance(service, GracefulService)
+        for server in service.servers:
+            self.addCleanup(server.stopService)
+        return service
+
+    def refused(self, *arguments: str) -> str:
+        """What the process says when it ends at once."""
+        with leaves_nothing_open(self):
+            error = self.assertRaises(SystemExit, makeService, options(*arguments))
+            return str(error.code)
+
+    def test_its_sockets_are_bound(self) -> None:
+        """A port is bound before the service is started, where an error can still be shown."""
+        service = self.service("--port", "127.0.0.1:0", "--app", "tap_app.one")
+        ((host, port),) = service.servers[0].bound
+        self.assertEqual(host, "127.0.0.1")
+        self.assertIn(
+            f"cannot listen on 127.0.0.1:{port}: ", self.refused("--port", f"127.0.0.1:{port}")
+        )
+
+    def test_one_server_for_each_application(self) -> None:
+        """Each application has a server; one application for all ports has all of them."""
+        two = ["--port", "127.0.0.1:0"] * 2
+        for apps, shares in (
+            ((), [2]),
+            (("--app", "tap_app.one"), [2]),
+            (("--app", "tap_app.one", "--app", "tap_app.two"), [1, 1]),
+        ):
+            servers = self.service(*two, *apps, "--idle-grace", "7").servers
+            self.assertEqual([len(each.addresses) for each in servers], shares)
+            self.assertEqual({each.settings.idle_grace for each in servers}, {7})
+
+    def test_a_name_that_cannot_be_loaded(self) -> None:
+        """What cannot be loaded is one line that says which half failed, and no traceback."""
+        self.patch(sys, "stderr", StringIO())
+        for name, half in (
+            ("nothing_of_this_name.one", "there is no module 'nothing_of_this_name'"),
+            ("tap_app.three", "the module 'tap_app' has no attribute 'three'"),
+        ):
+            text = self.refused("--port", "127.0.0.1:0", "--app", name)
+            self.assertTrue(text.startswith(f"twistd graceful: --app {name!r}: {half}"), text)
+            self.assertNotIn("\n", text)
+        self.assertEqual(sys.stderr.getvalue(), "")  # type: ignore[attr-defined]
+
+    def test_a_fault_inside_the_application(self) -> None:
+        """A fault of the application shows the application's frames, and none of the loader's."""
+        self.patch(sys, "stderr", StringIO())
+        self.assertIn("importing 'tap_faulty' failed", self.refused("--app", "tap_faulty.one"))
+        shown = sys.stderr.getvalue()  # type: ignore[attr-defined]
+        self.assertIn("import nothing_of_this_name", shown)
+        self.assertNotIn("twisted_graceful", shown)
+        self.assertNotIn("importlib", shown)
+
+    def test_an_inheritance_that_makes_no_sense(self) -> None:
+        """A successor's variable that makes no sense is one line, too."""
+        parsed = options("--port", "127.0.0.1:0")
+        self.patch(inheritance, "_seized", None)
+        os.environ[VARIABLE] = "nonsense"
+        error = self.assertRaises(SystemExit, makeService, parsed)
+        self.assertIn(f"twistd graceful: the environment variable {VARIABLE}", str(error.code))
+
+    def test_files_go_to_the_user(self) -> None:
+        """Log and pid file are given to the user that twistd changes to, if it changes."""
+        for uid, count in ((None, 0), (os.getuid(), 1)):
+            parsed = options("--port", "127.0.0.1:0")
+            parsed["uid"] = uid
+            service = makeService(parsed)
+            assert isinstance(service, GracefulService)
+            self.addCleanup(service.servers[0].stopService)
+            self.assertEqual(len([each for each in service if isinstance(each, GivenFiles)]), count)
