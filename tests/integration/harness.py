@@ -176,7 +176,7 @@ class Server:
                 raise AssertionError(f"all processes have ended, and none has said {pattern!r}")
             return next(iter(matches[count - 1 :]), None)
 
-        return until(found, f"the log says {pattern!r}")  # type: ignore[return-value]
+        return until(found, f"the log says {pattern!r}")
 
     def serving(self, generation: int) -> int:
         """Wait until a generation serves; its pid."""
@@ -288,3 +288,8 @@ class Server:
         holder.answer()
         holder.closed()
         return self.exit_status()
+
+
+def served(*options: str) -> Server:
+    """A server of the application that the tests know."""
+    return Server("--app", "app.resource", *options)

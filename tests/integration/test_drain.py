@@ -11,13 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from . import proc
 from .client import request
-from .harness import Server
+from .harness import served
 from .waiting import until
-
-
-def served(*options: str) -> Server:
-    """A server of the application that the tests know."""
-    return Server("--app", "app.resource", *options)
 
 
 class DrainTests(SynchronousTestCase):

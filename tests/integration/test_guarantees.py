@@ -8,7 +8,7 @@ import signal
 from twisted.trial.unittest import SynchronousTestCase
 
 from .client import Answer, Client, request
-from .harness import Server
+from .harness import Server, served
 from .waiting import Watch, until
 
 
@@ -43,7 +43,7 @@ class GuaranteeTests(SynchronousTestCase):
         """No request is lost: not by an upgrade, not by a bad deploy, not by a stop."""
         body = "x" * 200_000
         upload = request("/upload", "POST", f"Content-Length: {len(body)}\r\n")
-        with Server("--app", "app.resource") as server:
+        with served() as server:
             server.get()
 
             keep_alive = KeepAlive(server)
@@ -82,7 +82,7 @@ class GuaranteeTests(SynchronousTestCase):
         """A bad deploy cannot take the service down: the old code serves on."""
         die = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"
         hang = "import time\ntime.sleep(600)\n"
-        with Server("--app", "app.resource", "--upgrade-timeout", "3") as server:
+        with served("--upgrade-timeout", "3") as server:
             pid = server.pid
             with Watch(lambda: "" if server.get().body == "1" else "not served") as clients:
                 for attempt, code in enumerate(("def half(\n", "import nowhere\n", die, hang), 1):
@@ -97,7 +97,7 @@ class GuaranteeTests(SynchronousTestCase):
 
     def test_the_newest_code_on_disk_ends_up_serving(self) -> None:
         """The newest code on disk ends up serving, however the signals fall."""
-        with Server("--app", "app.resource") as server:
+        with served() as server:
             server.get()
             with Watch(lambda: "three" if len(server.family()) > 2 else "") as watch:
                 for version in "23456789":
@@ -112,7 +112,7 @@ class GuaranteeTests(SynchronousTestCase):
 
     def test_a_stop_ends(self) -> None:
         """A stop ends: whatever clients do, at the deadline, and what it cut is in the log."""
-        with Server("--app", "app.resource", "--drain-timeout", "1") as server:
+        with served("--drain-timeout", "1") as server:
             server.hold("never")
             half_head, half_body, deaf = (server.connect() for _ in range(3))
             half_head.send("GET /half-head HTTP/1.1\r\n")

@@ -9,7 +9,7 @@ import sys
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from . import proc
-from .harness import DAEMON, FOREGROUND, GRACEFUL, PORT, TWIST, TWISTD, Server
+from .harness import DAEMON, FOREGROUND, GRACEFUL, PORT, TWIST, TWISTD, Server, served
 
 RUN = ("--rundir", "run", "--umask", "027")
 LOG_TEXT = ("--log-format", "text", "graceful", *PORT, "--app", "app.resource")
@@ -72,7 +72,7 @@ class TwistdTests(KindTestCase):
 
     def test_foreground(self) -> None:
         """``twistd -n graceful`` upgrades."""
-        with Server("--app", "app.resource") as server:
+        with served() as server:
             self.upgrades(server, pid_file=True)
 
     def test_daemon(self) -> None:
@@ -207,7 +207,7 @@ class PlaceTests(KindTestCase):
 
     def test_release_directory_behind_a_symlink(self) -> None:
         """After the link ``current`` is switched, an upgrade runs the release it names now."""
-        server = Server("--app", "app.resource")
+        server = served()
         current = server.directory / "current"
         for release in ("1", "2"):
             server.deploy(release)

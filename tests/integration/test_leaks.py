@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from . import proc
-from .harness import SERVED, Server
+from .harness import SERVED, served
 from .waiting import until
 
 RUN_AT_IMPORT = """
@@ -21,7 +21,7 @@ class LeakTests(SynchronousTestCase):
 
     def test_fifty_upgrades(self) -> None:
         """Descriptors, environment and memory of the 50th generation are those of the first."""
-        with Server("--app", "app.resource") as server:
+        with served() as server:
             first = server.pid
             descriptors = proc.descriptors(first)
             memory = proc.resident(first)
@@ -43,7 +43,7 @@ class LeakTests(SynchronousTestCase):
 
     def test_processes_of_the_import(self) -> None:
         """A process that the application starts while it is imported inherits nothing either."""
-        with Server("--app", "app.resource") as server:
+        with served() as server:
             server.serving(0)
             server.write("app.py", SERVED.read_text() + RUN_AT_IMPORT)
             server.upgrade()

@@ -6,13 +6,8 @@ import signal
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .harness import DAEMON, Server
+from .harness import DAEMON, Server, served
 from .waiting import until
-
-
-def served(*options: str) -> Server:
-    """A server of the application that the tests know."""
-    return Server("--app", "app.resource", *options)
 
 
 class QuickStopTests(SynchronousTestCase):

@@ -7,13 +7,8 @@ import signal
 from twisted.trial.unittest import SynchronousTestCase
 
 from . import proc
-from .harness import DAEMON, SERVED, Server
+from .harness import DAEMON, SERVED, Server, served
 from .waiting import Watch, until
-
-
-def served(*options: str) -> Server:
-    """A server of the application that the tests know."""
-    return Server("--app", "app.resource", *options)
 
 
 class NewCodeTests(SynchronousTestCase):

@@ -7,7 +7,7 @@ import signal
 from twisted.trial.unittest import SynchronousTestCase
 
 from . import proc
-from .harness import Server
+from .harness import Server, served
 from .waiting import until
 
 IGNORE_TERM = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -49,7 +49,7 @@ class StopTests(LoadingTestCase):
 
     def test_term_while_the_successor_hangs(self) -> None:
         """TERM ends a successor that ignores TERM, and no process is left."""
-        with Server("--app", "app.resource") as server:
+        with served() as server:
             server.serving(0)
             hang = "open('hanging', 'w').close()\nimport time\ntime.sleep(600)\n"
             server.write("app.py", IGNORE_TERM + hang)
@@ -71,7 +71,7 @@ class StopTests(LoadingTestCase):
 
     def test_term_to_the_predecessor_while_it_drains(self) -> None:
         """TERM to the old process, while it drains, does not stop the new one."""
-        with Server("--app", "app.resource") as server:
+        with served() as server:
             old, client = server.pid, server.hold()
             server.kill(signal.SIGUSR2)
             server.hand_over()
@@ -85,7 +85,7 @@ class StopTests(LoadingTestCase):
 
     def test_two_stops_of_the_predecessor_while_it_drains(self) -> None:
         """A second stop of the old process ends its drain at once, and not the new process."""
-        with Server("--app", "app.resource", "--drain-timeout", "60") as server:
+        with served("--drain-timeout", "60") as server:
             old, client = server.pid, server.hold()
             server.kill(signal.SIGUSR2)
             server.hand_over()
@@ -97,7 +97,7 @@ class StopTests(LoadingTestCase):
 
     def test_term_to_the_successor_while_the_predecessor_drains(self) -> None:
         """TERM to the new process stops the service: both drain and end, nobody resumes."""
-        with Server("--app", "app.resource") as server:
+        with served() as server:
             old, client = server.pid, server.hold()
             server.kill(signal.SIGUSR2)
             new = server.hand_over()
@@ -129,7 +129,7 @@ class KillTests(LoadingTestCase):
 
     def test_predecessor_killed_after_the_successor_is_ready(self) -> None:
         """The successor serves on when the predecessor is killed in its drain."""
-        with Server("--app", "app.resource") as server:
+        with served() as server:
             old, client = server.pid, server.hold()
             server.deploy("2")
             server.kill(signal.SIGUSR2)
@@ -152,7 +152,7 @@ class KillTests(LoadingTestCase):
 
     def test_successor_killed_while_the_predecessor_drains(self) -> None:
         """The predecessor accepts again, with its old code, and the next upgrade works."""
-        with Server("--app", "app.resource") as server:
+        with served() as server:
             old, client = server.pid, server.hold()
             server.deploy("2")
             server.kill(signal.SIGUSR2)
@@ -170,7 +170,7 @@ class KillTests(LoadingTestCase):
 
     def test_nobody_is_refused_when_the_successor_is_killed(self) -> None:
         """A connection that comes between the end of the successor and the resume is answered."""
-        with Server("--app", "app.resource") as server:
+        with served() as server:
             old = server.pid
             server.hold()
             server.kill(signal.SIGUSR2)

@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], what: str, seconds: float = 15) -> T:
+def until(condition: Callable[[], T | None], what: str, seconds: float = 15) -> T:
     """Wait until a condition holds.
 
     Returns:

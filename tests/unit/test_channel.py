@@ -477,9 +477,31 @@ class HalfCloseTests(ChannelTestCase):
         self.assertEqual(len(response.body), 3 * SEND_BUFFER)
         self.assertEqual((self.client.closed, self.client.reset), (True, False))
 
+    def test_pipelined_and_slow(self) -> None:
+        """Each request that was sent before it is answered, however slowly the client reads."""
+        self.app.hold = False
+        self.client.reading = False
+        large = format_request("POST", "/large", body=b"x" * 3 * SEND_BUFFER)
+        self.client.send(large + GET_A)
+        self.client.finish()
+        self.server.advance(4)
+        self.client.reading = True
+        bodies = [each.body for each in self.client.responses()]
+        self.assertEqual((len(bodies), bodies[-1]), (2, ANSWERS[GET_A]))
+        self.assertEqual((self.client.closed, self.client.reset), (True, False))
 
-class AddressTests(SynchronousTestCase):
-    """Who asks whom."""
+
+class AnswerTests(SynchronousTestCase):
+    """What an application learns, and what every answer has."""
+
+    def test_date(self) -> None:
+        """Every answer has the date, to the second, and the name of the server."""
+        server = MemoryServer(Echo())
+        for seconds, date in ((0.5, "00:00:00"), (0.4, "00:00:00"), (61, "00:01:01")):
+            server.advance(seconds)
+            headers = server.get("/").headers
+            self.assertEqual(headers.get_all("Date"), [f"Thu, 01 Jan 1970 {date} GMT"])
+            self.assertEqual(len(headers.get_all("Server") or ()), 1)
 
     def test_addresses(self) -> None:
         """The application can learn the address of its client, and its own."""

@@ -104,7 +104,9 @@ class DrainingTests(SynchronousTestCase):
 
     def test_other_server(self) -> None:
         """It never fires for a request that a server of another kind answers."""
-        self.assertNoResult(draining(DummyRequest([])))
+        request = DummyRequest([])
+        request.site = request.channel = object()
+        self.assertNoResult(draining(request))
 
 
 class EventStream(Resource):

@@ -144,14 +144,14 @@ class _World:
     def end(self, reason: str) -> None:
         self.child = "ending"
 
+    def let_go(self) -> Deferred[Any]:
+        return succeed(True)
+
     def pass_on_upgrade(self) -> None:
         assert self.child == "ready", "passed on to nobody"
         self.passed_on = True
 
     # The predecessor
-
-    def let_go(self) -> Deferred[bool]:
-        return succeed(True)
 
     def note_upgrade(self) -> None:
         pass

@@ -245,7 +245,7 @@ class DrainTests(RealReactorTestCase):
         """A download that is under way, read from a file as fast as the client takes it, ends."""
         directory = Path(temporary_directory(self))
         (directory / "x").write_bytes(b"0123456789abcdef" * 100_000)
-        server = await self.running(File(str(directory)))
+        server = await self.running(File(str(directory)), idle_grace=0)
         client = await connect(port(server))
         client.transport.write(GET)
         await client.until(b"\r\n\r\n")

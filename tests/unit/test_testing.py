@@ -18,9 +18,9 @@ from twisted.web.server import NOT_DONE_YET, Request
 from tests.unit.support import examples, leaves_nothing_open, run_python
 from tests.unit.web import Echo, RawClient, connect, fetch, is_refused, timers_left
 from twisted_graceful import AppError, DrainReport, SettingsError
-from twisted_graceful.testing import MemoryServer, RunningServer, serve
+from twisted_graceful.testing import MemoryConnection, MemoryServer, RunningServer, serve
 from twisted_graceful.testing.messages import format_request, take_response
-from twisted_graceful.testing.transport import SEND_BUFFER
+from twisted_graceful.testing.transport import SEND_BUFFER, MemoryReactor
 
 
 def hello(environ: Any, start_response: Any) -> list[bytes]:
@@ -188,6 +188,37 @@ class MemoryConnectionTests(SynchronousTestCase):
         (response,) = self.client.responses()
         self.assertEqual(len(response.body), len(b"POST / ") + 3 * SEND_BUFFER)
 
+    def test_end_that_was_not_read(self) -> None:
+        """A client that does not read does not see that the server has finished."""
+        self.client.reading = False
+        self.client.send(b"nonsense\r\n\r\n")
+        self.assertFalse(self.client.ended)
+        self.client.reading = True
+        self.assertTrue(self.client.ended)
+
+    def test_answer_that_was_not_read(self) -> None:
+        """What the kernel has taken can still be read when the server has closed."""
+        self.client.reading = False
+        self.client.send(b"nonsense\r\n\r\n")
+        self.client.finish()
+        self.assertEqual((self.client.closed, self.client.received), (True, b""))
+        self.client.reading = True
+        self.assertTrue(self.client.received.startswith(b"HTTP/1.1 400 "))
+
+    def test_looks_are_up_to_date(self) -> None:
+        """Whoever looks at a connection sees what the server has done by now."""
+        looks: list[Callable[[MemoryConnection], bool]] = [
+            lambda client: client.closed,
+            lambda client: client.reset,
+            lambda client: not client.ended,
+        ]
+        for look in looks:
+            client = self.server.connect()
+            client.request("GET", "/")
+            for connection in self.server.connections:
+                connection.end()
+            self.assertTrue(look(client))
+
     def test_unread_bytes_make_a_reset(self) -> None:
         """A close with bytes that the server has not read destroys what the client has not."""
         self.client.reading = False
@@ -228,7 +259,7 @@ class MemoryConnectionTests(SynchronousTestCase):
                 return NOT_DONE_YET
 
             def resumeProducing(self) -> None:
-                self.request.write(b"x" * 2 * SEND_BUFFER)
+                self.request.write(b"x" * 3 * SEND_BUFFER)
 
             def pauseProducing(self) -> None:
                 pass
@@ -236,8 +267,8 @@ class MemoryConnectionTests(SynchronousTestCase):
             def stopProducing(self) -> None:
                 pass
 
+        self.patch(MemoryReactor, "most_rounds", 50)
         client = MemoryServer(Endless()).connect()
-        self.patch(client._server._reactor, "most_rounds", 50)
         self.assertRaises(RuntimeError, client.request, "GET", "/")
 
 
@@ -266,6 +297,17 @@ class MemoryTimeTests(SynchronousTestCase):
         self.assertEqual((client.ended, client.closed), (True, False))
         server.advance(1)
         self.assertTrue(client.closed)
+
+    def test_at_the_end(self) -> None:
+        """What is due at the very end of the time is done, and what that sends is read."""
+        app = Echo()
+        server = MemoryServer(app)
+        client = server.connect()
+        server.clock.callLater(5, client.arrive, format_request("GET", "/"))
+        server.advance(4.9)
+        self.assertEqual(app.seen, [])
+        server.advance(0.1)
+        self.assertEqual(app.seen, [b"GET / "])
 
 
 class MemoryDrainTests(SynchronousTestCase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
@@ -53,6 +54,18 @@ class Request(TwistedRequest):
         self.clientproto = head.version
         if b"Cookie" in head.headers:
             self.parseCookies()
+
+    def gotLength(self, length: int | None) -> None:
+        """A body will come: prepare what it is kept in.
+
+        Args:
+            length: in bytes; None if it is not announced.
+        """
+        spool = self.channel.factory.connections.settings.spool_size
+        if length is not None and length <= spool:
+            self.content = BytesIO()
+        else:
+            self.content = SpooledTemporaryFile(max_size=spool)
 
     def received(self) -> None:
         """The body is complete: answer."""

@@ -8,19 +8,32 @@ import socket
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.interfaces import IDelayedCall, IProcessTransport
 from twisted.internet.protocol import ProcessProtocol
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
-from .control import Channel, Failed, NotNow, Ready, Stopping, Upgrade, open_channel
+from .control import (
+    Channel,
+    Failed,
+    Goodbye,
+    NotNow,
+    Ready,
+    Stopping,
+    Upgrade,
+    open_channel,
+)
 from .inheritance import VARIABLE, Inheritance
 from .launch import Launch
 from .output import Capture
 
 KILL_AFTER = 3.0
 """Seconds between SIGTERM and SIGKILL for a child that is to end; it serves nobody yet."""
+
+GOODBYE_TIMEOUT = 2.0
+"""Seconds that a successor has to answer our last word; it has nothing else to do."""
 
 EXIT_AFTER_EOF = 1.0
 """Seconds between the EOF of a child that ends and its exit status, which says more."""
@@ -138,15 +151,21 @@ class Child(ProcessProtocol):
         """Tell it that an upgrade is due; it starts it when this process is gone."""
         self._channel.tell(Upgrade)
 
-    def let_go(self) -> None:
+    def let_go(self) -> Deferred[None]:
         """Leave it alone from now on: it serves, and this process is about to end.
 
         Our end of the channel stays open until the kernel closes it. Python would close
         a socket object while it shuts down, and the successor would believe us gone too early.
+
+        Returns:
+            A Deferred that fires when it has heard all that we have said; the reactor
+            throws away at its stop what it has not sent. It fires soon in any case.
         """
         if self._control is not None:
             self._control.detach()
             self._control = None
+        heard: Deferred[Any] = self._channel.callRemote(Goodbye)
+        return heard.addTimeout(GOODBYE_TIMEOUT, self._reactor).addBoth(lambda _: None)
 
     # Twisted and the channel tell us
 

@@ -44,6 +44,10 @@ class Upgrade(amp.Command):
     """Either way: an upgrade was asked for of me; who of us serves in the end is to do it."""
 
 
+class Goodbye(amp.Command):
+    """Parent to child: you serve, and I am about to end. The answer says that all was heard."""
+
+
 class Peer(Protocol):
     """What the owner of one end of a channel is told."""
 
@@ -89,6 +93,10 @@ class Channel(amp.BinaryBoxProtocol, amp.BoxDispatcher, amp.CommandLocator):
     @Upgrade.responder
     def _upgrade(self) -> dict[str, object]:
         return self._received(Upgrade)
+
+    @Goodbye.responder
+    def _goodbye(self) -> dict[str, object]:
+        return self._received(Goodbye)
 
     def tell(self, command: type[amp.Command], **arguments: Any) -> None:
         """Send a command and do not wait; if the other end is gone, it need not know."""

@@ -86,7 +86,8 @@ class Generation:
         path = pid_file or (inheritance.pid_file if inheritance is not None else "")
         self._pid_file = PidFile(path, self._pid) if path else None
         self._child: Child | None = None
-        self._child_ended: Deferred[None] = succeed(None)
+        self._child_ended: Deferred[None] = Deferred()
+        self._farewell: Deferred[None] = succeed(None)
         self._upgrade_due = False
         self._drain: object = None
         self._handed_over = False
@@ -160,8 +161,8 @@ class Generation:
             self._machine.send(Input.STOP)
 
     def stopped(self) -> Deferred[None]:
-        """A Deferred that fires when no child is left that this process must see out."""
-        return self._child_ended if self._child is not None else succeed(None)
+        """A Deferred that fires when no child needs this process any more."""
+        return self._farewell
 
     def ended(self) -> None:
         """This process serves no more, and ends."""
@@ -283,11 +284,12 @@ class Generation:
     def _end_child(self) -> None:
         if self._child is not None:
             self._child.end("this process was told to stop")
+            self._farewell = self._child_ended
 
     def _leave(self) -> None:
         if self._child is not None and self._drain is not None:
             self._handed_over = True
-            self._child.let_go()
+            self._farewell = self._child.let_go()
             self._child = None
         self._workload.leave()
 

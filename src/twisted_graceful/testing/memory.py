@@ -47,8 +47,7 @@ class MemoryServer:
         self.clock = Clock() if clock is None else clock
         self.settings = Settings(**settings)
         self.site = Site(resource, settings=self.settings, reactor=self.clock)
-        self._reactor = MemoryReactor(self.clock, self._clients_read)
-        self._clients: list[MemoryConnection] = []
+        self._reactor = MemoryReactor(self.clock)
 
     @property
     def connections(self) -> Connections:
@@ -63,9 +62,7 @@ class MemoryServer:
         """
         if self.connections.draining:
             raise ConnectionRefusedError("the server drains")
-        client = MemoryConnection(self, self._reactor.accept(self.site))
-        self._clients.append(client)
-        return client
+        return MemoryConnection(self, self._reactor.accept(self.site))
 
     def get(self, path: str) -> Response:
         """Ask for a resource, on a connection of its own.
@@ -114,10 +111,7 @@ class MemoryServer:
         Returns:
             A Deferred that fires with the report when the drain is over.
         """
-        self.turn()
-        drained = self.connections.drain()
-        self.turn()
-        return drained
+        return self.connections.drain()
 
     def stop(self) -> DrainReport:
         """Drain, with as much time as that takes.
@@ -137,26 +131,14 @@ class MemoryServer:
         """Read and send all that can be. Whoever looks at a connection does this first."""
         self._reactor.run()
 
-    def _clients_read(self) -> None:
-        for client in self._clients:
-            client._read()
-        self._clients = [client for client in self._clients if client._expects_more()]
-
 
 class MemoryConnection:
-    """A connection to a `MemoryServer`, as its client sees it.
-
-    Attributes:
-        reading: set it to False, and the client reads no more: the server can send as
-            much as the kernel takes, and then has to wait.
-    """
+    """A connection to a `MemoryServer`, as its client sees it."""
 
     def __init__(self, server: MemoryServer, kernel: MemorySocket) -> None:
         self._server = server
         self._kernel = kernel
-        self._received = bytearray()
         self._methods: list[str] = []
-        self.reading = True
 
     # What the client does
 
@@ -195,27 +177,40 @@ class MemoryConnection:
         self._kernel.client_reset = True
         self.close()
 
+    @property
+    def reading(self) -> bool:
+        """Whether the client reads.
+
+        Set it to False, and the server can send as much as the kernel takes, and then
+        has to wait.
+        """
+        return self._kernel.client_reads
+
+    @reading.setter
+    def reading(self, reads: bool) -> None:
+        self._kernel.let_client_read(reads)
+
     # What the client sees
 
     @property
     def received(self) -> bytes:
         """What has been read, and not taken."""
         self._server.turn()
-        return bytes(self._received)
+        return bytes(self._kernel.received)
 
     def take(self) -> bytes:
         """What has been read; the next look begins after it."""
         received = self.received
-        self._received.clear()
+        self._kernel.received.clear()
         return received
 
     def responses(self) -> list[Response]:
         """Take the answers that are complete; what follows them stays in `received`."""
         responses = []
         ended = self.ended
-        while self._received:
+        while self._kernel.received:
             method = self._methods[0] if self._methods else "GET"
-            response = take_response(self._received, method, ended=ended)
+            response = take_response(self._kernel.received, method, ended=ended)
             if response is None:
                 break
             del self._methods[:1]
@@ -238,15 +233,7 @@ class MemoryConnection:
     def reset(self) -> bool:
         """Whether the server has reset the connection, so that answers may be lost."""
         self._server.turn()
-        return self._kernel.closed and self._kernel.reset
-
-    def _read(self) -> None:
-        if self.reading:
-            self._received += self._kernel.outbox
-            self._kernel.outbox.clear()
-
-    def _expects_more(self) -> bool:
-        return bool(self._kernel.outbox) or not self._kernel.closed
+        return self._kernel.reset
 
 
 def _no_wsgi(app: Any) -> IResource:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -35,6 +34,8 @@ class MemorySocket:
     Attributes:
         inbox: what the client has sent and the server has not read.
         outbox: what the server has sent and the client has not read.
+        received: what the client has read.
+        client_reads: whether the client reads whatever is sent; see `let_client_read`.
         client_finished: whether the client's FIN follows the inbox.
         client_gone: whether the client takes nothing any more.
         client_reset: whether the client has reset the connection.
@@ -46,6 +47,8 @@ class MemorySocket:
     def __init__(self) -> None:
         self.inbox = bytearray()
         self.outbox = bytearray()
+        self.received = bytearray()
+        self.client_reads = True
         self.client_finished = False
         self.client_gone = False
         self.client_reset = False
@@ -61,7 +64,14 @@ class MemorySocket:
     @property
     def writable(self) -> bool:
         """Whether `send` has something to do."""
-        return len(self.outbox) < SEND_BUFFER or self.client_gone
+        return self.client_reads or len(self.outbox) < SEND_BUFFER or self.client_gone
+
+    def let_client_read(self, reads: bool) -> None:
+        """Let the client read what is sent, or leave it in the kernel."""
+        self.client_reads = reads
+        if reads:
+            self.received += self.outbox
+            self.outbox.clear()
 
     # What Twisted calls, as socket(7) has it
 
@@ -82,6 +92,7 @@ class MemorySocket:
             raise ConnectionResetError(errno.ECONNRESET, "the client is gone")
         taken = data[: SEND_BUFFER - len(self.outbox)]
         self.outbox += taken
+        self.let_client_read(self.client_reads)
         return len(taken)
 
     def shutdown(self, how: int) -> None:
@@ -134,7 +145,6 @@ class MemoryReactor:
 
     Args:
         clock: the time.
-        clients: the clients read what has been sent to them.
 
     Attributes:
         most_rounds: how often bytes go to and fro before `run` gives up.
@@ -142,9 +152,8 @@ class MemoryReactor:
 
     most_rounds = 10_000
 
-    def __init__(self, clock: Clock, clients: Callable[[], None]) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._clients = clients
         # In the order of their arrival, so that every run of a test is the same.
         self._readers: dict[MemoryTransport, None] = {}
         self._writers: dict[MemoryTransport, None] = {}
@@ -187,7 +196,6 @@ class MemoryReactor:
         """
         for _ in range(self.most_rounds):
             self._clock.advance(0)
-            self._clients()
             writers = [each for each in self._writers if each.kernel.writable]
             readers = [each for each in self._readers if each.kernel.readable]
             if not writers and not readers:
