@@ -65,7 +65,7 @@ class Request(TwistedRequest):
         if length is not None and length <= spool:
             self.content = BytesIO()
         else:
-            self.content = SpooledTemporaryFile(max_size=spool)
+            self.content = SpooledTemporaryFile(max_size=spool)  # noqa: SIM115 - we close it
 
     def received(self) -> None:
         """The body is complete: answer."""
