@@ -12,7 +12,6 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
-from twisted.web.http import HTTPChannel
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
@@ -1016,8 +1015,6 @@ class UpgradedConnectionTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Switch a connection to another protocol."""
-        if not hasattr(HTTPChannel, "_protocolUpgradeForWebsockets"):
-            raise SkipTest("this Twisted has no protocol upgrade")
         self.app = Upgrading()
         self.server = MemoryServer(self.app)
         self.client = self.server.connect()

@@ -177,6 +177,8 @@ class Channel(Protocol):
             self._refuse(refused)
         finally:
             self._parsing = False
+        if self._client_finished and self.phase not in _NOT_READING and not self._blocked:
+            self.loseConnection()  # all that has come in whole is answered; no more will come
 
     def _read_head(self) -> bool:
         """Read a head; whether there was one in whole."""
@@ -318,8 +320,6 @@ class Channel(Protocol):
             self._resume_reading()
         if not self._parsing:
             self._read_requests()
-            if self._client_finished and self.phase is not Phase.ANSWERING:
-                self.loseConnection()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """Let a producer make the answer, as fast as the client reads.
