@@ -41,13 +41,15 @@ class Settings:
         5, "seconds", "how long a body may stand still, or be too slow; 0: for ever"
     )
     write_timeout: float = _setting(
-        5, "seconds", "the same, for a client that reads its answer; 0: for ever"
+        5, "seconds", "how long a client may not read its answer, or too slowly; 0: for ever"
     )
     # A client that has closed its sending side may wait for its answer, or be gone for good.
     half_close_timeout: float = _setting(
-        10, "seconds", "how long a client that has half closed may get nothing; 0: for ever"
+        10, "seconds", "how long a client that has closed its side may wait in vain; 0: for ever"
     )
-    min_rate: float = _setting(240, "bytes per second", "what is too slow for a body, on average")
+    min_rate: float = _setting(
+        240, "bytes per second", "what is too slow, for a body and for a reader, on average"
+    )
     # Event streams and long polls take as long as they like.
     handler_timeout: float = _setting(
         0, "seconds", "how long the application may take to begin its answer; 0: for ever"

@@ -65,6 +65,8 @@ class Options(usage.Options):
 
     def __init__(self) -> None:
         super().__init__()
+        # The indentation of a docstring is not for the reader of --help.
+        self.docs = {name: " ".join((text or "").split()) for name, text in self.docs.items()}
         self["ports"] = []
         self["apps"] = []
 
