@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -268,6 +269,12 @@ class Server:
         client.get(f"{path}/{gate}")
         self.wait_for(f"{gate}.begun")
         return client
+
+    def idle_descriptors(self) -> Counter[str]:
+        """What the serving process has open when it runs and nobody is connected."""
+        self.get()  # before its reactor runs, it has not opened all of it
+        until(lambda: not any(map(proc.connections, self.ports)), "no client is connected")
+        return proc.descriptors(self.pid)
 
     # Its drain
 

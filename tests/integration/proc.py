@@ -69,10 +69,22 @@ def resident(pid: int) -> int:
     return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0])
 
 
+def _sockets() -> list[tuple[int, str, str]]:
+    """The local port, the state and the inode of every IPv4 TCP socket."""
+    rows = [line.split() for line in (PROC / "net/tcp").read_text().splitlines()[1:]]
+    return [(int(row[1].rpartition(":")[2], 16), row[3], row[9]) for row in rows]
+
+
 def listening_sockets() -> list[tuple[int, str]]:
     """The port and the inode of every IPv4 socket that listens."""
-    rows = [line.split() for line in (PROC / "net/tcp").read_text().splitlines()[1:]]
-    return [(int(row[1].rpartition(":")[2], 16), row[9]) for row in rows if row[3] == TCP_LISTEN]
+    return [(port, inode) for port, state, inode in _sockets() if state == TCP_LISTEN]
+
+
+def connections(port: int) -> int:
+    """How many connections to a port of this host some process has open at its end."""
+    return sum(
+        local == port and state != TCP_LISTEN and inode != "0" for local, state, inode in _sockets()
+    )
 
 
 @contextmanager

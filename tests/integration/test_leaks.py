@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from . import proc
 from .harness import SERVED, served
 from .waiting import until
+
+pytestmark = pytest.mark.timeout(400)  # on a busy machine a process takes seconds to start
 
 RUN_AT_IMPORT = """
 subprocess.run([sys.executable, "-c", LIST_INHERITED], close_fds=False)
@@ -23,7 +26,7 @@ class LeakTests(SynchronousTestCase):
         """Descriptors, environment and memory of the 50th generation are those of the first."""
         with served() as server:
             first = server.pid
-            descriptors = proc.descriptors(first)
+            descriptors = server.idle_descriptors()
             memory = proc.resident(first)
             environment = self.environment(first)
             answers = server.get("/inherited").body

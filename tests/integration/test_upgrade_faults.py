@@ -59,7 +59,7 @@ class FaultTestCase(SynchronousTestCase):
     def fails(self, server: Server, reason: str, words: str, *, attempt: int = 1) -> None:
         """An upgrade fails: the log has the reason, and the predecessor is as it was."""
         pid = server.pid
-        before = proc.descriptors(pid)
+        before = server.idle_descriptors()
         server.kill(signal.SIGUSR2)
         failure = rf"Upgrade failed: generation 1: .*{reason}.*\. Generation 0 serves on\."
         server.said(failure, attempt)
@@ -67,7 +67,7 @@ class FaultTestCase(SynchronousTestCase):
         self.assertEqual(server.get().body, "1")
         self.assertEqual(server.family(), [pid])
         self.assertEqual(proc.children(pid), [])
-        until(lambda: proc.descriptors(pid) <= before, "what was opened for it is closed")
+        until(lambda: proc.descriptors(pid) == before, "what was opened for it is closed")
         inherited = server.get("/inherited").body
         self.assertEqual(inherited, "descriptors [0, 1, 2]\nvariables []\n")
 
@@ -157,8 +157,7 @@ class SuccessorTests(FaultTestCase):
         with self.server("--app", "entry.app") as server:
             server.serving(0)
             server.write("entry.py", "import nowhere\n")
-            server.kill(signal.SIGUSR2)
-            server.said("Upgrade failed")
+            self.fails(server, "exited with status 1", "nowhere", attempt=1)
             self.fails(server, "exited with status 1", "nowhere", attempt=2)
             self.works(server)
 
