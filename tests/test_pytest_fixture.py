@@ -7,6 +7,7 @@ cases of the same process cannot start it.
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -94,7 +95,7 @@ class FixtureTests(SynchronousTestCase):
         directory = Path(temporary_directory(self))
         (directory / "conftest.py").write_text(CONFTEST)
         (directory / "test_project.py").write_text(TESTS)
-        path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        path = [str(ROOT), *sys.path]
         done = run_python(
             *("-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(directory)),
             *("--reactor", "default", str(directory)),

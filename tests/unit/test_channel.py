@@ -14,6 +14,7 @@ from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
+from twisted.web.test.requesthelper import DummyRequest
 from zope.interface import implementer
 
 from tests.unit.support import examples
@@ -536,6 +537,19 @@ class StagedCloseTests(ChannelTestCase):
         self.assertAnswers(self.client, [GET_A])
         self.assertEqual((self.client.closed, self.client.reset), (True, False))
 
+    def test_discards_what_had_to_wait(self) -> None:
+        """So is what the client sent while it was answered, and which we had stopped to read."""
+        app = Echo(hold=True)
+        server = MemoryServer(app)
+        client = server.connect()
+        client.send(format_request("GET", "/a", {"Connection": "close"}))
+        for _ in range(10):
+            client.send(b"x" * SEND_BUFFER)
+        app.answer()
+        self.assertAnswers(client, [GET_A])
+        client.close()
+        self.assertEqual((client.closed, client.reset), (True, False))
+
     def test_discards_the_rest_of_an_upload(self) -> None:
         """So is the rest of an upload after an answer that came early."""
         client = self.server.connect()
@@ -720,6 +734,20 @@ class TimeoutTests(SynchronousTestCase):
         self.assertFalse(self.client.ended)
         self.server.advance(A_BIT)
         self.assertEqual((self.client.received, self.client.ended), (b"", True))
+
+    def test_idle_begins_when_the_client_has_read(self) -> None:
+        """A client that has not read all of its answer is not idle."""
+        server = MemoryServer(Echo(), write_timeout=0, idle_timeout=10)
+        client = server.connect()
+        client.reading = False
+        client.send(GET_A)
+        server.advance(30)
+        client.reading = True
+        self.assertEqual(len(client.responses()), 1)
+        server.advance(9)
+        self.assertFalse(client.ended)
+        server.advance(1 + A_BIT)
+        self.assertTrue(client.ended)
 
     def test_not_read_yet(self) -> None:
         """A request that has arrived, but was not read yet, when the time is over is answered."""
@@ -1025,6 +1053,12 @@ class UpgradedConnectionTests(SynchronousTestCase):
         self.client.send(GET_B)
         self.assertEqual(self.client.received, GET_B)
         self.assertIs(phase(self.server), Phase.UPGRADED)
+
+    def test_producer(self) -> None:
+        """The other protocol can let a producer of its own write."""
+        transport = self.app.protocol.transport
+        transport.registerProducer(Lines(DummyRequest([]), 0), True)
+        transport.unregisterProducer()
 
     def test_forgotten(self) -> None:
         """When it ends the protocol is told, and the registry forgets it."""

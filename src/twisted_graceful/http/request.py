@@ -32,6 +32,8 @@ class Request(TwistedRequest):
         head: what was asked for.
     """
 
+    _parsePOSTFormSubmission = True  # newer Twisteds ask; in older ones forms are always read
+
     def __init__(self, channel: Channel, head: Head) -> None:
         Componentized.__init__(self)
         site = channel.site
@@ -48,7 +50,6 @@ class Request(TwistedRequest):
         )
         self.received_cookies = {}
         self.cookies = []
-        self._parsePOSTFormSubmission = site._parsePOSTFormSubmission
         self.method = head.method
         self.uri = head.target
         self.clientproto = head.version
@@ -72,8 +73,7 @@ class Request(TwistedRequest):
         if self.content is None:
             self.content = BytesIO()
         path, question, query = self.uri.partition(b"?")
-        form = self.method == b"POST" and self._parsePOSTFormSubmission
-        if form and self.requestHeaders.hasHeader(b"Content-Type"):
+        if self.method == b"POST" and self.requestHeaders.hasHeader(b"Content-Type"):
             # Twisted's own way, which reads forms.
             self.requestReceived(self.method, self.uri, self.clientproto)
             return
