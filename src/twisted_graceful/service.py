@@ -152,6 +152,7 @@ class GracefulService(MultiService):
     def stop(self) -> None:
         """Drain, then stop the reactor. Asked again: cut what is left, and stop at once."""
         if self._generation is not None:
+            self._log.info("Stopping: {how}", how="at once" if self._leaving else "draining")
             self._generation.stop()
 
     def stop_at_once(self) -> None:

@@ -14,7 +14,6 @@ from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
-from twisted.web.test.requesthelper import DummyRequest
 from zope.interface import implementer
 
 from tests.unit.support import examples
@@ -704,6 +703,7 @@ class TimeoutTests(SynchronousTestCase):
             read_timeout=3,
             write_timeout=6,
             handler_timeout=8,
+            half_close_timeout=7,
             idle_timeout=10,
         )
         self.client = self.server.connect()
@@ -799,6 +799,20 @@ class TimeoutTests(SynchronousTestCase):
         self.assertRefused(503)
         self.failureResultOf(told)
 
+    def test_half_closed(self) -> None:
+        """A half-closed client, who may be gone, is closed if nothing is sent to it for a time."""
+        self.client.send(GET_A)
+        told = self.app.held[0].notifyFinish()
+        self.app.held[0].write(b"begin ")
+        self.client.finish()
+        self.server.advance(6.9)
+        self.app.held[0].write(b"again ")
+        self.server.advance(6.9)
+        self.assertFalse(self.client.closed)
+        self.server.advance(2 * A_BIT)
+        self.assertTrue(self.client.closed)
+        self.failureResultOf(told)
+
     def test_begun_answer(self) -> None:
         """An answer that has begun may take as long as it likes."""
         self.client.send(GET_A)
@@ -862,11 +876,17 @@ class LimitTests(ChannelTestCase):
         self.assertEqual((client.ended, app.seen), (True, []))
 
     def test_largest_body(self) -> None:
-        """A body that is as large as the limit is accepted."""
+        """Bodies that are as large as the limit are accepted, each counted for itself."""
         for request in (POST_C, CHUNKED_D):
             client = MemoryServer(Echo(), max_body_size=12).connect()
-            client.send(request)
-            self.assertEqual([each.body for each in client.responses()], [ANSWERS[request]])
+            client.send(request * 2)
+            self.assertEqual([each.body for each in client.responses()], [ANSWERS[request]] * 2)
+
+    def test_headers(self) -> None:
+        """A request with more header fields than the limit is answered 431."""
+        client = MemoryServer(Echo(), max_headers=3).connect()
+        client.send(format_request("GET", "/", {f"X-{number}": "" for number in range(3)}))
+        self.assertEqual([each.status for each in client.responses()], [431])
 
     def test_expectation(self) -> None:
         """A client that asks before it sends too much is told no, and not to continue."""
@@ -1057,7 +1077,7 @@ class UpgradedConnectionTests(SynchronousTestCase):
     def test_producer(self) -> None:
         """The other protocol can let a producer of its own write."""
         transport = self.app.protocol.transport
-        transport.registerProducer(Lines(DummyRequest([]), 0), True)
+        transport.registerProducer(object(), True)
         transport.unregisterProducer()
 
     def test_forgotten(self) -> None:

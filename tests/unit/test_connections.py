@@ -274,6 +274,13 @@ class DeadlineTests(DrainTestCase):
         (cut,) = self.server.stop().cut
         self.assertEqual((cut.path, cut.age), ("/second", 25))
 
+    def test_second_request_half_received(self) -> None:
+        """Nor does it name an earlier one when the next is not known yet."""
+        client = self.idle()
+        client.send(b"GET /sec")
+        (cut,) = self.server.stop().cut
+        self.assertEqual((cut.method, cut.path), ("-", "-"))
+
     def test_hostile(self) -> None:
         """Control characters that a client sent, as Twisted lets pass, do not reach the log."""
         client = self.server.connect()
