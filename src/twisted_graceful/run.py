@@ -50,9 +50,9 @@ def new(
 
     Raises:
         AddressError: the address is none.
-        SettingsError: a setting is out of range.
+        SettingsError: there is no such setting, or its value is out of range.
     """
-    return Server(address, app, settings=Settings(**settings), wsgi=wsgi, reactor=reactor)
+    return Server(address, app, settings=Settings.of(settings), wsgi=wsgi, reactor=reactor)
 
 
 def listen_and_serve(
@@ -120,7 +120,10 @@ def wait_group(
     Raises:
         BindError: the system refused an address.
         RequestsCut: the drain deadline cut a request.
+        TypeError: what was passed is no server.
     """
+    if not servers or not all(isinstance(each, Server) for each in servers):
+        raise TypeError("wait_group takes servers, one or more, as `new` returns them")
     reactor = global_reactor() if reactor is None else reactor
     if log_to is not None and not private.logging_has_begun():
         from twisted.logger import globalLogBeginner, textFileLogObserver

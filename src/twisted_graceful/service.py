@@ -171,6 +171,11 @@ class GracefulService(MultiService):
         self.open()
         inheritance, self._inheritance = self._inheritance, None
         self._at_once = self._leaving = False
+        if self._upgradable and not self._owns_process:
+            self._log.info(
+                "No signal is handled here: USR2 would end this process. "
+                "GracefulService(..., signals=True) lets it upgrade"
+            )
         self._signals.install()
         self._reactor.callWhenRunning(self._signals.install)  # the reactor sets its own
         self._generation = generation = Generation(

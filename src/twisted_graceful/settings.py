@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
@@ -73,7 +74,9 @@ class Settings:
     )
     # gunicorn's graceful_timeout, Kubernetes' terminationGracePeriodSeconds: 30.
     drain_timeout: float = _setting(
-        30, "seconds", "how long a stop or an upgrade waits for what was begun, then cuts it"
+        30,
+        "seconds",
+        "how long a drain waits for what was begun, then cuts it; 0: at once",
     )
     # Long enough for a client that is about to send, short enough for a deploy.
     idle_grace: float = _setting(
@@ -104,6 +107,26 @@ class Settings:
     def describe(cls) -> Iterator[Field[Any]]:
         """The fields, each with ``unit``, ``help`` and ``minimum`` in its metadata."""
         yield from fields(cls)
+
+    @classmethod
+    def of(cls, chosen: Mapping[str, Any]) -> Settings:
+        """Settings from names and values.
+
+        Raises:
+            SettingsError: there is no such setting, or its value is out of range.
+        """
+        names = [each.name for each in fields(cls)]
+        for name, value in chosen.items():
+            if name not in names:
+                close = difflib.get_close_matches(name, names, n=1)
+                raise SettingsError(
+                    name,
+                    value,
+                    f"a setting; did you mean {close[0]}?"
+                    if close
+                    else "one of " + ", ".join(names),
+                )
+        return cls(**chosen)
 
     @classmethod
     def parse(cls, name: str, text: str) -> float:

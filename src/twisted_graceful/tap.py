@@ -87,6 +87,18 @@ class Options(usage.Options):
         """
         self["apps"].append(name)
 
+    def opt_version(self) -> None:
+        """Print the versions of twisted-graceful and Twisted, and exit."""
+        from importlib.metadata import version
+
+        sys.stdout.write(f"twisted-graceful {version('twisted-graceful')}\n")
+        super().opt_version()
+
+    def parseArgs(self, *names: str) -> None:
+        """Refuse what is no option."""
+        if names:
+            raise UsageError(f"{names[0]!r} is no option; did you mean --app {names[0]}?")
+
     def postOptions(self) -> None:
         """Check what only makes sense together."""
         self["ports"] = self["ports"] or [address.parse(8080)]
@@ -96,6 +108,9 @@ class Options(usage.Options):
                 f"--app was given {apps} times and --port {ports} times: "
                 "give one --app for all ports, or as many as there are ports"
             )
+        taken = [port for port in self["ports"] if port.port and self["ports"].count(port) > 1]
+        if taken:
+            raise UsageError(f"--port: {str(taken[0])!r} was given more than once")
         parent: MutableMapping[str, Any] = getattr(self, "parent", None) or {}
         self["pid_file"] = parent.get("pidfile") and os.path.abspath(parent["pidfile"])
         if is_successor():

@@ -206,6 +206,15 @@ class AnnouncedCloseTests(ChannelTestCase):
         self.assertIsNone(response.headers["Connection"])
         self.assertFalse(self.client.ended)
 
+    def test_the_application_says_something_else(self) -> None:
+        """What else the application says of the connection is passed on, and ends nothing."""
+        self.client.send(GET_A)
+        self.app.held[0].setHeader("Connection", "keep-alive")
+        self.app.answer()
+        (response,) = self.client.responses()
+        self.assertEqual(response.headers["Connection"], "keep-alive")
+        self.assertFalse(self.client.ended)
+
     def test_being_answered(self) -> None:
         """A request that is being answered when the drain begins gets its answer."""
         self.client.send(GET_A)

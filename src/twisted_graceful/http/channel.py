@@ -539,4 +539,4 @@ def _readable(transport: object) -> bool:
 
 def _printable(text: bytes) -> str:
     """Bytes of a client as text that cannot break a log line."""
-    return text.decode("ascii", "backslashreplace").encode("unicode_escape").decode("ascii")
+    return text.decode("latin-1").encode("unicode_escape").decode("ascii")

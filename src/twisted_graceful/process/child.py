@@ -128,7 +128,9 @@ class Child(ProcessProtocol):
             raise
         assert self.transport is not None
         self._timer = self._reactor.callLater(
-            self._timeout, self.end, f"it was not ready within {self._timeout:g} seconds"
+            self._timeout,
+            self.end,
+            f"it was not ready within {self._timeout:g} seconds (the upgrade timeout)",
         )
         return int(self.transport.pid)
 

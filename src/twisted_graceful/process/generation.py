@@ -166,6 +166,13 @@ class Generation:
 
     def ended(self) -> None:
         """This process serves no more, and ends."""
+        if self._handed_over:
+            self._log.info(
+                "Upgrade: generation {old} (pid {pid}) ends; generation {new} serves",
+                old=self.number,
+                pid=self._pid,
+                new=self.number + 1,
+            )
         if self._pid_file is not None and self.number > 0:  # twistd removes the first one's
             self.remove_pid_file(self._pid_file.path)
 

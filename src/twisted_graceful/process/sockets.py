@@ -103,6 +103,8 @@ def _explain(error: OSError | UnicodeError, address: Address) -> str:
     reason = error.strerror or str(error)
     if error.errno == errno.EADDRINUSE:
         return f"{reason}; another process listens there (`ss -ltnp` shows which)"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{reason}; no interface of this machine has it"
     if error.errno == errno.EACCES:
         return f"{reason}; ports below 1024 need root or CAP_NET_BIND_SERVICE"
     return reason

@@ -90,7 +90,9 @@ class MemoryServer:
         responses = client.responses()
         client.close()
         if not responses:
-            raise AssertionError(f"{method} {path} was not answered at once")
+            raise AssertionError(
+                f"{method} {path} was not answered at once: use connect(), and advance() the clock"
+            )
         return responses[0]
 
     def advance(self, seconds: float) -> None:
