@@ -224,8 +224,10 @@ class GracefulService(MultiService):
         """Stop the services beside the servers; they have as long as a drain has."""
         others = [each for each in reversed(list(self)) if not isinstance(each, Server)]
         longest = max((each.settings.drain_timeout for each in self.servers), default=0)
-        for other in [] if self._at_once else others:
+        for other in others:
             self._stopping = maybeDeferred(other.stopService)
+            if self._at_once:
+                self._stopping.cancel()
             try:
                 await self._stopping.addTimeout(longest, self._reactor)
             except Exception as error:

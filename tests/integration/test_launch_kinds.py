@@ -10,6 +10,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from . import proc
 from .harness import DAEMON, FOREGROUND, GRACEFUL, PORT, TWIST, TWISTD, Server, served
+from .waiting import until
 
 RUN = ("--rundir", "run", "--umask", "027")
 LOG_TEXT = ("--log-format", "text", "graceful", *PORT, "--app", "app.resource")
@@ -127,6 +128,16 @@ class TwistdTests(KindTestCase):
         """``twistd -y`` upgrades, with a pid file, without a second daemonizing."""
         with self.tac(TWISTD, "--pidfile", "app.pid", "--logfile", "app.log") as server:
             self.upgrades(server, pid_file=True)
+
+    def test_tac_whose_successor_dies(self) -> None:
+        """The process of a ``.tac`` file that accepts again has its pid file again."""
+        with self.tac(*FOREGROUND) as server:
+            old = server.pid
+            server.hold()
+            server.kill(signal.SIGUSR2)
+            server.kill(signal.SIGKILL, server.serving(1))
+            server.said("Upgrade failed: generation 1")
+            until(lambda: server.pid_file == str(old), "the pid file names who serves")
 
     def test_tac_that_fails(self) -> None:
         """A ``.tac`` file that is broken does not end the service, and the next one serves."""

@@ -168,6 +168,19 @@ class KillTests(LoadingTestCase):
             until(lambda: server.get().body == "2", "the new code serves")
             self.assertEqual(server.ended(old), 0)
 
+    def test_successor_that_stops_itself_while_the_predecessor_drains(self) -> None:
+        """New code that stops its reactor is a bad deploy, not a stop: the old code serves on."""
+        stop = "\nfrom twisted.internet import reactor\nreactor.callLater(0.5, reactor.stop)\n"
+        with served() as server:
+            old, client = server.pid, server.hold()
+            server.write("app.py", (server.directory / "app.py").read_text() + stop)
+            server.kill(signal.SIGUSR2)
+            server.said("Upgrade failed: generation 1: it exited with status 0")
+            self.assertEqual(server.get().body, "1")
+            server.open("held")
+            self.assertEqual(client.answer().body, "1")
+            self.assertEqual(server.pid_file, str(old))
+
     def test_nobody_is_refused_when_the_successor_is_killed(self) -> None:
         """A connection that comes between the end of the successor and the resume is answered."""
         with served() as server:

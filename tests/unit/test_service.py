@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as DeferTimeoutError
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
@@ -505,6 +506,20 @@ class Beside(Service):
         self.log.append("stopped")
 
 
+class Endless(Service):
+    """A service that never stops."""
+
+    def __init__(self) -> None:
+        self.asked: Deferred[None] = Deferred()
+
+    def stopService(self) -> Deferred[None]:
+        """Begin to stop, and never end."""
+        super().stopService()
+        if not self.asked.called:
+            self.asked.callback(None)
+        return Deferred()
+
+
 class GracefulServiceTests(RealReactorTestCase):
     """Several servers as one, embedded: without signals and without upgrades."""
 
@@ -591,6 +606,56 @@ class GracefulServiceTests(RealReactorTestCase):
         await client.lost
         await stopped
         self.assertEqual(log, ["started", "stopped"])
+
+    async def test_one_that_never_stops(self) -> None:
+        """Another service that never stops is waited for as long as a drain may take."""
+        service = self.service(new("127.0.0.1:0", Echo(), drain_timeout=0.1))
+        endless = Endless()
+        endless.setServiceParent(service)
+        service.startService()
+        await service.servers[0].ready()
+        await service.stopService()
+        self.assertEqual(len(self.flushLoggedErrors(DeferTimeoutError)), 1)
+        endless.disownServiceParent()
+
+    async def test_one_that_is_not_waited_for(self) -> None:
+        """When all is to end at once, another service is not waited for."""
+        service = self.service(new("127.0.0.1:0", Echo()))
+        endless = Endless()
+        endless.setServiceParent(service)
+        service.startService()
+        await service.servers[0].ready()
+        stopped = service.stopService()
+        await endless.asked
+        service.cut()
+        await stopped
+        self.assertEqual(len(self.flushLoggedErrors(CancelledError)), 1)
+        endless.disownServiceParent()
+
+    async def test_an_address_that_is_taken(self) -> None:
+        """If one address is refused none is kept, and the service can be started later."""
+        first, taken = new("127.0.0.1:0", Echo()), await self.started(new("127.0.0.1:0", Echo()))
+        address = f"127.0.0.1:{port(taken.servers[0])}"
+        service = self.service(first, new(address, Echo()))
+        self.assertRaises(BindError, service.startService)
+        self.assertEqual(first.bound, [])
+        await taken.stopService()
+        service.startService()
+        await first.ready()
+
+    async def test_several_addresses(self) -> None:
+        """One server on several addresses makes its application once, and serves it on each."""
+        made: list[Resource] = []
+
+        def make() -> Resource:
+            made.append(Echo())
+            return made[-1]
+
+        server = new(["127.0.0.1:0", "127.0.0.1:0"], make)
+        await self.started(server)
+        for host, number in server.bound:
+            self.assertEqual(await fetch(f"http://{host}:{number}/x"), ANSWER)
+        self.assertEqual((len(made), len(server.bound)), (1, 2))
 
     async def test_server_added_too_late(self) -> None:
         """A server that is added after the start is an error; another service is not."""

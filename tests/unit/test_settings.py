@@ -105,6 +105,14 @@ class ErrorTests(SynchronousTestCase):
             error.accepted, f"a whole number of connections, 1 or more, and {MAXIMUM} at most"
         )
 
+    def test_a_setting_that_does_not_exist(self) -> None:
+        """A misspelt name is refused, with the name that was meant; any other with all names."""
+        self.assertEqual(Settings.of({"drain_timeout": 3}), Settings(drain_timeout=3))
+        error = self.assertRaises(SettingsError, Settings.of, {"drain_timout": 3})
+        self.assertIn("did you mean drain_timeout?", str(error))
+        error = self.assertRaises(SettingsError, Settings.of, {"colour": 3})
+        self.assertIn("one of read_header_timeout, ", str(error).replace("backlog, ", ""))
+
     def test_every_range_is_told_in_words(self) -> None:
         """The accepted values of each setting name its unit and its minimum."""
         for each in ALL:

@@ -59,6 +59,15 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(parsed["ports"], [Address("", 1), Address("localhost", 2)])
         self.assertEqual(parsed["apps"], ["a.a", "b.b"])
 
+    def test_a_word_that_is_no_option(self) -> None:
+        """An application without its option is refused with the option that was meant."""
+        self.assertIn("did you mean --app mod.resource?", self.refused("mod.resource"))
+
+    def test_a_port_twice(self) -> None:
+        """The same port twice is refused; port 0 twice is two free ports."""
+        self.assertIn("given more than once", self.refused("--port", "8080", "--port", ":8080"))
+        self.assertEqual(len(options("--port", ":0", "--port", ":0")["ports"]), 2)
+
     def test_two_parsers_do_not_share_what_they_read(self) -> None:
         """What one command line has repeated is not in the next one."""
         options("--port", "1", "--app", "a.a")

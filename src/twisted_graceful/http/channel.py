@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
@@ -47,6 +48,8 @@ _NOT_READING = (Phase.ANSWERING, Phase.CLOSING, Phase.UPGRADED)
 _REASONS = {429: b"Too Many Requests", 431: b"Request Header Fields Too Large"}
 """What Twisted's table of reason phrases lacks."""
 
+_EMPTY_LINES = re.compile(rb"(?:\r\n)+")
+
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -65,6 +68,8 @@ class Channel(Protocol):
     """
 
     transport: Any
+    _wire: Any
+    """The transport, even if an application takes it away, as some WebSockets do."""
     factory: Site
     site: Site
 
@@ -111,7 +116,7 @@ class Channel(Protocol):
 
     def connectionMade(self) -> None:
         """A client connected."""
-        transport = self.transport
+        self._wire = transport = self.transport
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
         self.client = transport.getPeer()
@@ -139,7 +144,7 @@ class Channel(Protocol):
         self._client_finished = True
         if self.phase is Phase.ANSWERING:
             # A half-closed client gets its answer (RFC 9112 section 9.5); but it may be gone.
-            self._half_closed = Progress(self._connections.clock.seconds(), self._sent)
+            self._half_closed = Progress(self._connections.clock.seconds(), self._delivered)
             return
         if self.phase is Phase.CLOSING and not self._flushed:
             return  # writeConnectionLost ends it
@@ -186,9 +191,8 @@ class Channel(Protocol):
         buffer = self._buffer
         if self.phase in WAITING:
             # Empty lines before a request are ignored (RFC 9112 section 2.2).
-            while buffer.startswith(b"\r\n"):
-                buffer = buffer[2:]
-            self._buffer = buffer
+            empty = _EMPTY_LINES.match(buffer)
+            self._buffer = buffer = buffer[empty.end() :] if empty else buffer
             if buffer in (b"", b"\r"):
                 return False
             self._enter(Phase.READING, settings.read_header_timeout)
@@ -243,10 +247,13 @@ class Channel(Protocol):
         reason = _REASONS.get(refused.status) or RESPONSES[refused.status]
         body = b"%b %b\n%b\n" % (status, reason, refused.detail.encode())
         self._last = True
+        length = len(body)
+        if self._head is not None and self._head.method == b"HEAD":
+            body = b""
         self.transport.write(
             b"HTTP/1.1 %b %b\r\nDate: %b\r\nServer: %b\r\nConnection: close\r\n"
             b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n%b"
-            % (status, reason, self.site.date(), self.site.server_name, len(body), body)
+            % (status, reason, self.site.date(), self.site.server_name, length, body)
         )
         self.loseConnection()
 
@@ -387,6 +394,9 @@ class Channel(Protocol):
 
     def check(self, now: float) -> None:
         """Do what the time has come for; called for every connection, every now and then."""
+        if self.transport is not self._wire and not self._wire.connected:
+            self._connections.remove(self)  # an application took the transport, and it is gone
+            return
         if self._undelivered and self.phase is Phase.IDLE:
             # The client is not idle before it has all of its answer.
             self._undelivered = bool(getattr(self.transport, "undelivered", 0))
@@ -403,6 +413,9 @@ class Channel(Protocol):
             self._refuse(Refused(408, "The request did not arrive in time."))
         elif self.phase is Phase.ANSWERING:
             request, self._request = self._request, None
+            producer, self._producer = self._producer, None
+            if producer is not None:
+                producer.stopProducing()
             if request is not None:
                 request.connectionLost(Failure(HandlerTimeout("no answer in time")))
             self._refuse(Refused(503, "The application did not answer in time."))
@@ -434,9 +447,13 @@ class Channel(Protocol):
                 "The client {peer} does not read its answer: {cut}", peer=self.client, cut=cut
             )
         if self._half_closed is not None and self._half_closed.is_slow(
-            now, self._sent, settings.half_close_timeout, 0
+            now, self._delivered, settings.half_close_timeout, 0
         ):
-            self.transport.loseConnection()
+            self._log.info(
+                "The client {peer} has closed its side, and is taken for gone: {cut}",
+                peer=self.client,
+                cut=self.end(),
+            )
 
     @property
     def _unsent(self) -> int:
@@ -445,9 +462,9 @@ class Channel(Protocol):
         return unsent
 
     @property
-    def _sent(self) -> int:
-        sent: int = getattr(self.transport, "sent", 0)
-        return sent
+    def _delivered(self) -> int:
+        delivered: int = getattr(self.transport, "delivered", 0)
+        return delivered
 
     # Closing
 
@@ -511,8 +528,17 @@ class Channel(Protocol):
         else:
             # A reset, so that no client takes half an answer for a whole one.
             self._aborted = True
-            self.transport.abortConnection()
+            self._wire.abortConnection()
+            if self.transport is not self._wire:
+                self._connections.remove(self)
         return cut
+
+    def abortConnection(self) -> None:
+        """End the connection at once, as an application may ask."""
+        self.end()
+
+    def setTimeout(self, seconds: float | None) -> None:
+        """Nothing: applications turn Twisted's timer off with this, and we have none."""
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         """A form could not be read, says `Request`."""
@@ -524,6 +550,9 @@ class Channel(Protocol):
         self._upgraded = protocol
         self.transport.unregisterProducer()
         protocol.makeConnection(self.transport)
+        rest, self._buffer = self._buffer, b""
+        if rest:
+            protocol.dataReceived(rest)
 
 
 def _readable(transport: object) -> bool:

@@ -100,11 +100,21 @@ class Connections:
                 connection.check(now)
             except Exception:
                 self._log.failure("A deadline could not be carried out: the connection is ended")
-                connection.end()
+                self.end(connection)
         if self._drain is not None:
             self._drain.close_idle(now)
         if self._open and self._sweep is None:
             self._sweep = self.clock.callLater(SWEEP_INTERVAL, self._check_all)
+
+    def end(self, connection: Connection) -> Cut | None:
+        """End a connection, whatever it is like; tell which request that cut, if any."""
+        try:
+            return connection.end()
+        except Exception:
+            # One that cannot be ended, for an application has broken it, must hold no drain.
+            self._log.failure("A connection could not be ended: it is forgotten")
+            self.remove(connection)
+            return None
 
     @property
     def draining(self) -> bool:
@@ -136,7 +146,8 @@ class Connections:
             self._drain = _Drain(self)
             begins, self._drain_begins = self._drain_begins, set()
             for each in begins:
-                each.callback(None)
+                if not each.called:  # an application may have fired it on its own
+                    each.callback(None)
             self._drain.check()
         return self._drain.report()
 
@@ -197,7 +208,7 @@ class _Drain:
 
     def cut_all(self) -> None:
         for connection in self._connections:
-            cut = connection.end()
+            cut = self._connections.end(connection)
             if cut is not None:
                 self._cut.append(cut)
 

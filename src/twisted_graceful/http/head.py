@@ -25,6 +25,7 @@ _NAMES: dict[bytes, bytes] = {}
 """Names of fields that clients have sent, in Twisted's spelling, so that each is checked once."""
 
 _NAMES_LIMIT = 1000
+_NAME_LENGTH_LIMIT = 64
 
 _MAX_LENGTH_DIGITS = 18
 
@@ -84,11 +85,11 @@ def find(buffer: bytes, settings: Settings) -> int:
         line = buffer.find(b"\r\n")
     else:
         line = buffer.find(b"\r\n", 0, settings.max_request_line + 2)
-        if line < 0 and len(buffer) > settings.max_request_line:
+        if line < 0 and len(buffer) > settings.max_request_line + 1:  # its CR may have come
             line = len(buffer)
     if line > settings.max_request_line:
         raise Refused(414, f"The request line is over {settings.max_request_line} bytes.")
-    if end < 0 and len(buffer) > settings.max_header_size:
+    if end < 0 and len(buffer) > settings.max_header_size + 3:  # and most of CR LF CR LF
         raise Refused(431, f"The header is over {settings.max_header_size} bytes.")
     return end + 4 if end >= 0 else 0
 
@@ -141,7 +142,7 @@ def _learn(name: bytes) -> bytes:
         raise Refused(400, "The name of a header field is malformed.")
     spelled = Headers({name: [b""]})
     [(known, _)] = spelled.getAllRawHeaders()
-    if len(_NAMES) < _NAMES_LIMIT:
+    if len(_NAMES) < _NAMES_LIMIT and len(name) <= _NAME_LENGTH_LIMIT:
         _NAMES[name] = known
     return known
 
@@ -162,7 +163,7 @@ def _check_target(head: Head) -> None:
         raise Refused(400, "The target is malformed.")
     # The authority of the target counts, not the Host field (section 3.2.2).
     authority, rest = absolute.groups()
-    if len(head.headers.get(b"Host", [b""])) == 1:
+    if len(head.headers.get(b"Host", [])) == 1:
         head.headers[b"Host"] = [authority]
     rest = rest or b"/"
     head.target = rest if rest[0] == 0x2F else b"/" + rest

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from twisted.internet.tcp import Server
+from twisted.logger import Logger
 
 
 class Flusher:
@@ -22,6 +23,8 @@ class Flusher:
     Args:
         reactor: whose turns.
     """
+
+    _log = Logger()
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -36,7 +39,12 @@ class Flusher:
     def _flush(self) -> None:
         written, self._written = self._written, []
         for transport in written:
-            transport.flush()
+            try:
+                transport.flush()
+            except Exception:
+                # A producer that was paused or resumed raised: that is no other client's fault.
+                self._log.failure("Sending failed: the connection is aborted")
+                transport.abortConnection()
 
 
 class GatheringServer(Server):
@@ -92,7 +100,13 @@ class GatheringServer(Server):
         return int.from_bytes(queue, sys.byteorder)
 
     def write(self, data: bytes) -> None:
-        """Send bytes, at the end of this turn."""
+        """Send bytes, at the end of this turn.
+
+        Raises:
+            TypeError: they are no bytes.
+        """
+        if not isinstance(data, bytes):
+            raise TypeError(f"only bytes can be sent, not {type(data).__name__}")
         if self.dataBuffer or self._tempDataBuffer or not self._may_gather():
             super().write(data)
         elif data and self.connected and not self._writeDisconnected:
