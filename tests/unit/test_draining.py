@@ -84,6 +84,13 @@ class DrainingTests(SynchronousTestCase):
         self.server.drain()
         self.assertNoResult(begins)
 
+    def test_fired_by_the_application(self) -> None:
+        """An application that fires it on its own does not keep the others from learning."""
+        mine, others = draining(self.request()), draining(self.request())
+        mine.callback(None)
+        self.server.drain()
+        self.successResultOf(others)
+
     def test_asked_too_late(self) -> None:
         """It does not fire when it was asked for after the answer."""
         request = self.request()

@@ -1,0 +1,176 @@
+"""Heads and bodies of requests, from bytes."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_graceful.http.body import Body, ChunkedBody, SizedBody
+from twisted_graceful.http.head import Head, Refused, find, parse
+from twisted_graceful.settings import Settings
+
+from .support import examples
+
+SETTINGS = Settings()
+
+
+def head(request_line: str, *fields: str) -> Head:
+    """A head, read."""
+    text = "\r\n".join([request_line, *fields, "", ""])
+    return parse(text.encode("latin-1"), SETTINGS)
+
+
+class HeadTests(SynchronousTestCase):
+    """What a head says, and what is refused."""
+
+    def status(self, *lines: str) -> int:
+        """The status with which a head is refused."""
+        return int(self.assertRaises(Refused, head, *lines).status)
+
+    def test_plain(self) -> None:
+        """Method, target, version and fields are what was sent; names are in Twisted's spelling."""
+        read = head("GET /a?b HTTP/1.1", "host: x", "X-TWO:1", "x-two: \t2 ")
+        self.assertEqual((read.method, read.target, read.version), (b"GET", b"/a?b", b"HTTP/1.1"))
+        self.assertEqual(read.headers, {b"Host": [b"x"], b"X-Two": [b"1", b"2"]})
+        self.assertEqual((read.length, read.persistent, read.expects_continue), (0, True, False))
+
+    def test_refused(self) -> None:
+        """Each of these is refused, with the status that RFC 9110 and 9112 give it."""
+        ok = "GET / HTTP/1.1"
+        for status, *lines in (
+            (400, "GET  / HTTP/1.1", "Host: x"),
+            (400, "GET /", "Host: x"),
+            (400, " GET / HTTP/1.1", "Host: x"),
+            (400, "GET /a b HTTP/1.1", "Host: x"),
+            (400, "GET /\xe9 HTTP/1.1", "Host: x"),
+            (400, "GET a HTTP/1.1", "Host: x"),
+            (400, "GET * HTTP/1.1", "Host: x"),
+            (400, "GET http://x/ HTTP/1.1"),
+            (501, "CONNECT x:1 HTTP/1.1", "Host: x"),
+            (505, "GET / HTTP/2.0", "Host: x"),
+            (400, ok),
+            (400, ok, "Host: x", "Host: x"),
+            (400, ok, "Host: a b"),
+            (400, ok, "Host: x", "X : 1"),
+            (400, ok, "Host: x", " folded"),
+            (400, ok, "Host: x", "no colon"),
+            (400, ok, "Host: x", ": no name"),
+            (400, ok, "Host: x", "X: \0"),
+            (400, ok, "Host: x", "X: a\nY: b"),
+            (400, ok, "Host: x", "X: a\rb"),
+            (400, ok, "Host: x", "Content-Length: 1", "Content-Length: 1"),
+            (400, ok, "Host: x", "Content-Length: 1, 1"),
+            (400, ok, "Host: x", "Content-Length: +1"),
+            (400, ok, "Host: x", "Content-Length:"),
+            (400, ok, "Host: x", "Content-Length: 1", "Transfer-Encoding: chunked"),
+            (501, ok, "Host: x", "Transfer-Encoding: gzip, chunked"),
+            (501, ok, "Host: x", "Transfer-Encoding: chunked", "Transfer-Encoding: chunked"),
+            (400, "GET / HTTP/1.0", "Transfer-Encoding: chunked"),
+            (417, ok, "Host: x", "Expect: the best"),
+            (431, ok, "Host: x", *["X: 1"] * 100),
+        ):
+            self.assertEqual(self.status(*lines), status, lines)
+
+    def test_connection_options(self) -> None:
+        """`close` counts in any line and any place; HTTP/1.0 is closed in any case."""
+        for persistent, version, *lines in (
+            (True, "1", "Connection: keep-alive"),
+            (False, "1", "Connection: TE, Close"),
+            (False, "1", "Connection: keep-alive", "Connection: close"),
+            (True, "1", "Connection: closed"),
+            (False, "0", "Connection: keep-alive"),
+            (False, "0"),
+        ):
+            read = head(f"GET / HTTP/1.{version}", "Host: x", *lines)
+            self.assertEqual(read.persistent, persistent, lines)
+
+    def test_absolute_form(self) -> None:
+        """The authority of an absolute target replaces the Host field (RFC 9112 section 3.2.2)."""
+        for target, path in (
+            ("http://y:1/a?b", b"/a?b"),
+            ("HTTPS://y:1", b"/"),
+            ("http://y:1?b", b"/?b"),
+        ):
+            read = head(f"GET {target} HTTP/1.1", "Host: x")
+            self.assertEqual((read.target, read.headers[b"Host"]), (path, [b"y:1"]))
+
+    def test_limits_do_not_depend_on_the_split(self) -> None:
+        """What is just within the limits is read, however it arrives; one byte more is refused."""
+        settings = Settings(max_request_line=20, max_header_size=40)
+        for line, size, status in ((20, 40, 0), (21, 40, 414), (20, 41, 431)):
+            text = b"GET /%b HTTP/1.1\r\n" % (b"x" * (line - 14))
+            text += b"X: %b\r\n\r\n" % (b"x" * (size - len(text) - 3))
+            found = 0
+            for end in range(1, len(text) + 1):
+                try:
+                    found = find(text[:end], settings)
+                except Refused as refused:
+                    found = -refused.status
+                    break
+            self.assertEqual(found, -status or len(text), (line, size))
+
+
+class BodyTests(SynchronousTestCase):
+    """Bodies in pieces."""
+
+    def receive(self, body: Body, text: bytes, splits: list[int]) -> bytes:
+        """What is received of a text that arrives in pieces."""
+        edges = [0, *sorted(at % (len(text) + 1) for at in splits), len(text)]
+        received = b""
+        for begin, end in pairwise(edges):
+            if body.finished:
+                body.rest += text[begin:end]
+            else:
+                received += body.receive(text[begin:end])
+        return received
+
+    @examples
+    @given(st.lists(st.binary(min_size=1)), st.lists(st.integers(0, 10000)), st.booleans())
+    def test_chunks(self, chunks: list[bytes], splits: list[int], trailer: bool) -> None:
+        """Chunks are joined, extensions and trailers dropped, and the rest kept, at any split."""
+        text = b"".join(b"%X;a=b\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
+        text += b"0\r\n" + (b"X-Sum: 1\r\n" if trailer else b"") + b"\r\nnext"
+        body = ChunkedBody()
+        self.assertEqual(self.receive(body, text, splits), b"".join(chunks))
+        self.assertEqual((body.finished, body.rest), (True, b"next"))
+
+    @examples
+    @given(st.binary(min_size=1), st.lists(st.integers(0, 10000)))
+    def test_sized(self, data: bytes, splits: list[int]) -> None:
+        """A body of a known length ends there, at any split."""
+        body = SizedBody(len(data))
+        self.assertEqual(self.receive(body, data + b"next", splits), data)
+        self.assertEqual((body.finished, body.rest), (True, b"next"))
+
+    @examples
+    @given(st.binary(), st.lists(st.integers(0, 10000)))
+    def test_anything(self, text: bytes, splits: list[int]) -> None:
+        """Whatever arrives is received or refused; nothing else is raised."""
+        try:
+            self.receive(ChunkedBody(), text, splits)
+        except Refused as refused:
+            self.assertEqual(refused.status, 400)
+
+    def test_malformed_chunks(self) -> None:
+        """What could be understood in two ways is refused."""
+        for text in (
+            b"x\r\n",
+            b"-1\r\n",
+            b"0x1\r\n",
+            b" 1\r\n",
+            b"1 \r\n",
+            b"\r\n",
+            b"1\n",
+            b"1\r\naX\r\n",
+            b"1\r\na\n",
+            b"1" * 16 + b"\r\n",
+            b"1;" + b"x" * 300,
+            b"1;\0\r\n",
+            b"0\r\nno colon\r\n",
+            b"0\r\n X: 1\r\n",
+            b"0\r\n" + b"X: 1\r\n" * 2000,
+        ):
+            self.assertRaises(Refused, ChunkedBody().receive, text)
