@@ -216,6 +216,15 @@ class UpgradeTests(SynchronousTestCase):
         elif world.owed and world.generation.state in (State.HANDING_OVER, State.STOPPING):
             self.assertTrue(world.passed_on, "an upgrade was not passed on")
 
+    def test_an_upgrade_in_the_last_moment_is_passed_on(self) -> None:
+        """One that reaches a process which has handed over, and ends, goes to the successor."""
+        world = self.world()
+        for event in ("loaded", "upgrade", "child_ready", "drained"):
+            world.happen(event)
+        self.assertIs(world.generation.state, State.STOPPING)
+        world.happen("upgrade")
+        self.assertTrue(world.passed_on)
+
     def test_an_upgrade_that_was_passed_on_survives_the_successor(self) -> None:
         """If the successor dies before it did the upgrade it was passed, this process does it."""
         world = self.world()

@@ -90,7 +90,7 @@ class Generation:
         self._farewell: Deferred[None] = succeed(None)
         self._upgrade_due = False
         self._drain: object = None
-        self._handed_over = False
+        self._successor: Child | None = None  # that serves, and outlives us
         outputs: Mapping[Output, Callable[[], None]] = {
             Output.SERVE: self._serve,
             Output.SPAWN: self._spawn,
@@ -145,7 +145,10 @@ class Generation:
 
     def upgrade(self) -> None:
         """Replace this process by one that runs the code that is on disk now."""
-        if self.state is State.STOPPING:
+        if self._successor is not None:
+            # Whoever read the pid file a moment ago means the process that serves.
+            self._successor.pass_on_upgrade()
+        elif self.state is State.STOPPING:
             self._log.warn("An upgrade was asked for, but this process stops: nothing is done")
         self._machine.send(Input.UPGRADE)
 
@@ -166,7 +169,7 @@ class Generation:
 
     def ended(self) -> None:
         """This process serves no more, and ends."""
-        if self._handed_over:
+        if self._successor is not None:
             self._log.info(
                 "Upgrade: generation {old} (pid {pid}) ends; generation {new} serves",
                 old=self.number,
@@ -178,7 +181,7 @@ class Generation:
 
     def remove_pid_file(self, path: str) -> None:
         """Remove the pid file, if it is this process's and not about to be its successor's."""
-        if not self._handed_over:
+        if self._successor is None:
             PidFile(path, self._pid).remove()
 
     # What the predecessor and the successor tell us
@@ -201,7 +204,7 @@ class Generation:
 
     def child_ended(self, reason: str, output: str) -> None:
         """The successor has ended."""
-        self._child = None
+        self._child = self._successor = None
         if self.state is not State.STOPPING:
             self._report_failure(reason, output)
         ended = self._child_ended
@@ -295,9 +298,8 @@ class Generation:
 
     def _leave(self) -> None:
         if self._child is not None and self._drain is not None:
-            self._handed_over = True
-            self._farewell = self._child.let_go()
-            self._child = None
+            self._successor, self._child = self._child, None
+            self._farewell = self._successor.let_go()
         self._workload.leave()
 
     def _report_failure(self, reason: str, output: str) -> None:
