@@ -1,6 +1,8 @@
-"""Every private part of Twisted that we touch, with the reason.
+"""Every private part of Twisted that we call or change, with the reason.
 
-For each, `tests/unit/test_private.py` has a test that fails when Twisted changes it.
+For each, `tests/unit/test_private.py` has a test that fails when Twisted changes it. What a
+subclass must share with its base is where the subclass is: in `http.channel`, `http.request`
+and `http.transport`.
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ from typing import Any
 from twisted.internet._producer_helpers import _PullToPush as PullToPush
 from twisted.python.logfile import BaseLogFile
 from twisted.web.http_headers import Headers
+from twisted.web.resource import _IEncodingResource as IEncodingResource
 
 __all__ = [
+    "IEncodingResource",
     "PullToPush",
     "append_to_log_files",
     "close_without_shutdown",

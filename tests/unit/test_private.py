@@ -6,6 +6,7 @@ says why we touch it.
 
 from __future__ import annotations
 
+import gzip
 import os
 import socket
 import sys
@@ -20,10 +21,14 @@ from twisted.python.logfile import BaseLogFile, DailyLogFile, LogFile
 from twisted.scripts._twistd_unix import UnixApplicationRunner
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
+from twisted.web.resource import EncodingResourceWrapper
+from twisted.web.server import GzipEncoderFactory
 
 from twisted_graceful import private
+from twisted_graceful.testing import MemoryServer
 
 from .support import run_python, temporary_directory
+from .web import Echo
 
 
 class CloseWithoutShutdownTests(SynchronousTestCase):
@@ -272,6 +277,16 @@ class PullToPushTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
         self.fails = False
         self.assertFalse(self.made())
+
+
+class EncodingResourceTests(SynchronousTestCase):
+    """Resources that encode their answers."""
+
+    def test_a_gzipped_answer(self) -> None:
+        """A resource that Twisted's wrapper encodes is encoded for a client that accepts it."""
+        wrapped = EncodingResourceWrapper(Echo(), [GzipEncoderFactory()])
+        response = MemoryServer(wrapped).request("GET", "/", {"Accept-Encoding": "gzip"})
+        self.assertEqual(gzip.decompress(response.body), b"GET / ")
 
 
 class WithoutTwistdTests(SynchronousTestCase):

@@ -10,7 +10,6 @@ from urllib.parse import unquote_to_bytes
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 from twisted.web.http import parse_qs
-from twisted.web.resource import _IEncodingResource
 from twisted.web.server import Request as TwistedRequest
 
 from .. import private
@@ -91,7 +90,8 @@ class Request(TwistedRequest):
             return
         try:
             resource: Any = self.channel.site.getResourceFor(self)
-            if _IEncodingResource.providedBy(resource):
+            # As EncodingResourceWrapper, which is public, is found by Twisted's own Request.
+            if private.IEncodingResource.providedBy(resource):
                 encoder = resource.getEncoder(self)
                 if encoder is not None:
                     self._encoder = encoder
