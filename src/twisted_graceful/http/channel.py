@@ -3,42 +3,24 @@
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from twisted.internet.error import TimeoutError as HandlerTimeout
-from twisted.internet.interfaces import (
-    IAddress,
-    IHalfCloseableDescriptor,
-    IHalfCloseableProtocol,
-    IProtocol,
-    IPushProducer,
-    ISSLTransport,
-    ISystemHandle,
-    ITCPTransport,
-)
-from twisted.internet.protocol import Protocol
-from twisted.logger import Logger
+from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
 from twisted.web.http import RESPONSES
 from twisted.web.http_headers import Headers
-from zope.interface import implementer
 
 from .. import private
-from ..settings import Settings
 from . import head as heads
 from .body import Body, ChunkedBody, SizedBody
-from .connections import WAITING, Connections, Phase
+from .connection import NEVER, Connection
+from .connections import WAITING, Phase
 from .head import Head, Refused
 from .progress import Progress
 from .report import Cut
 from .request import Request
-
-if TYPE_CHECKING:
-    from .site import Site
-
-NEVER = float("inf")
 
 _PIPELINE_LIMIT = 16384
 """Bytes of later requests that are read while one is answered; the rest waits in the kernel."""
@@ -53,34 +35,15 @@ _EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-@implementer(IHalfCloseableProtocol, IPushProducer)
-class Channel(Protocol):
-    """A connection, and the requests that come on it, one by one.
+class Channel(Connection):
+    """An HTTP/1.1 connection, and the requests that come on it, one by one.
 
-    To `twisted.web.http.Request` it is what Twisted's own ``HTTPChannel`` is. To the
-    registry it has a phase, and a deadline that one clock checks for all connections.
+    To `twisted.web.http.Request` it is what Twisted's own ``HTTPChannel`` is.
 
     A drain never closes a connection under a request: the last answer says
     ``Connection: close`` (RFC 9112 section 9.6), and only then, or when nothing was
-    begun, the connection is closed, in stages: our FIN, then reading and discarding
-    until the client closes too. A close with unread bytes would be a reset, which can
-    destroy the answer on its way.
+    begun, the connection is closed.
     """
-
-    transport: Any
-    _wire: Any
-    """The transport, even if an application takes it away, as some WebSockets do."""
-    factory: Site
-    site: Site
-
-    phase = Phase.SILENT
-    since = 0.0
-    deadline = NEVER
-
-    client: IAddress
-    host: IAddress
-
-    _log = Logger()
 
     _buffer = b""
     _request: Request | None = None
@@ -89,41 +52,15 @@ class Channel(Protocol):
     _producer_pulls = False
     _upgraded: IProtocol | None = None
     _progress: Progress | None = None
-    _reader: Progress | None = None
-    _half_closed: Progress | None = None
-    _undelivered = False
     _head: Head | None = None
     _begun = 0.0
     _served = 0
     _received = 0
     _last = False
     _parsing = False
-    _reading = True
     _blocked = False
-    _client_finished = False
-    _flushed = False
-    _aborted = False
-
-    @property
-    def _connections(self) -> Connections:
-        return self.factory.connections
-
-    @property
-    def _settings(self) -> Settings:
-        return self.factory.connections.settings
 
     # Twisted's transport tells us
-
-    def connectionMade(self) -> None:
-        """A client connected."""
-        self._wire = transport = self.transport
-        if ITCPTransport.providedBy(transport):
-            transport.setTcpNoDelay(True)
-        self.client = transport.getPeer()
-        self.host = transport.getHost()
-        transport.registerProducer(self, True)
-        self._enter(Phase.SILENT, self._settings.read_header_timeout)
-        self._connections.add(self)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes arrived."""
@@ -138,25 +75,6 @@ class Channel(Protocol):
             self._read_requests()
         elif len(self._buffer) > _PIPELINE_LIMIT:
             self._pause_reading()
-
-    def readConnectionLost(self) -> None:
-        """The client closed its sending side; it may still wait for its answer."""
-        self._client_finished = True
-        if self.phase is Phase.ANSWERING:
-            # A half-closed client gets its answer (RFC 9112 section 9.5); but it may be gone.
-            self._half_closed = Progress(self._connections.clock.seconds(), self._delivered)
-            return
-        if self.phase is Phase.CLOSING and not self._flushed:
-            return  # writeConnectionLost ends it
-        self.transport.loseConnection()
-
-    def writeConnectionLost(self) -> None:
-        """All that was written is sent, and our FIN too; now it is the client's turn."""
-        self._flushed = True
-        if self._client_finished:
-            self.end()
-        else:
-            self._enter(Phase.CLOSING, self._settings.linger_timeout)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """The connection is gone."""
@@ -259,19 +177,6 @@ class Channel(Protocol):
 
     # Writing answers: what `Request` asks of its channel
 
-    def isSecure(self) -> bool:
-        """Whether the connection is encrypted."""
-        secure: bool = ISSLTransport.providedBy(self.transport)
-        return secure
-
-    def getPeer(self) -> IAddress:
-        """The client's address."""
-        return self.client
-
-    def getHost(self) -> IAddress:
-        """Our address."""
-        return self.host
-
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
         """An answer begins; the last one of the connection says so."""
         self.deadline = NEVER
@@ -300,7 +205,7 @@ class Channel(Protocol):
     def has_unread(self) -> bool:
         """Whether a further request has been begun: here, or in the kernel's queue."""
         # Empty lines, and half of one, begin nothing (RFC 9112 section 2.2).
-        return bool(self._buffer.strip(b"\r\n")) or _readable(self.transport)
+        return bool(self._buffer.strip(b"\r\n")) or super().has_unread()
 
     def write(self, data: bytes) -> None:
         """Send a part of an answer."""
@@ -375,38 +280,13 @@ class Channel(Protocol):
         if self._producer is not None:
             self._producer.stopProducing()
 
-    def _pause_reading(self) -> None:
-        if self._reading:
-            self._reading = False
-            self.transport.pauseProducing()
-
-    def _resume_reading(self) -> None:
-        if not self._client_finished:
-            self._reading = True
-            self.transport.resumeProducing()
-
     # Deadlines
-
-    def _enter(self, phase: Phase, timeout: float = 0) -> None:
-        self.phase = phase
-        self.since = now = self._connections.clock.seconds()
-        self.deadline = now + timeout if timeout else NEVER
 
     def check(self, now: float) -> None:
         """Do what the time has come for; called for every connection, every now and then."""
-        if self.transport is not self._wire and not self._wire.connected:
-            self._connections.remove(self)  # an application took the transport, and it is gone
-            return
-        if self._undelivered and self.phase is Phase.IDLE:
-            # The client is not idle before it has all of its answer.
-            self._undelivered = bool(getattr(self.transport, "undelivered", 0))
-            if self._undelivered:
-                self._enter(Phase.IDLE, self._settings.idle_timeout)
-        if now >= self.deadline:
-            self._timed_out()
-        elif self._body is not None:
+        if self._body is not None and now < self.deadline:
             self._check_body(now)
-        self._check_reader(now)
+        super().check(now)
 
     def _timed_out(self) -> None:
         if self.phase is Phase.READING:
@@ -419,8 +299,6 @@ class Channel(Protocol):
             if request is not None:
                 request.connectionLost(Failure(HandlerTimeout("no answer in time")))
             self._refuse(Refused(503, "The application did not answer in time."))
-        elif self.phase is Phase.CLOSING:
-            self.end()
         elif not self.has_unread():
             self.loseConnection()
 
@@ -432,41 +310,17 @@ class Channel(Protocol):
         ):
             self._refuse(Refused(408, "The body did not arrive in time."))
 
-    def _check_reader(self, now: float) -> None:
-        """A client must read what is written to it."""
-        settings = self._settings
-        if not self._unsent:
-            self._reader = None
-        elif self._reader is None:
-            self._reader = Progress(now, self.transport.delivered)
-        elif self._reader.is_slow(
-            now, self.transport.delivered, settings.write_timeout, settings.min_rate
-        ):
-            cut = self.end()
-            self._log.info(
-                "The client {peer} does not read its answer: {cut}", peer=self.client, cut=cut
-            )
-        if self._half_closed is not None and self._half_closed.is_slow(
-            now, self._delivered, settings.half_close_timeout, 0
-        ):
-            self._log.info(
-                "The client {peer} has closed its side, and is taken for gone: {cut}",
-                peer=self.client,
-                cut=self.end(),
-            )
-
-    @property
-    def _unsent(self) -> int:
-        """Bytes of answers that wait for the client to read."""
-        unsent: int = getattr(self.transport, "unsent", 0)
-        return unsent
-
-    @property
-    def _delivered(self) -> int:
-        delivered: int = getattr(self.transport, "delivered", 0)
-        return delivered
-
     # Closing
+
+    def loseConnection(self) -> None:
+        """Close in stages; what has not been answered is not read any more."""
+        if self.phase is not Phase.CLOSING:
+            self._buffer = b""
+            self._body = None
+            super().loseConnection()
+
+    def _unfinished(self) -> bool:
+        return self.phase is Phase.ANSWERING
 
     def _cut(self) -> Cut | None:
         """The request that an end of the connection now would cut."""
@@ -492,51 +346,6 @@ class Channel(Protocol):
         words = line.split(b" ")
         return (words[0], words[1]) if end and len(words) > 2 else (b"-", b"-")
 
-    def loseConnection(self) -> None:
-        """Close in stages: what is written, then our FIN, then the client's.
-
-        How long the client may take is bounded by ``linger_timeout``.
-        """
-        if self.phase is Phase.CLOSING:
-            return
-        self._enter(Phase.CLOSING)
-        self._buffer = b""
-        self._body = None
-        transport: Any = self.transport
-        # As long as a producer is registered the transport waits for more to send.
-        transport.unregisterProducer()
-        half_closeable: bool = IHalfCloseableDescriptor.providedBy(transport)
-        if not half_closeable:
-            transport.loseConnection()
-            return
-        transport.loseWriteConnection()
-        self._resume_reading()
-
-    def end(self) -> Cut | None:
-        """End the connection at once.
-
-        Returns:
-            The request that this cut; None if nothing was under way.
-        """
-        if self._aborted:
-            return None
-        cut = self._cut()
-        if cut is None:
-            if self.phase is not Phase.CLOSING:
-                self._enter(Phase.CLOSING, self._settings.linger_timeout)
-            self.transport.loseConnection()
-        else:
-            # A reset, so that no client takes half an answer for a whole one.
-            self._aborted = True
-            self._wire.abortConnection()
-            if self.transport is not self._wire:
-                self._connections.remove(self)
-        return cut
-
-    def abortConnection(self) -> None:
-        """End the connection at once, as an application may ask."""
-        self.end()
-
     def setTimeout(self, seconds: float | None) -> None:
         """Nothing: applications turn Twisted's timer off with this, and we have none."""
 
@@ -553,17 +362,6 @@ class Channel(Protocol):
         rest, self._buffer = self._buffer, b""
         if rest:
             protocol.dataReceived(rest)
-
-
-def _readable(transport: object) -> bool:
-    """Whether the kernel holds bytes of this connection that nobody has read yet."""
-    if not ISystemHandle.providedBy(transport):
-        return False
-    handle = cast(socket.socket, transport.getHandle())
-    try:
-        return bool(handle.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
-    except OSError:  # nothing there, or the connection is gone
-        return False
 
 
 def _printable(text: bytes) -> str:

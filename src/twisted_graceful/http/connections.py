@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -12,6 +12,9 @@ from twisted.logger import Logger
 
 from ..settings import Settings
 from .report import Cut, DrainReport
+
+if TYPE_CHECKING:
+    from .connection import Connection
 
 SWEEP_INTERVAL = 0.25
 """Seconds between two looks at all connections: the precision of every deadline."""
@@ -30,26 +33,6 @@ class Phase(Enum):
 
 WAITING = (Phase.SILENT, Phase.IDLE)
 """The phases in which nothing has been begun."""
-
-
-class Connection(Protocol):
-    """What the registry asks of a connection."""
-
-    phase: Phase
-    since: float
-    """When this phase began, in seconds of the registry's clock."""
-
-    def check(self, now: float) -> None:
-        """Do what the time has come for."""
-
-    def has_unread(self) -> bool:
-        """Whether bytes of a further request have arrived."""
-
-    def loseConnection(self) -> None:
-        """Close, staged, after what is written has been sent."""
-
-    def end(self) -> Cut | None:
-        """End at once; tell which request that cut, if any."""
 
 
 class Connections:

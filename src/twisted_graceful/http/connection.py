@@ -1,0 +1,279 @@
+"""One client's connection: what it is doing, until when, and how it closes."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any, cast
+
+from twisted.internet.interfaces import (
+    IAddress,
+    IHalfCloseableDescriptor,
+    IHalfCloseableProtocol,
+    IPushProducer,
+    ISSLTransport,
+    ISystemHandle,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from ..settings import Settings
+from .connections import Connections, Phase
+from .progress import Progress
+from .report import Cut
+
+if TYPE_CHECKING:
+    from .site import Site
+
+NEVER = float("inf")
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class Connection(Protocol):
+    """A connection of a site, whatever is spoken on it.
+
+    To the registry it has a phase, and a deadline that one clock checks for all connections.
+
+    A close is staged: our FIN, then reading and discarding until the client closes too, for
+    a bounded time. A close with unread bytes would be a reset, which can destroy the answer
+    on its way.
+
+    Attributes:
+        phase: what it is doing.
+        since: when this phase began, in seconds of the registry's clock.
+        deadline: when `_timed_out` is due; `NEVER` for no deadline.
+        client: the client's address.
+        host: our address.
+    """
+
+    transport: Any
+    factory: Site
+    site: Site
+    client: IAddress
+    host: IAddress
+
+    phase = Phase.SILENT
+    since = 0.0
+    deadline = NEVER
+
+    _log = Logger()
+
+    _wire: Any
+    """The transport, even if an application takes it away, as some WebSockets do."""
+    _reader: Progress | None = None
+    _half_closed: Progress | None = None
+    _undelivered = False
+    _reading = True
+    _client_finished = False
+    _flushed = False
+    _aborted = False
+
+    @property
+    def _connections(self) -> Connections:
+        return self.factory.connections
+
+    @property
+    def _settings(self) -> Settings:
+        return self.factory.connections.settings
+
+    def isSecure(self) -> bool:
+        """Whether the connection is encrypted."""
+        secure: bool = ISSLTransport.providedBy(self.transport)
+        return secure
+
+    def getPeer(self) -> IAddress:
+        """The client's address."""
+        return self.client
+
+    def getHost(self) -> IAddress:
+        """Our address."""
+        return self.host
+
+    # What each protocol has its own way of
+
+    def _timed_out(self) -> None:
+        """The deadline of the present phase is over; this phase is not `CLOSING`."""
+        raise NotImplementedError
+
+    def _cut(self) -> Cut | None:
+        """The request that an end of the connection now would cut."""
+        raise NotImplementedError
+
+    def _unfinished(self) -> bool:
+        """Whether the client, which will send no more, waits for an answer."""
+        raise NotImplementedError
+
+    # Twisted's transport tells us
+
+    def connectionMade(self) -> None:
+        """A client connected."""
+        self._wire = transport = self.transport
+        if ITCPTransport.providedBy(transport):
+            transport.setTcpNoDelay(True)
+        self.client = transport.getPeer()
+        self.host = transport.getHost()
+        transport.registerProducer(self, True)
+        self._enter(Phase.SILENT, self._settings.read_header_timeout)
+        self._connections.add(self)
+
+    def readConnectionLost(self) -> None:
+        """The client closed its sending side; it may still wait for its answer."""
+        self._client_finished = True
+        if self._unfinished():
+            # A half-closed client gets its answer (RFC 9112 section 9.5); but it may be gone.
+            self._half_closed = Progress(self._connections.clock.seconds(), self._delivered)
+            return
+        if self.phase is Phase.CLOSING and not self._flushed:
+            return  # writeConnectionLost ends it
+        self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """All that was written is sent, and our FIN too; now it is the client's turn."""
+        self._flushed = True
+        if self._client_finished:
+            self.end()
+        else:
+            self._enter(Phase.CLOSING, self._settings.linger_timeout)
+
+    # The transport's buffer is full, and has room again
+
+    def pauseProducing(self) -> None:
+        """The client does not read as fast as we write."""
+        raise NotImplementedError
+
+    def resumeProducing(self) -> None:
+        """The client has read all that was written."""
+        raise NotImplementedError
+
+    def stopProducing(self) -> None:
+        """The connection is gone."""
+        raise NotImplementedError
+
+    def _pause_reading(self) -> None:
+        if self._reading:
+            self._reading = False
+            self.transport.pauseProducing()
+
+    def _resume_reading(self) -> None:
+        if not self._client_finished:
+            self._reading = True
+            self.transport.resumeProducing()
+
+    # Deadlines
+
+    def _enter(self, phase: Phase, timeout: float = 0) -> None:
+        self.phase = phase
+        self.since = now = self._connections.clock.seconds()
+        self.deadline = now + timeout if timeout else NEVER
+
+    def check(self, now: float) -> None:
+        """Do what the time has come for; called for every connection, every now and then."""
+        if self.transport is not self._wire and not self._wire.connected:
+            self._connections.remove(self)  # an application took the transport, and it is gone
+            return
+        if self._undelivered and self.phase is Phase.IDLE:
+            # The client is not idle before it has all of its answer.
+            self._undelivered = bool(getattr(self.transport, "undelivered", 0))
+            if self._undelivered:
+                self._enter(Phase.IDLE, self._settings.idle_timeout)
+        if now >= self.deadline:
+            if self.phase is Phase.CLOSING:
+                self.end()
+            else:
+                self._timed_out()
+        self._check_reader(now)
+
+    def _check_reader(self, now: float) -> None:
+        """A client must read what is written to it."""
+        settings = self._settings
+        if not self._unsent:
+            self._reader = None
+        elif self._reader is None:
+            self._reader = Progress(now, self.transport.delivered)
+        elif self._reader.is_slow(
+            now, self.transport.delivered, settings.write_timeout, settings.min_rate
+        ):
+            cut = self.end()
+            self._log.info(
+                "The client {peer} does not read its answer: {cut}", peer=self.client, cut=cut
+            )
+        if self._half_closed is not None and self._half_closed.is_slow(
+            now, self._delivered, settings.half_close_timeout, 0
+        ):
+            self._log.info(
+                "The client {peer} has closed its side, and is taken for gone: {cut}",
+                peer=self.client,
+                cut=self.end(),
+            )
+
+    @property
+    def _unsent(self) -> int:
+        """Bytes of answers that wait for the client to read."""
+        unsent: int = getattr(self.transport, "unsent", 0)
+        return unsent
+
+    @property
+    def _delivered(self) -> int:
+        delivered: int = getattr(self.transport, "delivered", 0)
+        return delivered
+
+    # Closing
+
+    def has_unread(self) -> bool:
+        """Whether a further request has been begun: here, or in the kernel's queue."""
+        return _readable(self.transport)
+
+    def loseConnection(self) -> None:
+        """Close in stages: what is written, then our FIN, then the client's.
+
+        How long the client may take is bounded by ``linger_timeout``.
+        """
+        if self.phase is Phase.CLOSING:
+            return
+        self._enter(Phase.CLOSING)
+        transport: Any = self.transport
+        # As long as a producer is registered the transport waits for more to send.
+        transport.unregisterProducer()
+        half_closeable: bool = IHalfCloseableDescriptor.providedBy(transport)
+        if not half_closeable:
+            transport.loseConnection()
+            return
+        transport.loseWriteConnection()
+        self._resume_reading()
+
+    def end(self) -> Cut | None:
+        """End the connection at once.
+
+        Returns:
+            The request that this cut; None if nothing was under way.
+        """
+        if self._aborted:
+            return None
+        cut = self._cut()
+        if cut is None:
+            if self.phase is not Phase.CLOSING:
+                self._enter(Phase.CLOSING, self._settings.linger_timeout)
+            self.transport.loseConnection()
+        else:
+            # A reset, so that no client takes half an answer for a whole one.
+            self._aborted = True
+            self._wire.abortConnection()
+            if self.transport is not self._wire:
+                self._connections.remove(self)
+        return cut
+
+    def abortConnection(self) -> None:
+        """End the connection at once, as an application may ask."""
+        self.end()
+
+
+def _readable(transport: object) -> bool:
+    """Whether the kernel holds bytes of this connection that nobody has read yet."""
+    if not ISystemHandle.providedBy(transport):
+        return False
+    handle = cast(socket.socket, transport.getHandle())
+    try:
+        return bool(handle.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    except OSError:  # nothing there, or the connection is gone
+        return False
