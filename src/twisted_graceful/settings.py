@@ -1,21 +1,143 @@
-"""Every setting of a server: unit, default, range, and the reason for the default."""
+"""Every setting of a server: kind, default, and the reason for the default."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
-from typing import Any
+from typing import Any, Protocol
 
 from .errors import SettingsError
 
 MAXIMUM = 2**31 - 1
-"""The largest value of any setting: what fits a C ``int``."""
+"""The largest value of any number: what fits a C ``int``."""
 
 
-def _setting(default: float, unit: str, help: str, *, minimum: float = 0) -> Any:
+class Kind(Protocol):
+    """What values a setting takes; ``str()`` of it says so in words."""
+
+    @property
+    def unit(self) -> str:
+        """What it counts, or what it is, for the help."""
+
+    def parse(self, text: str) -> Any:
+        """The value of a text.
+
+        Raises:
+            ValueError: it is none.
+        """
+
+    def accepts(self, value: object) -> bool:
+        """Whether this is a value of this kind, in range."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number of something.
+
+    Args:
+        unit: what is counted.
+        minimum: the smallest value.
+        whole: whether fractions make no sense.
+    """
+
+    unit: str
+    minimum: float = 0
+    whole: bool = True
+
+    def parse(self, text: str) -> float:
+        """The number that is written there."""
+        return int(text) if self.whole else float(text)
+
+    def accepts(self, value: object) -> bool:
+        """Whether it is a number in range."""
+        # A bool is an int to Python and a mistake here; NaN fails the comparison.
+        return (
+            isinstance(value, int if self.whole else (int, float))
+            and not isinstance(value, bool)
+            and self.minimum <= value <= MAXIMUM
+        )
+
+    def __str__(self) -> str:
+        kind = "a whole number" if self.whole else "a number"
+        return f"{kind} of {self.unit}, {self.minimum:g} or more, and {MAXIMUM} at most"
+
+
+class Size(Number):
+    """A number of bytes, which may be written with a binary prefix (IEC 80000-13)."""
+
+    _TEXT = re.compile(r"([0-9]+) ?(?:([KMG])(?:i?B)?)?", re.IGNORECASE)
+    _PREFIXES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+    def parse(self, text: str) -> int:
+        """The number that is written there: ``1048576``, ``1024KiB``, ``1 MiB``, ``1M``."""
+        match = self._TEXT.fullmatch(text.strip())
+        if match is None:
+            raise ValueError(text)
+        return int(match[1]) * self._PREFIXES[(match[2] or "").upper()]
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}; KiB, MiB and GiB are understood"
+
+
+@dataclass(frozen=True)
+class Flag:
+    """On or off; off by default."""
+
+    unit: str = "flag"
+
+    def parse(self, text: str) -> bool:
+        """On or off, from a word."""
+        return {"true": True, "on": True, "false": False, "off": False}[text.lower()]
+
+    def accepts(self, value: object) -> bool:
+        """Whether it is a truth value."""
+        return isinstance(value, bool)
+
+    def __str__(self) -> str:
+        return "True or False"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text.
+
+    Args:
+        unit: what it is.
+        choices: all that it can be; none for any text.
+    """
+
+    unit: str
+    choices: tuple[str, ...] = ()
+
+    def parse(self, text: str) -> str:
+        """The text itself."""
+        return text
+
+    def accepts(self, value: object) -> bool:
+        """Whether it is a text, and one of the choices."""
+        return isinstance(value, str) and (not self.choices or value in self.choices)
+
+    def __str__(self) -> str:
+        return " or ".join(self.choices) or f"a text, {self.unit}"
+
+
+def _setting(kind: Kind, default: Any, help: str) -> Any:
     """A field that the command line, the documentation and the checks are all made from."""
-    return field(default=default, metadata={"unit": unit, "help": help, "minimum": minimum})
+    return field(default=default, metadata={"kind": kind, "help": help})
+
+
+def _seconds(default: float, help: str, *, minimum: float = 0) -> Any:
+    return _setting(Number("seconds", minimum, whole=False), default, help)
+
+
+def _count(default: int, unit: str, help: str, *, minimum: int = 0) -> Any:
+    return _setting(Number(unit, minimum), default, help)
+
+
+def _size(default: int, help: str, *, minimum: int = 0) -> Any:
+    return _setting(Size("bytes", minimum), default, help)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,81 +145,74 @@ class Settings:
     """The settings of a server; every field has a production default.
 
     Raises:
-        SettingsError: a value is no number or out of range.
+        SettingsError: a value is of another kind, or out of range.
     """
 
     # Twisted's 50 drops connections in any burst; 2048 is what gunicorn and uvicorn
     # ask for. The kernel caps it at net.core.somaxconn.
-    backlog: int = _setting(
+    backlog: int = _count(
         2048, "connections", "how many connections the kernel queues for us", minimum=1
     )
     # Go's and Kestrel's hosts use 5 to 30; a head fits one segment, so even 5 is much.
-    read_header_timeout: float = _setting(
+    read_header_timeout: float = _seconds(
         5,
-        "seconds",
         "how long a head may take from its first byte, and a new connection be silent; 0: for ever",
     )
     # Kestrel's MinRequestBodyDataRate and MinResponseDataRate: 240 bytes/s after 5 s of grace.
-    read_timeout: float = _setting(
-        5, "seconds", "how long a body may stand still, or be too slow; 0: for ever"
+    read_timeout: float = _seconds(
+        5, "how long a body may stand still, or be too slow; 0: for ever"
     )
-    write_timeout: float = _setting(
-        5, "seconds", "how long a client may not read its answer, or too slowly; 0: for ever"
+    write_timeout: float = _seconds(
+        5, "how long a client may not read its answer, or too slowly; 0: for ever"
     )
     # A client that has closed its sending side may wait for its answer, or be gone for good.
-    half_close_timeout: float = _setting(
-        10, "seconds", "how long a client that has closed its side may wait in vain; 0: for ever"
+    half_close_timeout: float = _seconds(
+        10, "how long a client that has closed its side may wait in vain; 0: for ever"
     )
     min_rate: float = _setting(
-        240, "bytes per second", "what is too slow, for a body and for a reader, on average"
+        Number("bytes per second", whole=False),
+        240,
+        "what is too slow, for a body and for a reader, on average",
     )
     # Event streams and long polls take as long as they like.
-    handler_timeout: float = _setting(
-        0, "seconds", "how long the application may take to begin its answer; 0: for ever"
+    handler_timeout: float = _seconds(
+        0, "how long the application may take to begin its answer; 0: for ever"
     )
     # nginx's client_max_body_size.
-    max_body_size: int = _setting(1 << 20, "bytes", "the largest body of a request; 0: any")
+    max_body_size: int = _size(1 << 20, "the largest body of a request; 0: any")
     # nginx's large_client_header_buffers: 4 of 8 KiB, and a line in one of them.
-    max_request_line: int = _setting(8192, "bytes", "the longest request line", minimum=1)
-    max_header_size: int = _setting(32768, "bytes", "the largest head", minimum=1)
+    max_request_line: int = _size(8192, "the longest request line", minimum=1)
+    max_header_size: int = _size(32768, "the largest head", minimum=1)
     # gunicorn's limit_request_fields.
-    max_headers: int = _setting(100, "fields", "the most header fields of a request", minimum=1)
-    max_requests_per_connection: int = _setting(
+    max_headers: int = _count(100, "fields", "the most header fields of a request", minimum=1)
+    max_requests_per_connection: int = _count(
         0, "requests", "after how many a connection is closed, with notice; 0: never"
     )
     # As much as a socket's receive buffer holds anyway.
-    spool_size: int = _setting(65536, "bytes", "a larger body is kept in a temporary file")
+    spool_size: int = _size(65536, "a larger body is kept in a temporary file")
     # Longer than the keep-alive pool of the usual load balancer (60 s at AWS and nginx),
     # so that it is the balancer that closes and not we, racing its next request.
-    idle_timeout: float = _setting(
-        75, "seconds", "how long a connection may stay open between requests; 0: for ever"
+    idle_timeout: float = _seconds(
+        75, "how long a connection may stay open between requests; 0: for ever"
     )
     # gunicorn's graceful_timeout, Kubernetes' terminationGracePeriodSeconds: 30.
-    drain_timeout: float = _setting(
-        30,
-        "seconds",
-        "how long a drain waits for what was begun, then cuts it; 0: at once",
+    drain_timeout: float = _seconds(
+        30, "how long a drain waits for what was begun, then cuts it; 0: at once"
     )
     # Long enough for a client that is about to send, short enough for a deploy.
-    idle_grace: float = _setting(
-        2,
-        "seconds",
-        "how long, in a drain, a connection without a request is kept for one more",
+    idle_grace: float = _seconds(
+        2, "how long, in a drain, a connection without a request is kept for one more"
     )
     # nginx's lingering_timeout is 5; a peer on a healthy network closes within a round trip.
-    linger_timeout: float = _setting(
-        2,
-        "seconds",
-        "how long, after the last answer, we wait for the client to close first",
+    linger_timeout: float = _seconds(
+        2, "how long, after the last answer, we wait for the client to close first"
     )
     # The default of systemd's TimeoutStartSec is 90, of tableflip's UpgradeTimeout 60.
-    upgrade_timeout: float = _setting(
-        60, "seconds", "how long a new process may take until it is ready", minimum=0.001
+    upgrade_timeout: float = _seconds(
+        60, "how long a new process may take until it is ready", minimum=0.001
     )
     # Twisted's own thread pool has 10.
-    wsgi_threads: int = _setting(
-        10, "threads", "how many threads run a WSGI application", minimum=1
-    )
+    wsgi_threads: int = _count(10, "threads", "how many threads run a WSGI application", minimum=1)
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -105,7 +220,7 @@ class Settings:
 
     @classmethod
     def describe(cls) -> Iterator[Field[Any]]:
-        """The fields, each with ``unit``, ``help`` and ``minimum`` in its metadata."""
+        """The fields, each with its `Kind` and ``help`` in the metadata."""
         yield from fields(cls)
 
     @classmethod
@@ -129,7 +244,7 @@ class Settings:
         return cls(**chosen)
 
     @classmethod
-    def parse(cls, name: str, text: str) -> float:
+    def parse(cls, name: str, text: str) -> Any:
         """The value of one setting, from text.
 
         Args:
@@ -137,37 +252,26 @@ class Settings:
             text: what a user wrote.
 
         Returns:
-            The number, which is in the setting's range.
+            The value, which the setting accepts.
 
         Raises:
-            SettingsError: it is no number, or out of range.
+            SettingsError: it is none, or out of range.
         """
         each = next(each for each in fields(cls) if each.name == name)
         try:
-            value = _number(each)(text)
-        except ValueError:
-            raise SettingsError(name, text, accepted(each)) from None
+            value = kind_of(each).parse(text)
+        except (ValueError, LookupError):
+            raise SettingsError(name, text, str(kind_of(each))) from None
         _check(each, value)
         return value
 
 
-def accepted(setting: Field[Any]) -> str:
-    """What values a setting takes, in words."""
-    kind = "a whole number" if _number(setting) is int else "a number"
-    unit, minimum = setting.metadata["unit"], setting.metadata["minimum"]
-    return f"{kind} of {unit}, {minimum:g} or more, and {MAXIMUM} at most"
-
-
-def _number(setting: Field[Any]) -> type[int] | type[float]:
-    return int if setting.type == "int" else float
+def kind_of(setting: Field[Any]) -> Kind:
+    """What values a setting takes."""
+    kind: Kind = setting.metadata["kind"]
+    return kind
 
 
 def _check(setting: Field[Any], value: object) -> None:
-    kinds = int if _number(setting) is int else (int, float)
-    # A bool is an int to Python and a mistake here; NaN fails the comparison.
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, kinds)
-        or not setting.metadata["minimum"] <= value <= MAXIMUM
-    ):
-        raise SettingsError(setting.name, value, accepted(setting))
+    if not kind_of(setting).accepts(value):
+        raise SettingsError(setting.name, value, str(kind_of(setting)))

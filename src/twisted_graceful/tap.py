@@ -23,7 +23,7 @@ from .process.ownership import GivenFiles
 from .process.twistd import log_file, skip_what_is_done
 from .server import Server
 from .service import GracefulService
-from .settings import Settings
+from .settings import Flag, Settings, kind_of
 from .welcome import Welcome
 
 
@@ -31,7 +31,7 @@ def _option(setting: Field[Any]) -> list[Any]:
     """A row of `optParameters`, from a setting."""
     name = _option_name(setting)
 
-    def coerce(text: str) -> float:
+    def coerce(text: str) -> Any:
         try:
             return Settings.parse(setting.name, text)
         except SettingsError as error:
@@ -39,8 +39,17 @@ def _option(setting: Field[Any]) -> list[Any]:
                 f"--{name}: {text!r} is not accepted; it must be {error.accepted}"
             ) from None
 
-    help = f"{setting.metadata['unit']}: {setting.metadata['help']}"
+    help = f"{kind_of(setting).unit}: {setting.metadata['help']}"
     return [name, None, setting.default, help, coerce]
+
+
+def _is_flag(setting: Field[Any]) -> bool:
+    return isinstance(kind_of(setting), Flag)
+
+
+def _flag(setting: Field[Any]) -> list[Any]:
+    """A row of `optFlags`, from a setting."""
+    return [_option_name(setting), None, setting.metadata["help"]]
 
 
 _IMPORTS = re.compile("importlib|" + re.escape(os.path.dirname(__file__)))
@@ -60,8 +69,11 @@ class Options(usage.Options):
         "begun, then end the process; a second one ends it at once. USR2 and HUP replace the "
         "process by one that runs the code on disk, without closing the port."
     )
-    optFlags = [["wsgi", None, "The applications are WSGI callables, whatever they look like."]]
-    optParameters = [_option(setting) for setting in Settings.describe()]
+    optFlags = [
+        ["wsgi", None, "The applications are WSGI callables, whatever they look like."],
+        *(_flag(each) for each in Settings.describe() if _is_flag(each)),
+    ]
+    optParameters = [_option(each) for each in Settings.describe() if not _is_flag(each)]
 
     def __init__(self) -> None:
         super().__init__()
@@ -139,9 +151,10 @@ def makeService(options: Options) -> IService:
 
 
 def _make(options: Options) -> GracefulService:
-    settings = Settings(
-        **{setting.name: options[_option_name(setting)] for setting in Settings.describe()}
-    )
+    chosen = {each.name: options[_option_name(each)] for each in Settings.describe()}
+    # usage.Options has 1 and 0 for its flags.
+    flags = {each.name: bool(chosen[each.name]) for each in Settings.describe() if _is_flag(each)}
+    settings = Settings(**{**chosen, **flags})
     ports = [str(port) for port in options["ports"]]
     apps = [load(name) for name in options["apps"]]
     if len(apps) > 1:

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.errors import GracefulError, SettingsError
-from twisted_graceful.settings import MAXIMUM, Settings, accepted
+from twisted_graceful.settings import MAXIMUM, Number, Settings, Size, Text, kind_of
 
 from .support import examples
 
 ALL = list(Settings.describe())
+NUMBERED = {each.name: kind for each in ALL if isinstance(kind := kind_of(each), Number)}
+"""The kinds of the settings that are numbers."""
 NUMBERS = st.one_of(st.integers(), st.floats(), st.booleans())
 
 
@@ -22,10 +24,11 @@ class SettingsTests(SynchronousTestCase):
     """Every setting alike."""
 
     def test_every_setting_is_described(self) -> None:
-        """Each setting has a unit, a sentence of help and a minimum for the command line."""
+        """Each setting has a kind, which says what it accepts, and a sentence of help."""
         for each in ALL:
-            self.assertEqual(set(each.metadata), {"unit", "help", "minimum"}, each.name)
-            self.assertTrue(each.metadata["unit"] and each.metadata["help"], each.name)
+            self.assertEqual(set(each.metadata), {"kind", "help"}, each.name)
+            said = (kind_of(each).unit, str(kind_of(each)), each.metadata["help"])
+            self.assertTrue(all(said), each.name)
 
     def test_the_documented_defaults(self) -> None:
         """The defaults that the documentation promises are the defaults."""
@@ -40,26 +43,51 @@ class SettingsTests(SynchronousTestCase):
 
     def test_a_minimum_is_accepted_and_less_is_refused(self) -> None:
         """The minimum is the first value in range, from code and from text."""
-        for each in ALL:
-            minimum: float = each.metadata["minimum"]
-            less = minimum - 1 if each.type == "int" else minimum - 0.001
-            self.assertEqual(getattr(Settings(**{each.name: minimum}), each.name), minimum)
-            self.assertEqual(Settings.parse(each.name, str(minimum)), minimum)
-            self.assertRaises(SettingsError, Settings, **{each.name: less})
-            self.assertRaises(SettingsError, Settings.parse, each.name, str(less))
+        for name, kind in NUMBERED.items():
+            minimum = kind.minimum
+            less = minimum - 1 if kind.whole else minimum - 0.001
+            self.assertEqual(getattr(Settings(**{name: minimum}), name), minimum)
+            self.assertEqual(Settings.parse(name, str(minimum)), minimum)
+            self.assertRaises(SettingsError, Settings, **{name: less})
+            self.assertRaises(SettingsError, Settings.parse, name, str(less))
 
     def test_what_is_no_number_is_refused(self) -> None:
-        """No setting takes a text, None, a truth value, NaN or infinity from code."""
+        """No number is a text, None, a truth value, NaN or infinity in code."""
         wrong: list[Any] = ["30", None, True, False, float("nan"), float("inf"), [1]]
-        for each in ALL:
+        for name in NUMBERED:
             for value in wrong:
-                self.assertRaises(SettingsError, Settings, **{each.name: value})
+                self.assertRaises(SettingsError, Settings, **{name: value})
 
     def test_what_is_no_number_is_refused_as_text(self) -> None:
-        """No setting takes a text that is no finite number in range."""
-        for each in ALL:
+        """No number is a text that is no finite number in range."""
+        for name in NUMBERED:
             for text in ("", "soon", "-1", "nan", "inf", "1e999", "30s", "1,5", "0x10"):
-                self.assertRaises(SettingsError, Settings.parse, each.name, text)
+                self.assertRaises(SettingsError, Settings.parse, name, text)
+
+    def test_a_size_has_prefixes(self) -> None:
+        """A size is bytes, or a number of KiB, MiB or GiB, whatever the spelling."""
+        for text, size in (
+            ("1000", 1000),
+            ("2KiB", 2048),
+            ("2 kib", 2048),
+            ("1MiB", 1 << 20),
+            ("1M", 1 << 20),
+            ("1GiB", 1 << 30),
+        ):
+            self.assertEqual(Settings.parse("max_body_size", text), size, text)
+        for text in ("1.5MiB", "KiB", "1 T", "2GiB", "1 MiBs", "1 i"):
+            self.assertRaises(SettingsError, Settings.parse, "max_body_size", text)
+
+    def test_every_size_is_one(self) -> None:
+        """All settings in bytes take prefixes, and only they."""
+        for each in ALL:
+            self.assertEqual(kind_of(each).unit == "bytes", isinstance(kind_of(each), Size))
+
+    def test_a_choice(self) -> None:
+        """A text that has choices is one of them, and the error names them all."""
+        kind = Text("colour", ("red", "green"))
+        self.assertEqual([kind.accepts(each) for each in ("red", "blue", 1)], [True, False, False])
+        self.assertEqual(str(kind), "red or green")
 
     def test_a_count_is_a_whole_number(self) -> None:
         """A setting that counts things takes no fraction."""
@@ -73,15 +101,15 @@ class SettingsTests(SynchronousTestCase):
         self.assertIn(str(MAXIMUM), error.accepted)
 
     @examples
-    @given(st.sampled_from(ALL), NUMBERS)
-    def test_any_number_is_kept_or_refused(self, each: Any, value: float) -> None:
+    @given(st.sampled_from(list(NUMBERED)), NUMBERS)
+    def test_any_number_is_kept_or_refused(self, name: str, value: float) -> None:
         """Whatever number is given, it is either kept as it is or a `SettingsError`."""
         try:
-            settings = Settings(**{each.name: value})
+            settings = Settings(**{name: value})
         except SettingsError:
             return
-        self.assertEqual(getattr(settings, each.name), value)
-        self.assertGreaterEqual(value, each.metadata["minimum"])
+        self.assertEqual(getattr(settings, name), value)
+        self.assertGreaterEqual(value, NUMBERED[name].minimum)
 
 
 class ErrorTests(SynchronousTestCase):
@@ -115,9 +143,9 @@ class ErrorTests(SynchronousTestCase):
 
     def test_every_range_is_told_in_words(self) -> None:
         """The accepted values of each setting name its unit and its minimum."""
-        for each in ALL:
-            self.assertIn(each.metadata["unit"], accepted(each))
-            self.assertIn(f"{each.metadata['minimum']:g} or more", accepted(each))
+        for kind in NUMBERED.values():
+            self.assertIn(kind.unit, str(kind))
+            self.assertIn(f"{kind.minimum:g} or more", str(kind))
 
     def test_it_is_a_value_error(self) -> None:
         """Callers may catch it as `ValueError`, or with all errors of this package."""

@@ -19,7 +19,7 @@ from twisted_graceful.process.inheritance import VARIABLE
 from twisted_graceful.process.ownership import GivenFiles
 from twisted_graceful.process.twistd import skip_what_is_done
 from twisted_graceful.service import GracefulService
-from twisted_graceful.settings import Settings
+from twisted_graceful.settings import Flag, Number, Settings, Text, kind_of
 from twisted_graceful.tap import Options, makeService
 
 from .support import leaves_nothing_open, temporary_directory
@@ -95,26 +95,34 @@ class OptionsTests(SynchronousTestCase):
         """Each setting can be given, by its name with hyphens."""
         for each in Settings.describe():
             name = each.name.replace("_", "-")
-            self.assertEqual(options(f"--{name}", "7")[name], 7)
+            kind = kind_of(each)
+            if isinstance(kind, Flag):
+                self.assertTrue(options(f"--{name}")[name])
+                continue
+            text = kind.choices[-1] if isinstance(kind, Text) and kind.choices else "7"
+            self.assertEqual(options(f"--{name}", text)[name], kind.parse(text))
 
     def test_a_wrong_value(self) -> None:
         """A wrong value is refused by the option's name, as given, with unit and range."""
-        for each in Settings.describe():
+        numbers = (each for each in Settings.describe() if isinstance(kind_of(each), Number))
+        for each in numbers:
             name = each.name.replace("_", "-")
             for value in ("soon", "-1"):
                 text = self.refused(f"--{name}", value)
-                for part in (f"--{name}: ", repr(value), each.metadata["unit"], "or more"):
+                for part in (f"--{name}: ", repr(value), kind_of(each).unit, "or more"):
                     self.assertIn(part, text)
 
     def test_help_has_every_unit_and_default(self) -> None:
         """`--help` shows unit and default of every setting, and the default of the rest."""
         text = " ".join(str(options()).split())
         for each in Settings.describe():
+            if isinstance(kind_of(each), Flag):
+                continue
             name = each.name.replace("_", "-")
             _, found, entry = text.partition(f" --{name}= ")
             self.assertTrue(found, name)
             entry = entry.partition(" --")[0]
-            self.assertTrue(entry.startswith(f"{each.metadata['unit']}: "), entry)
+            self.assertTrue(entry.startswith(f"{kind_of(each).unit}: "), entry)
             self.assertIn(f"[default: {each.default}", entry)
         for default in ("[default: 8080]", "[default: a welcome page]"):
             self.assertIn(default, text)
