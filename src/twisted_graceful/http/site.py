@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.web.http import Request, datetimeToString
 from twisted.web.resource import IResource
 from twisted.web.server import Site as TwistedSite
@@ -13,6 +14,7 @@ from twisted.web.server import version
 
 from ..settings import Settings
 from .channel import Channel
+from .connection import Connection
 from .connections import Connections
 
 
@@ -23,9 +25,13 @@ class Site(TwistedSite):
         resource: the root of the resource tree.
         settings: timeouts of the connections and of the drain.
         reactor: what timeouts run on.
+
+    Attributes:
+        protocols: what can be spoken here, by the names of ALPN (RFC 7301 section 6), what
+            we prefer first.
     """
 
-    protocol = Channel  # type: ignore[assignment]
+    protocols: Mapping[bytes, type[Connection]] = {b"http/1.1": Channel}
     displayTracebacks = False
     noisy = False
 
@@ -45,8 +51,22 @@ class Site(TwistedSite):
         return self._date
 
     def acceptableProtocols(self) -> list[bytes]:
-        """What this server speaks."""
-        return [b"http/1.1"]
+        """What this server speaks, for ALPN, what it prefers first."""
+        return list(self.protocols)
+
+    def buildProtocol(self, addr: IAddress | None) -> Connection:  # type: ignore[override]
+        """A connection on which nothing was negotiated."""
+        return self.connection_for(None)
+
+    def connection_for(self, protocol: bytes | None) -> Connection:
+        """A new connection, of the kind that speaks what was negotiated.
+
+        Args:
+            protocol: one of `acceptableProtocols`; None if the client asked for none.
+        """
+        connection = self.protocols[protocol or b"http/1.1"]()
+        connection.factory = connection.site = self
+        return connection
 
     def log(self, request: Request) -> None:
         """Write no access log: Twisted's would put a line per request into the server's log."""
