@@ -221,6 +221,12 @@ class HeadersTests(SynchronousTestCase):
         private.headers({}).setRawHeaders(b"X-One", [b"1"])
         self.assertFalse(private.headers({}).hasHeader(b"X-One"))
 
+    def test_they_can_be_read(self) -> None:
+        """The fields of Twisted's own headers are found by their names in Twisted's spelling."""
+        headers = Headers({b"user-agent": [b"a"]})
+        headers.addRawHeader(b"REFERER", b"b")
+        self.assertEqual(private.raw_headers(headers), {b"User-Agent": [b"a"], b"Referer": [b"b"]})
+
 
 class PullToPushTests(SynchronousTestCase):
     """A producer that is asked for each piece, as one that goes on by itself."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from twisted.internet.error import ConnectionAborted
 from twisted.internet.error import TimeoutError as HandlerTimeout
 from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
@@ -14,12 +15,13 @@ from twisted.web.http_headers import Headers
 
 from .. import private
 from . import head as heads
+from .access_log import AccessLog, Fragment, Loggable
 from .body import Body, ChunkedBody, SizedBody
 from .connection import NEVER, Connection
 from .connections import WAITING, Phase
 from .head import Head, Refused
 from .progress import Progress
-from .report import Cut
+from .report import Cut, Outcome
 from .request import Request
 
 _PIPELINE_LIMIT = 16384
@@ -47,6 +49,8 @@ class Channel(Connection):
 
     _buffer = b""
     _request: Request | None = None
+    _answered: Request | None = None
+    """A request whose answer is complete, and not sent yet; then it is logged."""
     _body: Body | None = None
     _producer: Any = None
     _producer_pulls = False
@@ -78,6 +82,8 @@ class Channel(Connection):
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """The connection is gone."""
+        if self.site.access_log is not None:  # before a drain ends by this, and the log with it
+            self._log_lost(self.site.access_log, reason)
         self._connections.remove(self)
         if self._producer is not None:
             self.unregisterProducer()
@@ -101,6 +107,7 @@ class Channel(Connection):
         finally:
             self._parsing = False
         if self._client_finished and self.phase not in _NOT_READING and not self._blocked:
+            self._log_half_a_head()
             self.loseConnection()  # all that has come in whole is answered; no more will come
 
     def _read_head(self) -> bool:
@@ -119,8 +126,8 @@ class Channel(Connection):
         end = heads.find(buffer, settings)
         if not end:
             return False
-        self._buffer = buffer[end:]
         self._head = head = heads.parse(buffer[:end], settings)
+        self._buffer = buffer[end:]
         self._served += 1
         length = head.length
         if length is not None and length > settings.max_body_size > 0:
@@ -159,8 +166,19 @@ class Channel(Connection):
     def _too_large(self) -> Refused:
         return Refused(413, f"The body is over {self._settings.max_body_size} bytes.")
 
-    def _refuse(self, refused: Refused) -> None:
-        """Answer in the application's place, and close."""
+    def _refuse(
+        self,
+        refused: Refused,
+        outcome: Outcome = Outcome.REFUSED,
+        told: Exception | None = None,
+    ) -> None:
+        """Answer in the application's place, and close.
+
+        Args:
+            refused: the answer.
+            outcome: for the access log.
+            told: what the application is told, if it has seen the request.
+        """
         status = b"%d" % refused.status
         reason = _REASONS.get(refused.status) or RESPONSES[refused.status]
         body = b"%b %b\n%b\n" % (status, reason, refused.detail.encode())
@@ -173,6 +191,13 @@ class Channel(Connection):
             b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n%b"
             % (status, reason, self.site.date(), self.site.server_name, length, body)
         )
+        if self.site.access_log is not None:
+            self.site.access_log.write(
+                self._asked(), self._begun, outcome, status=refused.status, sent=len(body)
+            )
+        request, self._request = self._request, None
+        if request is not None:
+            request.connectionLost(Failure(told or refused))
         self.loseConnection()
 
     # Writing answers: what `Request` asks of its channel
@@ -267,6 +292,7 @@ class Channel(Connection):
     def resumeProducing(self) -> None:
         """The client has read all that was written."""
         self._blocked = False
+        self._log_sent()
         if self._producer is not None:
             self._producer.resumeProducing()
         if self.phase is not Phase.ANSWERING:
@@ -280,6 +306,11 @@ class Channel(Connection):
         if self._producer is not None:
             self._producer.stopProducing()
 
+    def writeConnectionLost(self) -> None:
+        """All that was written is sent."""
+        self._log_sent()
+        super().writeConnectionLost()
+
     # Deadlines
 
     def check(self, now: float) -> None:
@@ -290,15 +321,16 @@ class Channel(Connection):
 
     def _timed_out(self) -> None:
         if self.phase is Phase.READING:
-            self._refuse(Refused(408, "The request did not arrive in time."))
+            self._refuse(Refused(408, "The request did not arrive in time."), Outcome.TIMED_OUT)
         elif self.phase is Phase.ANSWERING:
-            request, self._request = self._request, None
             producer, self._producer = self._producer, None
             if producer is not None:
                 producer.stopProducing()
-            if request is not None:
-                request.connectionLost(Failure(HandlerTimeout("no answer in time")))
-            self._refuse(Refused(503, "The application did not answer in time."))
+            self._refuse(
+                Refused(503, "The application did not answer in time."),
+                Outcome.TIMED_OUT,
+                HandlerTimeout("no answer in time"),
+            )
         elif not self.has_unread():
             self.loseConnection()
 
@@ -308,7 +340,7 @@ class Channel(Connection):
         if progress is not None and progress.is_slow(
             now, self._received, settings.read_timeout, settings.min_rate
         ):
-            self._refuse(Refused(408, "The body did not arrive in time."))
+            self._refuse(Refused(408, "The body did not arrive in time."), Outcome.TIMED_OUT)
 
     # Closing
 
@@ -332,8 +364,8 @@ class Channel(Connection):
             return None
         method, target = self._asked_for()
         return Cut(
-            method=_printable(method),
-            path=_printable(target.partition(b"?")[0]),
+            method=_printable(method) or "-",
+            path=_printable(target.partition(b"?")[0]) or "-",
             age=self._connections.clock.seconds() - self._begun,
             doing=self.phase.value,
         )
@@ -342,9 +374,62 @@ class Channel(Connection):
         """Method and target of the present request, as far as they are known."""
         if self._head is not None:
             return self._head.method, self._head.target
-        line, end, _ = self._buffer.partition(b"\r\n")
+        limit = self._settings.max_request_line
+        line, end, _ = self._buffer[: limit + 1].partition(b"\r\n")
         words = line.split(b" ")
-        return (words[0], words[1]) if end and len(words) > 2 else (b"-", b"-")
+        known = len(words) > 1 and (end or len(line) > limit)
+        return (words[0], words[1]) if known else (b"", b"")
+
+    # The access log: each request is told of once, when it is over
+
+    def log(self, access_log: AccessLog, request: Request) -> None:
+        """An answer is complete; of one that the client is slow to read the end is awaited."""
+        if self._blocked or self._aborted:
+            self._answered = request
+        else:
+            access_log.write(request, self._begun)
+
+    def _log_sent(self) -> None:
+        request, self._answered = self._answered, None
+        if request is not None and self.site.access_log is not None:
+            self.site.access_log.write(request, self._begun)
+
+    def _log_half_a_head(self) -> None:
+        access_log = self.site.access_log
+        if access_log is not None and self.phase is Phase.READING and self._request is None:
+            access_log.write(self._asked(), self._begun, self._outcome, status=0)
+
+    def _log_lost(self, access_log: AccessLog, reason: Failure) -> None:
+        """Whatever has not been logged ends with the connection."""
+        if reason.check(ConnectionAborted) and not self._aborted:
+            self._outcome = Outcome.CUT  # by the application, without asking us
+        request = self._answered or self._request
+        if request is None:
+            self._log_half_a_head()
+        elif self._upgraded is not None:
+            outcome = self._outcome if self._aborted else Outcome.ANSWERED
+            access_log.write(request, self._begun, outcome, status=101)
+        elif self._answered is not None and not self._aborted and not self._unsent:
+            self._log_sent()
+        else:
+            access_log.write(
+                request,
+                self._begun,
+                self._outcome,
+                status=request.code if request.startedWriting else 0,
+                sent=max(0, request.sentLength - self._unsent),
+            )
+
+    def _asked(self) -> Loggable:
+        """The request that is under way, as far as it is known."""
+        if self._request is not None:
+            return self._request
+        head = self._head
+        if head is None:
+            return Fragment(self.client, *self._asked_for())
+        return Fragment(
+            self.client, head.method, head.target, head.version, private.headers(head.headers)
+        )
 
     def setTimeout(self, seconds: float | None) -> None:
         """Nothing: applications turn Twisted's timer off with this, and we have none."""

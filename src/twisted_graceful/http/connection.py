@@ -21,7 +21,7 @@ from zope.interface import implementer
 from ..settings import Settings
 from .connections import Connections, Phase
 from .progress import Progress
-from .report import Cut
+from .report import Cut, Outcome
 
 if TYPE_CHECKING:
     from .site import Site
@@ -68,6 +68,8 @@ class Connection(Protocol):
     _client_finished = False
     _flushed = False
     _aborted = False
+    _outcome = Outcome.CLIENT_GONE
+    """How the requests ended that are unanswered when the connection is lost."""
 
     @property
     def _connections(self) -> Connections:
@@ -194,7 +196,7 @@ class Connection(Protocol):
         elif self._reader.is_slow(
             now, self.transport.delivered, settings.write_timeout, settings.min_rate
         ):
-            cut = self.end()
+            cut = self.end(Outcome.TIMED_OUT)
             self._log.info(
                 "The client {peer} does not read its answer: {cut}", peer=self.client, cut=cut
             )
@@ -204,7 +206,7 @@ class Connection(Protocol):
             self._log.info(
                 "The client {peer} has closed its side, and is taken for gone: {cut}",
                 peer=self.client,
-                cut=self.end(),
+                cut=self.end(Outcome.CLIENT_GONE),
             )
 
     @property
@@ -242,8 +244,11 @@ class Connection(Protocol):
         transport.loseWriteConnection()
         self._resume_reading()
 
-    def end(self) -> Cut | None:
+    def end(self, outcome: Outcome = Outcome.CUT) -> Cut | None:
         """End the connection at once.
+
+        Args:
+            outcome: how the requests end by that which are unanswered.
 
         Returns:
             The request that this cut; None if nothing was under way.
@@ -258,6 +263,7 @@ class Connection(Protocol):
         else:
             # A reset, so that no client takes half an answer for a whole one.
             self._aborted = True
+            self._outcome = outcome
             self._wire.abortConnection()
             if self.transport is not self._wire:
                 self._connections.remove(self)

@@ -3,6 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
+
+
+class Outcome(Enum):
+    """How a request ended.
+
+    Attributes:
+        ANSWERED: the application's answer was sent.
+        REFUSED: the server answered, in the application's place.
+        TIMED_OUT: the client, or the application, was too slow.
+        CUT: the drain deadline, or the application, ended the connection.
+        CLIENT_GONE: the client ended the connection, before it had the answer.
+    """
+
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    TIMED_OUT = "timed out"
+    CUT = "cut"
+    CLIENT_GONE = "client gone"
 
 
 @dataclass(frozen=True)

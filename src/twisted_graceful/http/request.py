@@ -14,6 +14,8 @@ from twisted.web.server import Request as TwistedRequest
 
 from .. import private
 from .head import Head
+from .request_id import accepted as accepted_id
+from .request_id import new_request_id
 
 if TYPE_CHECKING:
     from .channel import Channel
@@ -31,7 +33,11 @@ class Request(TwistedRequest):
         head: what was asked for.
     """
 
+    from_trusted_proxy = False
+    """Whether the request came through a proxy that we trust."""
+
     _parsePOSTFormSubmission = True  # newer Twisteds ask; in older ones forms are always read
+    _request_id = ""
 
     def __init__(self, channel: Channel, head: Head) -> None:
         Componentized.__init__(self)
@@ -54,6 +60,14 @@ class Request(TwistedRequest):
         self.clientproto = head.version
         if b"Cookie" in head.headers:
             self.parseCookies()
+
+    @property
+    def request_id(self) -> str:
+        """What names this request in logs: ``X-Request-ID`` of a trusted proxy, or our own."""
+        if not self._request_id:
+            given = self.getHeader(b"X-Request-ID") if self.from_trusted_proxy else None
+            self._request_id = (given and accepted_id(given)) or new_request_id()
+        return self._request_id
 
     def gotLength(self, length: int | None) -> None:
         """A body will come: prepare what it is kept in.

@@ -7,12 +7,13 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
-from twisted.web.http import Request, datetimeToString
+from twisted.web.http import datetimeToString
 from twisted.web.resource import IResource
 from twisted.web.server import Site as TwistedSite
 from twisted.web.server import version
 
 from ..settings import Settings
+from .access_log import AccessLog
 from .channel import Channel
 from .connection import Connection
 from .connections import Connections
@@ -29,11 +30,13 @@ class Site(TwistedSite):
     Attributes:
         protocols: what can be spoken here, by the names of ALPN (RFC 7301 section 6), what
             we prefer first.
+        access_log: where each request is told of when it is over; None for nowhere.
     """
 
     protocols: Mapping[bytes, type[Connection]] = {b"http/1.1": Channel}
     displayTracebacks = False
     noisy = False
+    access_log: AccessLog | None = None
 
     def __init__(self, resource: IResource, *, settings: Settings, reactor: IReactorTime) -> None:
         super().__init__(resource, reactor=reactor)
@@ -68,8 +71,10 @@ class Site(TwistedSite):
         connection.factory = connection.site = self
         return connection
 
-    def log(self, request: Request) -> None:
-        """Write no access log: Twisted's would put a line per request into the server's log."""
+    def log(self, request: Any) -> None:
+        """An answer is complete, says `Request`."""
+        if self.access_log is not None:
+            request.channel.log(self.access_log, request)
 
 
 def draining(request: Any) -> Deferred[None]:
