@@ -6,8 +6,6 @@ every process below the test when it is left.
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -18,10 +16,8 @@ from unittest import SkipTest
 
 from . import proc
 from .client import Client
+from .programs import program
 from .waiting import until
-
-PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
-"""Debian has servers where only root looks."""
 
 NGINX = """\
 {modules}
@@ -97,18 +93,6 @@ class Peer:
         if self.process.poll() is not None:
             raise AssertionError(f"{self.process.args} has ended:\n{self.log}")
         return set(self.ports) <= {port for port, _ in proc.listening_sockets()}
-
-
-def program(name: str) -> str:
-    """The path of a program.
-
-    Raises:
-        SkipTest: it is not installed.
-    """
-    path = shutil.which(name, path=PATH)
-    if path is None:
-        raise SkipTest(f"{name} is not installed")
-    return path
 
 
 @contextmanager

@@ -17,8 +17,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
+from twisted.web.resource import EncodingResourceWrapper, Resource
+from twisted.web.server import NOT_DONE_YET, GzipEncoderFactory
 
 from twisted_graceful import draining
 
@@ -116,6 +116,7 @@ class Root(Resource):
 
 
 resource = Root()
+compressed = EncodingResourceWrapper(Root(), [GzipEncoderFactory()])
 
 
 class Other(Resource):
