@@ -10,27 +10,24 @@ from twisted.internet.error import ConnectionAborted
 from twisted.internet.error import TimeoutError as HandlerTimeout
 from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
-from twisted.web.http import RESPONSES
 from twisted.web.http_headers import Headers
 
 from .. import private
 from . import head as heads
+from . import refusal
 from .access_log import AccessLog, Fragment, Loggable
 from .body import Body, ChunkedBody, SizedBody
 from .connection import NEVER, Connection
 from .connections import WAITING, Phase
 from .head import Head, Refused
 from .progress import Progress
-from .report import Cut, Outcome
+from .report import Cut, Outcome, printable
 from .request import Request
 
 _PIPELINE_LIMIT = 16384
 """Bytes of later requests that are read while one is answered; the rest waits in the kernel."""
 
 _NOT_READING = (Phase.ANSWERING, Phase.CLOSING, Phase.UPGRADED)
-
-_REASONS = {429: b"Too Many Requests", 431: b"Request Header Fields Too Large"}
-"""What Twisted's table of reason phrases lacks."""
 
 _EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 
@@ -179,17 +176,23 @@ class Channel(Connection):
             outcome: for the access log.
             told: what the application is told, if it has seen the request.
         """
-        status = b"%d" % refused.status
-        reason = _REASONS.get(refused.status) or RESPONSES[refused.status]
-        body = b"%b %b\n%b\n" % (status, reason, refused.detail.encode())
+        body = refusal.text(refused)
         self._last = True
         length = len(body)
         if self._head is not None and self._head.method == b"HEAD":
             body = b""
         self.transport.write(
-            b"HTTP/1.1 %b %b\r\nDate: %b\r\nServer: %b\r\nConnection: close\r\n"
-            b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n%b"
-            % (status, reason, self.site.date(), self.site.server_name, length, body)
+            b"HTTP/1.1 %d %b\r\nDate: %b\r\nServer: %b\r\nConnection: close\r\n"
+            b"Content-Type: %b\r\nContent-Length: %d\r\n\r\n%b"
+            % (
+                refused.status,
+                refusal.reason(refused.status),
+                self.site.date(),
+                self.site.server_name,
+                refusal.CONTENT_TYPE,
+                length,
+                body,
+            )
         )
         if self.site.access_log is not None:
             self.site.access_log.write(
@@ -354,21 +357,22 @@ class Channel(Connection):
     def _unfinished(self) -> bool:
         return self.phase is Phase.ANSWERING
 
-    def _cut(self) -> Cut | None:
+    def _cuts(self) -> tuple[Cut, ...]:
         """The request that an end of the connection now would cut."""
         if self.phase is Phase.CLOSING:
             done = self._flushed
         else:
             done = self.phase in WAITING and not self._unsent
         if done:
-            return None
+            return ()
         method, target = self._asked_for()
-        return Cut(
-            method=_printable(method) or "-",
-            path=_printable(target.partition(b"?")[0]) or "-",
+        cut = Cut(
+            method=printable(method) or "-",
+            path=printable(target.partition(b"?")[0]) or "-",
             age=self._connections.clock.seconds() - self._begun,
             doing=self.phase.value,
         )
+        return (cut,)
 
     def _asked_for(self) -> tuple[bytes, bytes]:
         """Method and target of the present request, as far as they are known."""
@@ -447,8 +451,3 @@ class Channel(Connection):
         rest, self._buffer = self._buffer, b""
         if rest:
             protocol.dataReceived(rest)
-
-
-def _printable(text: bytes) -> str:
-    """Bytes of a client as text that cannot break a log line."""
-    return text.decode("latin-1").encode("unicode_escape").decode("ascii")

@@ -21,7 +21,7 @@ from zope.interface import implementer
 from ..settings import Settings
 from .connections import Connections, Phase
 from .progress import Progress
-from .report import Cut, Outcome
+from .report import Cut, Outcome, listed
 
 if TYPE_CHECKING:
     from .site import Site
@@ -98,8 +98,8 @@ class Connection(Protocol):
         """The deadline of the present phase is over; this phase is not `CLOSING`."""
         raise NotImplementedError
 
-    def _cut(self) -> Cut | None:
-        """The request that an end of the connection now would cut."""
+    def _cuts(self) -> tuple[Cut, ...]:
+        """The requests that an end of the connection now would cut."""
         raise NotImplementedError
 
     def _unfinished(self) -> bool:
@@ -196,9 +196,10 @@ class Connection(Protocol):
         elif self._reader.is_slow(
             now, self.transport.delivered, settings.write_timeout, settings.min_rate
         ):
-            cut = self.end(Outcome.TIMED_OUT)
             self._log.info(
-                "The client {peer} does not read its answer: {cut}", peer=self.client, cut=cut
+                "The client {peer} does not read its answer: {cut}",
+                peer=self.client,
+                cut=listed(self.end(Outcome.TIMED_OUT)),
             )
         if self._half_closed is not None and self._half_closed.is_slow(
             now, self._delivered, settings.half_close_timeout, 0
@@ -206,7 +207,7 @@ class Connection(Protocol):
             self._log.info(
                 "The client {peer} has closed its side, and is taken for gone: {cut}",
                 peer=self.client,
-                cut=self.end(Outcome.CLIENT_GONE),
+                cut=listed(self.end(Outcome.CLIENT_GONE)),
             )
 
     @property
@@ -221,6 +222,11 @@ class Connection(Protocol):
         return delivered
 
     # Closing
+
+    @property
+    def grace(self) -> float:
+        """Seconds that a drain leaves it alone for, while nothing is begun on it."""
+        return self._settings.idle_grace
 
     def has_unread(self) -> bool:
         """Whether a further request has been begun: here, or in the kernel's queue."""
@@ -244,19 +250,19 @@ class Connection(Protocol):
         transport.loseWriteConnection()
         self._resume_reading()
 
-    def end(self, outcome: Outcome = Outcome.CUT) -> Cut | None:
+    def end(self, outcome: Outcome = Outcome.CUT) -> tuple[Cut, ...]:
         """End the connection at once.
 
         Args:
             outcome: how the requests end by that which are unanswered.
 
         Returns:
-            The request that this cut; None if nothing was under way.
+            The requests that this cut.
         """
         if self._aborted:
-            return None
-        cut = self._cut()
-        if cut is None:
+            return ()
+        cuts = self._cuts()
+        if not cuts:
             if self.phase is not Phase.CLOSING:
                 self._enter(Phase.CLOSING, self._settings.linger_timeout)
             self.transport.loseConnection()
@@ -267,7 +273,7 @@ class Connection(Protocol):
             self._wire.abortConnection()
             if self.transport is not self._wire:
                 self._connections.remove(self)
-        return cut
+        return cuts
 
     def abortConnection(self) -> None:
         """End the connection at once, as an application may ask."""

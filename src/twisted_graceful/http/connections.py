@@ -89,15 +89,15 @@ class Connections:
         if self._open and self._sweep is None:
             self._sweep = self.clock.callLater(SWEEP_INTERVAL, self._check_all)
 
-    def end(self, connection: Connection) -> Cut | None:
-        """End a connection, whatever it is like; tell which request that cut, if any."""
+    def end(self, connection: Connection) -> tuple[Cut, ...]:
+        """End a connection, whatever it is like; tell which requests that cut."""
         try:
             return connection.end()
         except Exception:
             # One that cannot be ended, for an application has broken it, must hold no drain.
             self._log.failure("A connection could not be ended: it is forgotten")
             self.remove(connection)
-            return None
+            return ()
 
     @property
     def draining(self) -> bool:
@@ -191,14 +191,11 @@ class _Drain:
 
     def cut_all(self) -> None:
         for connection in self._connections:
-            cut = self._connections.end(connection)
-            if cut is not None:
-                self._cut.append(cut)
+            self._cut += self._connections.end(connection)
 
     def close_idle(self, now: float) -> None:
-        grace = self._connections.settings.idle_grace
         for connection in self._connections:
-            over = now - max(connection.since, self._begun) >= grace
+            over = now - max(connection.since, self._begun) >= connection.grace
             if over and connection.phase in WAITING and not connection.has_unread():
                 self._closed_idle += 1
                 connection.loseConnection()

@@ -120,7 +120,7 @@ def parse(head: bytes, settings: Settings) -> Head:
     headers: dict[bytes, list[bytes]] = {}
     for line in lines[1:]:
         name, colon, value = line.partition(b":")
-        known = _NAMES.get(name) or _learn(name)
+        known = known_name(name)
         if not colon:
             raise Refused(400, "A header field has no colon.")
         value = value.strip(b" \t")
@@ -130,10 +130,28 @@ def parse(head: bytes, settings: Settings) -> Head:
             headers[known] = [value]
     # A later minor version is understood as the highest that we know (RFC 9110 section 2.5).
     result = Head(method, target, b"HTTP/1.0" if minor == b"0" else b"HTTP/1.1", headers)
-    _check_target(result)
-    _check_host(result)
-    _read_framing(result)
+    check(result)
     return result
+
+
+def known_name(name: bytes) -> bytes:
+    """The name of a field, in Twisted's spelling.
+
+    Raises:
+        Refused: it is none.
+    """
+    return _NAMES.get(name) or _learn(name)
+
+
+def check(head: Head) -> None:
+    """Check what a request says of its target, host and body, and take note of the latter.
+
+    Raises:
+        Refused: it is no valid request.
+    """
+    _check_target(head)
+    _check_host(head)
+    _read_framing(head)
 
 
 def _learn(name: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -75,10 +76,20 @@ class DrainReport:
             f"{len(self.cut)} cut, in {self.seconds:.1f} s"
         )
         if self.cut:
-            text += "; cut: " + ", ".join(map(str, self.cut))
+            text += f"; cut: {listed(self.cut)}"
         return text
 
     @property
     def exit_status(self) -> int:
         """0 when every request was answered, 1 when the deadline cut one."""
         return 1 if self.cut else 0
+
+
+def listed(cuts: Iterable[Cut]) -> str:
+    """What was cut, for a line of the log."""
+    return ", ".join(map(str, cuts)) or "nothing"
+
+
+def printable(text: bytes) -> str:
+    """Bytes of a client as text that cannot break a log line."""
+    return text.decode("latin-1").encode("unicode_escape").decode("ascii")
