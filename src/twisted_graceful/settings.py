@@ -9,6 +9,7 @@ from dataclasses import Field, dataclass, field, fields
 from typing import Any, Protocol
 
 from .errors import SettingsError
+from .networks import Networks
 
 MAXIMUM = 2**31 - 1
 """The largest value of any number: what fits a C ``int``."""
@@ -29,7 +30,11 @@ class Kind(Protocol):
         """
 
     def accepts(self, value: object) -> bool:
-        """Whether this is a value of this kind, in range."""
+        """Whether this is a value of this kind, in range.
+
+        Raises:
+            ValueError: it is not; the text says what is wrong with which part.
+        """
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,21 @@ class Text:
         return " or ".join(self.choices) or f"a text, {self.unit}"
 
 
+@dataclass(frozen=True)
+class NetworkList(Text):
+    """A text that `Networks` are written in."""
+
+    def accepts(self, value: object) -> bool:
+        """Whether each part of the text names some."""
+        if not isinstance(value, str):
+            return False
+        Networks.parse(value)
+        return True
+
+    def __str__(self) -> str:
+        return "addresses and networks such as 10.0.0.0/8, separated by commas, or * for any"
+
+
 def _setting(kind: Kind, default: Any, help: str) -> Any:
     """A field that the command line, the documentation and the checks are all made from."""
     return field(default=default, metadata={"kind": kind, "help": help})
@@ -211,6 +231,16 @@ class Settings:
     upgrade_timeout: float = _seconds(
         60, "how long a new process may take until it is ready", minimum=0.001
     )
+    # Off, since a proxy that does not set both fields passes on what clients send.
+    proxy_headers: bool = _setting(
+        Flag(), False, "believe X-Forwarded-For and X-Forwarded-Proto of trusted proxies"
+    )
+    # A proxy on the same machine; uvicorn's and gunicorn's default.
+    forwarded_allow_ips: str = _setting(
+        NetworkList("addresses"),
+        "127.0.0.1,::1",
+        "the proxies that are trusted: addresses and networks, separated by commas; *: any",
+    )
     # Twisted's own thread pool has 10.
     wsgi_threads: int = _count(10, "threads", "how many threads run a WSGI application", minimum=1)
 
@@ -273,5 +303,10 @@ def kind_of(setting: Field[Any]) -> Kind:
 
 
 def _check(setting: Field[Any], value: object) -> None:
-    if not kind_of(setting).accepts(value):
-        raise SettingsError(setting.name, value, str(kind_of(setting)))
+    accepted = str(kind_of(setting))
+    try:
+        if kind_of(setting).accepts(value):
+            return
+    except ValueError as error:
+        accepted += f": {error}"
+    raise SettingsError(setting.name, value, accepted)

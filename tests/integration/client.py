@@ -33,10 +33,13 @@ class Client:
 
     Args:
         port: of 127.0.0.1.
+        source: the address that we have; any of 127.0.0.0/8.
     """
 
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
+    def __init__(self, port: int, source: str = "127.0.0.1") -> None:
+        self.socket = socket.create_connection(
+            ("127.0.0.1", port), timeout=DEADLINE, source_address=(source, 0)
+        )
         self._received = self.socket.makefile("rb")
 
     def close(self) -> None:

@@ -80,9 +80,9 @@ class Peer:
         """What it has written."""
         return (self.directory / "output").read_text(errors="replace")
 
-    def connect(self, port: int | None = None) -> Client:
-        """A new connection; the caller closes it."""
-        return Client(self.ports[0] if port is None else port)
+    def connect(self, source: str = "127.0.0.1") -> Client:
+        """A new connection to the first port; the caller closes it."""
+        return Client(self.ports[0], source)
 
     def listens(self) -> bool:
         """Whether it listens on all its ports.

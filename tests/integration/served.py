@@ -69,6 +69,10 @@ class Root(Resource):
         """Which process answers."""
         return str(os.getpid())
 
+    async def do_client(self, request: Any) -> str:
+        """Who asks, and at which URL."""
+        return f"{request.getClientAddress().host} {request.prePathURL().decode()}"
+
     async def do_gate(self, request: Any, name: str) -> str:
         """A slow answer."""
         draining(request).addCallback(lambda _: say(f"{name}.draining"))

@@ -1,54 +1,104 @@
-"""The server behind nginx and HAProxy, which keep connections to it open."""
+"""The server behind nginx and HAProxy, with the configurations of the README."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TypeAlias
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from . import proc
-from .harness import served
+from .client import request
+from .harness import Server, served
 from .peers import Peer, free_port, haproxy, nginx
 
-NGINX_KEEP_ALIVE = """\
-upstream app {{ server 127.0.0.1:{server}; keepalive 8; }}
-server {{
-    listen 127.0.0.1:{port};
-    location / {{
-        proxy_pass http://app;
-        proxy_http_version 1.1;
-        proxy_set_header Connection "";
-    }}
-}}
-"""
+Before: TypeAlias = Callable[[Server], AbstractContextManager[Peer]]
 
-HAPROXY_KEEP_ALIVE = """\
-listen web
-    bind 127.0.0.1:{port}
-    http-reuse always
-    server app 127.0.0.1:{server}
-"""
+README = Path(__file__).parents[2] / "README.rst"
+
+CLIENT = "127.0.0.5"
+"""A client that is none of the proxies that are trusted."""
 
 
-class KeepAliveTests(SynchronousTestCase):
-    """A proxy that uses one connection for many clients."""
+def configuration(begin: str) -> str:
+    """The configuration in the README that begins with these words."""
+    blocks = re.findall(r"\.\. code:: \w+\n\n((?: +.*\n|\n)+)", README.read_text())
+    [found] = [each for each in blocks if each.lstrip().startswith(begin)]
+    return found
 
-    def check(self, peer: Peer, port: int) -> None:
-        """What several clients ask comes on one connection."""
-        for _ in range(3):
-            client = peer.connect()
-            self.assertEqual(client.ask("/").body, "1")
-            client.close()
-        self.assertEqual(proc.connections(port), 1)
+
+@contextmanager
+def nginx_before(server: Server | Peer) -> Iterator[Peer]:
+    """nginx before a server, or before another proxy."""
+    with free_port() as port:
+        config = filled_in(configuration("upstream"), port, server.ports[0])
+        with nginx(port, http=config) as peer:
+            yield peer
+
+
+@contextmanager
+def haproxy_before(server: Server) -> Iterator[Peer]:
+    """HAProxy before a server."""
+    with free_port() as port:
+        config = filled_in(configuration("frontend web"), port, server.ports[0])
+        with haproxy(port, config=config) as peer:
+            yield peer
+
+
+def filled_in(config: str, port: int, behind: int) -> str:
+    """A configuration with the ports of the proxy and of what is behind it."""
+    config = config.replace("127.0.0.1:8080", f"127.0.0.1:{behind}")
+    config = config.replace("listen 80;", f"listen 127.0.0.1:{port};")
+    return config.replace("bind :80", f"bind 127.0.0.1:{port}")
+
+
+class HeaderTests(SynchronousTestCase):
+    """``--proxy-headers``."""
+
+    def ask(self, peer: Peer, headers: str = "") -> str:
+        """What the server sees of a request of `CLIENT`."""
+        client = peer.connect(CLIENT)
+        client.send(request("/client", headers=headers))
+        answer = client.answer()
+        client.close()
+        self.assertEqual(answer.status, 200)
+        return answer.body
+
+    def check(self, before: Before) -> None:
+        """The server sees the client, on a connection that many clients share."""
+        with served("--proxy-headers") as server, before(server) as peer:
+            for forged in ("", "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\n"):
+                self.assertEqual(self.ask(peer, forged), f"{CLIENT} http://localhost/")
+            self.assertEqual(proc.connections(server.ports[0]), 1)
 
     def test_nginx(self) -> None:
-        """nginx keeps its connection to the server open."""
-        with served() as server, free_port() as port:
-            config = NGINX_KEEP_ALIVE.format(port=port, server=server.ports[0])
-            with nginx(port, http=config) as peer:
-                self.check(peer, server.ports[0])
+        """Behind nginx the server sees the client, who can forge nothing."""
+        self.check(nginx_before)
 
     def test_haproxy(self) -> None:
-        """HAProxy keeps its connection to the server open."""
-        with served() as server, free_port() as port:
-            config = HAPROXY_KEEP_ALIVE.format(port=port, server=server.ports[0])
-            with haproxy(port, config=config) as peer:
-                self.check(peer, server.ports[0])
+        """Behind HAProxy the server sees the client, who can forge nothing."""
+        self.check(haproxy_before)
+
+    def test_both(self) -> None:
+        """Behind HAProxy behind nginx too."""
+        with (
+            served("--proxy-headers") as server,
+            haproxy_before(server) as inner,
+            nginx_before(inner) as outer,
+        ):
+            seen = self.ask(outer, "X-Forwarded-For: 192.0.2.1\r\n")
+        self.assertEqual(seen, f"{CLIENT} http://localhost/")
+
+    def test_off(self) -> None:
+        """Without the option the server sees the proxy."""
+        with served() as server, nginx_before(server) as peer:
+            self.assertEqual(self.ask(peer), f"127.0.0.1 http://localhost:{server.ports[0]}/")
+
+    def test_untrusted(self) -> None:
+        """Of a proxy that is not trusted the server sees the proxy."""
+        options = ("--proxy-headers", "--forwarded-allow-ips", "10.0.0.0/8")
+        with served(*options) as server, nginx_before(server) as peer:
+            self.assertTrue(self.ask(peer).startswith("127.0.0.1 "))

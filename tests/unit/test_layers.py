@@ -15,7 +15,7 @@ from .support import run_python
 PACKAGE = Path(twisted_graceful.__file__).parent
 
 LAYERS = [
-    {"errors"},
+    {"errors", "networks"},
     {"settings", "address", "private"},
     {"http", "process", "app", "wsgi", "welcome"},
     {"server"},

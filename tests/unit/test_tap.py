@@ -19,7 +19,7 @@ from twisted_graceful.process.inheritance import VARIABLE
 from twisted_graceful.process.ownership import GivenFiles
 from twisted_graceful.process.twistd import skip_what_is_done
 from twisted_graceful.service import GracefulService
-from twisted_graceful.settings import Flag, Number, Settings, Text, kind_of
+from twisted_graceful.settings import Flag, NetworkList, Number, Settings, Text, kind_of
 from twisted_graceful.tap import Options, makeService
 
 from .support import leaves_nothing_open, temporary_directory
@@ -100,6 +100,7 @@ class OptionsTests(SynchronousTestCase):
                 self.assertTrue(options(f"--{name}")[name])
                 continue
             text = kind.choices[-1] if isinstance(kind, Text) and kind.choices else "7"
+            text = "10.0.0.7" if isinstance(kind, NetworkList) else text
             self.assertEqual(options(f"--{name}", text)[name], kind.parse(text))
 
     def test_a_wrong_value(self) -> None:

@@ -129,7 +129,7 @@ class Channel(Connection):
         length = head.length
         if length is not None and length > settings.max_body_size > 0:
             raise self._too_large()
-        self._request = request = Request(self, head)
+        self._request = request = self.request_class(self, head)
         if length == 0:
             self._answer(request)
         else:

@@ -21,7 +21,9 @@ from zope.interface import implementer
 from ..settings import Settings
 from .connections import Connections, Phase
 from .progress import Progress
+from .proxy import ForwardedRequest
 from .report import Cut, Outcome, listed
+from .request import Request
 
 if TYPE_CHECKING:
     from .site import Site
@@ -45,6 +47,7 @@ class Connection(Protocol):
         deadline: when `_timed_out` is due; `NEVER` for no deadline.
         client: the client's address.
         host: our address.
+        request_class: what requests are made of.
     """
 
     transport: Any
@@ -56,6 +59,7 @@ class Connection(Protocol):
     phase = Phase.SILENT
     since = 0.0
     deadline = NEVER
+    request_class: type[Request] = Request
 
     _log = Logger()
 
@@ -115,6 +119,9 @@ class Connection(Protocol):
             transport.setTcpNoDelay(True)
         self.client = transport.getPeer()
         self.host = transport.getHost()
+        proxies = self.factory.proxies
+        if proxies is not None and proxies.trusts(self.client):
+            self.request_class = ForwardedRequest
         transport.registerProducer(self, True)
         self._enter(Phase.SILENT, self._settings.read_header_timeout)
         self._connections.add(self)

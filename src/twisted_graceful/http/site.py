@@ -12,11 +12,13 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site as TwistedSite
 from twisted.web.server import version
 
+from ..networks import Networks
 from ..settings import Settings
 from .access_log import AccessLog
 from .channel import Channel
 from .connection import Connection
 from .connections import Connections
+from .proxy import Proxies
 
 
 class Site(TwistedSite):
@@ -31,6 +33,7 @@ class Site(TwistedSite):
         protocols: what can be spoken here, by the names of ALPN (RFC 7301 section 6), what
             we prefer first.
         access_log: where each request is told of when it is over; None for nowhere.
+        proxies: whose word of a request's client is believed; None for nobody's.
     """
 
     protocols: Mapping[bytes, type[Connection]] = {b"http/1.1": Channel}
@@ -41,6 +44,8 @@ class Site(TwistedSite):
     def __init__(self, resource: IResource, *, settings: Settings, reactor: IReactorTime) -> None:
         super().__init__(resource, reactor=reactor)
         self.connections = Connections(reactor, settings)
+        allowed = Networks.parse(settings.forwarded_allow_ips)
+        self.proxies = Proxies(allowed) if settings.proxy_headers else None
         self.server_name = version
         self._date_second = -1
         self._date = b""
