@@ -67,7 +67,7 @@ class HeadTests(SynchronousTestCase):
             (400, ok, "Host: x", "Content-Length:"),
             (400, ok, "Host: x", "Content-Length: 1", "Transfer-Encoding: chunked"),
             (501, ok, "Host: x", "Transfer-Encoding: gzip, chunked"),
-            (501, ok, "Host: x", "Transfer-Encoding: chunked", "Transfer-Encoding: chunked"),
+            (400, ok, "Host: x", "Transfer-Encoding: chunked", "Transfer-Encoding: chunked"),
             (400, "GET / HTTP/1.0", "Transfer-Encoding: chunked"),
             (417, ok, "Host: x", "Expect: the best"),
             (431, ok, "Host: x", *["X: 1"] * 100),

@@ -13,6 +13,9 @@ from .head import Refused
 _CHUNK_LINE_LIMIT = 256
 """Bytes of a chunk's size and extensions; the latter mean nothing to us (section 7.1.1)."""
 
+_OVERHEAD_LIMIT = 16384
+"""Bytes that the lines of chunks may be longer than their data, all in all; Go's limit."""
+
 _TRAILER_LIMIT = 4096
 """Bytes of all trailer fields, which are checked and dropped (section 7.1.2)."""
 
@@ -69,9 +72,8 @@ class ChunkedBody:
         self.rest = b""
         self._buffer = b""
         self._missing = 0  # of the chunk that arrives, with the CR LF after it
-        self._trailer_room = (
-            -1
-        )  # bytes that trailer fields may still have; -1 before the last chunk
+        self._overhead = 0
+        self._trailer_room = -1  # of trailer fields that may still come; -1 before the last chunk
 
     def receive(self, data: bytes) -> bytes:
         """Take bytes of the connection; those of the body are returned."""
@@ -116,6 +118,10 @@ class ChunkedBody:
         if match is None:
             raise Refused(400, "The size of a chunk is malformed.")
         size = int(match[1], 16)
+        # Chunks of one byte are clumsy, and fit in; those with long extensions are an attack.
+        self._overhead = max(0, self._overhead + len(line) - 16 - 2 * size)
+        if self._overhead > _OVERHEAD_LIMIT:
+            raise Refused(400, "The extensions of the chunks are too long.")
         if size:
             self._missing = size + 2
         else:

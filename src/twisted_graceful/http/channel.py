@@ -222,13 +222,21 @@ class Channel(Connection):
     def _is_last(self, headers: Headers) -> bool:
         head = self._head
         limit = self._settings.max_requests_per_connection
-        if head is None or not head.persistent or 0 < limit <= self._served:
+        if head is None or 0 < limit <= self._served:
             return True
+        if not head.persistent:
+            # To HTTP/1.0 the close tells the end of an answer, if a length does not.
+            has_length = headers.hasHeader(b"Content-Length") or head.method == b"HEAD"
+            if not (head.keep_alive and has_length):
+                return True
         said = headers.getRawHeaders(b"Connection")
-        if said is not None and b"close" in b",".join(said).lower():
+        if said is not None and heads.has_option(said, b"close"):
             return True
-        may_end = self._client_finished or self._connections.draining
-        return may_end and not self.has_unread()
+        if (self._client_finished or self._connections.draining) and not self.has_unread():
+            return True
+        if head.keep_alive:
+            headers.setRawHeaders(b"Connection", [b"keep-alive"])
+        return False
 
     def has_unread(self) -> bool:
         """Whether a further request has been begun: here, or in the kernel's queue."""

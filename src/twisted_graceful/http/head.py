@@ -6,6 +6,7 @@ Nothing in here does I/O. The sections are those of RFC 9112 where no other is n
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from twisted.web.http_headers import Headers
@@ -13,7 +14,9 @@ from twisted.web.http_headers import Headers
 from ..settings import Settings
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_REQUEST_LINE = re.compile(rb"(%s) ([!-~]+) HTTP/([0-9])\.([0-9])" % _TOKEN)
+# A fragment is no part of a target (RFC 9110 section 7.1), and `#` is in none. The target of
+# CONNECT has a form of its own (section 3.2.3).
+_REQUEST_LINE = re.compile(rb"(?!CONNECT )(%s) ([!\"$-~]+) HTTP/([0-9])\.([0-9])" % _TOKEN)
 _IS_TOKEN = re.compile(_TOKEN)
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.%a-z]+\]|[0-9A-Za-z\-._~%!$&'()*+,;=]*)(?::[0-9]*)?")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]+)([/?].*)?", re.IGNORECASE)
@@ -54,7 +57,9 @@ class Head:
         version: ``HTTP/1.1`` or ``HTTP/1.0``.
         headers: values by name, in Twisted's spelling.
         length: of the body, in bytes; None if it is chunked.
-        persistent: whether the client lets the connection open.
+        persistent: whether the client leaves the connection open.
+        keep_alive: whether a client of HTTP/1.0, whose connections are not persistent, asks
+            for one that is.
         expects_continue: whether the client waits for ``100 Continue``.
     """
 
@@ -64,6 +69,7 @@ class Head:
     headers: dict[bytes, list[bytes]]
     length: int | None = 0
     persistent: bool = True
+    keep_alive: bool = False
     expects_continue: bool = False
 
 
@@ -78,7 +84,8 @@ def find(buffer: bytes, settings: Settings) -> int:
         The position after its empty line; 0 if that has not arrived.
 
     Raises:
-        Refused: the head is over a limit, whether or not it has arrived in whole.
+        Refused: the head is over a limit, whether or not it has arrived in whole; or it
+            will not be one, whatever comes.
     """
     end = buffer.find(b"\r\n\r\n", 0, settings.max_header_size + 4)
     if end >= 0:
@@ -87,11 +94,18 @@ def find(buffer: bytes, settings: Settings) -> int:
         line = buffer.find(b"\r\n", 0, settings.max_request_line + 2)
         if line < 0 and len(buffer) > settings.max_request_line + 1:  # its CR may have come
             line = len(buffer)
-    if line > settings.max_request_line:
+    if end >= 0 and line <= settings.max_request_line:
+        return end + 4
+    too_long = line > settings.max_request_line
+    seen = buffer[: settings.max_request_line + 1 if too_long else settings.max_header_size + 3]
+    # Who speaks TLS, or ends lines with LF, shall not wait for what will not come.
+    if _IS_TOKEN.match(seen) is None or seen.count(b"\n") != seen.count(b"\r\n"):
+        raise Refused(400, "This is no request.")
+    if too_long:
         raise Refused(414, f"The request line is over {settings.max_request_line} bytes.")
-    if end < 0 and len(buffer) > settings.max_header_size + 3:  # and most of CR LF CR LF
+    if len(buffer) > settings.max_header_size + 3:  # and most of CR LF CR LF
         raise Refused(431, f"The header is over {settings.max_header_size} bytes.")
-    return end + 4 if end >= 0 else 0
+    return 0
 
 
 def parse(head: bytes, settings: Settings) -> Head:
@@ -105,16 +119,18 @@ def parse(head: bytes, settings: Settings) -> Head:
         Refused: it is no valid request.
     """
     lines = head[:-4].split(b"\r\n")
+    if head.count(b"\r") != len(lines) + 1 or head.count(b"\n") != len(lines) + 1:
+        raise Refused(400, "A line does not end with CR LF.")
     match = _REQUEST_LINE.fullmatch(lines[0])
     if match is None:
+        if lines[0].startswith(b"CONNECT "):
+            raise Refused(501, "This server is no tunnel.")
         raise Refused(400, "The request line is malformed.")
     method, target, major, minor = match.groups()
     if major != b"1":
         raise Refused(505, "This server speaks HTTP/1.1.")
     if len(lines) - 1 > settings.max_headers:
         raise Refused(431, f"There are over {settings.max_headers} header fields.")
-    if head.count(b"\r") != len(lines) + 1 or head.count(b"\n") != len(lines) + 1:
-        raise Refused(400, "A line does not end with CR LF.")
     if len(head.translate(None, _CONTROLS)) != len(head):
         raise Refused(400, "A header field holds a control character.")
     headers: dict[bytes, list[bytes]] = {}
@@ -165,6 +181,21 @@ def _learn(name: bytes) -> bytes:
     return known
 
 
+def has_option(connection: Sequence[bytes], option: bytes) -> bool:
+    """Whether `Connection` has an option (RFC 9110 section 7.6.1).
+
+    Args:
+        connection: the values of all its lines.
+        option: in lower case.
+    """
+    return option in _members(connection)
+
+
+def _members(values: Sequence[bytes]) -> list[bytes]:
+    """The members of a list, in lower case, over all its lines (RFC 9110 section 5.6.1)."""
+    return [member.strip(b" \t").lower() for member in b",".join(values).split(b",")]
+
+
 def _check_target(head: Head) -> None:
     """Section 3.2."""
     target = head.target
@@ -174,14 +205,13 @@ def _check_target(head: Head) -> None:
         if head.method != b"OPTIONS":
             raise Refused(400, "The target * is for OPTIONS only.")
         return
-    if head.method == b"CONNECT":
-        raise Refused(501, "This server is no tunnel.")
     absolute = _ABSOLUTE.fullmatch(target)
     if absolute is None:
         raise Refused(400, "The target is malformed.")
     # The authority of the target counts, not the Host field (section 3.2.2).
     authority, rest = absolute.groups()
-    if len(head.headers.get(b"Host", [])) == 1:
+    hosts = head.headers.get(b"Host")
+    if len(hosts) == 1 if hosts else head.version == b"HTTP/1.0":
         head.headers[b"Host"] = [authority]
     rest = rest or b"/"
     head.target = rest if rest[0] == 0x2F else b"/" + rest
@@ -209,7 +239,11 @@ def _read_framing(head: Head) -> None:
             raise Refused(400, "There are both Content-Length and Transfer-Encoding.")
         if head.version == b"HTTP/1.0":
             raise Refused(400, "HTTP/1.0 has no Transfer-Encoding.")
-        if len(codings) > 1 or codings[0].lower() != b"chunked":
+        *others, last = _members(codings)
+        if last != b"chunked" or b"chunked" in others:
+            # Nobody knows where such a body ends (section 6.3).
+            raise Refused(400, "The last transfer coding must be chunked, and no other.")
+        if others:
             raise Refused(501, "The only transfer coding understood is chunked.")
         head.length = None
     elif lengths is not None:
@@ -220,8 +254,10 @@ def _read_framing(head: Head) -> None:
         head.length = int(length)
     connection = headers.get(b"Connection")
     if connection is not None:
-        options = {option.strip(b" \t").lower() for option in b",".join(connection).split(b",")}
-        head.persistent = head.version != b"HTTP/1.0" and b"close" not in options
+        options = _members(connection)
+        lasts = b"close" not in options
+        head.persistent = lasts and head.version != b"HTTP/1.0"
+        head.keep_alive = lasts and not head.persistent and b"keep-alive" in options
     elif head.version == b"HTTP/1.0":
         head.persistent = False
     expectations = headers.get(b"Expect")
