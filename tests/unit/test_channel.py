@@ -619,7 +619,7 @@ class StagedCloseTests(ChannelTestCase):
 
 
 class OldClientTests(SynchronousTestCase):
-    """HTTP/1.0 has no persistent connections here."""
+    """A connection of HTTP/1.0 persists only if the client asks for that."""
 
     def test_answered_and_closed(self) -> None:
         """A request of HTTP/1.0 is answered, and the connection is closed."""
