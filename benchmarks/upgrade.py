@@ -10,70 +10,42 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ctypes
-import json
 import os
 import shlex
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from harness import (
+    FAILED,
+    HOST,
+    SUCCESS,
+    TROUBLE,
+    Server,
+    Trouble,
+    align,
+    complete,
+    free_ports,
+    until,
+    write_json,
+)
 from load import FAILURES, KINDS, Failure, Load, Tally
 
-HERE = Path(__file__).resolve().parent
-HOST = "127.0.0.1"
 COMMAND = (
     "twistd -n --pidfile {pidfile} graceful --port 127.0.0.1:{port} --app upgrade_app.resource"
 )
 
-SUCCESS, FAILED, TROUBLE = 0, 1, 2
-
-START_TIMEOUT = 20.0
-"""Seconds that the first generation may take until it serves."""
-
 STOP_TIMEOUT = 40.0
 """Seconds that the last generation may take to end; more than the default drain timeout."""
 
-POLL_INTERVAL = 0.02
-"""Seconds between two looks at the pid file; the precision of the upgrade times."""
-
 SHOWN_FAILURES = 20
 KEPT_FAILURES = 200
-
-T = TypeVar("T")
-
-
-class Trouble(Exception):
-    """The benchmark cannot go on; the text says why."""
-
-
-async def until(condition: Callable[[], T], what: str, seconds: float) -> T:
-    """Wait for a condition.
-
-    Args:
-        condition: is asked again and again until it returns something true.
-        what: is waited for, in words.
-        seconds: to wait at most.
-
-    Returns:
-        What the condition returned.
-
-    Raises:
-        Trouble: it took too long.
-    """
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        if time.monotonic() >= deadline:
-            raise Trouble(f"waited {seconds:g} seconds in vain: {what}")
-        await asyncio.sleep(POLL_INTERVAL)
-    return result
 
 
 @dataclass(frozen=True)
@@ -93,7 +65,7 @@ class Upgrade:
     gone: float
 
 
-class Served:
+class Served(Server):
     """A server and its successors.
 
     Args:
@@ -106,39 +78,16 @@ class Served:
     def __init__(
         self, command: str, upgrade_signal: signal.Signals, log: Path, directory: Path
     ) -> None:
-        self.address = (HOST, _free_port())
+        [port] = free_ports(1)
         self._pid_file = directory / "server.pid"
-        self._command = [
-            part.format(port=self.address[1], pidfile=self._pid_file)
-            for part in shlex.split(command)
-        ]
+        words = [part.format(port=port, pidfile=self._pid_file) for part in shlex.split(command)]
+        super().__init__(words, (HOST, port), log)
         self._upgrade_signal = upgrade_signal
-        self._log = log
-        self._process: subprocess.Popen[bytes] | None = None
         self.exit_statuses: dict[int, int | None] = {}
 
-    async def start(self) -> None:
-        """Start the first generation, and wait until it accepts connections.
-
-        Raises:
-            Trouble: it does not.
-        """
-        # What is installed beside this interpreter is found first.
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-        with self._log.open("ab") as log:
-            try:
-                self._process = subprocess.Popen(
-                    self._command,
-                    cwd=HERE,
-                    env={**os.environ, "PATH": path, "PWD": str(HERE)},
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,  # so that `kill` reaches all generations
-                )
-            except OSError as error:
-                raise Trouble(f"cannot start the server: {error}") from error
-        await until(self._serves, "the server serves", START_TIMEOUT)
+    def serves(self) -> bool:
+        """Whether the first generation accepts connections, and can be upgraded."""
+        return super().serves() and bool(self._pid())
 
     async def upgrade(self, epoch: float, seconds: float) -> Upgrade:
         """Upgrade once.
@@ -176,20 +125,6 @@ class Served:
         await until(lambda: self._ended(pid), f"the server {pid} ends", STOP_TIMEOUT)
         self._process = None
 
-    def kill(self) -> None:
-        """End what `stop` has not ended, all generations."""
-        process, self._process = self._process, None
-        if process is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-    def output(self, lines: int = 30) -> str:
-        """The end of what the server wrote."""
-        with suppress(OSError):
-            return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
-        return ""
-
     def _pid(self) -> int:
         """The pid of the serving generation; 0 if there is none."""
         with suppress(OSError, ValueError):
@@ -205,18 +140,6 @@ class Served:
             raise Trouble(f"the pid file names {pid}, which has ended")
         os.kill(pid, number)
         return pid
-
-    def _serves(self) -> bool:
-        """Whether the first generation accepts connections."""
-        assert self._process is not None
-        status = self._process.poll()
-        if status:  # with 0 it may have daemonized
-            raise Trouble(f"the server ended with status {status}")
-        if not self._pid():
-            return False
-        with suppress(OSError), socket.create_connection(self.address, timeout=1):
-            return True
-        return False
 
     def _ended(self, pid: int) -> bool:
         """Whether a generation has ended; its exit status is kept."""
@@ -256,13 +179,6 @@ def _exists(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 # The run
@@ -311,9 +227,6 @@ async def run(options: argparse.Namespace, served: Served) -> Result:
     Raises:
         Trouble: the server does not start.
     """
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     await served.start()
     load = Load(served.address, options.clients)
     upgrades: list[Upgrade] = []
@@ -361,14 +274,7 @@ def table(result: Result) -> str:
     rows = [["clients of kind", *result.total]]
     for name, numbers in [*result.kinds.items(), ("total", result.total)]:
         rows.append([name, *map("{:g}".format, numbers.values())])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if number else cell.ljust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
+    lines = align(rows)
     rate = result.total["answered"] / result.seconds
     lines += [
         "",
@@ -402,11 +308,7 @@ def report(result: Result, json_path: str | None) -> None:
     if json_path != "-":
         print(table(result))
     if json_path is not None:
-        text = json.dumps(asdict(result), indent=2)
-        if json_path == "-":
-            print(text)
-        else:
-            Path(json_path).write_text(text + "\n")
+        write_json(asdict(result), json_path)
 
 
 # The command line
@@ -466,11 +368,7 @@ def main() -> int:
             options.command, signal.Signals[f"SIG{options.signal}"], log.absolute(), directory
         )
         try:
-            result = asyncio.run(asyncio.wait_for(run(options, served), options.timeout))
-        except asyncio.TimeoutError:
-            trouble = f"the run took more than {options.timeout:g} seconds"
-        except (asyncio.CancelledError, KeyboardInterrupt):
-            trouble = "interrupted"
+            result = complete(run(options, served), options.timeout)
         except Trouble as error:
             trouble = str(error)
         else:

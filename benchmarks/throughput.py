@@ -1,0 +1,333 @@
+"""Compare how fast servers answer, on one core, and what they use for it.
+
+``python benchmarks/throughput.py --peers ENV`` starts them side by side and loads one after
+the other with wrk, round by round. README.rst explains the report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from contenders import (
+    CONTENDERS,
+    Contender,
+    Grounds,
+    Unavailable,
+    make_peers,
+    versions,
+)
+from harness import SUCCESS, TROUBLE, Server, Trouble, complete, free_ports, write_json
+from idle import WARM_UP, bytes_per_connection
+from machine import facts, pinned, raise_file_limit, two_cores
+from results import Comparison, Idle, Measured, Report
+from scenarios import SCENARIOS, Scenario, check, load
+
+IDLE = "idle"
+"""The scenario without load: memory for each idle connection."""
+
+SPARE_FILES = 200
+"""Descriptors that a server and we need beside the connections."""
+
+FULL: dict[str, Any] = {
+    "servers": [each.name for each in CONTENDERS],
+    "scenarios": [*(each.name for each in SCENARIOS), IDLE],
+    "rounds": 3,
+    "idle_connections": 10_000,
+}
+QUICK: dict[str, Any] = {
+    **FULL,
+    "servers": ["graceful", "uvicorn", "bare"],
+    "rounds": 2,
+    "idle_connections": 2000,
+}
+"""What is measured if nothing else is asked for."""
+
+
+# The run
+
+
+class Benchmark:
+    """One run.
+
+    Args:
+        options: of the command line.
+        grounds: of the contenders.
+        server_core: on which the servers run.
+        report: is filled.
+    """
+
+    def __init__(
+        self, options: argparse.Namespace, grounds: Grounds, server_core: int, report: Report
+    ) -> None:
+        self._options = options
+        self._grounds = grounds
+        self._server_core = server_core
+        self._report = report
+        self._say = _silent if options.json == "-" else _print
+
+    async def run(self) -> None:
+        """Measure what is to be measured, and print each table when it is complete.
+
+        Raises:
+            Trouble: it cannot go on.
+        """
+        self._say(self._report.introduction())
+        chosen = [each for each in SCENARIOS if each.name in self._options.scenarios]
+        for tls in (False, True):
+            scenarios = [each for each in chosen if each.tls == tls]
+            if scenarios:
+                await self._compare(scenarios, tls)
+        if IDLE in self._options.scenarios:
+            await self._compare_idle()
+        if not self._report.measured():
+            raise Trouble("no server could be measured")
+
+    async def _compare(self, scenarios: Iterable[Scenario], tls: bool) -> None:
+        """Measure all servers in some scenarios."""
+        if tls:
+            self._grounds.make_certificate()
+        servers = self._servers(tls)
+        async with self._started(servers) as failures:
+            for scenario in scenarios:
+                measured = await self._measure(scenario, servers, failures)
+                self._report.scenarios[scenario.name] = measured
+                self._say(measured.table(scenario))
+
+    async def _measure(
+        self, scenario: Scenario, servers: dict[str, Server], failures: dict[str, str]
+    ) -> Comparison:
+        """Load one server after the other, round by round: what disturbs, disturbs all alike."""
+        measured = Comparison({name: Measured(trouble=failures.get(name, "")) for name in servers})
+        for number in range(self._options.rounds):
+            for name, each in measured.items():
+                if each.trouble:
+                    continue
+                try:
+                    if not number:
+                        check(servers[name], scenario)
+                    each.loads.append(
+                        await load(
+                            servers[name],
+                            scenario,
+                            self._options.connections,
+                            self._options.seconds,
+                        )
+                    )
+                except Trouble as error:
+                    each.trouble = str(error)
+        return measured
+
+    async def _compare_idle(self) -> None:
+        """Measure the memory for each idle connection."""
+        available = raise_file_limit() - SPARE_FILES
+        idle = self._report.idle = Idle(min(self._options.idle_connections, available))
+        for name, server in self._servers(tls=False).items():
+            async with self._started({name: server}) as failures:
+                try:
+                    if failures:
+                        raise Trouble(failures[name])
+                    idle.memory[name] = await bytes_per_connection(server, idle.connections)
+                except Trouble as error:
+                    idle.troubles[name] = str(error)
+        self._say(idle.table())
+
+    def _servers(self, tls: bool) -> dict[str, Server]:
+        """Those that can take part, not yet started."""
+        contenders = [
+            *(each for each in CONTENDERS if each.name in self._options.servers),
+            *self._options.command,
+        ]
+        servers = {}
+        for contender, port in zip(contenders, free_ports(len(contenders)), strict=True):
+            try:
+                servers[contender.name] = self._grounds.server(contender, port, tls)
+            except Unavailable as error:
+                self._skip(contender.name + (" with TLS" if tls else ""), str(error))
+        return servers
+
+    def _skip(self, name: str, reason: str) -> None:
+        if name not in self._report.skipped:
+            self._report.skipped[name] = reason
+            self._say(f"{name} is skipped: {reason}")
+
+    @asynccontextmanager
+    async def _started(self, servers: dict[str, Server]) -> AsyncIterator[dict[str, str]]:
+        """Run servers, all on one core; tells which do not start, and why."""
+        failures = {}
+
+        async def start(name: str, server: Server) -> None:
+            try:
+                await server.start()
+            except Trouble as error:
+                failures[name] = f"{error}\n{server.output(3)}"
+
+        try:
+            with pinned(self._server_core):
+                await asyncio.gather(*(start(*each) for each in servers.items()))
+            yield failures
+        finally:
+            for server in servers.values():
+                server.kill()
+
+
+def _print(text: str) -> None:
+    print(text, flush=True)
+
+
+def _silent(text: str) -> None:
+    pass
+
+
+# The command line
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{text} is less than {least}")
+        return value
+
+    return number
+
+
+def _contender(text: str) -> Contender:
+    name, equals, command = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=COMMAND")
+    return Contender(name, "from the command line", command)
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options of the command line."""
+    names = [each.name for each in CONTENDERS]
+    parser = argparse.ArgumentParser(
+        description="Compare how fast servers answer, on one core, and what they use for it.",
+        epilog="\n".join(
+            [
+                "servers:",
+                *(f"  {each.name:13} {each.about}" for each in CONTENDERS),
+                "",
+                "scenarios:",
+                *(f"  {each.name:13} {each.title}" for each in SCENARIOS),
+                f"  {IDLE:13} memory for each idle connection",
+                "",
+                "Exit status: 0, all was measured; 2, something could not be. A server that is",
+                "not installed is skipped, with a line that says so.",
+            ]
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        "--peers",
+        type=Path,
+        metavar="DIR",
+        help="a virtual environment with the other servers; if there is none, it is made with "
+        "pip and peers.txt (default: none, they are skipped)",
+    )
+    add("--servers", nargs="+", choices=names, metavar="NAME", help="(default: all)")
+    add(
+        "--command",
+        action="append",
+        default=[],
+        type=_contender,
+        metavar="NAME=COMMAND",
+        help="one more server, say another version; it is started in the directory apps, and "
+        "{port}, {directory}, {ours} and {peers} are replaced; can be repeated",
+    )
+    add(
+        "--scenarios",
+        nargs="+",
+        choices=FULL["scenarios"],
+        metavar="NAME",
+        help="(default: all)",
+    )
+    add("--quick", action="store_true", help="less of everything, in less than a minute")
+    add("--rounds", type=_at_least(1), metavar="N", help="loads of each server (default: 3)")
+    add("--seconds", type=_at_least(1), default=1, metavar="N", help="of one load (default: 1)")
+    add(
+        "--connections",
+        type=_at_least(1),
+        default=64,
+        metavar="N",
+        help="of the load (default: 64)",
+    )
+    add(
+        "--idle-connections",
+        type=_at_least(2 * WARM_UP),
+        metavar="N",
+        help=f"of the scenario {IDLE} (default: 10000, or what the file limit allows)",
+    )
+    add(
+        "--cores",
+        nargs=2,
+        type=int,
+        metavar=("SERVER", "LOAD"),
+        help="processors to use, as numbered in /proc/cpuinfo (default: the last for the server)",
+    )
+    add("--timeout", type=float, default=900, metavar="SECONDS", help="for all (default: 900)")
+    add("--json", metavar="PATH", help="write the report as JSON too; - prints it instead")
+    add("--logs", type=Path, metavar="DIR", help="where the servers' output goes, a file for each")
+    options = parser.parse_args(arguments)
+    for name, value in (QUICK if options.quick else FULL).items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+    return options
+
+
+def benchmark(options: argparse.Namespace, directory: Path) -> Report:
+    """Run it.
+
+    Raises:
+        Trouble: it could not be completed.
+    """
+    if sys.platform != "linux":
+        raise Trouble("this runs on Linux only")
+    if shutil.which("wrk") is None:
+        raise Trouble("wrk is not installed (https://github.com/wg/wrk; apt install wrk)")
+    if options.peers:
+        make_peers(options.peers)
+    server_core, load_core = options.cores or two_cores()
+    cores = {"cores": f"{server_core} for the servers, {load_core} for the load"}
+    report = Report(
+        {**facts(), **cores},
+        versions(options.peers),
+        {each: getattr(options, each) for each in ("connections", "rounds", "seconds")},
+    )
+    logs = options.logs or directory
+    logs.mkdir(parents=True, exist_ok=True)
+    grounds = Grounds(options.peers, directory, logs.absolute(), options.connections)
+    with pinned(load_core):
+        complete(Benchmark(options, grounds, server_core, report).run(), options.timeout)
+    return report
+
+
+def main() -> int:
+    """Run the benchmark.
+
+    Returns:
+        The exit status.
+    """
+    options = parse()
+    with tempfile.TemporaryDirectory() as temporary:
+        try:
+            report = benchmark(options, Path(temporary))
+        except Trouble as error:
+            print(error, file=sys.stderr)
+            return TROUBLE
+    if options.json:
+        write_json(report.as_json(), options.json)
+    return SUCCESS if report.complete() else TROUBLE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""The throughput benchmark, in short runs: it measures us, and it sees a wrong answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "throughput.py"
+SHORT = ("--rounds", "1", "--seconds", "1", "--connections", "4", "--idle-connections", "1000")
+TIMEOUT = 90
+
+
+def benchmark(*options: str) -> tuple[int, dict[str, Any], str]:
+    """Run it: its exit status, its report, and what it says on standard error."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(BENCHMARK),
+            "--json",
+            "-",
+            "--timeout",
+            str(TIMEOUT),
+            *SHORT,
+            *options,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT + 15,
+        check=False,
+    )
+    return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+
+
+class ThroughputBenchmarkTests(SynchronousTestCase):
+    """Short runs of the benchmark."""
+
+    def setUp(self) -> None:
+        """Look for what it needs."""
+        if shutil.which("wrk") is None:
+            raise SkipTest("wrk is not installed")
+        if sys.platform != "linux":
+            raise SkipTest("it runs on Linux only")
+        if len(os.sched_getaffinity(0)) < 2:
+            raise SkipTest("it needs two processors")
+
+    def test_measures_us(self) -> None:
+        """Without any other server it tells rate, processor time and memory of our own."""
+        status, report, errors = benchmark(
+            *("--servers", "graceful", "--scenarios", "plain", "post", "idle")
+        )
+        self.assertEqual(status, 0, errors)
+        self.assertEqual(list(report["scenarios"]), ["plain", "post"])
+        for scenario in report["scenarios"].values():
+            summary = scenario["graceful"]["summary"]
+            self.assertGreater(summary["rate"], 0)
+            self.assertGreater(summary["cpu"], 0)
+            self.assertEqual(summary["errors"], 0)
+            self.assertIsNone(summary["ratio"])
+        self.assertGreater(report["idle"]["memory"]["graceful"], 0)
+
+    def test_sees_a_wrong_answer(self) -> None:
+        """A server that answers something else is named, and the exit status is 2."""
+        status, report, errors = benchmark(
+            *("--servers", "bare", "--scenarios", "plain", "--command"),
+            "wrong={python} -m http.server --bind 127.0.0.1 {port}",
+        )
+        self.assertEqual(status, 2, errors)
+        wrong = report["scenarios"]["plain"]["wrong"]
+        self.assertIn("wrong answer: status 200", wrong["trouble"])
+        self.assertIsNone(wrong["summary"])
+        self.assertGreater(report["scenarios"]["plain"]["bare"]["summary"]["rate"], 0)
