@@ -25,6 +25,10 @@ class BindError(GracefulError, OSError):
     """The operating system refused a listen address."""
 
 
+class CertificateError(GracefulError):
+    """A certificate or its key is missing, or cannot be used."""
+
+
 class AppError(GracefulError):
     """An application cannot be served.
 

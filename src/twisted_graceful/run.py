@@ -37,8 +37,9 @@ def new(
 
     Args:
         address: where to listen: ``8080``, ``":8080"``, ``"127.0.0.1:8080"``,
-            ``"localhost:3000"``, ``"[::1]:8080"``; port 0 for any free port. A sequence of
-            these serves the application on each.
+            ``"localhost:3000"``, ``"[::1]:8080"``; port 0 for any free port. With ``http:``
+            before it it is plain, with ``https:``, or with neither and a ``tls_cert``, it speaks
+            TLS. A sequence of these serves the application on each.
         app: an `IResource`; a Klein app; a WSGI callable; a class or function without
             arguments that returns one of these, at once, as a Deferred or coroutine.
         wsgi: take ``app`` for a WSGI callable, whatever it looks like.
@@ -70,6 +71,7 @@ def listen_and_serve(
 
     Raises:
         BindError: the system refused the address.
+        CertificateError: there is no certificate that can be used.
         RequestsCut: the drain deadline cut a request.
     """
     return _serve(address, app, upgrade=False, **options)
@@ -93,6 +95,7 @@ def listen_and_serve_forever(
 
     Raises:
         BindError: the system refused the address.
+        CertificateError: there is no certificate that can be used.
         RequestsCut: the drain deadline cut a request.
     """
     return _serve(address, app, upgrade=True, **options)
@@ -119,6 +122,7 @@ def wait_group(
 
     Raises:
         BindError: the system refused an address.
+        CertificateError: there is no certificate that can be used.
         RequestsCut: the drain deadline cut a request.
         TypeError: what was passed is no server.
     """

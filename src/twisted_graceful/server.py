@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import (
@@ -22,13 +22,16 @@ from twisted.web.resource import IResource
 
 from . import address as addresses
 from .app import as_resource, log_not_served
-from .errors import BindError
+from .errors import BindError, CertificateError
 from .http.report import DrainReport
 from .http.site import Site
 from .http.transport import Flusher, GatheringServer
 from .process import sockets
 from .settings import Settings
 from .wsgi import Threads
+
+if TYPE_CHECKING:
+    import ssl
 
 
 class Server(Service):
@@ -75,6 +78,8 @@ class Server(Service):
         self.listeners = sockets.Listeners()
         self.coordinated = False
         self._sockets: list[socket.socket] = []
+        self._secure: set[socket.socket] = set()
+        self._certificate: ssl.SSLContext | None = None
         self._ports: list[IListeningPort] = []
         self._closing: list[Deferred[Any]] = []
         self._transport = GatheringServer.with_flusher(Flusher(self._reactor))
@@ -87,6 +92,15 @@ class Server(Service):
     def bound(self) -> list[tuple[str, int]]:
         """Host and port of every socket that listens for this server; empty when stopped."""
         return [each.getsockname()[:2] for each in self._sockets]
+
+    @property
+    def urls(self) -> list[str]:
+        """The root of each, such as ``https://127.0.0.1:8443``."""
+        return [self._url(each) for each in self._sockets]
+
+    def _url(self, listener: socket.socket) -> str:
+        scheme = "https" if listener in self._secure else "http"
+        return f"{scheme}://{sockets.text(listener)}"
 
     def _where(self) -> str:
         return ", ".join(map(str, self.addresses))
@@ -107,6 +121,7 @@ class Server(Service):
 
         Raises:
             BindError: the system refused the address.
+            CertificateError: there is no certificate that can be used.
         """
         self.open()
 
@@ -115,6 +130,7 @@ class Server(Service):
 
         Raises:
             BindError: the system refused the address.
+            CertificateError: there is no certificate that can be used.
         """
         super().startService()
         self.open()
@@ -156,20 +172,46 @@ class Server(Service):
 
         Raises:
             BindError: the system refused the address.
+            CertificateError: there is no certificate that can be used.
         """
         if self._sockets:
             return
+        self.read_certificate()
         try:
             for each in self.addresses:
-                self._sockets += self.listeners.open(each, self.settings.backlog)
+                opened = self.listeners.open(each, self.settings.backlog)
+                self._sockets += opened
+                if self._is_secure(each):
+                    self._secure.update(opened)
         except BindError:
             self.close()
             raise
+
+    def read_certificate(self) -> None:
+        """Read the certificate and its key, if an address needs them.
+
+        Raises:
+            CertificateError: there is none that can be used.
+        """
+        secure = [each for each in self.addresses if self._is_secure(each)]
+        if not secure:
+            return
+        if not self.settings.tls_cert:
+            raise CertificateError(
+                f"{str(secure[0])!r} needs a certificate: name its file with tls_cert (--tls-cert)"
+            )
+        from .http import certificate
+
+        self._certificate = certificate.load(self.settings.tls_cert, self.settings.tls_key)
+
+    def _is_secure(self, address: addresses.Address) -> bool:
+        return address.scheme == "https" or (not address.scheme and bool(self.settings.tls_cert))
 
     def close(self) -> None:
         """Close the listening sockets; other processes that share them go on."""
         self.listeners.close(self._sockets)
         self._sockets = []
+        self._secure.clear()
 
     def load(self) -> Deferred[None]:
         """Make the resource and all that is needed to answer.
@@ -210,11 +252,21 @@ class Server(Service):
         self._site.connections.resume()
         self._closing = []
         for listener in self._sockets[len(self._ports) :]:
-            port = self._reactor.adoptStreamPort(listener.fileno(), listener.family, self._site)
-            port.transport = self._transport
+            factory, transport = self._connections_of(listener)
+            port = self._reactor.adoptStreamPort(listener.fileno(), listener.family, factory)
+            port.transport = transport
             self._ports.append(port)
-            self._log.info("Listening on http://{at}", at=sockets.text(listener))
+            self._log.info("Listening on {url}", url=self._url(listener))
         self._tell_waiting(None)
+
+    def _connections_of(self, listener: socket.socket) -> tuple[Any, type[GatheringServer]]:
+        """What makes the connections of a listener, and the transport for them."""
+        assert self._site is not None
+        if self._certificate is None or listener not in self._secure:
+            return self._site, self._transport
+        from .http.tls import over_tls
+
+        return over_tls(self._site, self._transport, self._certificate)
 
     def drain(self, *, listen_on: bool) -> Deferred[DrainReport]:
         """Stop accepting, let what was begun end, and cut the rest at the deadline.

@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 
 from . import private
 from .app import log_not_served
-from .errors import BindError
+from .errors import GracefulError
 from .http.report import DrainReport
 from .process.exit_status import exit_with
 from .process.generation import Generation
@@ -127,11 +127,14 @@ class GracefulService(MultiService):
 
         Raises:
             BindError: the system refused an address.
+            CertificateError: there is no certificate that can be used; nothing was bound.
         """
+        for server in self.servers:
+            server.read_certificate()
         try:
             for server in self.servers:
                 server.open()
-        except BindError:
+        except GracefulError:
             for server in self.servers:
                 server.close()
             raise
@@ -167,6 +170,7 @@ class GracefulService(MultiService):
 
         Raises:
             BindError: the system refused an address.
+            CertificateError: there is no certificate that can be used.
         """
         self.open()
         inheritance, self._inheritance = self._inheritance, None

@@ -210,6 +210,15 @@ class Settings:
     )
     # As much as a socket's receive buffer holds anyway.
     spool_size: int = _size(65536, "a larger body is kept in a temporary file")
+    tls_cert: str = _setting(
+        Text("the path of a PEM file"),
+        "",
+        "the certificate, then those that sign it, and the key if that has no file of its own; "
+        "with it ports speak TLS, unless they are written with http:",
+    )
+    tls_key: str = _setting(Text("the path of a PEM file"), "", "the key of the certificate")
+    # Kestrel's HandshakeTimeout; a handshake takes two round trips, and nginx has 60 s.
+    tls_handshake_timeout: float = _seconds(10, "how long a TLS handshake may take; 0: for ever")
     # Longer than the keep-alive pool of the usual load balancer (60 s at AWS and nginx),
     # so that it is the balancer that closes and not we, racing its next request.
     idle_timeout: float = _seconds(
@@ -247,6 +256,8 @@ class Settings:
     def __post_init__(self) -> None:
         for each in fields(self):
             _check(each, getattr(self, each.name))
+        if self.tls_key and not self.tls_cert:
+            raise SettingsError("tls_key", self.tls_key, "given together with tls_cert")
 
     @classmethod
     def describe(cls) -> Iterator[Field[Any]]:

@@ -79,12 +79,15 @@ class Options(usage.Options):
         super().__init__()
         # The indentation of a docstring is not for the reader of --help.
         self.docs = {name: " ".join((text or "").split()) for name, text in self.docs.items()}
+        # Of these only --help speaks.
+        self.defaults = {name: "none" if it == "" else it for name, it in self.defaults.items()}
         self["ports"] = []
         self["apps"] = []
 
     def opt_port(self, text: str) -> None:
         """Where to listen: 8080, :8080, 127.0.0.1:8080, localhost:3000, [::1]:8080; port 0
-        for any free port. Repeatable. [default: 8080]
+        for any free port. With https: before it it speaks TLS, with http: it does not, with
+        neither it does if there is a --tls-cert. Repeatable. [default: 8080]
         """
         try:
             self["ports"].append(address.parse(text))
@@ -120,7 +123,8 @@ class Options(usage.Options):
                 f"--app was given {apps} times and --port {ports} times: "
                 "give one --app for all ports, or as many as there are ports"
             )
-        taken = [port for port in self["ports"] if port.port and self["ports"].count(port) > 1]
+        names = [port.name for port in self["ports"]]
+        taken = [port for port in self["ports"] if port.port and names.count(port.name) > 1]
         if taken:
             raise UsageError(f"--port: {str(taken[0])!r} was given more than once")
         parent: MutableMapping[str, Any] = getattr(self, "parent", None) or {}

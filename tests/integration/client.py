@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from dataclasses import dataclass
 
 DEADLINE = 15.0
@@ -28,18 +29,31 @@ class Answer:
         return self.headers.get("connection", "").lower() == "close"
 
 
+def trusting(*certificates: str) -> ssl.SSLContext:
+    """What a client of TLS needs that trusts these certificates, and no others."""
+    return ssl.create_default_context(cadata="".join(certificates))
+
+
 class Client:
     """One connection.
 
     Args:
         port: of 127.0.0.1.
+        tls: what it needs to speak TLS; None for none. An end of the connection without a
+            closing alert is then an error.
         source: the address that we have; any of 127.0.0.0/8.
     """
 
-    def __init__(self, port: int, source: str = "127.0.0.1") -> None:
+    def __init__(
+        self, port: int, tls: ssl.SSLContext | None = None, source: str = "127.0.0.1"
+    ) -> None:
         self.socket = socket.create_connection(
             ("127.0.0.1", port), timeout=DEADLINE, source_address=(source, 0)
         )
+        if tls is not None:
+            self.socket = tls.wrap_socket(
+                self.socket, server_hostname="localhost", suppress_ragged_eofs=False
+            )
         self._received = self.socket.makefile("rb")
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -17,8 +18,9 @@ from pathlib import Path
 from types import TracebackType
 from unittest import SkipTest
 
+from ..certificates import ONE, TWO
 from . import proc
-from .client import Answer, Client
+from .client import Answer, Client, trusting
 from .waiting import until
 
 SERVED = Path(__file__).with_name("served.py")
@@ -35,6 +37,7 @@ GRACEFUL = (*FOREGROUND, "graceful", *PORT, *PATIENCE)
 DAEMON = (TWISTD, "--pidfile", "app.pid", "--logfile", "app.log", "graceful", *PORT, *PATIENCE)
 
 ENDED = os.WEXITED | os.WNOHANG
+CERTIFICATE = "tls.pem"
 FAMILY = "TWISTED_GRACEFUL_TEST_FAMILY"
 
 
@@ -48,6 +51,7 @@ class Server:
         options: added to the command.
         command: what is run.
         environment: variables on top of the test's own.
+        certificate: a certificate and its key, with which it speaks TLS, as its clients do then.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Server:
         *options: str,
         command: Sequence[str] = GRACEFUL,
         environment: Mapping[str, str] | None = None,
+        certificate: str = "",
     ) -> None:
         self._resources = ExitStack()
         self.directory = Path(
@@ -72,6 +77,11 @@ class Server:
         }
         self._statuses: dict[int, int] = {}
         self._generation = 0
+        self.tls: ssl.SSLContext | None = None
+        if certificate:
+            self.write(CERTIFICATE, certificate)
+            self.command += ["--tls-cert", CERTIFICATE]
+            self.tls = trusting(ONE, TWO)
         self.deploy("1")
 
     # Its directory
@@ -239,11 +249,11 @@ class Server:
         """The ports of the first generation, in order."""
         self.serving(0)
         first = self.log.partition("Generation 0 serves")[0]
-        return [int(port) for port in re.findall(r"Listening on http://\S+:(\d+)", first)]
+        return [int(port) for port in re.findall(r"Listening on https?://\S+:(\d+)", first)]
 
     def connect(self, port: int | None = None) -> Client:
         """A new connection."""
-        client = Client(self.ports[0] if port is None else port)
+        client = Client(self.ports[0] if port is None else port, self.tls)
         self._resources.callback(client.close)
         return client
 
@@ -297,6 +307,6 @@ class Server:
         return self.exit_status()
 
 
-def served(*options: str) -> Server:
+def served(*options: str, certificate: str = "") -> Server:
     """A server of the application that the tests know."""
-    return Server("--app", "app.resource", *options)
+    return Server("--app", "app.resource", *options, certificate=certificate)

@@ -82,7 +82,7 @@ class Peer:
 
     def connect(self, source: str = "127.0.0.1") -> Client:
         """A new connection to the first port; the caller closes it."""
-        return Client(self.ports[0], source)
+        return Client(self.ports[0], source=source)
 
     def listens(self) -> bool:
         """Whether it listens on all its ports.

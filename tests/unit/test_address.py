@@ -25,6 +25,12 @@ ACCEPTED = [
     ("[::1]:8080", Address("::1", 8080), "[::1]:8080"),
     ("[::]:80", Address("::", 80), "[::]:80"),
     ("[fe80::1%eth0]:80", Address("fe80::1%eth0", 80), "[fe80::1%eth0]:80"),
+    ("https:8443", Address("", 8443, "https"), "https::8443"),
+    ("https::8443", Address("", 8443, "https"), "https::8443"),
+    ("HTTPS:*:8443", Address("", 8443, "https"), "https::8443"),
+    ("http:localhost:80", Address("localhost", 80, "http"), "http:localhost:80"),
+    ("https:[::1]:8443", Address("::1", 8443, "https"), "https:[::1]:8443"),
+    ("https:http:80", Address("http", 80, "https"), "https:http:80"),
 ]
 
 REFUSED = [
@@ -48,6 +54,10 @@ REFUSED = [
     ("a b:80", "'a b' is not a host"),
     ("user@host:80", "'user@host' is not a host"),
     ("host/path:80", "it is no URL and no path"),
+    ("https://localhost:8443", "it is no URL and no path"),
+    ("https:", "'' is not a port"),
+    ("https:localhost", "'localhost' is not a port"),
+    ("https:::1:8443", "an IPv6 address goes in brackets"),
     ("a\0b:80", "is not a host"),
 ]
 
@@ -96,27 +106,37 @@ class ParseTests(SynchronousTestCase):
         self.assertRaises(ValueError, parse, "nonsense")
 
 
-names = st.from_regex(r"[a-z0-9]([a-z0-9.-]{0,20}[a-z0-9])?", fullmatch=True)
+names = st.from_regex(r"[a-z0-9]([a-z0-9.-]{0,20}[a-z0-9])?", fullmatch=True).filter(
+    lambda name: name not in ("http", "https")  # as hosts these need a scheme before them
+)
 hosts = st.one_of(st.just(""), names, st.ip_addresses().map(str))
 ports = st.integers(0, 65535)
+schemes = st.sampled_from(["", "http", "https"])
 
 
 class RoundTripTests(SynchronousTestCase):
     """From value to text and back."""
 
     @examples
-    @given(hosts, ports)
-    def test_every_address_is_read_back_from_its_text(self, host: str, port: int) -> None:
+    @given(hosts, ports, schemes)
+    def test_every_address_is_read_back_from_its_text(
+        self, host: str, port: int, scheme: str
+    ) -> None:
         """The text of an address names that address and no other."""
-        address = Address(host, port)
+        address = Address(host, port, scheme)
         self.assertEqual(parse(str(address)), address)
 
+    def test_the_name_of_a_listener_is_without_the_scheme(self) -> None:
+        """A port that turns to TLS keeps its listener."""
+        names = {parse(text).name for text in ("8443", "http:8443", "https:8443")}
+        self.assertEqual(names, {":8443"})
+
     @examples
-    @given(st.text(alphabet=st.sampled_from("[]:*. /@%a1٣\0-"), max_size=12))
-    def test_any_text_is_refused_or_has_a_canonical_form(self, text: str) -> None:
+    @given(st.lists(st.sampled_from(["http", "https", *"[]:*. /@%a1٣\0-"]), max_size=12))
+    def test_any_text_is_refused_or_has_a_canonical_form(self, parts: list[str]) -> None:
         """Whatever is given, it is an `AddressError` or an address that reads back the same."""
         try:
-            address = parse(text)
+            address = parse("".join(parts))
         except AddressError:
             return
         self.assertEqual(parse(str(address)), address)

@@ -189,6 +189,16 @@ class ListenersTests(SocketTestCase):
         opened = Listeners([(str(LOCAL), inherited)]).open(LOCAL, 5)
         self.assertEqual(opened, inherited)
 
+    def test_whatever_is_spoken_there(self) -> None:
+        """A port that turns from plain to TLS, or back, is the same listener."""
+        plain, secure = Address("127.0.0.1", 0), Address("127.0.0.1", 0, "https")
+        first = Listeners()
+        opened = first.open(plain, 5)
+        self.addCleanup(sockets.close, opened)
+        second = Listeners(first.in_use())
+        self.assertEqual(second.open(secure, 5), opened)
+        self.assertEqual(Listeners(second.in_use()).open(plain, 5), opened)
+
     def test_a_new_address_is_bound(self) -> None:
         """An address that was not inherited gets new sockets."""
         inherited = self.bind(LOCAL)

@@ -22,6 +22,8 @@ from twisted_graceful.service import GracefulService
 from twisted_graceful.settings import Flag, NetworkList, Number, Settings, Text, kind_of
 from twisted_graceful.tap import Options, makeService
 
+from ..certificates import ONE, ONE_KEY
+from .secure import certificate_file
 from .support import leaves_nothing_open, temporary_directory
 
 
@@ -65,7 +67,8 @@ class OptionsTests(SynchronousTestCase):
 
     def test_a_port_twice(self) -> None:
         """The same port twice is refused; port 0 twice is two free ports."""
-        self.assertIn("given more than once", self.refused("--port", "8080", "--port", ":8080"))
+        for second in (":8080", "https:8080"):
+            self.assertIn("given more than once", self.refused("--port", "8080", "--port", second))
         self.assertEqual(len(options("--port", ":0", "--port", ":0")["ports"]), 2)
 
     def test_two_parsers_do_not_share_what_they_read(self) -> None:
@@ -84,6 +87,13 @@ class OptionsTests(SynchronousTestCase):
             text = self.refused(*["--port", "0"] * ports, *["--app", "a.a"] * apps)
             self.assertIn(f"--app was given {apps} times and --port {ports} times", text)
             self.assertIn("one --app for all ports, or as many as there are ports", text)
+
+    def test_what_is_spoken_on_a_port(self) -> None:
+        """A port may be written with its scheme."""
+        parsed = options("--port", "https:[::1]:8443", "--port", "http:8080")
+        self.assertEqual(
+            parsed["ports"], [Address("::1", 8443, "https"), Address("", 8080, "http")]
+        )
 
     def test_a_wrong_port(self) -> None:
         """A wrong port is refused by the option's name, as given, with what is accepted."""
@@ -260,6 +270,22 @@ class MakeServiceTests(SynchronousTestCase):
             self.assertTrue(text.startswith(f"twistd graceful: --app {name!r}: {half}"), text)
             self.assertNotIn("\n", text)
         self.assertEqual(sys.stderr.getvalue(), "")  # type: ignore[attr-defined]
+
+    def test_a_certificate(self) -> None:
+        """With a certificate a port speaks TLS; one that cannot be used is one line."""
+        path = certificate_file(self, ONE, ONE_KEY)
+        both = ("--port", "127.0.0.1:0", "--port", "http:127.0.0.1:0")
+        (server,) = self.service(*both, "--tls-cert", path, "--tls-key", path).servers
+        self.assertEqual([url.partition(":")[0] for url in server.urls], ["https", "http"])
+        for arguments, text in (
+            (("--port", "https:127.0.0.1:0"), "'https:127.0.0.1:0' needs a certificate"),
+            ((*both, "--tls-cert", "nowhere.pem"), "tls_cert: 'nowhere.pem' cannot be read"),
+            ((*both, "--tls-key", path), "it must be given together with tls_cert"),
+        ):
+            refused = self.refused(*arguments)
+            self.assertTrue(refused.startswith("twistd graceful: "), refused)
+            self.assertIn(text, refused)
+            self.assertNotIn("\n", refused)
 
     def test_a_fault_inside_the_application(self) -> None:
         """A fault of the application shows the application's frames, and none of the loader's."""

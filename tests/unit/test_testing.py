@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from http.client import HTTPException
+from contextlib import closing
+from http.client import HTTPException, HTTPSConnection
 from typing import Any
 
 from hypothesis import given
@@ -11,10 +12,13 @@ from hypothesis import strategies as st
 from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
+from tests.certificates import ONE, ONE_KEY
+from tests.unit.secure import certificate_file, client_context
 from tests.unit.support import examples, leaves_nothing_open, run_python
 from tests.unit.web import Echo, RawClient, connect, fetch, is_refused, timers_left
 from twisted_graceful import AppError, DrainReport, SettingsError
@@ -440,6 +444,20 @@ class ServeTests(TestCase):
         server = await serve(self, hello, wsgi=True, wsgi_threads=1)
         self.assertEqual(await fetch(server.url), b"hello")
         self.assertEqual(server.service.settings.wsgi_threads, 1)
+
+    async def test_tls(self) -> None:
+        """With a certificate its URL is one of https."""
+        path = certificate_file(self, ONE, ONE_KEY)
+        server = await serve(self, Echo(), tls_cert=path)
+        self.assertEqual(server.url, f"https://127.0.0.1:{server.port}")
+
+        def fetched() -> bytes:
+            client = HTTPSConnection("127.0.0.1", server.port, context=client_context(), timeout=10)
+            with closing(client):
+                client.request("GET", "/x")
+                return client.getresponse().read()
+
+        self.assertEqual(await deferToThread(fetched), b"GET /x ")
 
     async def test_waits_for_the_application(self) -> None:
         """An application that takes its time is waited for."""

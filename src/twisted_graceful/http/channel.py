@@ -17,7 +17,7 @@ from . import head as heads
 from . import refusal
 from .access_log import AccessLog, Fragment, Loggable
 from .body import Body, ChunkedBody, SizedBody
-from .connection import NEVER, Connection
+from .connection import NEVER, Connection, in_kernel
 from .connections import WAITING, Phase
 from .head import Head, Refused
 from .progress import Progress
@@ -136,7 +136,7 @@ class Channel(Connection):
             request.gotLength(length)
             self._body = ChunkedBody() if length is None else SizedBody(length)
             self._received = 0
-            self._progress = Progress(self._connections.clock.seconds(), 0)
+            self._progress = Progress(self._connections.clock.seconds(), self._arrived())
             self.deadline = NEVER
             if head.expects_continue and not self._buffer:
                 self.transport.write(_CONTINUE)
@@ -342,16 +342,24 @@ class Channel(Connection):
                 Outcome.TIMED_OUT,
                 HandlerTimeout("no answer in time"),
             )
-        elif not self.has_unread():
+        elif not in_kernel(self.transport):
             self.loseConnection()
 
     def _check_body(self, now: float) -> None:
         settings = self._settings
         progress = self._progress
         if progress is not None and progress.is_slow(
-            now, self._received, settings.read_timeout, settings.min_rate
+            now, self._arrived(), settings.read_timeout, settings.min_rate
         ):
             self._refuse(Refused(408, "The body did not arrive in time."), Outcome.TIMED_OUT)
+
+    def _arrived(self) -> int:
+        """How much has come, of a body that may be encrypted.
+
+        On a slow line a record of TLS takes its time, and cannot be decrypted before it is whole.
+        """
+        arrived: int = getattr(self.transport, "received", self._received)
+        return arrived
 
     # Closing
 

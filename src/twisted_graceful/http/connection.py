@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ..settings import Settings
-from .connections import Connections, Phase
+from .connections import WAITING, Connections, Phase
 from .progress import Progress
 from .proxy import ForwardedRequest
 from .report import Cut, Outcome, listed
@@ -137,6 +137,12 @@ class Connection(Protocol):
             return  # writeConnectionLost ends it
         self.transport.loseConnection()
 
+    def record_begun(self) -> None:
+        """A part of a TLS record came: as far as we can know, a request that was begun."""
+        timeout = self._settings.read_header_timeout
+        if timeout and self.phase in WAITING:
+            self.deadline = min(self.deadline, self._connections.clock.seconds() + timeout)
+
     def writeConnectionLost(self) -> None:
         """All that was written is sent, and our FIN too; now it is the client's turn."""
         self._flushed = True
@@ -186,6 +192,8 @@ class Connection(Protocol):
             self._undelivered = bool(getattr(self.transport, "undelivered", 0))
             if self._undelivered:
                 self._enter(Phase.IDLE, self._settings.idle_timeout)
+            if self._partial:
+                self.record_begun()  # while the last answer was under way
         if now >= self.deadline:
             if self.phase is Phase.CLOSING:
                 self.end()
@@ -237,7 +245,13 @@ class Connection(Protocol):
 
     def has_unread(self) -> bool:
         """Whether a further request has been begun: here, or in the kernel's queue."""
-        return _readable(self.transport)
+        return self._partial or in_kernel(self.transport)
+
+    @property
+    def _partial(self) -> bool:
+        """Whether a part of a TLS record is here, which cannot be read before the rest comes."""
+        partial: bool = getattr(self.transport, "partial", False)
+        return partial
 
     def loseConnection(self) -> None:
         """Close in stages: what is written, then our FIN, then the client's.
@@ -287,7 +301,7 @@ class Connection(Protocol):
         self.end()
 
 
-def _readable(transport: object) -> bool:
+def in_kernel(transport: object) -> bool:
     """Whether the kernel holds bytes of this connection that nobody has read yet."""
     if not ISystemHandle.providedBy(transport):
         return False

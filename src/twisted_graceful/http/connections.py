@@ -23,6 +23,7 @@ SWEEP_INTERVAL = 0.25
 class Phase(Enum):
     """What a connection is doing."""
 
+    HANDSHAKING = "in its TLS handshake"
     SILENT = "accepted, not a byte yet"
     IDLE = "between requests"
     READING = "sending its request"

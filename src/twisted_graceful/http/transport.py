@@ -99,6 +99,11 @@ class GatheringServer(Server):
         queue = fcntl.ioctl(self.socket, termios.TIOCOUTQ, b"\0" * 4)
         return int.from_bytes(queue, sys.byteorder)
 
+    @property
+    def partial(self) -> bool:
+        """Whether bytes have come that cannot be read without those that follow them."""
+        return False
+
     def write(self, data: bytes) -> None:
         """Send bytes, at the end of this turn.
 

@@ -149,7 +149,7 @@ class Listeners:
         Raises:
             BindError: the system refused the address.
         """
-        name = str(address)
+        name = address.name
         inherited = next((entry for entry in self._inherited if entry[0] == name), None)
         if inherited is None:
             sockets = bind(address, backlog)

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
-from ..address import authority
 from ..http.report import DrainReport
 from ..server import Server
 from ..settings import Settings
@@ -25,13 +24,14 @@ class RunningServer:
 
     Attributes:
         port: the port, on 127.0.0.1.
-        url: the address of its root, such as ``http://127.0.0.1:43211``.
+        url: the address of its root, such as ``http://127.0.0.1:43211``; it is ``https`` with
+            ``tls_cert``.
         service: the `Server` itself.
     """
 
     def __init__(self, service: Server) -> None:
-        host, self.port = service.bound[0]
-        self.url = f"http://{authority(host, self.port)}"
+        _, self.port = service.bound[0]
+        self.url = service.urls[0]
         self.service = service
 
     def stop(self) -> Deferred[DrainReport]:
@@ -55,6 +55,7 @@ def start(app: Any, *, wsgi: bool = False, **settings: Any) -> Deferred[RunningS
         A Deferred that fires when the server accepts; it fails with `AppError`.
 
     Raises:
+        CertificateError: the files of ``tls_cert`` and ``tls_key`` cannot be used.
         SettingsError: a setting is out of range.
     """
     # At the end of a test no client is about to send.
@@ -85,6 +86,7 @@ def serve(
         A Deferred that fires when the server accepts; it fails with `AppError`.
 
     Raises:
+        CertificateError: the files of ``tls_cert`` and ``tls_key`` cannot be used.
         SettingsError: a setting is out of range.
     """
 

@@ -1,0 +1,170 @@
+"""Certificates and keys: what is accepted, what is refused, and how it is said."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from base64 import b64decode
+from unittest import SkipTest
+
+from twisted.application.service import MultiService
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.certificates import ONE, ONE_KEY, ONE_KEY_ENCRYPTED, TWO, TWO_KEY
+from tests.unit.secure import certificate_file
+from tests.unit.support import temporary_directory
+from tests.unit.web import Echo
+from twisted_graceful import CertificateError, GracefulService, Settings, SettingsError, new
+from twisted_graceful.http.certificate import load
+from twisted_graceful.server import Server
+
+NONSENSE = "-----BEGIN {0}-----\nbm9uc2Vuc2U=\n-----END {0}-----\n"
+
+
+class LoadTests(SynchronousTestCase):
+    """Files of all kinds."""
+
+    def file(self, *parts: str) -> str:
+        """A file that holds these."""
+        return certificate_file(self, *parts)
+
+    def refused(self, certificate: str, key: str = "") -> str:
+        """Why they are refused."""
+        return str(self.assertRaises(CertificateError, load, certificate, key))
+
+    def test_accepted(self) -> None:
+        """The key may be in a file of its own, or in that of the certificate; a chain follows."""
+        load(self.file(ONE), self.file(ONE_KEY))
+        load(self.file(ONE, ONE_KEY))
+        load(self.file(ONE_KEY, ONE))
+        load(self.file("A comment\n", ONE, TWO), self.file(ONE_KEY))
+
+    def test_what_is_spoken(self) -> None:
+        """It is TLS 1.2 and later, with ciphers that keep secrets if the key is lost."""
+        context = load(self.file(ONE, ONE_KEY))
+        self.assertIs(context.minimum_version, ssl.TLSVersion.TLSv1_2)
+        for cipher in context.get_ciphers():
+            self.assertTrue(cipher["aead"], cipher)
+            self.assertTrue(cipher["name"].startswith(("TLS_", "ECDHE-")), cipher)
+        self.assertTrue(context.options & ssl.OP_NO_RENEGOTIATION)
+
+    def test_no_file(self) -> None:
+        """What cannot be opened is named, with the setting and the system's reason."""
+        nowhere = os.path.join(temporary_directory(self), "nowhere.pem")
+        for text, setting in (
+            (self.refused(nowhere), "tls_cert"),
+            (self.refused(self.file(ONE), nowhere), "tls_key"),
+        ):
+            self.assertTrue(text.startswith(f"{setting}: {nowhere!r} cannot be read: No such"))
+        self.assertIn("Is a directory", self.refused(os.path.dirname(nowhere)))
+
+    def test_unreadable(self) -> None:
+        """So is what this user may not read."""
+        if os.geteuid() == 0:
+            raise SkipTest("root may read everything")
+        path = self.file(ONE, ONE_KEY)
+        os.chmod(path, 0)
+        self.assertIn("Permission denied", self.refused(path))
+
+    def test_no_pem(self) -> None:
+        """What is no PEM is named, with a way to convert it."""
+        path = self.file()
+        with open(path, "wb") as file:
+            file.write(b64decode("".join(ONE.splitlines()[1:-1])))
+        self.assertIn(f"openssl x509 -inform DER -in {path} -out", self.refused(path))
+        self.assertIn("holds no certificate", self.refused(self.file(ONE_KEY)))
+
+    def test_no_key(self) -> None:
+        """A missing key is a reason of its own; where none was named, how to name one."""
+        text = self.refused(self.file(ONE))
+        self.assertIn("holds no private key", text)
+        self.assertIn("--tls-key", text)
+        text = self.refused(self.file(ONE), self.file(ONE))
+        self.assertIn("holds no private key", text)
+        self.assertNotIn("--tls-key", text)
+
+    def test_encrypted(self) -> None:
+        """An encrypted key is refused, with a way to decrypt it; nobody is asked a password."""
+        path = self.file(ONE_KEY_ENCRYPTED)
+        text = self.refused(self.file(ONE), path)
+        self.assertIn("is encrypted", text)
+        self.assertIn(f"openssl pkey -in {path} -out", text)
+
+    def test_of_another(self) -> None:
+        """A key that is not that of the first certificate is refused, with both files."""
+        for parts in ((ONE,), (TWO, ONE)):
+            certificate = self.file(*parts)
+            key = self.file(TWO_KEY if parts == (ONE,) else ONE_KEY)
+            text = self.refused(certificate, key)
+            self.assertIn("is not that of the first certificate", text)
+            self.assertIn(repr(certificate), text)
+            self.assertIn(repr(key), text)
+
+    def test_nonsense(self) -> None:
+        """PEM that holds nonsense is refused with what OpenSSL says."""
+        text = self.refused(self.file(NONSENSE.format("CERTIFICATE")), self.file(ONE_KEY))
+        self.assertIn("OpenSSL cannot use", text)
+        text = self.refused(self.file(ONE), self.file(NONSENSE.format("PRIVATE KEY")))
+        self.assertIn("OpenSSL cannot use", text)
+
+
+class ServerTests(SynchronousTestCase):
+    """Servers whose addresses need a certificate, or do not."""
+
+    def test_nothing_is_bound(self) -> None:
+        """A certificate that cannot be used is refused before any address is bound."""
+        bad = certificate_file(self, "nonsense")
+        bound: list[Server] = []
+
+        class Watched(Server):
+            """Notes that it binds."""
+
+            def open(self) -> None:
+                """Bind."""
+                bound.append(self)
+                super().open()
+
+        servers = [
+            Watched("127.0.0.1:0", Echo(), reactor=Clock()),
+            Watched("127.0.0.1:0", Echo(), settings=Settings(tls_cert=bad), reactor=Clock()),
+        ]
+        service = GracefulService(*servers, reactor=Clock())
+        self.assertRaises(CertificateError, service.open)
+        self.assertEqual(bound, [])
+        service = MultiService()
+        servers[1].setServiceParent(service)
+        self.assertRaises(CertificateError, service.privilegedStartService)
+        self.assertEqual(servers[1].bound, [])
+
+    def test_https_without_a_certificate(self) -> None:
+        """An address of https is refused without one, by its name and with what to do."""
+        server = new(["127.0.0.1:0", "https:127.0.0.1:0"], Echo(), reactor=Clock())
+        text = str(self.assertRaises(CertificateError, server.open))
+        self.assertIn("'https:127.0.0.1:0' needs a certificate", text)
+        self.assertIn("--tls-cert", text)
+        self.assertEqual(server.bound, [])
+
+    def test_who_speaks_tls(self) -> None:
+        """With a certificate an address speaks TLS, unless its scheme is http."""
+        path = certificate_file(self, ONE, ONE_KEY)
+        places = ["127.0.0.1:0", "http:127.0.0.1:0", "https:127.0.0.1:0"]
+        for certificate, count, schemes in (
+            ({"tls_cert": path}, 3, ["https", "http", "https"]),
+            ({}, 2, ["http", "http"]),
+        ):
+            server = new(places[:count], Echo(), reactor=Clock(), **certificate)
+            server.open()
+            self.addCleanup(server.close)
+            self.assertEqual([each.partition(":")[0] for each in server.urls], schemes)
+
+    def test_only_http(self) -> None:
+        """What no address needs is not read."""
+        server = new("http:127.0.0.1:0", Echo(), reactor=Clock(), tls_cert="/nowhere")
+        server.open()
+        server.close()
+
+    def test_key_without_certificate(self) -> None:
+        """A key alone would leave the port plain, and is refused."""
+        error = self.assertRaises(SettingsError, Settings, tls_key="key.pem")
+        self.assertIn("together with tls_cert", str(error))
