@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from inspect import unwrap
+from socket import socket
 from typing import Any
 
 from twisted.internet._producer_helpers import _PullToPush as PullToPush
@@ -27,6 +28,7 @@ __all__ = [
     "close_without_shutdown",
     "headers",
     "logging_has_begun",
+    "port",
     "raw_headers",
     "take_over_pid_file",
 ]
@@ -40,6 +42,21 @@ def close_without_shutdown(transport: Any) -> None:
     """
     assert transport._shouldShutdown in (True, False)
     transport._shouldShutdown = False
+
+
+def port(kind: Any, reactor: Any, listener: socket, factory: Any) -> Any:
+    """A port of a listening socket, as `adoptStreamPort` makes it, but of a class of our own.
+
+    Args:
+        kind: a subclass of `twisted.internet.tcp.Port`.
+        reactor: what waits for connections.
+        listener: is duplicated; it remains the caller's to close.
+        factory: makes the protocols.
+
+    Returns:
+        The port; it does not listen yet.
+    """
+    return kind._fromListeningDescriptor(reactor, listener.fileno(), listener.family, factory)
 
 
 def append_to_log_files() -> None:

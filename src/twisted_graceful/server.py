@@ -21,8 +21,10 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
 from . import address as addresses
+from . import private
 from .app import as_resource, log_not_served
 from .errors import BindError, CertificateError
+from .http.port import Port, Room
 from .http.report import DrainReport
 from .http.site import Site
 from .http.transport import Flusher, GatheringServer
@@ -52,6 +54,7 @@ class Server(Service):
     Attributes:
         addresses: where it listens.
         listeners: where its sockets come from; replaced by whoever has inherited some.
+        room: what its connections share; replaced by whoever has several servers.
         coordinated: whether somebody else says when to load and when to accept.
 
     Raises:
@@ -76,6 +79,7 @@ class Server(Service):
         self._wsgi = wsgi
         self._reactor = global_reactor() if reactor is None else reactor
         self.listeners = sockets.Listeners()
+        self.room = Room(self._reactor, self.settings.max_connections)
         self.coordinated = False
         self._sockets: list[socket.socket] = []
         self._secure: set[socket.socket] = set()
@@ -253,8 +257,10 @@ class Server(Service):
         self._closing = []
         for listener in self._sockets[len(self._ports) :]:
             factory, transport = self._connections_of(listener)
-            port = self._reactor.adoptStreamPort(listener.fileno(), listener.family, factory)
+            port = private.port(Port, self._reactor, listener, factory)
             port.transport = transport
+            port.room = self.room
+            port.startListening()
             self._ports.append(port)
             self._log.info("Listening on {url}", url=self._url(listener))
         self._tell_waiting(None)
@@ -291,9 +297,9 @@ class Server(Service):
 
     def _accept_queued(self, port: Any, listener: socket.socket) -> None:
         # A close would reset what the kernel has queued. Bounded, for under a flood of new
-        # connections the queue is never empty.
+        # connections the queue is never empty; and by the room that there is.
         for _ in range(self.settings.backlog):
-            if not sockets.pending(listener):
+            if port.waits or not sockets.pending(listener):
                 break
             port.doRead()
 

@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 from . import private
 from .app import log_not_served
 from .errors import GracefulError
+from .http.port import Room
 from .http.report import DrainReport
 from .process.exit_status import exit_with
 from .process.generation import Generation
@@ -91,6 +92,7 @@ class GracefulService(MultiService):
         self._exit_with = exit_with
         self._inheritance = claim()
         self._listeners = Listeners(self._inheritance.sockets() if self._inheritance else ())
+        self._room = Room(self._reactor)
         self._launch = Launch.of_this_process(os.environ) if launch is None else launch
         self._generation: Generation | None = None
         # Before twistd opens its log, and writes its pid file.
@@ -118,6 +120,8 @@ class GracefulService(MultiService):
                 raise RuntimeError("add a server before the service is started")
             service.listeners = self._listeners
             service.coordinated = True
+            if not service.settings.max_connections:
+                service.room = self._room
         super().addService(service)
 
     # What users ask of it

@@ -173,6 +173,13 @@ class Settings:
     backlog: int = _count(
         2048, "connections", "how many connections the kernel queues for us", minimum=1
     )
+    # As many as there are descriptors for: `twisted_graceful.http.port` says how that is reckoned.
+    max_connections: int = _count(
+        0,
+        "connections",
+        "how many may be open, the kernel queues the others; 0: all servers of the process "
+        "together three quarters of RLIMIT_NOFILE",
+    )
     # Go's and Kestrel's hosts use 5 to 30; a head fits one segment, so even 5 is much.
     read_header_timeout: float = _seconds(
         5,

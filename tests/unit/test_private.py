@@ -13,6 +13,7 @@ import sys
 from inspect import unwrap
 from typing import Any
 
+from twisted.internet import tcp
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock, Cooperator
@@ -320,3 +321,24 @@ class WithoutTwistdTests(SynchronousTestCase):
             "print(private.logging_has_begun())\n",
         )
         self.assertEqual(done.stdout, "False\nTrue\n")
+
+
+class PortTests(SynchronousTestCase):
+    """A port of a class of our own."""
+
+    def test_is_as_an_adopted_one(self) -> None:
+        """It listens with a duplicate of the socket, and a close leaves the original alone."""
+        from twisted.internet import reactor
+
+        class OurPort(tcp.Port):
+            pass
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setblocking(False)
+            port = private.port(OurPort, reactor, listener, Factory())
+            self.assertIsInstance(port, OurPort)
+            port.startListening()
+            self.assertEqual(port.getHost().port, listener.getsockname()[1])
+            self.assertNotEqual(port.fileno(), listener.fileno())
+            port.connectionLost(None)
+            socket.create_connection(listener.getsockname()).close()

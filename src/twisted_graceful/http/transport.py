@@ -15,6 +15,9 @@ from typing import Any
 
 from twisted.internet.tcp import Server
 from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from .port import Room
 
 
 class Flusher:
@@ -54,10 +57,12 @@ class GatheringServer(Server):
         flusher: flushes this transport at the end of the turn; set once for all, by
             `with_flusher`.
         sent: bytes that the kernel has taken.
+        room: where the connection has a place, until it is lost.
     """
 
     flusher: Flusher
     sent = 0
+    room: Room | None = None
     _gathered: list[bytes]
     _gathered_length = 0
 
@@ -156,6 +161,13 @@ class GatheringServer(Server):
         if isinstance(taken, int):
             self.sent += taken
         return taken
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The connection has ended."""
+        room, self.room = self.room, None
+        if room is not None:
+            room.leave()
+        super().connectionLost(reason)
 
     # Whatever ends the stream comes after what was written before
 

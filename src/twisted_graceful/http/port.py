@@ -1,0 +1,209 @@
+"""Accepting connections: as many as there is room for; the kernel's queue holds the rest."""
+
+from __future__ import annotations
+
+import errno
+import resource
+import socket
+import sys
+from typing import Any
+
+from twisted.internet import tcp
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+_THAT_ONE = (errno.ECONNABORTED, errno.EPERM, errno.EPROTO, errno.ENETDOWN, errno.EHOSTUNREACH)
+"""What accept(2) says of the one connection, which has failed meanwhile."""
+
+_RETRY = 1.0
+"""Seconds until we try again what the system refused: nobody tells us when it is better."""
+
+_QUIET = 60.0
+"""Seconds for which a matter is not told again."""
+
+_RELIEVED = 0.9
+"""The part of the limit below which it counts as left; not so near that it is told all the time."""
+
+
+def limit_of_descriptors() -> int:
+    """How many connections the descriptors of this process are enough for.
+
+    Three quarters of the soft RLIMIT_NOFILE. The rest is for listeners, logs and upgrades, some
+    twenty, and for what applications open: so each third connection may have a file of its own,
+    be it a body that is spooled, a file that is sent, or a database's socket.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else max(1, soft * 3 // 4)
+
+
+class Room:
+    """The room that connections of one or more ports share.
+
+    Args:
+        clock: says when to try again, and when to tell again.
+        limit: how many connections may be open; 0 for as many as the descriptors of this
+            process are enough for, which is looked up whenever one is accepted.
+    """
+
+    _log = Logger()
+
+    def __init__(self, clock: IReactorTime, limit: int = 0) -> None:
+        self._clock = clock
+        self._limit = limit
+        self._taken = 0
+        self._waiting: dict[Port, None] = {}
+        self._retry: IDelayedCall | None = None
+        self._told_at: dict[str, float] = {}
+        self._is_full = False
+
+    @property
+    def limit(self) -> int:
+        """How many connections may be open."""
+        return self._limit or limit_of_descriptors()
+
+    @property
+    def free(self) -> int:
+        """How many more there is room for."""
+        return max(0, self.limit - self._taken)
+
+    def enter(self) -> None:
+        """A connection has begun."""
+        self._taken += 1
+
+    def leave(self) -> None:
+        """A connection has ended."""
+        self._taken -= 1
+        if self._waiting:
+            self._wake()
+        if self._is_full and self._taken <= self.limit * _RELIEVED:
+            self._is_full = False
+            self._log.info("{taken} connections are open: there is room again", taken=self._taken)
+
+    def wait(self, port: Port, error: OSError | None = None) -> None:
+        """Let a port accept nothing until there is room.
+
+        Args:
+            port: which, or what.
+            error: what the system said, if it is the system that has no room.
+        """
+        self._waiting[port] = None
+        port.stopReading()
+        if error is not None:
+            if self._retry is None:
+                self._retry = self._clock.callLater(_RETRY, self._wake)
+            self._tell(
+                "No connection can be accepted: {error}. Trying again; the kernel queues them. "
+                "RLIMIT_NOFILE is {descriptors} (`ulimit -n`, systemd's LimitNOFILE)",
+                error=error.strerror,
+                descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+            )
+        elif not self._is_full:
+            self._is_full = self._tell(
+                "{limit} connections are open, as many as {reason}: "
+                "the kernel queues the next until one ends",
+                limit=self.limit,
+                reason="max_connections allows"
+                if self._limit
+                else "three quarters of RLIMIT_NOFILE (`ulimit -n`, systemd's LimitNOFILE)",
+            )
+
+    def __contains__(self, port: Port) -> bool:
+        """Whether a port waits."""
+        return port in self._waiting
+
+    def forget(self, port: Port) -> None:
+        """A port has been closed."""
+        self._waiting.pop(port, None)
+        if not self._waiting and self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+
+    def _wake(self) -> None:
+        retry, self._retry = self._retry, None
+        if retry is not None and retry.active():
+            retry.cancel()
+        waiting, self._waiting = self._waiting, {}
+        for port in waiting:
+            port.startReading()
+
+    def _tell(self, text: str, **values: Any) -> bool:
+        """Say something in the log, but not all the time; whether it was said."""
+        now = self._clock.seconds()
+        if now < self._told_at.get(text, now):
+            return False
+        self._told_at[text] = now + _QUIET
+        self._log.warn(text, **values)
+        return True
+
+
+class Port(tcp.Port):
+    """A port that accepts while there is room.
+
+    Twisted's own accepts whatever comes; out of descriptors it closes, one by one, what
+    the kernel has queued.
+
+    Attributes:
+        room: what its connections need; to be set before it listens.
+    """
+
+    _log = Logger()
+
+    room: Room
+
+    @property
+    def waits(self) -> bool:
+        """Whether it accepts nothing until there is room."""
+        return self in self.room
+
+    def doRead(self) -> None:
+        """Accept what the kernel has queued, within the room."""
+        room = self.room
+        free = room.free
+        if not free:
+            room.wait(self)
+            return
+        accepted = 0
+        for _ in range(min(self.numberAccepts, free)):
+            try:
+                client, where = self.socket.accept()
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno in _THAT_ONE:
+                    continue
+                room.wait(self, error)
+                return
+            accepted += 1
+            self._begin(client, where)
+        # As Twisted has it: where there were many, look for more; where there was one, for one.
+        many = accepted == self.numberAccepts
+        self.numberAccepts = accepted + 20 if many else max(1, accepted)
+
+    def _begin(self, client: socket.socket, where: tuple[Any, ...]) -> None:
+        transport: Any = None
+        try:
+            if len(where) == 4:  # IPv6: the host with its scope
+                flags = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
+                where = (socket.getnameinfo(where, flags)[0], *where[1:])
+            factory: Any = self.factory
+            protocol = factory.buildProtocol(self._buildAddr(where))
+            if protocol is None:
+                client.close()
+                return
+            number = self.sessionno
+            self.sessionno = number + 1
+            transport = self.transport(client, protocol, where, self, number, self.reactor)
+            transport.room = self.room
+            self.room.enter()
+            protocol.makeConnection(transport)
+        except Exception:
+            self._log.failure("A connection could not be begun: it is closed")
+            if transport is None:
+                client.close()
+            else:
+                transport.abortConnection()
+
+    def connectionLost(self, reason: Any) -> None:
+        """The port is closed."""
+        self.room.forget(self)
+        super().connectionLost(reason)

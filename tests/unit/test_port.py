@@ -1,0 +1,306 @@
+"""Accepting within the room that there is: a port, clients of the real kernel, and a clock."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import resource
+import socket
+from typing import Any
+from unittest import mock
+
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from tests.unit.support import leaves_nothing_open, why_no_ipv6
+from twisted_graceful import private
+from twisted_graceful.http.port import Port, Room, limit_of_descriptors
+from twisted_graceful.http.transport import Flusher, GatheringServer
+
+
+class Descriptors(Clock):
+    """A reactor that only knows which descriptors it is to read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readers: set[Any] = set()
+        self.addReader = self.readers.add
+        self.removeReader = self.readers.discard
+        self.addWriter = self.removeWriter = lambda writer: None
+
+
+class Connections(Factory):
+    """Makes protocols, and knows them."""
+
+    noisy = False
+
+    def __init__(self) -> None:
+        self.made: list[Protocol] = []
+
+    def buildProtocol(self, addr: object) -> Protocol | None:
+        """One more."""
+        self.made.append(Protocol())
+        return self.made[-1]
+
+
+class PortTestCase(SynchronousTestCase):
+    """What the tests of this module share."""
+
+    def setUp(self) -> None:
+        """Listen, with room for two."""
+        self.reactor = Descriptors()
+        self.transport = GatheringServer.with_flusher(Flusher(self.reactor))
+        self.factory = Connections()
+        self.room = Room(self.reactor, 2)
+        self.port = self.listen()
+
+    def listen(self, family: int = socket.AF_INET, host: str = "127.0.0.1") -> Port:
+        """One more port in the same room."""
+        with socket.socket(family) as listener:
+            listener.setblocking(False)
+            listener.bind((host, 0))
+            listener.listen(50)
+            port: Port = private.port(Port, self.reactor, listener, self.factory)
+        port.room = self.room
+        port.transport = self.transport
+        port.startListening()
+        self.addCleanup(lambda: port.connectionLost(None) if port.connected else None)
+        return port
+
+    def connect(self, port: Port | None = None) -> socket.socket:
+        """A client, which the kernel has queued."""
+        client = socket.create_connection((port or self.port).socket.getsockname()[:2])
+        self.addCleanup(client.close)
+        return client
+
+    def turn(self) -> None:
+        """Let every port accept that the reactor reads, as often as it finds one readable."""
+        for _ in range(5):
+            for reader in tuple(self.reactor.readers):
+                if isinstance(reader, Port):
+                    reader.doRead()
+
+    def end(self, number: int) -> None:
+        """Let a connection end."""
+        transport: Any = self.factory.made[number].transport
+        transport.abortConnection()
+        self.reactor.advance(0)
+
+    def is_reading(self, port: Port) -> bool:
+        """Whether the reactor waits for connections."""
+        return port in self.reactor.readers
+
+
+class RoomTests(PortTestCase):
+    """The limit is exact, and one that ends makes room for one."""
+
+    def test_limit(self) -> None:
+        """As many as there is room for are accepted, though more came at once."""
+        for _ in range(5):
+            self.connect()
+        self.turn()
+        self.assertEqual((len(self.factory.made), self.is_reading(self.port)), (2, False))
+
+    def test_not_before_it_is_needed(self) -> None:
+        """A room that is just full keeps no port from looking: nobody waits yet."""
+        self.connect()
+        self.connect()
+        self.port.doRead()
+        self.assertEqual((len(self.factory.made), self.port.waits), (2, False))
+
+    def test_one_ends(self) -> None:
+        """When one has ended the next is accepted, and when two have, two."""
+        for _ in range(5):
+            self.connect()
+        self.turn()
+        for ended, accepted in (([0], 3), ([1, 2], 5)):
+            for number in ended:
+                self.end(number)
+            self.turn()
+            self.assertEqual(len(self.factory.made), accepted)
+
+    def test_ports_share_it(self) -> None:
+        """Ports in one room have the limit together."""
+        other = self.listen()
+        self.connect()
+        self.connect(other)
+        self.turn()
+        self.connect()
+        self.connect(other)
+        self.turn()
+        self.assertEqual(len(self.factory.made), 2)
+        self.assertEqual((self.port.waits, other.waits), (True, True))
+        self.end(0)
+        self.end(1)
+        self.turn()
+        self.assertEqual(len(self.factory.made), 4)
+
+    def test_a_port_that_is_closed(self) -> None:
+        """A port that waited and was closed is not read when there is room."""
+        for _ in range(3):
+            self.connect()
+        self.turn()
+        self.port.connectionLost(None)
+        self.end(0)
+        self.assertEqual((self.is_reading(self.port), self.port.waits), (False, False))
+
+    def test_connections_that_cannot_be_begun(self) -> None:
+        """One that is refused, or whose begin fails, is closed and takes no room."""
+        broken = Protocol()
+        broken.makeConnection = lambda transport: 1 / 0  # type: ignore[method-assign]
+        with leaves_nothing_open(self):
+            for made in (
+                mock.Mock(return_value=None),
+                mock.Mock(side_effect=ZeroDivisionError),
+                mock.Mock(return_value=broken),
+            ):
+                with mock.patch.object(self.factory, "buildProtocol", made):
+                    client = self.connect()
+                    self.turn()
+                self.reactor.advance(0)
+                made.assert_called_once()
+                self.assertEqual(self.room.free, 2)
+                client.settimeout(5)
+                with contextlib.suppress(ConnectionResetError):
+                    self.assertEqual(client.recv(1), b"")
+                client.close()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
+    def test_ipv6(self) -> None:
+        """The address of a client is that of IPv6 where it is."""
+        if why_no_ipv6():
+            raise SkipTest(why_no_ipv6())
+        self.connect(self.listen(socket.AF_INET6, "::1"))
+        self.turn()
+        self.assertEqual(self.factory.made[0].transport.getPeer().host, "::1")  # type: ignore
+
+
+class LogTests(PortTestCase):
+    """What the log says of it."""
+
+    def said(self) -> list[str]:
+        """What was logged since the last look."""
+
+        said, self.events[:] = [formatEvent(event) for event in self.events], []
+        return said
+
+    def setUp(self) -> None:
+        """Listen to the log."""
+        super().setUp()
+        self.events: list[Any] = []
+
+        def observe(event: Any) -> None:
+            if event.get("log_namespace", "").endswith("port.Room"):
+                self.events.append(event)
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+
+    def test_reached_and_left(self) -> None:
+        """That the limit is reached is told once, and so is that it is well left."""
+        self.port.room = self.room = Room(self.reactor, 20)
+        for _ in range(25):
+            self.connect()
+        self.turn()
+        for number in range(5):
+            self.end(number)
+            self.turn()
+        (reached,) = self.said()
+        self.assertRegex(reached, "^20 connections are open, as many as max_connections allows: ")
+        self.end(5)
+        self.assertEqual(self.said(), [])
+        self.end(6)
+        self.assertEqual(self.said(), ["18 connections are open: there is room again"])
+
+    def test_not_all_the_time(self) -> None:
+        """A server that is full again and again says so once a minute."""
+        for _ in range(4):
+            for _ in range(3):
+                self.connect()
+            for _ in range(3):
+                self.turn()
+                self.end(-1)
+            self.reactor.advance(25)
+        self.assertEqual(len([each for each in self.said() if "as many as" in each]), 2)
+
+    def test_which_limit(self) -> None:
+        """Who has set no limit is told of the one of the system."""
+        with mock.patch.object(resource, "getrlimit", return_value=(4, 4)):
+            self.room = Room(self.reactor)
+            port = self.listen()
+            for _ in range(4):
+                self.connect(port)
+            self.turn()
+        (reached,) = self.said()
+        self.assertRegex(reached, "^3 connections are open, as many as three quarters of RLIMIT")
+
+
+class ExhaustionTests(PortTestCase):
+    """What accept(2) may say."""
+
+    def refuse(self, *numbers: int) -> Any:
+        """Let the system answer the next calls of accept with these errors."""
+        accept = self.port.socket.accept
+        errors = [OSError(number, "no") for number in numbers]
+        self.port.socket = mock.Mock(wraps=self.port.socket)
+
+        def once() -> Any:
+            if errors:
+                raise errors.pop(0)
+            return accept()
+
+        self.port.socket.accept = mock.Mock(side_effect=once)
+        return self.port.socket.accept
+
+    def test_no_descriptors(self) -> None:
+        """Out of descriptors a port looks away, and tries again after a second."""
+        self.connect()
+        for number in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EINVAL):
+            accept = self.refuse(number)
+            self.turn()
+            self.assertEqual((accept.call_count, self.is_reading(self.port)), (1, False))
+            self.assertEqual(self.factory.made, [])
+            self.reactor.advance(1)
+            self.assertTrue(self.is_reading(self.port))
+        self.turn()
+        self.assertEqual(len(self.factory.made), 1)
+
+    def test_one_ends(self) -> None:
+        """It does so at once when a connection has ended."""
+        self.connect()
+        self.turn()
+        self.connect()
+        self.refuse(errno.EMFILE)
+        self.turn()
+        self.end(0)
+        self.turn()
+        self.assertEqual(len(self.factory.made), 2)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_port_is_closed(self) -> None:
+        """A port that is closed tries no more."""
+        self.connect()
+        self.refuse(errno.EMFILE)
+        self.turn()
+        self.port.connectionLost(None)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_one_connection_has_failed(self) -> None:
+        """A connection that has failed in the queue keeps none behind it from being accepted."""
+        self.connect()
+        self.refuse(errno.ECONNABORTED, errno.EPERM)
+        self.turn()
+        self.assertEqual(len(self.factory.made), 1)
+
+
+class LimitOfDescriptorsTests(SynchronousTestCase):
+    """How many connections the descriptors are enough for."""
+
+    def test_three_quarters(self) -> None:
+        """Three quarters of them, at least one, and any number where they are not limited."""
+        infinite = resource.RLIM_INFINITY
+        for soft, limit in ((1024, 768), (1 << 20, 3 << 18), (1, 1), (infinite, 2**63 - 1)):
+            with mock.patch.object(resource, "getrlimit", return_value=(soft, infinite)):
+                self.assertEqual(limit_of_descriptors(), limit)
