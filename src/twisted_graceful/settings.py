@@ -212,6 +212,11 @@ class Settings:
     max_header_size: int = _size(32768, "the largest head", minimum=1)
     # gunicorn's limit_request_fields.
     max_headers: int = _count(100, "fields", "the most header fields of a request", minimum=1)
+    # The body's limit, and that of the websockets library; uvicorn's ws_max_size is 16 MiB, which
+    # a few clients could fill the memory with.
+    max_message_size: int = _size(
+        1 << 20, "the largest message of a WebSocket, over all its fragments; 0: any"
+    )
     max_requests_per_connection: int = _count(
         0, "requests", "after how many a connection is closed, with notice; 0: never"
     )
@@ -230,6 +235,14 @@ class Settings:
     # so that it is the balancer that closes and not we, racing its next request.
     idle_timeout: float = _seconds(
         75, "how long a connection may stay open between requests; 0: for ever"
+    )
+    # uvicorn's ws_ping_interval and ws_ping_timeout; a NAT forgets a silent connection after
+    # minutes, and a client whose network is gone says nothing.
+    websocket_ping_interval: float = _seconds(
+        20, "after how long a silent WebSocket is asked whether its client is there; 0: never"
+    )
+    websocket_ping_timeout: float = _seconds(
+        20, "how long a client may not answer that before its WebSocket is closed; 0: for ever"
     )
     # gunicorn's graceful_timeout, Kubernetes' terminationGracePeriodSeconds: 30.
     drain_timeout: float = _seconds(

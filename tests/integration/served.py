@@ -56,6 +56,10 @@ class Root(Resource):
         segments = [each.decode() for each in request.postpath if each]
         if not segments:
             return VERSION.encode()
+        if segments[0] == "socket":
+            from twisted.web.websocket import WebSocketResource  # which older Twisteds lack
+
+            return WebSocketResource(Socket()).render(request)
         answer = Deferred.fromCoroutine(getattr(self, f"do_{segments[0]}")(request, *segments[1:]))
         answer.addCallback(self._finish, request)
         answer.addErrback(lambda failure: None)  # the client has gone, as some tests want
@@ -117,6 +121,44 @@ class Root(Resource):
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (int(limit), hard))
         return limit
+
+
+class Socket:
+    """A WebSocket that sends back what it gets, and takes its leave if it is asked to."""
+
+    def __init__(self, request: Any = None) -> None:
+        self.request = request
+
+    def buildProtocol(self, request: Any) -> Any:
+        """Each connection has one of its own."""
+        return Socket(request)
+
+    def negotiationStarted(self, transport: Any) -> None:
+        """The transport is there."""
+        self.transport = transport
+
+    def negotiationFinished(self) -> None:
+        """The WebSocket is open."""
+
+    def textMessageReceived(self, message: str) -> None:
+        """A message arrived."""
+        if message == "take your leave":
+            draining(self.request).addCallback(self._goodbye)
+        self.transport.sendTextMessage(message)
+
+    def bytesMessageReceived(self, data: bytes) -> None:
+        """A message arrived."""
+        self.transport.sendBytesMessage(bytes(data))
+
+    def _goodbye(self, _: object) -> None:
+        self.transport.sendTextMessage("goodbye")
+        self.transport.loseConnection()
+
+    def pongReceived(self, payload: bytes) -> None:
+        """A pong arrived."""
+
+    def connectionLost(self, reason: Any) -> None:
+        """The connection is gone."""
 
 
 resource = Root()

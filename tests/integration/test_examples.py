@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from websockets.sync.client import connect
 
+from ..unit.websockets import why_no_twisted
 from .harness import FOREGROUND, GRACEFUL, Server
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -54,6 +56,20 @@ class ExampleTests(SynchronousTestCase):
             self.assertIn(b"event: goodbye", head + rest)
             self.assertTrue(rest.endswith(b"0\r\n\r\n"), rest)
 
+    def test_websocket(self) -> None:
+        """The WebSocket takes its leave when the server stops, and nothing is sent away."""
+        if reason := why_no_twisted():
+            raise SkipTest(reason)
+        with (
+            example("websocket.py", GRACEFUL, "--app", "websocket.resource") as server,
+            connect(f"ws://127.0.0.1:{server.ports[0]}/echo") as client,
+        ):
+            client.send("hello again")
+            self.assertEqual([client.recv(15), client.recv(15)], ["hello", "hello again"])
+            server.kill(15)
+            self.assertEqual(list(client), ["goodbye"])
+            self.assertEqual(server.exit_status(), 0)
+
     def test_tac(self) -> None:
         """The application file serves on both ports, and is upgraded."""
         with example("hello.tac", TAC) as server:
@@ -78,5 +94,8 @@ class ExampleTests(SynchronousTestCase):
 
     def test_all(self) -> None:
         """There is a test for each example."""
-        tested = {"klein_app", "flask_app", "event_stream", "hello", "script", "embedding"}
+        tested = {
+            *("klein_app", "flask_app", "event_stream", "websocket"),
+            *("hello", "script", "embedding"),
+        }
         self.assertEqual({path.stem for path in EXAMPLES.iterdir() if path.is_file()}, tested)

@@ -17,6 +17,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from tests.unit.support import examples
 from tests.unit.web import Echo
+from tests.unit.websockets import Application, Taking, WebSocketClient
 from twisted_graceful import private
 from twisted_graceful.http.access_log import AccessLog, Combined, Fragment, Json
 from twisted_graceful.http.report import Outcome
@@ -157,23 +158,30 @@ class AnswerTests(LoggedTestCase):
         client.close()
         self.assertLogged(status=200, duration=2)
 
-    def test_another_protocol(self) -> None:
-        """A request that switched to another protocol is logged when that ends."""
-
-        class Switching(Resource):
-            isLeaf = True
-
-            def render_GET(self, request: Request) -> int:
-                request.channel._protocolUpgradeForWebsockets(Echoing())
-                return NOT_DONE_YET
-
-        server = self.serve(Switching())
-        client = server.connect()
-        client.request("GET", "/")
-        server.advance(100)
+    def test_websocket(self) -> None:
+        """A WebSocket is logged when it ends, with what was sent on it."""
+        server = self.serve(Taking(Application()))
+        client = WebSocketClient(server)
+        client.say("hello")
+        server.advance(10)
         self.assertEqual(self.written, [])
-        client.close()
-        self.assertLogged(status=101, duration=100)
+        client.connection.close()
+        self.assertLogged(status=101, duration=10, bytes=len(b"\x81\x05hello"))
+
+    def test_websocket_that_is_refused(self) -> None:
+        """One that the server closes for what the client has sent says so."""
+        server = self.serve(Taking(Application()), max_message_size=4)
+        client = WebSocketClient(server)
+        client.say("hello")
+        client.connection.close()
+        self.assertLogged(status=101, outcome="refused")
+
+    def test_websocket_that_answers_no_ping(self) -> None:
+        """One whose client is not there any more says so."""
+        server = self.serve(Taking(Application()))
+        WebSocketClient(server, polite=False)
+        server.advance(60)
+        self.assertLogged(status=101, outcome="timed out")
 
     def test_twisteds_hook(self) -> None:
         """What stands in a subclass for ``Site.log`` is called with each request, as ever."""
@@ -195,19 +203,6 @@ class AnswerTests(LoggedTestCase):
 
         self.assertEqual(self.serve(Breaking()).get("/").body, b"answer")
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
-
-
-class Echoing:
-    """A protocol that ends when the client does."""
-
-    def makeConnection(self, transport: object) -> None:
-        """Nothing to do."""
-
-    def dataReceived(self, data: bytes) -> None:
-        """Nothing to do."""
-
-    def connectionLost(self, reason: object) -> None:
-        """Nothing to do."""
 
 
 class RefusalTests(LoggedTestCase):

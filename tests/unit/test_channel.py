@@ -9,16 +9,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import IPushProducer
-from twisted.internet.protocol import Protocol
 from twisted.internet.testing import StringTransportWithDisconnection
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
 from tests.unit.support import examples
 from tests.unit.web import Echo, timers_left
-from twisted_graceful import draining
 from twisted_graceful.http.connections import SWEEP_INTERVAL, Phase
 from twisted_graceful.testing import MemoryConnection, MemoryServer
 from twisted_graceful.testing.messages import format_request
@@ -1038,144 +1036,3 @@ class DownloadTests(SynchronousTestCase):
         (cut,) = self.successResultOf(drained).cut
         self.assertEqual((cut.method, cut.path, cut.doing), ("POST", "/up", Phase.CLOSING.value))
         self.assertTrue(client.reset)
-
-
-class UpgradedProtocol(Protocol):
-    """Another protocol on the same connection: it sends back what it gets."""
-
-    lost = False
-
-    def dataReceived(self, data: bytes) -> None:
-        """Send it back."""
-        self.transport.write(data)
-
-    def connectionLost(self, reason: object = None) -> None:
-        """The connection is gone."""
-        self.lost = True
-
-
-class Upgrading(Resource):
-    """Hands its connection to another protocol, by the hook that Twisted's WebSocket uses."""
-
-    isLeaf = True
-
-    def render_GET(self, request: Request) -> int:
-        """Switch."""
-        self.protocol = UpgradedProtocol()
-        self.begins = draining(request)
-        request.channel._protocolUpgradeForWebsockets(self.protocol)
-        return NOT_DONE_YET
-
-
-class UpgradedConnectionTests(SynchronousTestCase):
-    """A connection that speaks another protocol is known until it ends."""
-
-    def setUp(self) -> None:
-        """Switch a connection to another protocol."""
-        self.app = Upgrading()
-        self.server = MemoryServer(self.app)
-        self.client = self.server.connect()
-        self.client.send(GET_A)
-
-    def test_speaks(self) -> None:
-        """What arrives goes to the other protocol."""
-        self.client.send(GET_B)
-        self.assertEqual(self.client.received, GET_B)
-        self.assertIs(phase(self.server), Phase.UPGRADED)
-
-    def test_producer(self) -> None:
-        """The other protocol can let a producer of its own write."""
-        transport = self.app.protocol.transport
-        transport.registerProducer(object(), True)
-        transport.unregisterProducer()
-
-    def test_forgotten(self) -> None:
-        """When it ends the protocol is told, and the registry forgets it."""
-        self.client.abort()
-        self.assertTrue(self.app.protocol.lost)
-        self.assertEqual(len(self.server.connections), 0)
-        self.assertEqual(timers_left(self.server), [])
-
-    def test_client_closes(self) -> None:
-        """So it is when the client closes in order."""
-        self.client.close()
-        self.assertTrue(self.app.protocol.lost)
-        self.assertEqual(len(self.server.connections), 0)
-
-    def test_drain_waits_for_it(self) -> None:
-        """A drain ends when it ends, and takes it neither for idle nor for cut."""
-        drained = self.server.drain()
-        self.server.advance(10)
-        self.assertNoResult(drained)
-        self.app.protocol.transport.loseConnection()
-        self.server.turn()
-        report = self.successResultOf(drained)
-        self.assertEqual((report.closed_idle, report.cut), (0, ()))
-
-    def test_learns_of_a_drain(self) -> None:
-        """It can learn of a drain, and end well."""
-        self.app.begins.addCallback(lambda _: self.app.protocol.transport.loseConnection())
-        self.assertEqual(self.server.stop().cut, ())
-
-    def test_learns_of_no_later_drain(self) -> None:
-        """After its end nothing is told of a drain any more, and nothing is kept."""
-        self.client.close()
-        self.server.drain()
-        self.assertNoResult(self.app.begins)
-
-    def test_cut(self) -> None:
-        """At the deadline it is cut, and the report names the request that it began with."""
-        report = self.server.stop()
-        (cut,) = report.cut
-        self.assertEqual((cut.method, cut.path, cut.doing), ("GET", "/a", Phase.UPGRADED.value))
-        self.assertTrue(self.app.protocol.lost)
-
-
-class WebSocketListener:
-    """A WebSocket that only says whether it was lost."""
-
-    lost = False
-
-    def buildProtocol(self, request: Request) -> WebSocketListener:
-        """It is its own factory, for one connection."""
-        return self
-
-    def negotiationStarted(self, transport: object) -> None:
-        """Nothing to prepare."""
-
-    def negotiationFinished(self) -> None:
-        """Nothing to say."""
-
-    def connectionLost(self, reason: object) -> None:
-        """The connection is gone."""
-        self.lost = True
-
-
-class WebSocketTests(SynchronousTestCase):
-    """Twisted's own WebSocket, where the library that it needs is installed."""
-
-    def test_forgotten(self) -> None:
-        """It is known until the client closes, and then forgotten."""
-        try:
-            from twisted.web.websocket import WebSocketResource
-        except ImportError as error:
-            raise SkipTest(f"Twisted has no WebSocket here: {error}") from None
-        listener = WebSocketListener()
-        root = Resource()
-        root.putChild(b"", WebSocketResource(listener))
-        server = MemoryServer(root)
-        client = server.connect()
-        client.request(
-            "GET",
-            "/",
-            {
-                "Connection": "Upgrade",
-                "Upgrade": "websocket",
-                "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-                "Sec-WebSocket-Version": "13",
-            },
-        )
-        self.assertTrue(client.received.startswith(b"HTTP/1.1 101 "))
-        self.assertIs(phase(server), Phase.UPGRADED)
-        client.close()
-        self.assertEqual((listener.lost, len(server.connections)), (True, 0))

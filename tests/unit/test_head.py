@@ -37,6 +37,19 @@ class HeadTests(SynchronousTestCase):
         self.assertEqual(read.headers, {b"Host": [b"x"], b"X-Two": [b"1", b"2"]})
         self.assertEqual((read.length, read.persistent, read.expects_continue), (0, True, False))
 
+    def test_websocket(self) -> None:
+        """An opening handshake is one by its Connection and by its Upgrade (RFC 6455 4.2.1)."""
+        for expected, *fields in (
+            (True, "Connection: Upgrade", "Upgrade: websocket"),
+            (True, "Connection: keep-alive, UPGRADE", "Upgrade: h2c, WebSocket"),
+            (False, "Connection: Upgrade", "Upgrade: h2c"),
+            (False, "Connection: Upgrade"),
+            (False, "Upgrade: websocket"),
+            (False, "Connection: close", "Upgrade: websocket"),
+        ):
+            read = head("GET / HTTP/1.1", "Host: x", *fields)
+            self.assertEqual(read.websocket, expected, fields)
+
     def test_refused(self) -> None:
         """Each of these is refused, with the status that RFC 9110 and 9112 give it."""
         ok = "GET / HTTP/1.1"

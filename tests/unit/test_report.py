@@ -18,6 +18,13 @@ class TextTests(SynchronousTestCase):
         report = DrainReport(answered=12, closed_idle=3, seconds=1.26)
         self.assertEqual(str(report), "12 answered, 3 idle closed, 0 cut, in 1.3 s")
 
+    def test_sent_away(self) -> None:
+        """WebSockets that were told to go are counted, where there were any."""
+        report = DrainReport(sent_away=5, seconds=28)
+        self.assertEqual(
+            str(report), "0 answered, 0 idle closed, 5 WebSockets sent away, 0 cut, in 28.0 s"
+        )
+
     def test_cut(self) -> None:
         """Every request that was cut is named: method, path, what it did and its age."""
         report = DrainReport(cut=(SLOW, UPLOAD), seconds=30)
@@ -33,9 +40,9 @@ class SumTests(SynchronousTestCase):
 
     def test_sum(self) -> None:
         """Counts add up, what was cut is joined, and the longest says how long it took."""
-        first = DrainReport(answered=1, closed_idle=2, cut=(SLOW,), seconds=5)
-        second = DrainReport(answered=10, closed_idle=20, cut=(UPLOAD,), seconds=3)
-        self.assertEqual(first + second, DrainReport(11, 22, (SLOW, UPLOAD), 5))
+        first = DrainReport(answered=1, closed_idle=2, cut=(SLOW,), seconds=5, sent_away=3)
+        second = DrainReport(answered=10, closed_idle=20, cut=(UPLOAD,), seconds=3, sent_away=30)
+        self.assertEqual(first + second, DrainReport(11, 22, (SLOW, UPLOAD), 5, 33))
 
     def test_nothing(self) -> None:
         """A report and an empty one make that report, so that any number can be summed."""

@@ -21,13 +21,15 @@ from .connection import NEVER, Connection, in_kernel
 from .connections import WAITING, Phase
 from .head import Head, Refused
 from .progress import Progress
-from .report import Cut, Outcome, printable
+from .report import Cut, Outcome
 from .request import Request
+from .websocket.connection import WebSocket
+from .websocket.transport import Nowhere
 
 _PIPELINE_LIMIT = 16384
 """Bytes of later requests that are read while one is answered; the rest waits in the kernel."""
 
-_NOT_READING = (Phase.ANSWERING, Phase.CLOSING, Phase.UPGRADED)
+_NOT_READING = (Phase.ANSWERING, Phase.CLOSING)
 
 _EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 
@@ -51,7 +53,6 @@ class Channel(Connection):
     _body: Body | None = None
     _producer: Any = None
     _producer_pulls = False
-    _upgraded: IProtocol | None = None
     _progress: Progress | None = None
     _head: Head | None = None
     _begun = 0.0
@@ -68,9 +69,6 @@ class Channel(Connection):
         phase = self.phase
         if phase is Phase.CLOSING:
             return  # after an announced close nothing is processed (RFC 9112 section 9.6)
-        if self._upgraded is not None:
-            self._upgraded.dataReceived(data)
-            return
         self._buffer = self._buffer + data if self._buffer else data
         if phase is not Phase.ANSWERING and not self._blocked:
             self._read_requests()
@@ -86,8 +84,6 @@ class Channel(Connection):
             self.unregisterProducer()
         if self._request is not None:
             self._request.connectionLost(reason)
-        if self._upgraded is not None:
-            self._upgraded.connectionLost(reason)
 
     # Reading requests
 
@@ -130,6 +126,8 @@ class Channel(Connection):
         if length is not None and length > settings.max_body_size > 0:
             raise self._too_large()
         self._request = request = self.request_class(self, head)
+        if head.websocket:
+            WebSocket(self, request)  # which it becomes if it is answered with 101
         if length == 0:
             self._answer(request)
         else:
@@ -381,14 +379,8 @@ class Channel(Connection):
             done = self.phase in WAITING and not self._unsent
         if done:
             return ()
-        method, target = self._asked_for()
-        cut = Cut(
-            method=printable(method) or "-",
-            path=printable(target.partition(b"?")[0]) or "-",
-            age=self._connections.clock.seconds() - self._begun,
-            doing=self.phase.value,
-        )
-        return (cut,)
+        age = self._connections.clock.seconds() - self._begun
+        return (Cut.of(*self._asked_for(), age=age, doing=self.phase.value),)
 
     def _asked_for(self) -> tuple[bytes, bytes]:
         """Method and target of the present request, as far as they are known."""
@@ -426,9 +418,6 @@ class Channel(Connection):
         request = self._answered or self._request
         if request is None:
             self._log_half_a_head()
-        elif self._upgraded is not None:
-            outcome = self._outcome if self._aborted else Outcome.ANSWERED
-            access_log.write(request, self._begun, outcome, status=101)
         elif self._answered is not None and not self._aborted and not self._unsent:
             self._log_sent()
         else:
@@ -460,10 +449,19 @@ class Channel(Connection):
 
     def _protocolUpgradeForWebsockets(self, protocol: IProtocol) -> None:
         """Hand the connection to another protocol, says `twisted.web.websocket`."""
-        self._enter(Phase.UPGRADED)
-        self._upgraded = protocol
-        self.transport.unregisterProducer()
+        self.transport.protocol = protocol
         protocol.makeConnection(self.transport)
+
+    def retire(self) -> bytes:
+        """Let another protocol have the connection.
+
+        Returns:
+            What has arrived of it.
+        """
+        self._connections.remove(self)
+        self.phase = Phase.CLOSING
+        self.transport = Nowhere()
+        self._request = None
+        self._aborted = True  # it ends and logs nothing any more
         rest, self._buffer = self._buffer, b""
-        if rest:
-            protocol.dataReceived(rest)
+        return rest

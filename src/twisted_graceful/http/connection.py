@@ -85,7 +85,7 @@ class Connection(Protocol):
 
     def isSecure(self) -> bool:
         """Whether the connection is encrypted."""
-        secure: bool = ISSLTransport.providedBy(self.transport)
+        secure: bool = ISSLTransport.providedBy(self._wire)
         return secure
 
     def getPeer(self) -> IAddress:
@@ -135,7 +135,7 @@ class Connection(Protocol):
             return
         if self.phase is Phase.CLOSING and not self._flushed:
             return  # writeConnectionLost ends it
-        self.transport.loseConnection()
+        self._wire.loseConnection()
 
     def record_begun(self) -> None:
         """A part of a TLS record came: as far as we can know, a request that was begun."""
@@ -168,12 +168,12 @@ class Connection(Protocol):
     def _pause_reading(self) -> None:
         if self._reading:
             self._reading = False
-            self.transport.pauseProducing()
+            self._wire.pauseProducing()
 
     def _resume_reading(self) -> None:
         if not self._client_finished:
             self._reading = True
-            self.transport.resumeProducing()
+            self._wire.resumeProducing()
 
     # Deadlines
 
@@ -184,12 +184,12 @@ class Connection(Protocol):
 
     def check(self, now: float) -> None:
         """Do what the time has come for; called for every connection, every now and then."""
-        if self.transport is not self._wire and not self._wire.connected:
+        if not self._wire.connected:
             self._connections.remove(self)  # an application took the transport, and it is gone
             return
         if self._undelivered and self.phase is Phase.IDLE:
             # The client is not idle before it has all of its answer.
-            self._undelivered = bool(getattr(self.transport, "undelivered", 0))
+            self._undelivered = bool(getattr(self._wire, "undelivered", 0))
             if self._undelivered:
                 self._enter(Phase.IDLE, self._settings.idle_timeout)
             if self._partial:
@@ -207,10 +207,8 @@ class Connection(Protocol):
         if not self._unsent:
             self._reader = None
         elif self._reader is None:
-            self._reader = Progress(now, self.transport.delivered)
-        elif self._reader.is_slow(
-            now, self.transport.delivered, settings.write_timeout, settings.min_rate
-        ):
+            self._reader = Progress(now, self._delivered)
+        elif self._reader.is_slow(now, self._delivered, settings.write_timeout, settings.min_rate):
             self._log.info(
                 "The client {peer} does not read its answer: {cut}",
                 peer=self.client,
@@ -228,12 +226,12 @@ class Connection(Protocol):
     @property
     def _unsent(self) -> int:
         """Bytes of answers that wait for the client to read."""
-        unsent: int = getattr(self.transport, "unsent", 0)
+        unsent: int = getattr(self._wire, "unsent", 0)
         return unsent
 
     @property
     def _delivered(self) -> int:
-        delivered: int = getattr(self.transport, "delivered", 0)
+        delivered: int = getattr(self._wire, "delivered", 0)
         return delivered
 
     # Closing
@@ -243,14 +241,18 @@ class Connection(Protocol):
         """Seconds that a drain leaves it alone for, while nothing is begun on it."""
         return self._settings.idle_grace
 
+    def go_away(self) -> bool:
+        """Tell the client to go elsewhere, if its protocol has a word for that; whether it has."""
+        return False
+
     def has_unread(self) -> bool:
         """Whether a further request has been begun: here, or in the kernel's queue."""
-        return self._partial or in_kernel(self.transport)
+        return self._partial or in_kernel(self._wire)
 
     @property
     def _partial(self) -> bool:
         """Whether a part of a TLS record is here, which cannot be read before the rest comes."""
-        partial: bool = getattr(self.transport, "partial", False)
+        partial: bool = getattr(self._wire, "partial", False)
         return partial
 
     def loseConnection(self) -> None:
@@ -261,7 +263,7 @@ class Connection(Protocol):
         if self.phase is Phase.CLOSING:
             return
         self._enter(Phase.CLOSING)
-        transport: Any = self.transport
+        transport: Any = self._wire
         # As long as a producer is registered the transport waits for more to send.
         transport.unregisterProducer()
         half_closeable: bool = IHalfCloseableDescriptor.providedBy(transport)
@@ -286,14 +288,12 @@ class Connection(Protocol):
         if not cuts:
             if self.phase is not Phase.CLOSING:
                 self._enter(Phase.CLOSING, self._settings.linger_timeout)
-            self.transport.loseConnection()
+            self._wire.loseConnection()
         else:
             # A reset, so that no client takes half an answer for a whole one.
             self._aborted = True
             self._outcome = outcome
             self._wire.abortConnection()
-            if self.transport is not self._wire:
-                self._connections.remove(self)
         return cuts
 
     def abortConnection(self) -> None:

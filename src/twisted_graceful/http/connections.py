@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum
+from math import ceil
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
@@ -28,7 +29,8 @@ class Phase(Enum):
     IDLE = "between requests"
     READING = "sending its request"
     ANSWERING = "being answered"
-    UPGRADED = "speaking another protocol"
+    UPGRADED = "speaking WebSocket"
+    LEAVING = "closing its WebSocket"
     CLOSING = "reading its last answer"
 
 
@@ -87,6 +89,7 @@ class Connections:
                 self.end(connection)
         if self._drain is not None:
             self._drain.close_idle(now)
+            self._drain.send_away(now)
         if self._open and self._sweep is None:
             self._sweep = self.clock.callLater(SWEEP_INTERVAL, self._check_all)
 
@@ -156,6 +159,8 @@ class _Drain:
         self._begun = self._clock.seconds()
         self._answered_before = connections.answered
         self._closed_idle = 0
+        self._to_send_away = 0
+        self._sent_away = 0
         self._cut: list[Cut] = []
         self._report: DrainReport | None = None
         self._waiting: list[Deferred[DrainReport]] = []
@@ -185,6 +190,7 @@ class _Drain:
             closed_idle=self._closed_idle,
             cut=tuple(self._cut),
             seconds=self._clock.seconds() - self._begun,
+            sent_away=self._sent_away,
         )
         waiting, self._waiting = self._waiting, []
         for each in waiting:
@@ -192,7 +198,28 @@ class _Drain:
 
     def cut_all(self) -> None:
         for connection in self._connections:
+            self._sent_away += connection.go_away()
             self._cut += self._connections.end(connection)
+
+    def send_away(self, now: float) -> None:
+        """Let WebSockets go one after the other, so that the clients do not return all at once.
+
+        The first half of the drain is for the applications to take their leave. In the
+        second the number of those that may stay falls evenly to none, early enough for the
+        last to be closed in order.
+        """
+        there = [each for each in self._connections if each.phase is Phase.UPGRADED]
+        settings = self._connections.settings
+        begin = self._begun + settings.drain_timeout / 2
+        end = self._begun + settings.drain_timeout - settings.linger_timeout
+        if not there or now < begin:
+            return
+        self._to_send_away = self._to_send_away or len(there)
+        share = (end - now) / (end - begin) if now < end else 0.0
+        too_many = len(there) - ceil(self._to_send_away * share)
+        there.sort(key=lambda each: each.since)
+        for connection in there[: max(0, too_many)]:
+            self._sent_away += connection.go_away()
 
     def close_idle(self, now: float) -> None:
         for connection in self._connections:

@@ -61,6 +61,7 @@ class Head:
         keep_alive: whether a client of HTTP/1.0, whose connections are not persistent, asks
             for one that is.
         expects_continue: whether the client waits for ``100 Continue``.
+        websocket: whether this is the opening handshake of a WebSocket (RFC 6455 section 4.1).
     """
 
     method: bytes
@@ -71,6 +72,7 @@ class Head:
     persistent: bool = True
     keep_alive: bool = False
     expects_continue: bool = False
+    websocket: bool = False
 
 
 def find(buffer: bytes, settings: Settings) -> int:
@@ -258,6 +260,8 @@ def _read_framing(head: Head) -> None:
         lasts = b"close" not in options
         head.persistent = lasts and head.version != b"HTTP/1.0"
         head.keep_alive = lasts and not head.persistent and b"keep-alive" in options
+        if b"upgrade" in options:
+            head.websocket = b"websocket" in _members(headers.get(b"Upgrade", []))
     elif head.version == b"HTTP/1.0":
         head.persistent = False
     expectations = headers.get(b"Expect")

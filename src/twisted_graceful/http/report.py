@@ -41,6 +41,12 @@ class Cut:
     age: float
     doing: str
 
+    @classmethod
+    def of(cls, method: bytes, target: bytes, *, age: float, doing: str) -> Cut:
+        """A cut, from what the client has sent."""
+        path = target.partition(b"?")[0]
+        return cls(printable(method) or "-", printable(path) or "-", age, doing)
+
     def __str__(self) -> str:
         return f"{self.method} {self.path} ({self.doing}, {self.age:.1f} s)"
 
@@ -54,12 +60,14 @@ class DrainReport:
         closed_idle: connections closed because no further request came on them.
         cut: the requests that the deadline ended.
         seconds: how long the drain took.
+        sent_away: WebSockets that were told that the server goes away.
     """
 
     answered: int = 0
     closed_idle: int = 0
     cut: tuple[Cut, ...] = ()
     seconds: float = 0.0
+    sent_away: int = 0
 
     def __add__(self, other: DrainReport) -> DrainReport:
         """The report of two drains that ran side by side."""
@@ -68,11 +76,13 @@ class DrainReport:
             self.closed_idle + other.closed_idle,
             self.cut + other.cut,
             max(self.seconds, other.seconds),
+            self.sent_away + other.sent_away,
         )
 
     def __str__(self) -> str:
+        sent_away = f"{self.sent_away} WebSockets sent away, " if self.sent_away else ""
         text = (
-            f"{self.answered} answered, {self.closed_idle} idle closed, "
+            f"{self.answered} answered, {self.closed_idle} idle closed, {sent_away}"
             f"{len(self.cut)} cut, in {self.seconds:.1f} s"
         )
         if self.cut:

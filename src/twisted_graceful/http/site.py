@@ -19,6 +19,7 @@ from .channel import Channel
 from .connection import Connection
 from .connections import Connections
 from .proxy import Proxies
+from .websocket.transport import UpgradeTransport
 
 
 class Site(TwistedSite):
@@ -86,16 +87,20 @@ def draining(request: Any) -> Deferred[None]:
     """Learn when the server that answers a request begins to drain.
 
     Event streams and long polls end their answer then, in their own words; what is
-    still unfinished at the drain deadline is cut.
+    still unfinished at the drain deadline is cut. WebSockets can take their leave.
 
     Args:
-        request: a `twisted.web.server.Request` that is being answered.
+        request: a `twisted.web.server.Request` that is being answered. Where a WebSocket
+            protocol does not have it, its transport does as well.
 
     Returns:
         A Deferred that fires with None when the drain begins, at once if it has begun
         already. It never fires if the request ends first, or is answered by a server
         of another kind. There is nothing to clean up.
     """
+    for each in (request, getattr(request, "transport", None)):
+        if isinstance(each, UpgradeTransport):
+            request = each.request
     site = getattr(request, "site", None)
     if not isinstance(site, Site) or getattr(request, "channel", None) is None:
         return Deferred()

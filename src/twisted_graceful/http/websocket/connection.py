@@ -1,0 +1,343 @@
+"""The connection of a WebSocket: tracked, bounded, kept alive, and closed in a drain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IProtocol
+from twisted.python.failure import Failure
+
+from ... import private
+from ..connection import Connection
+from ..connections import Phase
+from ..progress import Progress
+from ..report import Cut, Outcome
+from .frames import PING, Code, Frames, close_frame, control_frame
+from .transport import UpgradeTransport
+
+if TYPE_CHECKING:
+    from ..channel import Channel
+    from ..request import Request
+
+_PING = b"still there?"
+"""What our pings carry. The pongs to them are not passed on: the application sent no ping."""
+
+
+_UNSENT_LIMIT = 1 << 20
+"""Bytes that may wait for a client that does not read, before we hear nothing more of it.
+
+Far more than what a producer keeps waiting, which stops at 64 KiB: while one is busy the client
+must be heard.
+"""
+
+
+class WebSocket(Connection):
+    """A connection from the answer to its opening handshake on.
+
+    Until then, if ever it comes, the connection is the channel's, and this waits beside it.
+
+    Args:
+        channel: what the opening handshake came on.
+        request: the opening handshake.
+
+    Attributes:
+        outlet: the transport of whoever speaks on it.
+        protocol: that is who; None until it has taken the connection over.
+    """
+
+    phase = Phase.ANSWERING
+    protocol: IProtocol | None = None
+
+    _producer: Any = None
+    _producer_pulls = False
+    _answer = b""
+    _paused = False
+    _blocked = False
+    _flooded = False
+    _heard = True
+    _silent_since = 0.0
+    _pong: Progress | None = None
+    _pinged = 0
+    _said = 0
+    _outcome = Outcome.ANSWERED
+
+    def __init__(self, channel: Channel, request: Request) -> None:
+        self.factory = channel.factory
+        self.site = channel.site
+        self.client = request.client  # as a proxy may have told
+        self.host = channel.host
+        self.transport = self._wire = channel._wire
+        self.request = request
+        self.outlet = UpgradeTransport(self)
+        self.channel = channel
+        self._incoming = Frames(self._settings.max_message_size, swallowed=_PING)
+        self._outgoing = Frames()
+        self._begun = channel._begun
+        channel.transport = request.transport = self.outlet
+        request.notifyFinish().addBoth(self._request_over)
+
+    # The opening handshake
+
+    def take(self, protocol: IProtocol) -> None:
+        """Let a protocol speak, from the head of its answer on."""
+        self.protocol = protocol
+        self.channel.transport = self.outlet  # which it may have taken away
+
+    def _shake_hands(self, data: bytes) -> None:
+        """Send a part of the answer; with ``101`` the WebSocket begins."""
+        if self.protocol is None:
+            self._wire.write(data)
+        elif self.channel.phase is Phase.ANSWERING:
+            self._answer += data
+            head, end, rest = self._answer.partition(b"\r\n\r\n")
+            if end and head.startswith(b"HTTP/1.1 101 "):
+                self._wire.write(data[: len(data) - len(rest)])
+                self._begin()
+                self.send(rest)
+            else:
+                self._wire.write(data)
+
+    def _begin(self) -> None:
+        channel, wire = self.channel, self._wire
+        self._connections.add(self)
+        arrived = channel.retire()
+        wire.protocol = self
+        wire.unregisterProducer()
+        wire.registerProducer(self, True)
+        self._enter(Phase.UPGRADED)
+        # The application hears nothing before it has come back from answering.
+        self._pause_reading()
+        self._connections.clock.callLater(0, self._start_reading, arrived)
+
+    def _start_reading(self, arrived: bytes) -> None:
+        if arrived:
+            self.dataReceived(arrived)
+        self._read_on()
+
+    def _request_over(self, result: Failure | None) -> None:
+        """The request that was the opening handshake has ended, in one way or the other."""
+        if self.phase is not Phase.ANSWERING:
+            self._fail(Code.INTERNAL_ERROR)  # somebody has answered it once more, as an error is
+            return
+        if self.channel.transport is self.outlet:
+            self.channel.transport = self._wire
+        self.phase = Phase.CLOSING
+        self._tell_lost(result or Failure(ConnectionDone()))
+
+    # The transport tells us
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes arrived."""
+        self._heard = True
+        if self.phase is Phase.CLOSING:
+            return
+        incoming = self._incoming
+        data = incoming.follow(data)
+        if data and self.protocol is not None and not self._tell(self.protocol.dataReceived, data):
+            self._fail(Code.INTERNAL_ERROR)
+        if self._blocked and self._unsent > _UNSENT_LIMIT:
+            self._flooded = True
+            self._read_on()
+        if incoming.refused is not None:
+            self._outcome = Outcome.REFUSED
+            self._fail(*incoming.refused)
+        elif incoming.closed:
+            self._leave()
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """The connection is gone."""
+        self.phase = Phase.CLOSING
+        self._tell_lost(reason)
+        if self.site.access_log is not None:
+            self.site.access_log.write(
+                self.request, self._begun, self._outcome, status=101, sent=self._said
+            )
+        self.request.connectionLost(reason)
+        self._connections.remove(self)
+
+    def _tell_lost(self, reason: Failure) -> None:
+        producer, self._producer = self._producer, None
+        protocol, self.protocol = self.protocol, None
+        if producer is not None:
+            self._tell(producer.stopProducing)
+        if protocol is not None:
+            self._tell(protocol.connectionLost, reason)
+
+    def _tell(self, tell: Callable[..., object], *args: object) -> bool:
+        """Tell the application something; whether it has borne it."""
+        try:
+            tell(*args)
+        except Exception:
+            self._log.failure("An application has failed: its WebSocket is closed")
+            return False
+        return True
+
+    # What the protocol asks of its transport
+
+    def send(self, data: bytes) -> None:
+        """Send what the protocol says."""
+        if self.phase is Phase.ANSWERING:
+            self._shake_hands(data)
+        elif self.phase is not Phase.CLOSING:
+            data = self._outgoing.follow(data)
+            self._said += len(data)
+            self._wire.write(data)
+            if self._outgoing.closed:
+                self._leave()
+
+    def pause(self, paused: bool) -> None:
+        """Do not read, or do again."""
+        self._paused = paused
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """Read if the application can take it, and the client takes what it gets for it."""
+        if self.phase is Phase.CLOSING:
+            return  # what arrives is discarded
+        if self._paused or self._flooded:
+            self._pause_reading()
+        elif not self._reading:
+            self._resume_reading()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Let a producer speak as fast as the client reads.
+
+        Raises:
+            RuntimeError: there is one already.
+        """
+        if self._producer is not None:
+            raise RuntimeError(f"cannot register {producer}: {self._producer} is registered")
+        if not streaming:
+            producer = private.PullToPush(producer, self.outlet)
+        self._producer = producer
+        self._producer_pulls = not streaming
+        if not streaming:
+            producer.startStreaming()
+        if self._blocked:
+            producer.pauseProducing()
+
+    def unregisterProducer(self) -> None:
+        """The producer has said all."""
+        producer, self._producer = self._producer, None
+        if producer is not None and self._producer_pulls:
+            producer.stopStreaming()
+
+    # The transport's buffer is full, and has room again
+
+    def pauseProducing(self) -> None:
+        """The client does not read as fast as the protocol speaks."""
+        self._blocked = True
+        if self._producer is not None:
+            self._producer.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """The client has read all that was said."""
+        self._blocked = self._flooded = False
+        if self._producer is not None:
+            self._producer.resumeProducing()
+        self._read_on()
+
+    def stopProducing(self) -> None:
+        """The connection is gone: `connectionLost` follows."""
+
+    # Deadlines
+
+    def check(self, now: float) -> None:
+        """Do what the time has come for; called for every connection, every now and then."""
+        super().check(now)
+        if self.phase is Phase.UPGRADED:
+            self._check_alive(now)
+
+    def _check_alive(self, now: float) -> None:
+        """A client that says nothing is asked whether it is still there (section 5.5.2)."""
+        interval = self._settings.websocket_ping_interval
+        timeout = self._settings.websocket_ping_timeout
+        if self._heard:
+            self._heard = False
+            self._silent_since = now
+            self._pong = None
+        elif self._pong is not None:
+            # The time begins when the ping has come through what was sent before it.
+            if self._pong.is_slow(now, min(self._delivered, self._pinged), timeout, 0):
+                self._log.debug("The client {peer} answers no ping", peer=self.client)
+                self._outcome = Outcome.TIMED_OUT
+                self._close(Code.INTERNAL_ERROR, "no answer to a ping")
+                self.end()
+        elif 0 < interval <= now - self._silent_since and self._outgoing.between:
+            self._wire.write(control_frame(PING, _PING))
+            self._silent_since = now
+            if timeout:
+                self._pinged = self._delivered + getattr(self._wire, "undelivered", 0)
+                self._pong = Progress(now, self._delivered)
+
+    def _timed_out(self) -> None:
+        """The client has not answered our Close frame, or the protocol the client's."""
+        self.loseConnection()
+
+    # Closing
+
+    def go_away(self) -> bool:
+        """Tell the client to go elsewhere (section 7.4.1); it has a short time to answer."""
+        if self.phase is not Phase.UPGRADED or not self._close(Code.GOING_AWAY):
+            return False
+        self._leave()
+        return True
+
+    def _close(self, code: Code, reason: str = "") -> bool:
+        """Send a Close frame; whether that was possible now."""
+        if not self._outgoing.between:
+            return False
+        self._wire.write(self._outgoing.follow(close_frame(code, reason)))
+        return True
+
+    def _leave(self) -> None:
+        """One side has sent its Close frame: the other one has a short time for its own."""
+        if self.phase is Phase.UPGRADED:
+            self._enter(Phase.LEAVING, self._settings.linger_timeout)
+
+    def _fail(self, code: Code, reason: str = "") -> None:
+        """Close, and hear nothing more of the client (section 7.1.7)."""
+        if self.phase is not Phase.CLOSING:
+            self._close(code, reason)
+            self.loseConnection()
+
+    def readConnectionLost(self) -> None:
+        """The client sends nothing more: it is gone, for it has not even closed (section 7.1.5)."""
+        if self.phase is Phase.CLOSING:
+            super().readConnectionLost()
+        else:
+            self._client_finished = True
+            self.loseConnection()
+
+    def loseConnection(self) -> None:
+        """Close in stages."""
+        if self.phase is Phase.ANSWERING:
+            self.channel.loseConnection()
+        else:
+            super().loseConnection()
+
+    def abort(self) -> None:
+        """Reset the connection, as the protocol asks."""
+        if self.phase is not Phase.ANSWERING:
+            self.phase = Phase.CLOSING
+        self._wire.abortConnection()
+
+    def end(self, outcome: Outcome = Outcome.CUT) -> tuple[Cut, ...]:
+        """End the connection at once; what is only gathered yet is sent before."""
+        flush = getattr(self._wire, "flush", None)
+        if flush is not None:
+            flush()
+        return super().end(outcome)
+
+    def _unfinished(self) -> bool:
+        return False
+
+    def _cuts(self) -> tuple[Cut, ...]:
+        """A WebSocket that was told is not cut, unless what it was told is lost."""
+        if not self._unsent:
+            return ()
+        age = self._connections.clock.seconds() - self._begun
+        request = self.request
+        return (Cut.of(request.method, request.uri, age=age, doing=self.phase.value),)
