@@ -25,6 +25,7 @@ from . import private
 from .app import as_resource, log_not_served
 from .errors import BindError, CertificateError
 from .http.port import Port, Room
+from .http.preface import behind_proxies
 from .http.report import DrainReport
 from .http.site import Site
 from .http.transport import Flusher, GatheringServer
@@ -268,11 +269,13 @@ class Server(Service):
     def _connections_of(self, listener: socket.socket) -> tuple[Any, type[GatheringServer]]:
         """What makes the connections of a listener, and the transport for them."""
         assert self._site is not None
-        if self._certificate is None or listener not in self._secure:
-            return self._site, self._transport
-        from .http.tls import over_tls
+        factory: Any = self._site
+        transport = self._transport
+        if self._certificate is not None and listener in self._secure:
+            from .http.tls import over_tls
 
-        return over_tls(self._site, self._transport, self._certificate)
+            factory, transport = over_tls(self._site, transport, self._certificate)
+        return behind_proxies(self._site, factory, transport)
 
     def drain(self, *, listen_on: bool) -> Deferred[DrainReport]:
         """Stop accepting, let what was begun end, and cut the rest at the deadline.

@@ -264,6 +264,10 @@ class Settings:
     proxy_headers: bool = _setting(
         Flag(), False, "believe X-Forwarded-For and X-Forwarded-Proto of trusted proxies"
     )
+    # Off: the header is either always there or never, so that no client can add one.
+    proxy_protocol: bool = _setting(
+        Flag(), False, "every connection begins with a PROXY header, and comes from a trusted proxy"
+    )
     # A proxy on the same machine; uvicorn's and gunicorn's default.
     forwarded_allow_ips: str = _setting(
         NetworkList("addresses"),

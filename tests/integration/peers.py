@@ -115,7 +115,7 @@ def nginx(*ports: int, http: str = "", stream: str = "") -> Iterator[Peer]:
     Args:
         ports: where the configuration makes it listen.
         http: what stands in the block of that name; the access log is ``access.log``.
-        stream: likewise.
+        stream: likewise, of the stream module.
 
     Raises:
         SkipTest: nginx, or its stream module, is not installed.

@@ -195,3 +195,10 @@ def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterabl
             time.sleep(0.02)
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [VERSION.encode()]
+
+
+def wsgi_client(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """A WSGI application that says who asks, and at which scheme and port."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    names = ("REMOTE_ADDR", "wsgi.url_scheme", "SERVER_PORT")
+    return [" ".join(environ[name] for name in names).encode()]

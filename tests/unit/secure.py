@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests import certificates
 from tests.unit.support import temporary_directory
 from twisted_graceful.http import certificate
+from twisted_graceful.http.preface import behind_proxies
 from twisted_graceful.http.tls import over_tls
 from twisted_graceful.testing import MemoryConnection, MemoryServer, Response
 from twisted_graceful.testing.messages import take_response
@@ -41,13 +42,9 @@ class SecureServer(MemoryServer):
 
     def connect(self) -> MemoryConnection:
         """A client connects, and sends nothing yet."""
-        reactor = self._reactor
-        plain = reactor._transport
-        factory, reactor._transport = over_tls(self.site, plain, self._context)  # type: ignore[assignment]
-        try:
-            return MemoryConnection(self, reactor.accept(factory))
-        finally:
-            reactor._transport = plain
+        secure = over_tls(self.site, self._reactor.transport, self._context)
+        self._port = behind_proxies(self.site, *secure)
+        return super().connect()
 
     def client(self, **options: Any) -> SecureClient:
         """A client that has completed its handshake."""

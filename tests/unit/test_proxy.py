@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from twisted_graceful.http.proxy import ForwardedRequest, Proxies, is_secure
+from twisted_graceful.http.proxy import ForwardedRequest, Proxies
 from twisted_graceful.networks import Networks
 from twisted_graceful.testing import MemoryServer
 from twisted_graceful.testing.transport import CLIENT, SERVER
@@ -30,7 +30,7 @@ WRONG = ("unknown", "_hidden", "1.2.3", "1.2.3.4:", "1.2.3.4:65536", "[1.2.3.4",
 
 def client(*values: str) -> IAddress | None:
     """The client of these values."""
-    return PROXIES.client([value.encode() for value in values])[0]
+    return PROXIES.said([value.encode() for value in values], [])[0]
 
 
 def tcp(host: str, port: int = 0) -> IAddress:
@@ -71,6 +71,11 @@ class ClientTests(SynchronousTestCase):
         """If all are proxies of ours, the first of them is the client."""
         self.assertEqual(client("10.0.0.3, 10.0.0.2, 10.0.0.1"), tcp("10.0.0.3"))
 
+    def test_long_list(self) -> None:
+        """A list may be of any length."""
+        self.assertEqual(client("192.0.2.9, " * 1000 + "192.0.2.1"), tcp("192.0.2.1"))
+        self.assertEqual(client("192.0.2.1" + ", 10.0.0.1" * 1000), tcp("192.0.2.1"))
+
     def test_several_lines(self) -> None:
         """The values of several lines are one list."""
         self.assertEqual(client("192.0.2.9", "192.0.2.1, 10.0.0.1", "10.0.0.2"), tcp("192.0.2.1"))
@@ -92,7 +97,7 @@ class ClientTests(SynchronousTestCase):
         for text, expected in (("*", "10.0.0.1"), ("*,10.0.0.0/8", "192.0.2.1")):
             proxies = Proxies(Networks.parse(text))
             self.assertTrue(proxies.trusts(tcp("198.51.100.1")))
-            self.assertEqual(proxies.client(values)[0], tcp(expected))
+            self.assertEqual(proxies.said(values, [])[0], tcp(expected))
 
     @examples
     @given(st.lists(st.sampled_from([*TRUSTED, *FOREIGN, *WRONG, ""])), st.data())
@@ -121,7 +126,7 @@ class ClientTests(SynchronousTestCase):
     @given(st.lists(st.binary(max_size=80), min_size=1))
     def test_any_bytes(self, values: list[bytes]) -> None:
         """No bytes make it raise."""
-        PROXIES.client(values)
+        PROXIES.said(values, values)
 
 
 class TrustTests(SynchronousTestCase):
@@ -142,8 +147,9 @@ class SchemeTests(SynchronousTestCase):
     """The scheme of ``X-Forwarded-Proto``."""
 
     def said(self, *values: bytes, passed: int = 0) -> bool | None:
-        """What these values say."""
-        return is_secure(values, passed)
+        """What these values say of a client with so many proxies of ours before it."""
+        addresses = [b"192.0.2.1", *[b"10.0.0.1"] * passed]
+        return PROXIES.said(addresses, values)[1]
 
     def test_schemes(self) -> None:
         """The schemes of HTTP and of WebSockets are known, and no other."""
@@ -169,6 +175,12 @@ class SchemeTests(SynchronousTestCase):
         self.assertIs(self.said(b"http", b"https,http", passed=1), True)
         self.assertIs(self.said(b"https,http", passed=5), True)
         self.assertIsNone(self.said(b"https,"))
+
+    def test_all_are_proxies(self) -> None:
+        """It stands first if the client does; and counts as the last one if there is none."""
+        self.assertIs(PROXIES.said([b"10.0.0.2,10.0.0.1"], [b"https,http"])[1], True)
+        for addresses in ([], [b""], [b"x, 10.0.0.1"]):
+            self.assertIs(PROXIES.said(addresses, [b"https,http"])[1], False)
 
 
 class Seen(Resource):

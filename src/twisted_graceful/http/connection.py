@@ -84,9 +84,9 @@ class Connection(Protocol):
         return self.factory.connections.settings
 
     def isSecure(self) -> bool:
-        """Whether the connection is encrypted."""
+        """Whether the client's connection is encrypted, be it to us or to a proxy."""
         secure: bool = ISSLTransport.providedBy(self._wire)
-        return secure
+        return secure or getattr(self._wire, "client_is_secure", False)
 
     def getPeer(self) -> IAddress:
         """The client's address."""

@@ -8,6 +8,7 @@ believed is one that clients can forge. The host is in ``Host``.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -38,11 +39,9 @@ _IS_SECURE = {b"http": False, b"https": True, b"ws": False, b"wss": True}
 
 _MAX_PORT = 65535
 
-_CACHED = 4096
-"""Entries that are remembered; a client sends many requests. About 1 MiB."""
-
-_LONGEST = 64
-"""More than any entry has."""
+_REMEMBERED = 4096
+_REMEMBERED_LENGTH = 256
+"""How much is remembered of what was said: clients send many requests. Some 3 MiB at most."""
 
 
 class Proxies:
@@ -55,7 +54,7 @@ class Proxies:
 
     def __init__(self, networks: Networks) -> None:
         self._networks = networks
-        self._read = lru_cache(_CACHED)(self._read_entry)
+        self._remembered = lru_cache(_REMEMBERED)(self._read)
 
     def trusts(self, peer: IAddress) -> bool:
         """Whether a peer is one of them; whoever can open our UNIX socket is."""
@@ -63,66 +62,76 @@ class Proxies:
             return True
         return address(peer.host) in self._networks
 
-    def client(self, values: Sequence[bytes]) -> tuple[IAddress | None, int]:
-        """The client, from all values of ``X-Forwarded-For``.
+    def said(
+        self, addresses: Sequence[bytes], schemes: Sequence[bytes]
+    ) -> tuple[IAddress | None, bool | None]:
+        """What was said of a request.
+
+        Args:
+            addresses: all values of ``X-Forwarded-For``.
+            schemes: all values of ``X-Forwarded-Proto``.
+
+        Returns:
+            The client's address, with port 0 if there is none; and whether the client speaks
+            TLS. Each is None if it was not said, or in an entry that is malformed.
+        """
+        # The values of several lines are one list (RFC 9110 section 5.3).
+        both = b",".join(addresses), b",".join(schemes)
+        few = len(both[0]) + len(both[1]) <= _REMEMBERED_LENGTH
+        return self._remembered(*both) if few else self._read(*both)
+
+    def _read(self, addresses: bytes, schemes: bytes) -> tuple[IAddress | None, bool | None]:
+        client, passed = self._client(addresses)
+        return client, _is_secure(schemes, passed)
+
+    def _client(self, addresses: bytes) -> tuple[IAddress | None, int]:
+        """The client, and how many proxies are right of it.
 
         Each proxy appends whom it saw. So entries are believed from the right, as far as
         they are proxies of ours; the first that is not is the client, and what stands left
         of it is only its own word. If all are, the leftmost one is the client.
-
-        Returns:
-            The client, with port 0 if there is none; None if an entry that counts is no
-            address. And how many entries are right of it.
         """
-        text = values[0] if len(values) == 1 else b",".join(values)
-        found: IAddress | None = None
+        client: IAddress | None = None
         passed = -1
-        end = len(text)
+        end = len(addresses)
         while end >= 0:
-            begin = text.rfind(b",", 0, end) + 1
-            entry = text[begin:end].strip(b" \t")
+            begin = addresses.rfind(b",", 0, end) + 1
+            entry = addresses[begin:end].strip(b" \t")
             end = begin - 1
             if not entry:
                 continue  # an empty element of a list is none (RFC 9110 section 5.6.1)
-            known = self._read(entry) if len(entry) <= _LONGEST else None
-            if known is None:
+            found = _read_entry(entry)
+            if found is None:
                 return None, 0
-            found, is_proxy = known
+            host, port = found
+            client = (IPv4Address if host.version == 4 else IPv6Address)("TCP", str(host), port)
             passed += 1
-            if not is_proxy:
+            if not self._networks.names(host):
                 break
-        return found, max(passed, 0)
-
-    def _read_entry(self, entry: bytes) -> tuple[IAddress, bool] | None:
-        """An address, and whether it is that of one of them."""
-        match = _ENTRY.fullmatch(entry)
-        if match is None:
-            return None
-        host = match["v4"] or match["v6"] or match["bare"]
-        port = int(match["port"] or 0)
-        try:
-            found = address(host.decode())
-        except ValueError:
-            return None
-        if port > _MAX_PORT:
-            return None
-        kind = IPv4Address if found.version == 4 else IPv6Address
-        return kind("TCP", str(found), port), self._networks.names(found)
+        return client, max(passed, 0)
 
 
-def is_secure(values: Sequence[bytes], passed: int) -> bool | None:
-    """Whether the client speaks TLS, from all values of ``X-Forwarded-Proto``.
+def _read_entry(entry: bytes) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int] | None:
+    """Address and port of an entry; None if it is malformed."""
+    match = _ENTRY.fullmatch(entry)
+    if match is None:
+        return None
+    host = match["v4"] or match["v6"] or match["bare"]
+    port = int(match["port"] or 0)
+    try:
+        return (address(host.decode()), port) if port <= _MAX_PORT else None
+    except ValueError:
+        return None
 
-    Args:
-        values: most proxies write one scheme over what was there; some append theirs, and
-            then it stands in the place that their entry has in ``X-Forwarded-For``.
-        passed: how many entries of that are right of the client's.
 
-    Returns:
-        None if the entry that counts is no scheme of HTTP.
+def _is_secure(schemes: bytes, passed: int) -> bool | None:
+    """Whether the client speaks TLS; None if the entry that counts is no scheme.
+
+    Most proxies write one scheme over what was there. Some append theirs; then it stands in
+    the place that their entry has in ``X-Forwarded-For``.
     """
-    schemes = b",".join(values).split(b",")
-    scheme = schemes[-1 - min(passed, len(schemes) - 1)]
+    each = schemes.split(b",")
+    scheme = each[-1 - min(passed, len(each) - 1)]
     return _IS_SECURE.get(scheme.strip(b" \t").lower())
 
 
@@ -139,20 +148,21 @@ class ForwardedRequest(Request):
 
     def __init__(self, channel: Channel, head: Head) -> None:
         super().__init__(channel, head)
-        fields = head.headers
-        passed = 0
-        addresses = fields.get(b"X-Forwarded-For")
-        if addresses is not None:
+        addresses = head.headers.get(b"X-Forwarded-For", ())
+        schemes = head.headers.get(b"X-Forwarded-Proto", ())
+        if addresses or schemes:
             proxies = channel.site.proxies
             assert proxies is not None  # or this class would not have been chosen
-            client, passed = proxies.client(addresses)
+            client, self._secure = proxies.said(addresses, schemes)
             if client is not None:
                 self.client = client
-        schemes = fields.get(b"X-Forwarded-Proto")
-        if schemes is not None:
-            self._secure = secure = is_secure(schemes, passed)
-            if secure is not None:
-                self.host = _with_port(self.host, fields.get(b"Host", [b""])[0], secure)
+
+    def getHost(self) -> IAddress:
+        """Our address, with the port that the client asked."""
+        host: IAddress = super().getHost()
+        if self._secure is None:
+            return host
+        return _with_port(host, self.getHeader(b"Host") or b"", self.isSecure())
 
     def isSecure(self) -> bool:
         """Whether the client speaks TLS."""
@@ -163,7 +173,7 @@ class ForwardedRequest(Request):
 
 
 def _with_port(host: IAddress, asked: bytes, secure: bool) -> IAddress:
-    """Our address with the port that the client asked, by the value of its ``Host`` field."""
+    """An address with the port that is in the value of a ``Host`` field, or goes without saying."""
     if not isinstance(host, (IPv4Address, IPv6Address)):
         return host
     port = asked.rpartition(b":")[2]

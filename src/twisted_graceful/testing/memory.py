@@ -12,6 +12,7 @@ from twisted.web.resource import IResource
 from ..app import as_resource
 from ..errors import AppError
 from ..http.connections import Connections
+from ..http.preface import behind_proxies
 from ..http.report import DrainReport
 from ..http.site import Site
 from ..settings import Settings
@@ -48,6 +49,7 @@ class MemoryServer:
         self.settings = Settings(**settings)
         self.site = Site(resource, settings=self.settings, reactor=self.clock)
         self._reactor = MemoryReactor(self.clock)
+        self._port = behind_proxies(self.site, self.site, self._reactor.transport)
 
     @property
     def connections(self) -> Connections:
@@ -62,7 +64,7 @@ class MemoryServer:
         """
         if self.connections.draining:
             raise ConnectionRefusedError("the server drains")
-        return MemoryConnection(self, self._reactor.accept(self.site))
+        return MemoryConnection(self, self._reactor.accept(*self._port))
 
     def get(self, path: str) -> Response:
         """Ask for a resource, on a connection of its own.

@@ -158,10 +158,14 @@ class MemoryReactor:
         self._readers: dict[MemoryTransport, None] = {}
         self._writers: dict[MemoryTransport, None] = {}
         self.callLater = clock.callLater
-        self._transport = MemoryTransport.with_flusher(Flusher(self))
+        self.transport = MemoryTransport.with_flusher(Flusher(self))
 
-    def accept(self, factory: IProtocolFactory) -> MemorySocket:
+    def accept(self, factory: IProtocolFactory, transport: type[GatheringServer]) -> MemorySocket:
         """Let a client connect.
+
+        Args:
+            factory: makes the protocol.
+            transport: ours, or a subclass of it.
 
         Returns:
             The socket of the connection.
@@ -169,7 +173,7 @@ class MemoryReactor:
         kernel = MemorySocket()
         protocol = factory.buildProtocol(IPv4Address("TCP", *CLIENT))
         assert protocol is not None
-        protocol.makeConnection(self._transport(kernel, protocol, self))
+        protocol.makeConnection(transport(kernel, protocol, self))
         return kernel
 
     def addReader(self, transport: MemoryTransport) -> None:
