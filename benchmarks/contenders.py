@@ -22,9 +22,6 @@ OURS = Path(sys.executable).parent
 """Where twistd is: beside this interpreter."""
 
 REQUIREMENTS = HERE / "peers.txt"
-REFERENCE = "uvicorn"
-"""The server that the others are compared with."""
-
 ENDPOINT = "tcp:{port}:interface=127.0.0.1"
 TLS_ENDPOINT = "ssl:{port}:privateKey={key}:certKey={certificate}:interface=127.0.0.1"
 GRACEFUL = (
@@ -94,7 +91,7 @@ CONTENDERS = (
         "{python} site_app.py {endpoint}",
     ),
     _with_tls(
-        REFERENCE,
+        "uvicorn",
         "uvicorn[standard]: uvloop and httptools",
         "{peers}/uvicorn --port {port} --loop uvloop --http httptools --ws none --lifespan off"
         " --no-access-log --log-level warning --timeout-keep-alive 75 asgi_app:app",
@@ -170,8 +167,8 @@ class Grounds:
         words = [word.format(port=port, **self._names) for word in shlex.split(command)]
         if not Path(words[0]).exists():
             raise Unavailable(f"there is no {words[0]}")
-        if "ssl:" in command and find_spec("OpenSSL") is None:
-            raise Unavailable("it needs pyOpenSSL: pip install twisted[tls]")
+        if tls and "{peers}" not in command and find_spec("OpenSSL") is None:
+            raise Unavailable("Twisted's TLS needs pyOpenSSL: pip install twisted[tls]")
         for option in NEWER:
             if option in words and option not in _graceful_help():
                 raise Unavailable(f"twistd graceful has no option {option}")

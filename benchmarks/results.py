@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
-from contenders import REFERENCE
 from harness import align
 from scenarios import Load, Scenario
 
@@ -81,26 +80,32 @@ def summarize(loads: Sequence[Load], reference: Sequence[Load]) -> Summary:
     )
 
 
-class Comparison(dict[str, Measured]):
-    """All servers in one scenario, by name."""
+@dataclass(frozen=True)
+class Comparison:
+    """All servers in one scenario.
+
+    Attributes:
+        reference: the name of the server that the others are compared with.
+        servers: what was seen, by name.
+    """
+
+    reference: str
+    servers: dict[str, Measured]
 
     def summaries(self) -> dict[str, Summary]:
         """Of those that were measured."""
-        reference = self[REFERENCE].loads if REFERENCE in self else []
-        return {
-            name: summarize(each.loads, reference)
-            for name, each in self.items()
-            if not each.trouble
-        }
+        measured = {name: each.loads for name, each in self.servers.items() if not each.trouble}
+        reference = measured.get(self.reference, [])
+        return {name: summarize(loads, reference) for name, loads in measured.items()}
 
     def troubles(self) -> dict[str, str]:
         """Why the others were not."""
-        return {name: each.trouble for name, each in self.items() if each.trouble}
+        return {name: each.trouble for name, each in self.servers.items() if each.trouble}
 
     def table(self, scenario: Scenario) -> str:
         """For people."""
         summaries = self.summaries()
-        rows = [[scenario.title, *COLUMNS]]
+        rows = [[scenario.title, "answers/s", f"of {self.reference}", *COLUMNS]]
         rows += [[name, *_cells(summary)] for name, summary in summaries.items()]
         lines = ["", *align(rows), *_troubles(self.troubles())]
         disturbed = [name for name, summary in summaries.items() if not summary.busy]
@@ -111,15 +116,14 @@ class Comparison(dict[str, Measured]):
     def as_json(self) -> dict[str, Any]:
         """For programs."""
         summaries = self.summaries()
-        return {
+        servers = {
             name: asdict(each) | {"summary": asdict(summaries[name]) if name in summaries else None}
-            for name, each in self.items()
+            for name, each in self.servers.items()
         }
+        return {"reference": self.reference, "servers": servers}
 
 
 COLUMNS = (
-    "answers/s",
-    f"of {REFERENCE}",
     "min..max",
     "by CPU",
     "CPU us/answer",

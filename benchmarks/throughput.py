@@ -95,6 +95,8 @@ class Benchmark:
         if tls:
             self._grounds.make_certificate()
         servers = self._servers(tls)
+        if not servers:
+            return
         async with self._started(servers) as failures:
             for scenario in scenarios:
                 measured = await self._measure(scenario, servers, failures)
@@ -105,7 +107,7 @@ class Benchmark:
         self, scenario: Scenario, servers: dict[str, Server], failures: dict[str, str]
     ) -> Comparison:
         """Load one server after the other, round by round: what disturbs, disturbs all alike."""
-        measured = Comparison({name: Measured(trouble=failures.get(name, "")) for name in servers})
+        measured = {name: Measured(trouble=failures.get(name, "")) for name in servers}
         for number in range(self._options.rounds):
             for name, each in measured.items():
                 if each.trouble:
@@ -123,7 +125,7 @@ class Benchmark:
                     )
                 except Trouble as error:
                     each.trouble = str(error)
-        return measured
+        return Comparison(self._options.reference, measured)
 
     async def _compare_idle(self) -> None:
         """Measure the memory for each idle connection."""
@@ -242,7 +244,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         type=_contender,
         metavar="NAME=COMMAND",
         help="one more server, say another version; it is started in the directory apps, and "
-        "{port}, {directory}, {ours} and {peers} are replaced; can be repeated",
+        "{port}, {directory}, {python}, {ours} and {peers} are replaced; can be repeated",
     )
     add(
         "--scenarios",
@@ -250,6 +252,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         choices=FULL["scenarios"],
         metavar="NAME",
         help="(default: all)",
+    )
+    add(
+        "--reference",
+        default="uvicorn",
+        metavar="NAME",
+        help="the server that the others are compared with (default: uvicorn)",
     )
     add("--quick", action="store_true", help="less of everything, in less than a minute")
     add("--rounds", type=_at_least(1), metavar="N", help="loads of each server (default: 3)")
@@ -281,6 +289,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     for name, value in (QUICK if options.quick else FULL).items():
         if getattr(options, name) is None:
             setattr(options, name, value)
+    if options.reference not in [*names, *(each.name for each in options.command)]:
+        parser.error(f"argument --reference: there is no server {options.reference!r}")
     return options
 
 

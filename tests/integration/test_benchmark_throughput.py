@@ -58,7 +58,7 @@ class ThroughputBenchmarkTests(SynchronousTestCase):
         self.assertEqual(status, 0, errors)
         self.assertEqual(list(report["scenarios"]), ["plain", "post"])
         for scenario in report["scenarios"].values():
-            summary = scenario["graceful"]["summary"]
+            summary = scenario["servers"]["graceful"]["summary"]
             self.assertGreater(summary["rate"], 0)
             self.assertGreater(summary["cpu"], 0)
             self.assertEqual(summary["errors"], 0)
@@ -72,7 +72,7 @@ class ThroughputBenchmarkTests(SynchronousTestCase):
             "wrong={python} -m http.server --bind 127.0.0.1 {port}",
         )
         self.assertEqual(status, 2, errors)
-        wrong = report["scenarios"]["plain"]["wrong"]
-        self.assertIn("wrong answer: status 200", wrong["trouble"])
-        self.assertIsNone(wrong["summary"])
-        self.assertGreater(report["scenarios"]["plain"]["bare"]["summary"]["rate"], 0)
+        servers = report["scenarios"]["plain"]["servers"]
+        self.assertIn("wrong answer: status 200", servers["wrong"]["trouble"])
+        self.assertIsNone(servers["wrong"]["summary"])
+        self.assertGreater(servers["bare"]["summary"]["rate"], 0)
