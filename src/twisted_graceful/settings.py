@@ -254,7 +254,7 @@ class Settings:
     )
     # nginx's lingering_timeout is 5; a peer on a healthy network closes within a round trip.
     linger_timeout: float = _seconds(
-        2, "how long, after the last answer, we wait for the client to close first"
+        2, "how long, after the last answer, a client may send nothing and not close; 0: not at all"
     )
     # The default of systemd's TimeoutStartSec is 90, of tableflip's UpgradeTimeout 60.
     upgrade_timeout: float = _seconds(

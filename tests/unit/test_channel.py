@@ -572,6 +572,26 @@ class StagedCloseTests(ChannelTestCase):
         self.server.advance(A_BIT)
         self.assertEqual((self.client.closed, len(self.server.connections)), (True, 0))
 
+    def test_linger_goes_on_while_the_client_sends(self) -> None:
+        """A client that is in the midst of an upload has time to come to the answer, up to 30 s."""
+        for seconds in (10, 29.5):
+            client = self.server.connect()
+            client.send(b"POST /c HTTP/1.1\r\nContent-Length: nonsense\r\n\r\n")
+            for _ in range(int(seconds / 0.5)):
+                client.send(b"x" * 1000)
+                self.server.advance(0.5)
+            self.assertFalse(client.closed)
+        for _ in range(3):
+            client.send(b"x" * 1000)
+            self.server.advance(0.5)
+        self.assertTrue(client.closed)
+
+    def test_no_linger(self) -> None:
+        """With a ``linger_timeout`` of 0 nobody is waited for."""
+        client = MemoryServer(Echo(), linger_timeout=0).connect()
+        client.send(format_request("GET", "/a", {"Connection": "close"}))
+        self.assertEqual((client.closed, len(client.responses())), (True, 1))
+
     def test_linger_begins_with_the_fin(self) -> None:
         """A client that reads slowly has the whole of ``linger_timeout`` after our FIN."""
         client = self.server.connect()
@@ -839,6 +859,60 @@ class TimeoutTests(SynchronousTestCase):
             self.assertFalse(client.closed)
             self.server.advance(0.5 + A_BIT)
             self.assertTrue(client.reset)
+
+    def test_reader_of_a_short_answer(self) -> None:
+        """So is one whose answer the kernel has taken whole, and which does not take that."""
+        self.client.reading = False
+        self.client.send(GET_A)
+        self.app.answer()
+        self.server.advance(5.9)
+        self.assertFalse(self.client.closed)
+        self.server.advance(A_BIT)
+        self.assertTrue(self.client.reset)
+
+    def test_reader_that_drips(self) -> None:
+        """So is one that takes less than ``min_rate`` on average, however often it takes some."""
+        self.client.reading = False
+        self.client.send(format_request("POST", "/", body=b"x" * 2 * SEND_BUFFER))
+        self.app.answer()
+        for _ in range(5):
+            self.server.advance(1)
+            self.client.take_some(200)
+        self.assertFalse(self.client.closed)
+        self.server.advance(1 + A_BIT)
+        self.assertTrue(self.client.reset)
+
+    def test_slow_stream(self) -> None:
+        """A client that is always a little behind a slow stream, and takes all, is not."""
+        self.client.send(GET_A)
+        request = self.app.held[0]
+        for _ in range(60):
+            request.write(b"event\n")
+            self.client.reading = False
+            self.server.advance(0.5)
+            request.write(b"event\n")
+            self.client.reading = True
+            self.client.take()
+        self.assertFalse(self.client.closed)
+
+    def test_rare_stream(self) -> None:
+        """Nor is one whose next event comes after a long time."""
+        self.client.send(GET_A)
+        for _ in range(10):
+            self.app.held[0].write(b"event\n")
+            self.assertIn(b"event", self.client.take())
+            self.server.advance(10)
+        self.assertFalse(self.client.closed)
+
+    def test_long_download(self) -> None:
+        """Nor is one that takes a large answer slowly, but fast enough, for however long."""
+        self.client.reading = False
+        self.client.send(format_request("POST", "/", body=b"x" * 2 * SEND_BUFFER))
+        self.app.answer()
+        for _ in range(200):
+            self.server.advance(0.5)
+            self.client.take_some(200)
+        self.assertFalse(self.client.closed)
 
     def test_endless(self) -> None:
         """0 means for ever."""

@@ -91,9 +91,24 @@ class FaultTests(DrainTestCase):
             raise ZeroDivisionError
 
         self.patch(connection, "check", check)
+        connection.deadline = self.server.clock.seconds()
         self.server.advance(A_BIT)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(sorted([broken.closed, other.closed]), [False, True])
+
+
+class SweepTests(SynchronousTestCase):
+    """A great many connections."""
+
+    def test_each_has_its_turn(self) -> None:
+        """The deadlines of many connections are kept as those of few, within a second."""
+        server = MemoryServer(Echo(), read_header_timeout=5, linger_timeout=0)
+        clients = [server.connect() for _ in range(1500)]
+        server.advance(4.9)
+        self.assertEqual(len(server.connections), 1500)
+        server.advance(1.1 + A_BIT)
+        self.assertEqual(len(server.connections), 0)
+        self.assertTrue(all(client.closed for client in clients[:10]))
 
 
 class EmptyDrainTests(DrainTestCase):

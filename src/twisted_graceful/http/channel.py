@@ -67,8 +67,9 @@ class Channel(Connection):
     def dataReceived(self, data: bytes) -> None:
         """Bytes arrived."""
         phase = self.phase
-        if phase is Phase.CLOSING:
-            return  # after an announced close nothing is processed (RFC 9112 section 9.6)
+        if phase is Phase.CLOSING:  # nothing is processed any more (RFC 9112 section 9.6)
+            self._linger()
+            return
         self._buffer = self._buffer + data if self._buffer else data
         if phase is not Phase.ANSWERING and not self._blocked:
             self._read_requests()
@@ -259,7 +260,7 @@ class Channel(Connection):
             self.loseConnection()
             return
         self._enter(Phase.IDLE, self._settings.idle_timeout)
-        self._undelivered = True
+        self.unsettled = True
         if self._blocked:
             self._pause_reading()
         elif not self._reading:
@@ -376,7 +377,7 @@ class Channel(Connection):
         if self.phase is Phase.CLOSING:
             done = self._flushed
         else:
-            done = self.phase in WAITING and not self._unsent
+            done = self.phase in WAITING and not self._unsent and not self._stalled
         if done:
             return ()
         age = self._connections.clock.seconds() - self._begun

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 NEVER = float("inf")
 
+_LINGER_LIMIT = 30.0
+"""Seconds after which a close waits no longer for a client that goes on sending; nginx's
+lingering_time."""
+
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
 class Connection(Protocol):
@@ -45,6 +49,7 @@ class Connection(Protocol):
         phase: what it is doing.
         since: when this phase began, in seconds of the registry's clock.
         deadline: when `_timed_out` is due; `NEVER` for no deadline.
+        unsettled: whether an answer was written since a look has last found all of them delivered.
         client: the client's address.
         host: our address.
         request_class: what requests are made of.
@@ -67,7 +72,8 @@ class Connection(Protocol):
     """The transport, even if an application takes it away, as some WebSockets do."""
     _reader: Progress | None = None
     _half_closed: Progress | None = None
-    _undelivered = False
+    _stalled = False
+    unsettled = False
     _reading = True
     _client_finished = False
     _flushed = False
@@ -146,10 +152,17 @@ class Connection(Protocol):
     def writeConnectionLost(self) -> None:
         """All that was written is sent, and our FIN too; now it is the client's turn."""
         self._flushed = True
-        if self._client_finished:
+        if self._client_finished or not self._settings.linger_timeout:
             self.end()
         else:
             self._enter(Phase.CLOSING, self._settings.linger_timeout)
+
+    def _linger(self) -> None:
+        """More was read of what the client had begun to send; it has not come to our answer yet."""
+        if self._flushed:
+            timeout = self._settings.linger_timeout
+            now = self._connections.clock.seconds()
+            self.deadline = min(now + timeout, self.since + max(timeout, _LINGER_LIMIT))
 
     # The transport's buffer is full, and has room again
 
@@ -187,10 +200,10 @@ class Connection(Protocol):
         if not self._wire.connected:
             self._connections.remove(self)  # an application took the transport, and it is gone
             return
-        if self._undelivered and self.phase is Phase.IDLE:
+        if self.unsettled and self.phase is Phase.IDLE:
             # The client is not idle before it has all of its answer.
-            self._undelivered = bool(getattr(self._wire, "undelivered", 0))
-            if self._undelivered:
+            self.unsettled = bool(getattr(self._wire, "undelivered", 0))
+            if self.unsettled:
                 self._enter(Phase.IDLE, self._settings.idle_timeout)
             if self._partial:
                 self.record_begun()  # while the last answer was under way
@@ -202,20 +215,27 @@ class Connection(Protocol):
         self._check_reader(now)
 
     def _check_reader(self, now: float) -> None:
-        """A client must read what is written to it."""
-        settings = self._settings
-        if not self._unsent:
+        """A client must read what is written to it.
+
+        What counts is what it has acknowledged: the kernel takes megabytes from us that a client
+        may never want.
+        """
+        undelivered = 0 if self._flushed else getattr(self._wire, "undelivered", 0)
+        if not undelivered:
             self._reader = None
-        elif self._reader is None:
-            self._reader = Progress(now, self._delivered)
-        elif self._reader.is_slow(now, self._delivered, settings.write_timeout, settings.min_rate):
+        elif self._reader is None or self._reader.done(self._delivered):
+            self._reader = Progress(now, self._delivered, undelivered)
+        elif self._reader.is_slow(
+            now, self._delivered, self._settings.write_timeout, self._settings.min_rate
+        ):
+            self._stalled = True
             self._log.info(
                 "The client {peer} does not read its answer: {cut}",
                 peer=self.client,
                 cut=listed(self.end(Outcome.TIMED_OUT)),
             )
         if self._half_closed is not None and self._half_closed.is_slow(
-            now, self._delivered, settings.half_close_timeout, 0
+            now, self._delivered, self._settings.half_close_timeout, 0
         ):
             self._log.info(
                 "The client {peer} has closed its side, and is taken for gone: {cut}",

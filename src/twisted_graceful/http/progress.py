@@ -12,13 +12,23 @@ class Progress:
     Args:
         now: seconds.
         count: bytes moved so far.
+        ahead: bytes that are to move, if that is known.
     """
 
-    __slots__ = ("_begun", "_first", "_last", "_moved")
+    __slots__ = ("_begun", "_first", "_goal", "_last", "_moved")
 
-    def __init__(self, now: float, count: int) -> None:
+    def __init__(self, now: float, count: int, ahead: float = float("inf")) -> None:
         self._begun = self._moved = now
         self._first = self._last = count
+        self._goal = count + ahead
+
+    def done(self, count: int) -> bool:
+        """Whether all that was ahead has moved: how fast more does is another question.
+
+        Args:
+            count: bytes moved so far.
+        """
+        return count >= self._goal
 
     def is_slow(self, now: float, count: int, timeout: float, rate: float) -> bool:
         """Whether the bytes move too slowly.

@@ -63,6 +63,8 @@ class GatheringServer(Server):
     flusher: Flusher
     sent = 0
     room: Room | None = None
+    _settled = 0
+    """How much was sent when all of it had been acknowledged."""
     _gathered: list[bytes]
     _gathered_length = 0
 
@@ -84,7 +86,13 @@ class GatheringServer(Server):
     @property
     def undelivered(self) -> int:
         """Bytes that were written, and that the client has not acknowledged."""
-        return self.unsent + self.unacknowledged
+        unsent = self.unsent
+        if not unsent and self.sent == self._settled:
+            return 0
+        undelivered = unsent + self.unacknowledged
+        if not undelivered:
+            self._settled = self.sent
+        return undelivered
 
     @property
     def delivered(self) -> int:
