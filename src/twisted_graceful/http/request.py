@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,8 @@ from twisted.web.http import parse_qs
 from twisted.web.server import Request as TwistedRequest
 
 from .. import private
-from .head import Head
+from .head import Head, Refused
+from .report import printable
 from .request_id import accepted as accepted_id
 from .request_id import new_request_id
 
@@ -79,7 +81,30 @@ class Request(TwistedRequest):
         if length is not None and length <= spool:
             self.content = BytesIO()
         else:
-            self.content = SpooledTemporaryFile(max_size=spool)  # noqa: SIM115 - we close it
+            # 0 would be taken for no limit.
+            self.content = SpooledTemporaryFile(max_size=max(1, spool))  # noqa: SIM115 - we close it
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """A part of the body has come.
+
+        Raises:
+            Refused: it cannot be kept, as on a full disk.
+        """
+        content = self.content
+        assert content is not None
+        try:
+            content.write(data)
+            content.flush()  # what cannot be written is to be known now
+        except OSError as error:
+            self._log.error(
+                "The body of {method} {path} cannot be kept in a temporary file: {error}",
+                method=printable(self.method),
+                path=printable(self.uri.partition(b"?")[0]),
+                error=error,
+            )
+            with suppress(OSError):  # it tries to write once more
+                content.close()
+            raise Refused(507, "The body could not be kept.") from None
 
     def received(self) -> None:
         """The body is complete: answer."""
@@ -87,13 +112,23 @@ class Request(TwistedRequest):
             self.content = BytesIO()
         path, question, query = self.uri.partition(b"?")
         if self.method == b"POST" and self.requestHeaders.hasHeader(b"Content-Type"):
-            # Twisted's own way, which reads forms.
-            self.requestReceived(self.method, self.uri, self.clientproto)
+            self._read_form()
             return
         self.path = path
         self.args = parse_qs(query, 1) if question else {}
         self.content.seek(0)
         self.process()
+
+    def _read_form(self) -> None:
+        """Twisted's own way, which reads forms, and goes on to `process`."""
+        self.prepath = None
+        try:
+            self.requestReceived(self.method, self.uri, self.clientproto)
+        except Exception:
+            if self.prepath is not None:
+                raise
+            # Of what it cannot read it notices some; on the rest it stumbles.
+            self.channel._respondToBadRequestAndDisconnect()
 
     def process(self) -> None:
         """Find the resource, and let it answer."""

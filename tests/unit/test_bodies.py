@@ -1,0 +1,163 @@
+"""Where the bodies of requests are kept, and what becomes of them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from typing import Any
+from unittest import mock
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from tests.unit.streams import serve
+from tests.unit.support import examples, leaves_nothing_open
+from tests.unit.web import Echo
+from twisted_graceful.testing import MemoryServer
+from twisted_graceful.testing.messages import format_request
+
+HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
+
+
+def chunked(body: bytes) -> bytes:
+    """A request whose length is not announced."""
+    return HEAD + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+
+
+class SpoolTests(SynchronousTestCase):
+    """A large body is kept in a file, which is gone with its request."""
+
+    def setUp(self) -> None:
+        """Let bodies of more than ten bytes be kept in a file."""
+        self.app = Echo(hold=True)
+        self.server = MemoryServer(self.app, spool_size=10)
+
+    def test_file(self) -> None:
+        """What is over ``spool_size``, be it announced or not, is kept in a file; all is read."""
+        for size, in_file in ((10, False), (11, True)):
+            for request in (format_request("POST", "/", body=b"x" * size), chunked(b"x" * size)):
+                with leaves_nothing_open(self):
+                    client = self.server.connect()
+                    client.send(request)
+                    content = self.app.held[0].content
+                    self.assertEqual(getattr(content, "_rolled", False), in_file)
+                    self.assertTrue(self.app.seen[-1].endswith(b" " + b"x" * size))
+                    self.app.answer()
+                    client.responses()
+                    client.close()
+
+    def test_no_memory(self) -> None:
+        """With a ``spool_size`` of 0 every body is kept in a file."""
+        self.server = MemoryServer(self.app, spool_size=0)
+        self.server.connect().send(chunked(b"xx"))
+        self.assertTrue(self.app.held[0].content._rolled)
+
+    def test_gone_before_its_end(self) -> None:
+        """A client that goes, is refused, or is too slow, leaves nothing behind."""
+        ends: tuple[Any, ...] = (
+            lambda client: client.abort(),
+            lambda client: client.close(),
+            lambda client: client.send(b"no chunk\r\n"),
+            lambda client: self.server.advance(20),
+        )
+        for end in ends:
+            with leaves_nothing_open(self):
+                client = self.server.connect()
+                client.send(chunked(b"x" * 20)[:-5])
+                end(client)
+                client.close()
+        self.assertEqual((self.app.seen, len(self.server.connections)), ([], 0))
+
+
+class FullDisk(tempfile.SpooledTemporaryFile):  # type: ignore[type-arg]
+    """A temporary file for which there is no room: it is at full(4)."""
+
+    def rollover(self) -> None:
+        """It goes to the disk."""
+        super().rollover()
+        self._file.close()
+        self._file = open("/dev/full", "r+b")  # noqa: SIM115 - it is closed with this
+        self._file.write(b"x")
+
+
+class FullDiskTests(SynchronousTestCase):
+    """There is no room for a body."""
+
+    def setUp(self) -> None:
+        """See whether this system has such a disk."""
+        if not os.path.exists("/dev/full"):
+            raise SkipTest("there is no /dev/full")
+
+    def test_refused(self) -> None:
+        """It is refused with 507, whether it was announced or not, and the log says why."""
+        with mock.patch("twisted_graceful.http.request.SpooledTemporaryFile", FullDisk):
+            for request in (format_request("POST", "/a?b", body=b"x" * 20), chunked(b"x" * 20)):
+                with leaves_nothing_open(self):
+                    outcome = serve(request[:-15], request[-15:], spool_size=10)
+                self.assertEqual((outcome.statuses, outcome.ended), ((507,), True))
+                self.assertEqual(outcome.asked, ())
+
+    def test_no_descriptor(self) -> None:
+        """So it is when the file cannot even be made."""
+        no = OSError(errno.EMFILE, "too many")
+        with mock.patch("tempfile.TemporaryFile", side_effect=no):
+            self.assertEqual(serve(chunked(b"x" * 20), spool_size=10).statuses, (507,))
+
+    def test_others_live_on(self) -> None:
+        """Others, and those who ask again, are answered."""
+        server = MemoryServer(Echo(), spool_size=10)
+        client = server.connect()
+        with mock.patch("twisted_graceful.http.request.SpooledTemporaryFile", FullDisk):
+            self.assertEqual(server.request("POST", "/", body=b"x" * 20).status, 507)
+        client.request("GET", "/")
+        self.assertEqual([each.status for each in client.responses()], [200])
+        self.assertEqual(server.request("POST", "/", body=b"x" * 20).status, 200)
+
+
+TYPES = [
+    b"application/x-www-form-urlencoded",
+    b"multipart/form-data",
+    b"multipart/form-data; boundary=x",
+    b"multipart/form-data; boundary*=utf-8''x",
+    b"multipart/form-data; charset=none; boundary=\xff",
+    b";*=\xff",
+]
+PARTS = [
+    b"a=b&c=%ff",
+    b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n--x--\r\n",
+    b"--x\r\nContent-Disposition: form-data; name*=utf-9''%ff\r\n\r\n1\r\n--x--\r\n",
+    b"--x\r\nContent-Disposition: form-data; name*\r\n\r\n1\r\n--x--\r\n",
+    b"--x\r\nContent-Transfer-Encoding: base64\r\n\r\n!\r\n--x--\r\n",
+]
+
+
+class FormTests(SynchronousTestCase):
+    """Forms, which Twisted reads with the parser of the standard library for mail."""
+
+    def post(self, kind: bytes, form: bytes) -> int:
+        """The verdict on a form."""
+        return serve(
+            HEAD + b"Content-Type: %b\r\nContent-Length: %d\r\n\r\n%b" % (kind, len(form), form)
+        ).verdict
+
+    def test_stumbling_blocks(self) -> None:
+        """A form on which that parser fails is refused, as is one that it refuses itself."""
+        for kind, form in ((TYPES[2], PARTS[2]), (TYPES[1], PARTS[1])):
+            self.assertEqual(self.post(kind, form), 400)
+
+    @examples
+    @given(
+        st.sampled_from(TYPES),
+        st.sampled_from(PARTS),
+        st.lists(
+            st.tuples(st.integers(0, 80), st.sampled_from(list(b"=;*'\"\r\n -x\xff"))), max_size=4
+        ),
+    )
+    def test_anything(self, kind: bytes, form: bytes, noise: list[tuple[int, int]]) -> None:
+        """Whatever is sent is accepted or refused: nothing fails."""
+        changed = bytearray(form)
+        for at, byte in noise:
+            changed[at % len(changed)] = byte
+        self.assertIn(self.post(kind, bytes(changed)), (200, 400))
