@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         CertificateError,
         GracefulError,
         InheritanceError,
+        LogFileError,
         SettingsError,
     )
     from .http.report import Cut, DrainReport
@@ -32,6 +33,7 @@ _HOMES = {
     "GracefulError": "errors",
     "GracefulService": "service",
     "InheritanceError": "errors",
+    "LogFileError": "errors",
     "RequestsCut": "run",
     "Server": "server",
     "Settings": "settings",
@@ -53,6 +55,7 @@ __all__ = [
     "GracefulError",
     "GracefulService",
     "InheritanceError",
+    "LogFileError",
     "RequestsCut",
     "Server",
     "Settings",

@@ -29,6 +29,10 @@ class CertificateError(GracefulError):
     """A certificate or its key is missing, or cannot be used."""
 
 
+class LogFileError(GracefulError, OSError):
+    """A log file cannot be opened."""
+
+
 class AppError(GracefulError):
     """An application cannot be served.
 

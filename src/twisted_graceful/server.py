@@ -24,12 +24,14 @@ from . import address as addresses
 from . import private
 from .app import as_resource, log_not_served
 from .errors import BindError, CertificateError
+from .http.access_log import AccessLog
 from .http.port import Port, Room
 from .http.preface import behind_proxies
 from .http.report import DrainReport
 from .http.site import Site
 from .http.transport import Flusher, GatheringServer
 from .process import sockets
+from .process.log_file import LogFile, LogFiles, resolve
 from .settings import Settings
 from .wsgi import Threads
 
@@ -56,6 +58,7 @@ class Server(Service):
         addresses: where it listens.
         listeners: where its sockets come from; replaced by whoever has inherited some.
         room: what its connections share; replaced by whoever has several servers.
+        logs: where its access log comes from; replaced by whoever has several servers.
         coordinated: whether somebody else says when to load and when to accept.
 
     Raises:
@@ -81,7 +84,10 @@ class Server(Service):
         self._reactor = global_reactor() if reactor is None else reactor
         self.listeners = sockets.Listeners()
         self.room = Room(self._reactor, self.settings.max_connections)
+        self.logs = LogFiles(self._reactor)
         self.coordinated = False
+        self._access_log = resolve(self.settings.access_log)
+        self._log_file: LogFile | None = None
         self._sockets: list[socket.socket] = []
         self._secure: set[socket.socket] = set()
         self._certificate: ssl.SSLContext | None = None
@@ -127,6 +133,7 @@ class Server(Service):
         Raises:
             BindError: the system refused the address.
             CertificateError: there is no certificate that can be used.
+            LogFileError: the access log cannot be opened.
         """
         self.open()
 
@@ -136,6 +143,7 @@ class Server(Service):
         Raises:
             BindError: the system refused the address.
             CertificateError: there is no certificate that can be used.
+            LogFileError: the access log cannot be opened.
         """
         super().startService()
         self.open()
@@ -162,6 +170,7 @@ class Server(Service):
         if site is not None:
             site.doStop()
             self._threads.stop()
+        self._close_log()
         if not self.coordinated:
             self._log.info("Drained {address}: {report}", address=self._where(), report=report)
         return report
@@ -173,15 +182,18 @@ class Server(Service):
     # The steps, which a GracefulService takes one by one
 
     def open(self) -> None:
-        """Get the listening sockets; connections queue in the kernel until `accept`.
+        """Get the listening sockets, and the log; connections queue in the kernel until `accept`.
 
         Raises:
             BindError: the system refused the address.
             CertificateError: there is no certificate that can be used.
+            LogFileError: the access log cannot be opened.
         """
         if self._sockets:
             return
         self.read_certificate()
+        if self._access_log and self._log_file is None:
+            self._log_file = self.logs.open(self._access_log)
         try:
             for each in self.addresses:
                 opened = self.listeners.open(each, self.settings.backlog)
@@ -213,10 +225,23 @@ class Server(Service):
         return address.scheme == "https" or (not address.scheme and bool(self.settings.tls_cert))
 
     def close(self) -> None:
-        """Close the listening sockets; other processes that share them go on."""
+        """Give up what `open` got; other processes that share it go on."""
+        self._close_sockets()
+        self._close_log()
+
+    def _close_sockets(self) -> None:
         self.listeners.close(self._sockets)
         self._sockets = []
         self._secure.clear()
+
+    def _close_log(self) -> None:
+        log_file, self._log_file = self._log_file, None
+        if log_file is not None:
+            self.logs.close(log_file)
+
+    def reopen_logs(self) -> None:
+        """Go on in new log files, after somebody has moved the present ones away."""
+        self.logs.reopen()
 
     def load(self) -> Deferred[None]:
         """Make the resource and all that is needed to answer.
@@ -232,6 +257,10 @@ class Server(Service):
 
     def _loaded(self, resource: IResource) -> None:
         self._site = Site(resource, settings=self.settings, reactor=self._reactor)
+        if self._log_file is not None:
+            self._site.access_log = AccessLog(
+                self.settings.access_log_format, self._reactor, self._log_file.write
+            )
         # The site must outlive its last port: a drain still answers.
         self._site.doStart()
 
@@ -293,7 +322,7 @@ class Server(Service):
                 self._accept_queued(port, listener)
             self._closing.append(maybeDeferred(port.stopListening))
         if not listen_on:
-            self.close()
+            self._close_sockets()
         if self._site is None:
             return succeed(DrainReport())
         return self._site.connections.drain()

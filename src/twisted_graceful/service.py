@@ -31,6 +31,7 @@ from .process.exit_status import exit_with
 from .process.generation import Generation
 from .process.inheritance import claim, seize
 from .process.launch import Launch
+from .process.log_file import LogFiles
 from .process.signals import SignalHandlers
 from .process.sockets import Listeners
 from .server import Server, global_reactor
@@ -50,8 +51,8 @@ class GracefulService(MultiService):
     Args:
         servers: what is served.
         upgrade_timeout: seconds that a successor may take until it is ready.
-        signals: whether TERM, INT and QUIT stop, and USR2 and HUP upgrade, this process.
-            If so its exit status is 1 when a stop cut a request.
+        signals: whether TERM, INT and QUIT stop this process, USR2 and HUP upgrade it, and USR1
+            opens its logs anew. If so its exit status is 1 when a stop cut a request.
         upgradable: whether a successor can be started at all.
         pid_file: the path of the pid file, if the caller knows it.
         launch: how to start a successor; None for the command of this process.
@@ -87,10 +88,15 @@ class GracefulService(MultiService):
         self._upgrade_timeout = settings.upgrade_timeout
         self._upgradable = upgradable
         self._pid_file = pid_file
-        self._signals = SignalHandlers(self._reactor, self._actions() if signals else {})
+        self._signals = SignalHandlers(
+            self._reactor,
+            self._actions() if signals else {},
+            shared={signal.SIGUSR1},  # twistd rotates its own log then
+        )
         self._owns_process = signals
         self._exit_with = exit_with
         self._inheritance = claim()
+        self._logs = LogFiles(self._reactor)
         self._listeners = Listeners(self._inheritance.sockets() if self._inheritance else ())
         self._room = Room(self._reactor)
         self._launch = Launch.of_this_process(os.environ) if launch is None else launch
@@ -119,6 +125,7 @@ class GracefulService(MultiService):
             if self.running:
                 raise RuntimeError("add a server before the service is started")
             service.listeners = self._listeners
+            service.logs = self._logs
             service.coordinated = True
             if not service.settings.max_connections:
                 service.room = self._room
@@ -132,6 +139,7 @@ class GracefulService(MultiService):
         Raises:
             BindError: the system refused an address.
             CertificateError: there is no certificate that can be used; nothing was bound.
+            LogFileError: an access log cannot be opened.
         """
         for server in self.servers:
             server.read_certificate()
@@ -167,6 +175,15 @@ class GracefulService(MultiService):
         self._at_once = True
         self.stop()
 
+    def reopen_logs(self) -> None:
+        """Go on in new log files, after somebody has moved the present ones away.
+
+        The other generation, if there is one, does so too.
+        """
+        self.logs_moved()
+        if self._generation is not None:
+            self._generation.tell_logs_moved()
+
     # IService
 
     def startService(self) -> None:
@@ -175,6 +192,7 @@ class GracefulService(MultiService):
         Raises:
             BindError: the system refused an address.
             CertificateError: there is no certificate that can be used.
+            LogFileError: an access log cannot be opened.
         """
         self.open()
         inheritance, self._inheritance = self._inheritance, None
@@ -260,6 +278,10 @@ class GracefulService(MultiService):
         for server in self.servers:
             server.accept()
 
+    def logs_moved(self) -> None:
+        """Go on in new log files."""
+        self._logs.reopen()
+
     def hand_over(self) -> Deferred[list[DrainReport]]:
         """Let every server stop accepting and drain."""
         return gatherResults([server.drain(listen_on=True) for server in self.servers])
@@ -301,4 +323,5 @@ class GracefulService(MultiService):
             signal.SIGQUIT: self.stop_at_once,
             signal.SIGUSR2: self.upgrade,
             signal.SIGHUP: self.upgrade,
+            signal.SIGUSR1: self.reopen_logs,
         }

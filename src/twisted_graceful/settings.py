@@ -256,6 +256,16 @@ class Settings:
     linger_timeout: float = _seconds(
         2, "how long, after the last answer, a client may send nothing and not close; 0: not at all"
     )
+    # None, as in gunicorn and twistd: it grows without end, so who wants one says where.
+    access_log: str = _setting(
+        Text("path"), "", "where each request is logged; - for standard output; nowhere by default"
+    )
+    access_log_format: str = _setting(
+        # What every tool that reads logs reads; JSON says more.
+        Text("combined or json", ("combined", "json")),
+        "combined",
+        "how: as Apache and nginx, or as JSON lines with duration, outcome and request id",
+    )
     # The default of systemd's TimeoutStartSec is 90, of tableflip's UpgradeTimeout 60.
     upgrade_timeout: float = _seconds(
         60, "how long a new process may take until it is ready", minimum=0.001

@@ -19,6 +19,7 @@ from .app import load
 from .errors import AddressError, AppError, GracefulError, SettingsError
 from .process.inheritance import is_successor
 from .process.launch import Launch
+from .process.log_file import STANDARD, resolve
 from .process.ownership import GivenFiles
 from .process.twistd import log_file, skip_what_is_done
 from .server import Server
@@ -129,6 +130,8 @@ class Options(usage.Options):
             raise UsageError(f"--port: {str(taken[0])!r} was given more than once")
         parent: MutableMapping[str, Any] = getattr(self, "parent", None) or {}
         self["pid_file"] = parent.get("pidfile") and os.path.abspath(parent["pidfile"])
+        if self["access-log"] in STANDARD and not (is_successor() or parent.get("nodaemon", True)):
+            raise UsageError("--access-log: a daemon has no standard output; name a file")
         if is_successor():
             skip_what_is_done(parent)
         self["log_file"] = log_file(parent)
@@ -177,7 +180,8 @@ def _make(options: Options) -> GracefulService:
         launch=Launch.of_this_process(os.environ, twistd_is_told=True),
     )
     if options["uid"] is not None or options["gid"] is not None:
-        files = [path for path in (options["log_file"], options["pid_file"]) if path]
+        named = (options["log_file"], options["pid_file"], resolve(options["access-log"]))
+        files = [path for path in named if path and path not in STANDARD]
         GivenFiles(files, options["uid"], options["gid"]).setServiceParent(service)
     return service
 

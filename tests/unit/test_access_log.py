@@ -19,7 +19,7 @@ from tests.unit.support import examples
 from tests.unit.web import Echo
 from tests.unit.websockets import Application, Taking, WebSocketClient
 from twisted_graceful import private
-from twisted_graceful.http.access_log import AccessLog, Combined, Fragment, Json
+from twisted_graceful.http.access_log import Combined, Fragment, Json
 from twisted_graceful.http.report import Outcome
 from twisted_graceful.testing import MemoryConnection, MemoryServer
 from twisted_graceful.testing.messages import format_request
@@ -47,10 +47,9 @@ class LoggedTestCase(SynchronousTestCase):
 
     def serve(self, app: Resource, **settings: Any) -> MemoryServer:
         """Serve, and keep the lines."""
-        self.written: list[bytes] = []
-        server = MemoryServer(app, **settings)
+        server = MemoryServer(app, access_log="-", access_log_format="json", **settings)
         server.advance(1_000_000_000.5)
-        server.site.access_log = AccessLog("json", server.clock, self.written.append)
+        self.written = server.access_log
         return server
 
     @property
@@ -730,9 +729,8 @@ class WireTests(SynchronousTestCase):
     @given(st.lists(st.one_of(pieces, st.binary(max_size=30)), max_size=6), st.booleans())
     def test_one_line_for_each_request(self, sent: list[bytes], aborts: bool) -> None:
         """Each answer has a line, and so has a request that the client did not finish."""
-        written: list[bytes] = []
-        server = MemoryServer(Echo())
-        server.site.access_log = AccessLog("combined", server.clock, written.append)
+        server = MemoryServer(Echo(), access_log="-")
+        written = server.access_log
         client = server.connect()
         for each in sent:
             client.send(each)
@@ -746,4 +744,4 @@ class WireTests(SynchronousTestCase):
         server.advance(60)
         self.assertEqual(len(written), answers + under_way)
         for line in written:
-            self.assertIsNotNone(COMBINED.fullmatch(line.decode("ascii")), line)
+            self.assertIsNotNone(COMBINED.fullmatch(line), line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from twisted_graceful import (
     BindError,
     DrainReport,
     GracefulService,
+    LogFileError,
     Server,
     SettingsError,
     new,
@@ -270,6 +272,93 @@ class DrainTests(RealReactorTestCase):
         received = await client.lost
         self.assertEqual((received.count(ANSWER), received.count(b"Connection: close")), (2, 1))
         self.assertEqual((await drained).answered, 2)
+
+
+class AccessLogTests(RealReactorTestCase):
+    """The access log of a server is open as long as it may write there."""
+
+    def setUp(self) -> None:
+        """Choose a path."""
+        self.path = Path(temporary_directory(self)) / "access.log"
+
+    def logged(self, path: Path | None = None) -> int:
+        """How many lines are in a log."""
+        return len((path or self.path).read_text().splitlines())
+
+    async def test_whole_after_the_stop(self) -> None:
+        """A stop leaves every line in the log, of drained requests too, and nothing open."""
+        await (await self.running(Echo())).stopService()  # whatever is opened only once
+        app = Echo(hold=True)
+        with leaves_nothing_open(self):
+            server = await self.running(app, access_log=str(self.path))
+            client = await self.asking(server, app)
+            drained = server.stopService()
+            await turns()
+            app.answer()
+            await client.lost
+            await drained
+        self.assertRegex(self.path.read_text(), r'"GET /x HTTP/1.1" 200 7 ')
+
+    async def test_again(self) -> None:
+        """A server that is started again goes on in its log."""
+        server = self.server(Echo(), access_log=str(self.path))
+        for count in (1, 2):
+            accepts = server.ready()
+            server.startService()
+            await accepts
+            await fetch(url(server))
+            await server.stopService()
+            self.assertEqual(self.logged(), count)
+
+    async def test_reopened(self) -> None:
+        """Asked to, it goes on in a new file, after the old one has been moved away."""
+        server = await self.running(Echo(), access_log=str(self.path))
+        await fetch(url(server))
+        old = self.path.rename(self.path.with_suffix(".1"))
+        server.reopen_logs()
+        await fetch(url(server))
+        await server.stopService()
+        self.assertEqual((self.logged(old), self.logged()), (1, 1))
+
+    async def test_json(self) -> None:
+        """The format is a setting."""
+        server = await self.running(Echo(), access_log=str(self.path), access_log_format="json")
+        await fetch(url(server))
+        await server.stopService()
+        self.assertEqual(json.loads(self.path.read_text())["target"], "/x")
+
+    async def test_several_servers(self) -> None:
+        """Servers of one process that have the same path share the file, until the last stops."""
+        servers = [new("127.0.0.1:0", Echo(), access_log=str(self.path)) for _ in range(2)]
+        service = GracefulService(*servers, upgradable=False)
+        accept = [server.ready() for server in servers]
+        service.startService()
+        for each in accept:
+            await each
+        for server in servers:
+            await fetch(url(server))
+        old = self.path.rename(self.path.with_suffix(".1"))
+        service.reopen_logs()
+        await servers[0].stopService()
+        await fetch(url(servers[1]))
+        await service.stopService()
+        self.assertEqual((self.logged(old), self.logged()), (2, 1))
+
+    def test_impossible(self) -> None:
+        """A log that cannot be opened is an error of the start, before anything is bound."""
+        path = str(self.path / "no" / "directory")
+        server = new("127.0.0.1:0", Echo(), access_log=path)
+        with leaves_nothing_open(self):
+            self.assertRaises(LogFileError, server.startService)
+        self.assertEqual(server.bound, [])
+
+    async def test_address_in_use(self) -> None:
+        """A start that fails for another reason leaves no log open."""
+        taken = await self.running(Echo())
+        address = f"127.0.0.1:{port(taken)}"
+        with leaves_nothing_open(self):
+            server = new(address, Echo(), access_log=str(self.path))
+            self.assertRaises(BindError, server.startService)
 
 
 class ApplicationTests(RealReactorTestCase):

@@ -78,6 +78,38 @@ class SignalTests(SynchronousTestCase):
         self.reactor.turn()
         self.assertEqual(self.called, ["HUP", "USR2", "HUP"])
 
+    def test_shared(self) -> None:
+        """Of a shared signal whoever handled it before learns too, at once; of no other."""
+        seen: list[int] = []
+        handlers = SignalHandlers(
+            self.reactor,  # type: ignore[arg-type]
+            dict.fromkeys((signal.SIGUSR2, signal.SIGHUP), lambda: self.called.append("ours")),
+            shared={signal.SIGUSR2},
+        )
+        for number in (signal.SIGUSR2, signal.SIGHUP):
+            signal.signal(number, lambda number, frame: seen.append(number))
+        handlers.install()
+        handlers.install()
+        for number in (signal.SIGUSR2, signal.SIGHUP):
+            signal.raise_signal(number)
+        self.assertEqual(seen, [signal.SIGUSR2])
+        self.reactor.turn()
+        self.assertEqual(self.called, ["ours", "ours"])
+
+    def test_shared_with_nobody(self) -> None:
+        """A shared signal that nobody handled before is ours alone."""
+        handlers = SignalHandlers(
+            self.reactor,  # type: ignore[arg-type]
+            {signal.SIGUSR2: lambda: self.called.append("ours")},
+            shared={signal.SIGUSR2},
+        )
+        for nobody in (signal.SIG_DFL, signal.SIG_IGN):
+            signal.signal(signal.SIGUSR2, nobody)
+            handlers.install()
+            signal.raise_signal(signal.SIGUSR2)
+        self.reactor.turn()
+        self.assertEqual(self.called, ["ours", "ours"])
+
     def test_restore_gives_the_signals_back(self) -> None:
         """After `restore` the handlers that were there before are there again."""
         self.handlers.install()

@@ -305,7 +305,7 @@ class MakeServiceTests(SynchronousTestCase):
         self.assertIn(f"twistd graceful: the environment variable {VARIABLE}", str(error.code))
 
     def test_files_go_to_the_user(self) -> None:
-        """Log and pid file are given to the user that twistd changes to, if it changes."""
+        """The files are given to the user that twistd changes to, if it changes."""
         for uid, count in ((None, 0), (os.getuid(), 1)):
             parsed = options("--port", "127.0.0.1:0")
             parsed["uid"] = uid
@@ -313,3 +313,33 @@ class MakeServiceTests(SynchronousTestCase):
             assert isinstance(service, GracefulService)
             self.addCleanup(service.servers[0].stopService)
             self.assertEqual(len([each for each in service if isinstance(each, GivenFiles)]), count)
+
+    def test_which_files_go_to_the_user(self) -> None:
+        """Log, pid file and access log are; standard output is not, nor is any device."""
+        directory = temporary_directory(self)
+        changed: list[str] = []
+        self.patch(os, "chown", lambda path, uid, gid: changed.append(path))
+        for log, given in (("access.log", ["access.log"]), ("/dev/null", []), ("-", [])):
+            if given:
+                log = os.path.join(directory, log)
+            parsed = options("--port", "127.0.0.1:0", "--access-log", log)
+            parsed["uid"] = os.getuid()
+            service = makeService(parsed)
+            assert isinstance(service, GracefulService)
+            self.addCleanup(service.servers[0].stopService)
+            changed.clear()
+            [files] = [each for each in service if isinstance(each, GivenFiles)]
+            files.privilegedStartService()
+            self.assertEqual([os.path.basename(path) for path in changed], given)
+
+    def test_daemon_without_an_output(self) -> None:
+        """A daemon has no standard output that it could log to."""
+        for twistds, refused in ((("--nodaemon",), False), ((), True)):
+            parsed = Options()
+            parsed.parent = twistd_options(*twistds)  # type: ignore[attr-defined]
+            if refused:
+                arguments = ("--access-log", "-")
+                error = self.assertRaises(UsageError, parsed.parseOptions, arguments)
+                self.assertIn("name a file", str(error))
+            else:
+                parsed.parseOptions(("--access-log", "-"))

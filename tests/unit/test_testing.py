@@ -108,6 +108,14 @@ class MemoryRequestTests(SynchronousTestCase):
         self.assertEqual(len(server.connections), 0)
         self.assertEqual(timers_left(server), [])
 
+    def test_access_log(self) -> None:
+        """The access log is a list of lines, which is empty unless there is to be one."""
+        for path, count in (("", 0), ("-", 1), ("/no/such/directory/access.log", 1)):
+            server = MemoryServer(Echo(), access_log=path)
+            server.get("/x")
+            self.assertEqual(len(server.access_log), count)
+        self.assertIn('"GET /x HTTP/1.1" 200 ', server.access_log[0])
+
     def test_clock(self) -> None:
         """A clock of the test's own is the time of the server."""
         clock = Clock()

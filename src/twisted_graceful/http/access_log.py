@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
@@ -35,7 +35,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 class Loggable(Protocol):
     """A request, as far as the log is concerned; the names are Twisted's."""
 
-    client: IAddress
+    client: Any
     method: bytes
     uri: bytes
     clientproto: bytes
@@ -63,24 +63,26 @@ class Fragment:
 
 
 class _Template:
-    """A line with gaps for values of clients.
+    """A line with gaps for what clients send.
 
     Args:
-        line: a bytes format.
+        line: a format of bytes.
         escape: what stands for a value with suspicious bytes.
+
+    Attributes:
+        own: how many suspicious bytes are in it before the gaps are filled.
     """
 
     def __init__(self, line: bytes, escape: Callable[[bytes], bytes]) -> None:
-        self._line = line
+        self.line = line
+        self.own = len(line) - len(line.translate(None, _SUSPICIOUS))
         self._escape = escape
-        self._own = len(line) - len(line.translate(None, _SUSPICIOUS))
 
-    def fill(self, values: tuple[object, ...]) -> bytes:
-        line = self._line % values
-        if len(line) - len(line.translate(None, _SUSPICIOUS)) == self._own:
-            return line
-        escape = self._escape
-        return self._line % tuple(escape(e) if isinstance(e, bytes) else e for e in values)
+    def escaped(self, values: tuple[object, ...]) -> bytes:
+        """The line with these values, whatever is in them."""
+        return self.line % tuple(
+            self._escape(value) if isinstance(value, bytes) else value for value in values
+        )
 
 
 class Format(Protocol):
@@ -96,7 +98,6 @@ class Combined:
     """The combined format of Apache and nginx; the time is local, as theirs is."""
 
     def __init__(self) -> None:
-        self._template = _Template(b'%b - - [%b] "%b" %d %d "%b" "%b"\n', _hexadecimal)
         self._second = -1
         self._time = b""
 
@@ -108,33 +109,32 @@ class Combined:
         if second != self._second:
             self._second = second
             self._time = _local_time(second)
-        asked = b"%b %b %b" % (request.method, request.uri, request.clientproto)
-        if not request.clientproto:
-            asked = asked.strip() or b"-"
+        try:
+            client = request.client.host.encode()
+        except AttributeError:
+            client = b"-"  # a UNIX socket's client has no address
         headers = private.raw_headers(request.requestHeaders)
-        return self._template.fill(
-            (
-                _host(request.client),
-                self._time,
-                asked,
-                status,
-                sent,
-                headers.get(b"Referer", _ABSENT)[0],
-                headers.get(b"User-Agent", _ABSENT)[0],
-            )
-        )
+        referer = headers.get(b"Referer", _ABSENT)[0]
+        agent = headers.get(b"User-Agent", _ABSENT)[0]
+        values: tuple[object, ...]
+        if request.clientproto:
+            template = _COMBINED
+            asked = (request.method, request.uri, request.clientproto)
+            values = (client, self._time, *asked, status, sent, referer, agent)
+        else:
+            template = _COMBINED_FRAGMENT
+            known = b" ".join(filter(None, (request.method, request.uri))) or b"-"
+            values = (client, self._time, known, status, sent, referer, agent)
+        line = template.line % values
+        if len(line) - len(line.translate(None, _SUSPICIOUS)) != template.own:
+            return template.escaped(values)
+        return line
 
 
 class Json:
     """An object in a line, in ASCII (RFC 8259); the time is UTC (RFC 3339)."""
 
     def __init__(self) -> None:
-        self._template = _Template(
-            b'{"time":"%b.%03dZ","client":"%b","method":"%b","target":"%b","version":"%b",'
-            b'"status":%d,"bytes":%d,"duration":%.6f,"host":"%b","referer":"%b",'
-            b'"user_agent":"%b","request_id":"%b"}\n',
-            _json,
-        )
         self._second = -1
         self._time = b""
 
@@ -146,26 +146,31 @@ class Json:
         if second != self._second:
             self._second = second
             self._time = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode("ascii")
+        try:
+            client = request.client.host.encode()
+        except AttributeError:
+            client = b"-"
         headers = private.raw_headers(request.requestHeaders)
-        line = self._template.fill(
-            (
-                self._time,
-                (now - second) * 1000,
-                _host(request.client),
-                request.method,
-                request.uri,
-                request.clientproto,
-                status,
-                sent,
-                now - begun if now > begun else 0,  # the system's clock may be set back
-                headers.get(b"Host", _NOTHING)[0],
-                headers.get(b"Referer", _NOTHING)[0],
-                headers.get(b"User-Agent", _NOTHING)[0],
-                request.request_id.encode("ascii"),
-            )
+        values = (
+            self._time,
+            (now - second) * 1000,
+            client,
+            request.method,
+            request.uri,
+            request.clientproto,
+            status,
+            sent,
+            now - begun if now > begun else 0,  # the system's clock may be set back
+            headers.get(b"Host", _NOTHING)[0],
+            headers.get(b"Referer", _NOTHING)[0],
+            headers.get(b"User-Agent", _NOTHING)[0],
+            request.request_id.encode(),
         )
+        line = _JSON.line % values
+        if len(line) - len(line.translate(None, _SUSPICIOUS)) != _JSON.own:
+            line = _JSON.escaped(values)
         if outcome is not Outcome.ANSWERED:
-            line = line[:-2] + b',"outcome":"%b"}\n' % outcome.value.encode("ascii")
+            line = line[:-2] + b',"outcome":"%b"}\n' % outcome.value.encode()
         return line
 
 
@@ -229,11 +234,6 @@ def _local_time(second: int) -> bytes:
     return time.strftime(f"%d/{_MONTHS[at.tm_mon - 1]}/%Y:%H:%M:%S %z", at).encode("ascii")
 
 
-def _host(client: IAddress) -> bytes:
-    host: str = getattr(client, "host", "-")  # a UNIX socket's client has none
-    return host.encode("ascii")
-
-
 _HEXADECIMAL = {byte: f"\\x{byte:02X}" for byte in _SUSPICIOUS}
 
 
@@ -246,3 +246,12 @@ def _json(value: bytes) -> bytes:
     """The inside of a JSON string: of UTF-8 its text, of other bytes what is readable."""
     text = json.dumps(value.decode("utf-8", "backslashreplace"))[1:-1]
     return text.replace("\x7f", "\\u007f").encode("ascii")
+
+
+_COMBINED = _Template(b'%b - - [%b] "%b %b %b" %d %d "%b" "%b"\n', _hexadecimal)
+_COMBINED_FRAGMENT = _Template(b'%b - - [%b] "%b" %d %d "%b" "%b"\n', _hexadecimal)
+_JSON = _Template(
+    b'{"time":"%b.%03dZ","client":"%b","method":"%b","target":"%b","version":"%b","status":%d,'
+    b'"bytes":%d,"duration":%.6f,"host":"%b","referer":"%b","user_agent":"%b","request_id":"%b"}\n',
+    _json,
+)

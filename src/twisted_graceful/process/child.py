@@ -19,6 +19,7 @@ from .control import (
     Channel,
     Failed,
     Goodbye,
+    LogsMoved,
     NotNow,
     Ready,
     Stopping,
@@ -50,6 +51,9 @@ class Observer(Protocol):
 
     def child_upgrade(self) -> None:
         """An upgrade was asked for of it, which it will do when we are gone."""
+
+    def logs_moved(self) -> None:
+        """It was told that the log files have been moved."""
 
     def child_ended(self, reason: str, output: str) -> None:
         """It has ended and is reaped.
@@ -153,6 +157,10 @@ class Child(ProcessProtocol):
         """Tell it that an upgrade is due; it starts it when this process is gone."""
         self._channel.tell(Upgrade)
 
+    def tell_logs_moved(self) -> None:
+        """Tell it that the log files have been moved."""
+        self._channel.tell(LogsMoved)
+
     def let_go(self) -> Deferred[None]:
         """Leave it alone from now on: it serves, and this process is about to end.
 
@@ -185,6 +193,8 @@ class Child(ProcessProtocol):
             self._observer.child_stopping()
         elif command is Upgrade:
             self._observer.child_upgrade()
+        elif command is LogsMoved:
+            self._observer.logs_moved()
 
     def channel_lost(self, reason: Failure) -> None:
         """The child closed the channel, ended, or wrote what is no message."""

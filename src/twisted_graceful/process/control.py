@@ -44,6 +44,10 @@ class Upgrade(amp.Command):
     """Either way: an upgrade was asked for of me; who of us serves in the end is to do it."""
 
 
+class LogsMoved(amp.Command):
+    """Either way: somebody has moved the log files away; open them anew."""
+
+
 class Goodbye(amp.Command):
     """Parent to child: you serve, and I am about to end. The answer says that all was heard."""
 
@@ -93,6 +97,10 @@ class Channel(amp.BinaryBoxProtocol, amp.BoxDispatcher, amp.CommandLocator):
     @Upgrade.responder
     def _upgrade(self) -> dict[str, object]:
         return self._received(Upgrade)
+
+    @LogsMoved.responder
+    def _logs_moved(self) -> dict[str, object]:
+        return self._received(LogsMoved)
 
     @Goodbye.responder
     def _goodbye(self) -> dict[str, object]:

@@ -42,6 +42,9 @@ class Workload(Protocol):
     def hand_over(self) -> Deferred[Any]:
         """Stop accepting and drain; the Deferred fires when nothing is left."""
 
+    def logs_moved(self) -> None:
+        """Go on in new log files."""
+
     def leave(self) -> None:
         """Stop, drain if that is not done, and let the process end."""
 
@@ -184,7 +187,17 @@ class Generation:
         if self._successor is None:
             PidFile(path, self._pid).remove()
 
+    def tell_logs_moved(self) -> None:
+        """Tell the predecessor or the successor that the log files have been moved."""
+        for other in (self._predecessor, self._child, self._successor):
+            if other is not None:
+                other.tell_logs_moved()
+
     # What the predecessor and the successor tell us
+
+    def logs_moved(self) -> None:
+        """Somebody has told one of them that the log files have been moved."""
+        self._workload.logs_moved()
 
     def predecessor_gone(self) -> None:
         """The predecessor has ended."""

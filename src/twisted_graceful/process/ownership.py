@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import stat
 from collections.abc import Sequence
 
 from twisted.application.service import Service
@@ -17,7 +18,7 @@ class GivenFiles(Service):
     is started without them.
 
     Args:
-        paths: of the files; one that is not there is left alone.
+        paths: of the files; one that is not there, or no plain file, is left alone.
         uid: of the user; None for no change.
         gid: of the group; None for that of the user.
     """
@@ -35,7 +36,8 @@ class GivenFiles(Service):
         """Change the owner of the files, which twistd has made by now."""
         for path in self._paths:
             try:
-                os.chown(path, self._uid, self._gid)
+                if stat.S_ISREG(os.stat(path).st_mode):  # and not /dev/null, say
+                    os.chown(path, self._uid, self._gid)
             except FileNotFoundError:
                 pass
             except OSError as error:

@@ -10,7 +10,17 @@ from twisted.internet.interfaces import IReactorSocket
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
-from .control import REASON_LIMIT, Channel, Failed, NotNow, Ready, Stopping, Upgrade, open_channel
+from .control import (
+    REASON_LIMIT,
+    Channel,
+    Failed,
+    LogsMoved,
+    NotNow,
+    Ready,
+    Stopping,
+    Upgrade,
+    open_channel,
+)
 
 
 class Observer(Protocol):
@@ -18,6 +28,9 @@ class Observer(Protocol):
 
     def upgrade(self) -> None:
         """It passed on an upgrade."""
+
+    def logs_moved(self) -> None:
+        """It was told that the log files have been moved."""
 
     def predecessor_gone(self) -> None:
         """It has ended."""
@@ -70,10 +83,16 @@ class Predecessor:
         """Say that we were told to stop."""
         self._channel.tell(Stopping)
 
+    def tell_logs_moved(self) -> None:
+        """Tell it that the log files have been moved."""
+        self._channel.tell(LogsMoved)
+
     def received(self, command: type[amp.Command], **arguments: Any) -> None:
         """The predecessor sent a command."""
         if command is Upgrade:
             self._observer.upgrade()
+        elif command is LogsMoved:
+            self._observer.logs_moved()
 
     def channel_lost(self, reason: Failure) -> None:
         """The predecessor has ended."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from types import FrameType
 
 from twisted.internet.interfaces import IReactorFromThreads
@@ -15,13 +15,18 @@ class SignalHandlers:
     Args:
         reactor: what calls them.
         actions: what to do, by signal number.
+        shared: signals that whoever handled them before is to see too.
     """
 
     def __init__(
-        self, reactor: IReactorFromThreads, actions: Mapping[int, Callable[[], None]]
+        self,
+        reactor: IReactorFromThreads,
+        actions: Mapping[int, Callable[[], None]],
+        shared: Container[int] = (),
     ) -> None:
         self._reactor = reactor
         self._actions = actions
+        self._shared = shared
         self._previous: dict[int, object] = {}
 
     def install(self) -> None:
@@ -40,3 +45,6 @@ class SignalHandlers:
 
     def _caught(self, number: int, frame: FrameType | None) -> None:
         self._reactor.callFromThread(self._actions[number])
+        previous = self._previous.get(number)
+        if number in self._shared and callable(previous):
+            previous(number, frame)

@@ -11,6 +11,7 @@ from twisted.web.resource import IResource
 
 from ..app import as_resource
 from ..errors import AppError
+from ..http.access_log import AccessLog
 from ..http.connections import Connections
 from ..http.preface import behind_proxies
 from ..http.report import DrainReport
@@ -33,6 +34,8 @@ class MemoryServer:
         settings: the fields of `Settings`, by name.
 
     Attributes:
+        access_log: the lines of the access log, if the setting of that name has a value; no
+            file is written.
         clock: the time; `advance` moves it as it passes for a real server.
         site: what makes and keeps the connections.
 
@@ -48,8 +51,16 @@ class MemoryServer:
         self.clock = Clock() if clock is None else clock
         self.settings = Settings(**settings)
         self.site = Site(resource, settings=self.settings, reactor=self.clock)
+        self.access_log: list[str] = []
+        if self.settings.access_log:
+            self.site.access_log = AccessLog(
+                self.settings.access_log_format, self.clock, self._keep_line
+            )
         self._reactor = MemoryReactor(self.clock)
         self._port = behind_proxies(self.site, self.site, self._reactor.transport)
+
+    def _keep_line(self, line: bytes) -> None:
+        self.access_log.append(line.decode("ascii"))
 
     @property
     def connections(self) -> Connections:
