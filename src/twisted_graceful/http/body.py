@@ -19,8 +19,10 @@ _OVERHEAD_LIMIT = 16384
 _TRAILER_LIMIT = 4096
 """Bytes of all trailer fields, which are checked and dropped (section 7.1.2)."""
 
-_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t -~\x80-\xff]*)?")
-_TRAILER_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t -~\x80-\xff]*")
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_TEXT = rb"[\t -~\x80-\xff]*"
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[ \t]*%s%s)?" % (_TOKEN, _TEXT))
+_TRAILER_LINE = re.compile(rb"%s:%s" % (_TOKEN, _TEXT))
 
 
 class Body(Protocol):

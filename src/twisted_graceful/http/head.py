@@ -19,7 +19,8 @@ _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE = re.compile(rb"(?!CONNECT )(%s) ([!\"$-~]+) HTTP/([0-9])\.([0-9])" % _TOKEN)
 _IS_TOKEN = re.compile(_TOKEN)
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.%a-z]+\]|[0-9A-Za-z\-._~%!$&'()*+,;=]*)(?::[0-9]*)?")
-_ABSOLUTE = re.compile(rb"https?://([^/?#]+)([/?].*)?", re.IGNORECASE)
+# Neither an empty host nor userinfo (RFC 9110 sections 4.2.1 and 4.2.4).
+_ABSOLUTE = re.compile(rb"https?://([^/?#:@][^/?#@]*)([/?].*)?", re.IGNORECASE)
 
 # What may stand in no value (RFC 9110 section 5.5); CR and LF are counted on their own.
 _CONTROLS = bytes({*range(0x20), 0x7F} - {*b"\t\r\n"})
