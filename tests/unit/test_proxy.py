@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
+from twisted_graceful.http.access_log import AccessLog
 from twisted_graceful.http.proxy import ForwardedRequest, Proxies
 from twisted_graceful.networks import Networks
 from twisted_graceful.testing import MemoryServer
@@ -229,7 +232,9 @@ class RequestTests(SynchronousTestCase):
         request = self.ask("X-Forwarded-For: 192.0.2.1:5678")
         self.assertEqual(request.getClientAddress(), tcp("192.0.2.1", 5678))
         self.assertEqual(request.client, tcp("192.0.2.1", 5678))
-        self.assertEqual(request.getClientIP(), "192.0.2.1")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.assertEqual(request.getClientIP(), "192.0.2.1")
 
     def test_secure(self) -> None:
         """A client that speaks TLS has a secure session, and URLs with its scheme and port."""
@@ -329,3 +334,16 @@ class RequestTests(SynchronousTestCase):
         self.assertEqual(self.ask(field).request_id, "from-the-proxy")
         request = self.ask(field, forwarded_allow_ips="10.0.0.1")
         self.assertNotEqual(request.request_id, "from-the-proxy")
+
+    def test_access_log(self) -> None:
+        """The access log shows the client, of requests that are refused too."""
+        fields = ("X-Forwarded-For: 192.0.2.1", "X-Request-ID: from-the-proxy")
+        server = MemoryServer(Seen(), proxy_headers=True, max_body_size=10)
+        lines: list[bytes] = []
+        server.site.access_log = AccessLog("json", server.clock, lines.append)
+        for more in ("Connection: close", "Content-Length: 11"):
+            server.request("POST", "/", dict(each.split(": ") for each in (*fields, more)))
+        logged = [json.loads(each) for each in lines]
+        self.assertEqual([each["status"] for each in logged], [200, 413])
+        for each in logged:
+            self.assertEqual((each["client"], each["request_id"]), ("192.0.2.1", "from-the-proxy"))

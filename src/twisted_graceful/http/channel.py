@@ -434,12 +434,9 @@ class Channel(Connection):
         """The request that is under way, as far as it is known."""
         if self._request is not None:
             return self._request
-        head = self._head
-        if head is None:
-            return Fragment(self.client, *self._asked_for())
-        return Fragment(
-            self.client, head.method, head.target, head.version, private.headers(head.headers)
-        )
+        if self._head is not None:  # refused before there was a request
+            return self.request_class(self, self._head)
+        return Fragment(self.client, *self._asked_for())
 
     def setTimeout(self, seconds: float | None) -> None:
         """Nothing: applications turn Twisted's timer off with this, and we have none."""
