@@ -129,6 +129,8 @@ class Preface(Connection):
     def connectionMade(self) -> None:
         """A peer connected; it must be a proxy of ours."""
         super().connectionMade()
+        # gunicorn closes too; nginx reads on, and only does not believe the header. But who is
+        # no proxy has no business on such a port (section 2: no sharing of public and private).
         if not self._allowed.trusts(self.client):
             self._refuse("it is not in forwarded_allow_ips")
 
