@@ -89,6 +89,12 @@ class Root(Resource):
         await gate(name)
         return "end"
 
+    async def do_watched(self, request: Any, name: str) -> str:
+        """An answer that the test never lets out, and that tells when nobody waits for it."""
+        request.notifyFinish().addErrback(lambda failure: say(f"{name}.{failure.type.__name__}"))
+        await gate(name)
+        return "never"
+
     async def do_events(self, request: Any) -> str:
         """An event stream that ends in its own words."""
         request.setHeader(b"Content-Type", b"text/event-stream")
