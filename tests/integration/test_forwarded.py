@@ -8,9 +8,11 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from websockets.sync.client import connect
 
 from ..certificates import ONE, ONE_KEY
+from ..unit.websockets import why_no_twisted
 from . import proc
 from .client import Client, request, trusting
 from .harness import Server, served
@@ -95,6 +97,19 @@ class HeaderTests(SynchronousTestCase):
         ):
             seen = self.ask(outer, "X-Forwarded-For: 192.0.2.1\r\n")
         self.assertEqual(seen, f"{CLIENT} http://localhost/")
+
+    def test_websockets(self) -> None:
+        """WebSockets are opened through either."""
+        if reason := why_no_twisted():
+            raise SkipTest(reason)
+        for before in (nginx_before, haproxy_before):
+            with (
+                served("--proxy-headers") as server,
+                before(server) as peer,
+                connect(f"ws://127.0.0.1:{peer.ports[0]}/socket") as client,
+            ):
+                client.send("hello")
+                self.assertEqual(client.recv(timeout=15), "hello")
 
     def test_wsgi(self) -> None:
         """WSGI applications see the client too."""
