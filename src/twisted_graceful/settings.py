@@ -220,6 +220,10 @@ class Settings:
     max_requests_per_connection: int = _count(
         0, "requests", "after how many a connection is closed, with notice; 0: never"
     )
+    # What RFC 9113 section 6.5.2 recommends at least; nginx has 128.
+    max_concurrent_streams: int = _count(
+        100, "requests", "how many a client may have open at a time in HTTP/2; 0: HTTP/1.1 only"
+    )
     # As much as a socket's receive buffer holds anyway.
     spool_size: int = _size(65536, "a larger body is kept in a temporary file")
     tls_cert: str = _setting(

@@ -49,7 +49,8 @@ class Connection(Protocol):
         phase: what it is doing.
         since: when this phase began, in seconds of the registry's clock.
         deadline: when `_timed_out` is due; `NEVER` for no deadline.
-        unsettled: whether an answer was written since a look has last found all of them delivered.
+        unsettled: whether to look at it though it waits: an answer was written since a look has
+            last found all of them delivered, or its protocol has something to wait for.
         client: the client's address.
         host: our address.
         request_class: what requests are made of.

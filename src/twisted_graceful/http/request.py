@@ -21,6 +21,7 @@ from .request_id import new_request_id
 
 if TYPE_CHECKING:
     from .channel import Channel
+    from .http2.stream import Stream
 
 
 class Request(TwistedRequest):
@@ -31,7 +32,7 @@ class Request(TwistedRequest):
     answer has are not set one by one.
 
     Args:
-        channel: the connection.
+        channel: the connection, or what is the connection to this request.
         head: what was asked for.
     """
 
@@ -41,7 +42,7 @@ class Request(TwistedRequest):
     _parsePOSTFormSubmission = True  # newer Twisteds ask; in older ones forms are always read
     _request_id = ""
 
-    def __init__(self, channel: Channel, head: Head) -> None:
+    def __init__(self, channel: Channel | Stream, head: Head) -> None:
         Componentized.__init__(self)
         site = channel.site
         self.channel: Any = channel

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -18,6 +18,7 @@ from .access_log import AccessLog
 from .channel import Channel
 from .connection import Connection
 from .connections import Connections
+from .http2 import AVAILABLE, http2_connection
 from .proxy import Proxies
 from .websocket.transport import UpgradeTransport
 
@@ -31,13 +32,13 @@ class Site(TwistedSite):
         reactor: what timeouts run on.
 
     Attributes:
-        protocols: what can be spoken here, by the names of ALPN (RFC 7301 section 6), what
-            we prefer first.
+        protocols: what makes a connection that speaks it, by the names of ALPN (RFC 7301
+            section 6), what we prefer first.
         access_log: where each request is told of when it is over; None for nowhere.
         proxies: whose word of a request's client is believed; None for nobody's.
     """
 
-    protocols: Mapping[bytes, type[Connection]] = {b"http/1.1": Channel}
+    protocols: Mapping[bytes, Callable[[], Connection]]
     displayTracebacks = False
     noisy = False
     access_log: AccessLog | None = None
@@ -47,6 +48,8 @@ class Site(TwistedSite):
         self.connections = Connections(reactor, settings)
         allowed = Networks.parse(settings.forwarded_allow_ips)
         self.proxies = Proxies(allowed) if settings.proxy_headers else None
+        http2 = AVAILABLE and settings.max_concurrent_streams > 0
+        self.protocols = {**({b"h2": http2_connection} if http2 else {}), b"http/1.1": Channel}
         self.server_name = version
         self._date_second = -1
         self._date = b""

@@ -1,0 +1,430 @@
+"""An HTTP/2 connection: its streams, its turns, and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from h2.errors import ErrorCodes
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.error import TimeoutError as HandlerTimeout
+from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
+
+from ...settings import Settings
+from ..connection import NEVER, Connection, in_kernel
+from ..connections import Phase
+from ..head import Refused
+from ..report import Cut, Outcome
+from .fields import Malformed
+from .frames import Broken
+from .machine import ALL_STREAMS, Machine, goaway
+from .receiver import Receiver
+from .sender import Sender
+from .stream import Stream
+
+_REPLIES_LIMIT = 16384
+"""Bytes that a client may have us reply, to PING and the like, while it does not read."""
+
+_FAREWELL = b"farewell"
+"""What a client confirms an announcement with: the data of a PING."""
+
+
+class _End(Enum):
+    """How far the connection is on its way to its end (RFC 9113 section 6.8)."""
+
+    OPEN = "requests are welcome"
+    ANNOUNCED = "the client is told to send no more, and has not confirmed it"
+    FINAL = "later requests are refused"
+
+
+class Http2Connection(Connection):
+    """An HTTP/2 connection.
+
+    Its end is announced (RFC 9113 section 6.8): a GOAWAY that refuses nothing yet; when the
+    client has confirmed that, a second one with the last stream that is answered; and the close
+    when all streams are over. No request that was on its way is lost.
+
+    Attributes:
+        streams: the requests that are not over, by the numbers of their streams.
+        lingering: streams on which the answer was sent, and the request still comes; and
+            until when it may.
+        blocked: whether the transport has as much as it takes.
+    """
+
+    streams: dict[int, Stream]
+    lingering: dict[int, float]
+    blocked = False
+
+    _machine: Machine
+    _receiver: Receiver
+    _sender: Sender
+    _sending: list[Stream]
+    """Streams of which the transport has all, and not the kernel; and the last one in any case."""
+
+    _end = _End.OPEN
+    _confirmation_due = NEVER
+    _client_leaves = False
+    _served = 0
+    _replies = 0
+    _in_turn = False
+    _next_turn: IDelayedCall | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """Those of the site."""
+        return self._settings
+
+    def now(self) -> float:
+        """The time, in seconds."""
+        return self._connections.clock.seconds()
+
+    # Twisted's transport tells us
+
+    def connectionMade(self) -> None:
+        """A client connected."""
+        super().connectionMade()
+        self.streams = {}
+        self.lingering = {}
+        self._sending = []
+        self._machine = Machine(self._settings)
+        self._receiver = Receiver(self, self._machine)
+        self._sender = Sender(self, self._machine, self._receiver.chatter)
+        self.flush()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes arrived."""
+        if self.phase is Phase.CLOSING:
+            self._linger()
+            return
+        self._receiver.feed(data)
+        if not self._receiver.behind:
+            self._turn()
+
+    def readConnectionLost(self) -> None:
+        """The client closed its sending side; what has come in whole is answered."""
+        for stream in tuple(self.streams.values()):
+            if stream.receiving and not stream.over:
+                self.drop(stream, ConnectionDone(), Outcome.CLIENT_GONE)
+        self.lingering.clear()
+        super().readConnectionLost()
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """The connection is gone."""
+        self.phase = Phase.CLOSING
+        if self._next_turn is not None:
+            self._next_turn.cancel()
+            self._next_turn = None
+        try:
+            self._drop_all(reason.value, self._outcome)
+        finally:
+            self._connections.remove(self)
+
+    def pauseProducing(self) -> None:
+        """The client does not read as fast as we write."""
+        self.blocked = True
+
+    def resumeProducing(self) -> None:
+        """The client has read all that was written."""
+        self.blocked = False
+        self._replies = 0
+        self._turn()
+
+    def stopProducing(self) -> None:
+        """The connection is gone, as `connectionLost` will tell."""
+
+    # A turn
+
+    def _turn(self) -> None:
+        """Read and send as much as is ours in one turn of the reactor."""
+        if self._in_turn or self.phase is Phase.CLOSING:
+            return
+        self._in_turn = True
+        if self._sending and not self._unsent:
+            del self._sending[:-1]
+        try:
+            self._receiver.receive()
+            self._sender.send()
+            self.flush()
+        except Broken as broken:
+            self._fail(broken)
+        except Exception:
+            self._log.failure("A connection has failed, and is ended")
+            self._fail(Broken(ErrorCodes.INTERNAL_ERROR, "it has failed"))
+        finally:
+            self._in_turn = False
+        self._go_on()
+
+    def _take_turn(self) -> None:
+        self._next_turn = None
+        self._turn()
+
+    def _ask_for_turn(self) -> None:
+        if self._next_turn is None and not self._in_turn and self.phase is not Phase.CLOSING:
+            self._next_turn = self._connections.clock.callLater(0, self._take_turn)
+
+    def _go_on(self) -> None:
+        """Have another turn, or not; a client that does not read our replies is not read either."""
+        if self.phase is Phase.CLOSING:
+            return
+        behind = self._receiver.behind
+        may_read = not behind and not self.overwhelmed
+        if self._reading and not may_read:
+            self._pause_reading()
+        elif may_read and not self._reading:
+            self._resume_reading()
+        may_send = self._sender.may_send and not self.blocked
+        if may_send or (behind and not self.overwhelmed):
+            self._ask_for_turn()
+
+    def flush(self) -> None:
+        """Give the transport all frames that were made."""
+        data = self._machine.data_to_send()
+        if data:
+            if self.blocked:
+                self._replies += len(data)
+            self._wire.write(data)
+
+    @property
+    def overwhelmed(self) -> bool:
+        """Whether the client has us reply, and does not read."""
+        return self._replies > _REPLIES_LIMIT
+
+    @property
+    def delivered(self) -> int:
+        """Bytes that the client has acknowledged, as far as the transport can tell."""
+        return self._delivered
+
+    @property
+    def written(self) -> int:
+        """Bytes that the client will have acknowledged when it has all that was written."""
+        undelivered: int = getattr(self._wire, "undelivered", 0)
+        return self._delivered + undelivered
+
+    # What the client tells
+
+    def heard(self) -> None:
+        """The client has begun to speak."""
+        if self.phase is Phase.SILENT:
+            self._enter(Phase.IDLE, self._settings.idle_timeout)
+
+    def client_leaves(self) -> None:
+        """The client will send no more requests, and waits for its answers."""
+        self._client_leaves = True
+        self._rest()
+
+    def confirmed(self, data: bytes) -> None:
+        """The client has answered a PING."""
+        if data == _FAREWELL and self._end is _End.ANNOUNCED:
+            self._refuse_later()
+
+    @property
+    def welcomes_requests(self) -> bool:
+        """Whether a new request is answered; if not, the client knows."""
+        return self._end is not _End.FINAL
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the client has as many streams open as it may."""
+        opened = len(self.streams) + len(self.lingering)
+        return opened >= self._settings.max_concurrent_streams
+
+    def began(self, stream: Stream) -> None:
+        """A request came."""
+        self.streams[stream.number] = stream
+        self._served += 1
+        if self.phase is not Phase.ANSWERING:
+            self._enter(Phase.ANSWERING)
+        enough = 0 < self._settings.max_requests_per_connection <= self._served
+        if (enough or self._connections.draining) and self._end is _End.OPEN:
+            self._announce()
+
+    # What streams tell
+
+    def attempt(self, stream: Stream, step: Callable[..., None], *arguments: Any) -> None:
+        """Take a step of a stream, whose failure is that of no other."""
+        try:
+            step(*arguments)
+        except (Refused, Malformed):
+            raise
+        except Exception:
+            self._log.failure("A request has failed: its stream is reset")
+            self.reset(stream, ErrorCodes.INTERNAL_ERROR, "it has failed")
+
+    def ready(self, stream: Stream) -> None:
+        """A stream has something to send."""
+        self._sender.add(stream)
+        self._ask_for_turn()
+
+    def answered(self, stream: Stream) -> None:
+        """The application has made all of an answer."""
+        self._connections.answered += 1
+        self.ready(stream)
+
+    def completed(self, stream: Stream) -> None:
+        """All of an answer is sent."""
+        if stream.receiving:
+            # Refused; some clients forget the answer if the reset comes with it.
+            self.lingering[stream.number] = self.now() + self._settings.linger_timeout
+        self._sending.append(stream)
+        stream.complete()
+        self._remove(stream)
+
+    def reset(
+        self, stream: Stream, code: ErrorCodes, why: str, outcome: Outcome = Outcome.CUT
+    ) -> None:
+        """End a stream at once.
+
+        Args:
+            stream: which.
+            code: for the client.
+            why: for the application.
+            outcome: for the access log.
+        """
+        if not stream.over:
+            self._machine.reset_stream(stream.number, code)
+            self.drop(stream, ConnectionLost(why), outcome)
+            self._ask_for_turn()
+
+    def stopped(self, number: int) -> None:
+        """The client sends no more of a request that was refused."""
+        if self.lingering.pop(number, None) is not None:
+            self._rest()
+
+    def drop(self, stream: Stream, reason: BaseException | None, outcome: Outcome) -> None:
+        """A stream is over, and its answer was not sent in whole."""
+        stream.lost(Failure(reason), outcome)
+        self._remove(stream)
+
+    def _drop_all(self, reason: BaseException | None, outcome: Outcome) -> None:
+        self.lingering.clear()
+        while self.streams:
+            self.drop(next(iter(self.streams.values())), reason, outcome)
+
+    def _remove(self, stream: Stream) -> None:
+        del self.streams[stream.number]
+        self._sender.forget(stream)
+        self._rest()
+
+    # Deadlines
+
+    def check(self, now: float) -> None:
+        """Do what the time has come for; called for every connection, every now and then."""
+        super().check(now)
+        if self.phase is Phase.CLOSING or self._aborted:
+            return
+        if now >= self._confirmation_due:
+            self._refuse_later()
+        elif self._connections.draining and self.streams and self._end is _End.OPEN:
+            self._announce()
+        try:
+            self._receiver.check(now)
+        except Broken as broken:
+            self._fail(broken)
+        for stream in tuple(self.streams.values()):
+            if not stream.over:
+                self._check_answer(stream, now)
+        for number, deadline in tuple(self.lingering.items()):
+            if now >= deadline:
+                # The client may stop to send (RFC 9113 section 8.1).
+                self._machine.reset_stream(number, ErrorCodes.NO_ERROR)
+                self.stopped(number)
+                self._ask_for_turn()
+        if self._end is _End.ANNOUNCED or self._receiver.awaits:
+            self.unsettled = True
+
+    def _check_answer(self, stream: Stream, now: float) -> None:
+        settings = self._settings
+        if now >= stream.deadline:
+            stream.refuse(
+                Refused(503, "The application did not answer in time."),
+                Outcome.TIMED_OUT,
+                HandlerTimeout("no answer in time"),
+            )
+        elif stream.starving is not None and stream.starving.is_slow(
+            now, self._sender.taken(stream), settings.write_timeout, settings.min_rate
+        ):
+            cut, why = stream.cut(now), "the client does not take its answer"
+            self._log.info("The client {peer} does not take {cut}", peer=self.client, cut=cut)
+            self.reset(stream, ErrorCodes.CANCEL, why, Outcome.TIMED_OUT)
+
+    def _timed_out(self) -> None:
+        if not in_kernel(self._wire):
+            self.loseConnection()
+
+    # The end
+
+    def has_unread(self) -> bool:
+        """Whether a further request may have been begun: here, or on its way."""
+        on_its_way = self._end is _End.ANNOUNCED
+        return on_its_way or self._receiver.has_unread or super().has_unread()
+
+    @property
+    def grace(self) -> float:
+        """How long it is left alone in a drain: the announcement loses no request."""
+        return 0 if self._served else super().grace
+
+    def loseConnection(self) -> None:
+        """Announce the end; it comes when the client has confirmed that, and has its answers."""
+        if self.phase is Phase.SILENT:
+            self._refuse_later()  # it has not begun, and could not confirm
+        elif self._end is _End.OPEN:
+            self._announce()
+
+    def _announce(self) -> None:
+        self._end = _End.ANNOUNCED
+        self.unsettled = True
+        self._confirmation_due = self.now() + self._settings.idle_grace
+        self.flush()
+        self._wire.write(goaway(ALL_STREAMS))
+        self._machine.ping(_FAREWELL)
+        self.flush()
+
+    def _refuse_later(self) -> None:
+        """Answer what has come, and nothing else."""
+        self._end = _End.FINAL
+        self._confirmation_due = NEVER
+        self.flush()
+        self._wire.write(goaway(self._machine.highest_inbound_stream_id))
+        self._rest()
+
+    def _fail(self, broken: Broken) -> None:
+        """The connection cannot go on."""
+        self._log.info(
+            "The connection of {peer} is ended: {why} ({code})",
+            peer=self.client,
+            why=broken.detail,
+            code=broken.code.name,
+        )
+        self._machine.clear_outbound_data_buffer()
+        last = self._machine.highest_inbound_stream_id
+        self._wire.write(goaway(last, broken.code, broken.detail))
+        self._end = _End.FINAL
+        self._drop_all(ConnectionLost(broken.detail), Outcome.CUT)
+        self._rest()
+
+    def _rest(self) -> None:
+        """If no stream is left, wait for the next one, or close."""
+        if self.streams or self.lingering or self.phase is Phase.CLOSING:
+            return
+        if self._end is _End.FINAL:
+            self.flush()
+            super().loseConnection()
+        elif self._client_leaves or self._client_finished:
+            self._refuse_later()
+        elif self.phase is Phase.ANSWERING:
+            self._enter(Phase.IDLE, self._settings.idle_timeout)
+            self.unsettled = True
+
+    def _unfinished(self) -> bool:
+        return bool(self.streams)
+
+    def _cuts(self) -> tuple[Cut, ...]:
+        """The requests that an end of the connection now would cut."""
+        cut = list(self.streams.values())
+        if self._unsent:
+            cut += self._sending
+        elif self._stalled:
+            cut += self._sending[-1:]
+        return tuple(stream.cut(self.now()) for stream in cut)

@@ -1,0 +1,223 @@
+"""The fields of requests and answers: from what HTTP/2 calls a field list to a `Head`, and back.
+
+Nothing in here does I/O. The sections are those of RFC 9113 where no other is named.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from h2.errors import ErrorCodes
+from hpack import Decoder
+from hpack.exceptions import HPACKError, OversizedHeaderListError
+from twisted.web.http_headers import Headers
+
+from ...settings import Settings
+from .. import head as heads
+from ..head import Head, Refused
+from .frames import Broken
+
+Fields = list[tuple[bytes, bytes]]
+
+_PSEUDO = (b":method", b":scheme", b":authority", b":path")
+
+_CONNECTION_SPECIFIC = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
+)
+"""What has no meaning in HTTP/2 (section 8.2.2)."""
+
+_CONTROLS = bytes({*range(0x20), 0x7F} - {*b"\t"})
+_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_PATH = re.compile(rb"/[!\"$-~]*|\*")
+
+_FIELD_OVERHEAD = 32
+"""What each field counts for, beside its bytes (section 6.5.2)."""
+
+
+class Malformed(Exception):
+    """No request at all: an error of its stream (section 8.1.1).
+
+    Args:
+        detail: what was wrong.
+    """
+
+
+class FieldDecoder(Decoder):
+    """HPACK for `h2.connection.H2Connection`, which is shown no fields.
+
+    It would end the connection, with all requests on it, where one of them is malformed.
+
+    Args:
+        limit: bytes that one list may have. Over it the connection ends, for what has been
+            left out may be needed to understand the next one.
+
+    Attributes:
+        fields: what has been decoded last.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(max_header_list_size=limit)
+        self.fields: Fields = []
+
+    def decode(self, data: bytes, raw: bool = False) -> list:  # type: ignore[type-arg]
+        """Decode a list into `fields`.
+
+        Raises:
+            Broken: it is none, or too large.
+        """
+        try:
+            self.fields = list(super().decode(data, raw=True))
+        except OversizedHeaderListError:
+            detail = f"a header is over {self.max_header_list_size} bytes"
+            raise Broken(ErrorCodes.ENHANCE_YOUR_CALM, detail) from None
+        except HPACKError as error:
+            raise Broken(ErrorCodes.COMPRESSION_ERROR, str(error)) from None
+        return []
+
+
+def read(fields: Fields) -> Head:
+    """The head of a request, which has still to be checked.
+
+    Args:
+        fields: of its header.
+
+    Raises:
+        Malformed: it cannot be told what was meant.
+    """
+    pseudo, regular = _split(fields)
+    head = Head(_method(pseudo), _target(pseudo), b"HTTP/2", {})
+    headers = head.headers
+    for name, value in regular:
+        known = _known(name)
+        if known in headers:
+            headers[known].append(value)
+        else:
+            headers[known] = [value]
+    if len(headers.get(b"Cookie", ())) > 1:
+        headers[b"Cookie"] = [b"; ".join(headers[b"Cookie"])]  # section 8.2.3
+    _set_host(headers, pseudo.get(b":authority"))
+    return head
+
+
+def check(head: Head, size: int, settings: Settings, *, ended: bool) -> None:
+    """Check a head, and take note of the body that it announces.
+
+    Args:
+        head: what `read` has returned.
+        size: what `list_size` says of its fields.
+        settings: the limits.
+        ended: whether no body will come.
+
+    Raises:
+        Refused: it is over a limit, or no valid request.
+        Malformed: it promises a body that does not come.
+    """
+    if head.method == b"CONNECT":
+        raise Refused(501, "This server is no tunnel.")
+    # What the same request has in HTTP/1.1.
+    if len(head.method) + len(head.target) + len(b"  HTTP/2") > settings.max_request_line:
+        raise Refused(414, f"The request line is over {settings.max_request_line} bytes.")
+    if size > settings.max_header_size:
+        raise Refused(431, f"The header is over {settings.max_header_size} bytes.")
+    # A client may send each cookie as a field of its own: `read` has made one of them.
+    if sum(map(len, head.headers.values())) > settings.max_headers:
+        raise Refused(431, f"There are over {settings.max_headers} header fields.")
+    heads.check(head)
+    if ended:
+        if head.length:
+            raise Malformed("the body is shorter than its Content-Length")
+    elif b"Content-Length" not in head.headers:
+        head.length = None
+
+
+def check_trailer(fields: Fields) -> None:
+    """Section 8.1: what comes after the body has no pseudo-header fields.
+
+    Raises:
+        Malformed: it has.
+    """
+    if any(name[:1] == b":" for name, _ in fields):
+        raise Malformed("the trailer has a pseudo-header field")
+
+
+def answer(code: bytes, headers: Headers) -> Fields:
+    """The fields of an answer, without those that have no meaning in HTTP/2."""
+    fields = [(b":status", code)]
+    dropped = _CONNECTION_SPECIFIC
+    options = headers.getRawHeaders(b"Connection")
+    if options is not None:
+        named = b",".join(options).lower().split(b",")
+        dropped = dropped.union(option.strip() for option in named)
+    for name, values in headers.getAllRawHeaders():
+        lowered = name.lower()
+        if lowered not in dropped:
+            fields += [(lowered, value.strip(b" \t")) for value in values]
+    return fields
+
+
+def _split(fields: Fields) -> tuple[dict[bytes, bytes], Fields]:
+    """The pseudo-header fields, and the others; sections 8.2 and 8.3."""
+    pseudo: dict[bytes, bytes] = {}
+    for name, value in fields:
+        if name[:1] != b":":
+            break
+        if name in pseudo or name not in _PSEUDO:
+            raise Malformed("a pseudo-header field is unknown, or there twice")
+        pseudo[name] = value
+    regular = fields[len(pseudo) :]
+    for name, value in regular:
+        if name != name.lower() or name[:1] in (b":", b""):
+            raise Malformed("the name of a field is in upper case, empty, or out of place")
+        if name in _CONNECTION_SPECIFIC or (name == b"te" and value.lower() != b"trailers"):
+            raise Malformed("a field is about the connection")
+        if value != value.strip(b" \t"):
+            raise Malformed("the value of a field begins or ends with white space")
+    text = b"".join(value for _, value in fields)
+    if len(text.translate(None, _CONTROLS)) != len(text):
+        raise Malformed("a field holds a control character")
+    return pseudo, regular
+
+
+def _method(pseudo: dict[bytes, bytes]) -> bytes:
+    method = pseudo.get(b":method", b"")
+    if _METHOD.fullmatch(method) is None:
+        raise Malformed("the method is missing or malformed")
+    return method
+
+
+def _target(pseudo: dict[bytes, bytes]) -> bytes:
+    """Section 8.3.1, and 8.5 for CONNECT."""
+    target = pseudo.get(b":path", b"")
+    if pseudo[b":method"] == b"CONNECT":
+        authority = pseudo.get(b":authority", b"")
+        if not authority or target or b":scheme" in pseudo:
+            raise Malformed("CONNECT has an authority, and nothing else")
+        return authority
+    if not pseudo.get(b":scheme"):
+        raise Malformed("the scheme is missing")
+    if _PATH.fullmatch(target) is None:
+        raise Malformed("the path is missing or malformed")
+    return target
+
+
+def _known(name: bytes) -> bytes:
+    try:
+        return heads.known_name(name)
+    except Refused as refused:
+        raise Malformed(refused.detail) from None
+
+
+def list_size(fields: Iterable[tuple[bytes, bytes]]) -> int:
+    """The size of a field list, as it is counted in HTTP/2 (section 6.5.2)."""
+    return sum(len(name) + len(value) + _FIELD_OVERHEAD for name, value in fields)
+
+
+def _set_host(headers: dict[bytes, list[bytes]], authority: bytes | None) -> None:
+    """Section 8.3.1: the authority is the host."""
+    if authority is None:
+        return
+    hosts = headers.setdefault(b"Host", [authority])
+    if len(hosts) == 1 and hosts[0].lower() != authority.lower():
+        raise Malformed("the authority and the Host field differ")
+    headers[b"Host"] = [authority, *hosts[1:]]

@@ -1,0 +1,215 @@
+"""From bytes to frames, and how many of them a client may send.
+
+Nothing in here does I/O. The sections are those of RFC 9113.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import NamedTuple
+
+from h2.errors import ErrorCodes
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+"""What a client begins with (section 3.4)."""
+
+MAX_FRAME_SIZE = 16384
+"""Bytes of a frame's payload: what RFC 9113 begins with, and every client knows."""
+
+_HEADER_LENGTH = 9
+_ACK = END_STREAM = 0x1
+_END_HEADERS = 0x4
+
+
+class Kind(IntEnum):
+    """The types of frames (section 6); others are ignored (section 5.5)."""
+
+    DATA = 0
+    HEADERS = 1
+    PRIORITY = 2
+    RST_STREAM = 3
+    SETTINGS = 4
+    PUSH_PROMISE = 5
+    PING = 6
+    GOAWAY = 7
+    WINDOW_UPDATE = 8
+    CONTINUATION = 9
+
+
+class Broken(Exception):
+    """An error of the connection (section 5.4.1).
+
+    Args:
+        code: for the GOAWAY.
+        detail: what was wrong.
+    """
+
+    def __init__(self, code: ErrorCodes, detail: str) -> None:
+        super().__init__(code, detail)
+        self.code = code
+        self.detail = detail
+
+
+class Frame(NamedTuple):
+    """A frame, as bytes.
+
+    Attributes:
+        kind: its type, a `Kind` or any other number.
+        flags: what they mean depends on the type.
+        stream: which stream it belongs to; 0 for the connection.
+        data: the whole frame.
+    """
+
+    kind: int
+    flags: int
+    stream: int
+    data: bytes
+
+    @property
+    def is_chatter(self) -> bool:
+        """Whether it is no part of a request."""
+        if self.kind == Kind.DATA:
+            return len(self.data) == _HEADER_LENGTH and not self.flags & END_STREAM
+        return self.kind != Kind.HEADERS
+
+
+class FrameReader(Iterator[Frame]):
+    """The frames of a client, from bytes as they arrive.
+
+    Args:
+        max_block_size: bytes that the header of one request may have, still compressed.
+    """
+
+    def __init__(self, max_block_size: int) -> None:
+        self._max_block_size = max_block_size
+        self._buffer = b""
+        self._at = 0
+        self._taken = 0
+        self._preface = PREFACE
+        self._begun = False
+        self._block_stream = 0  # of a header whose end has not come
+        self._block_size = 0
+        self._block_at = 0
+
+    def feed(self, data: bytes) -> None:
+        """Bytes arrived."""
+        self._buffer = self._buffer[self._at :] + data
+        self._at = 0
+
+    @property
+    def arriving(self) -> int:
+        """Bytes of a frame that has not arrived in whole."""
+        return len(self._buffer) - self._at
+
+    @property
+    def awaited(self) -> int | None:
+        """Where a frame or a header began, in the stream of bytes, that has not arrived in whole.
+
+        None if there is none, and for DATA, which may take its time.
+        """
+        if self._block_stream:
+            return self._block_at
+        if not self.arriving or self.arrives_data:
+            return None
+        return self._taken
+
+    @property
+    def arrives_data(self) -> bool:
+        """Whether the frame that arrives is DATA."""
+        kind = self._buffer[self._at + 3 : self._at + 4]
+        return kind == bytes([Kind.DATA]) and not self._preface
+
+    def __next__(self) -> Frame:
+        """The next frame.
+
+        Raises:
+            StopIteration: it has not arrived in whole.
+            Broken: what has arrived is none, or is over a limit.
+        """
+        if self._preface:
+            self._read_preface()
+        buffer, at = self._buffer, self._at
+        if len(buffer) - at < _HEADER_LENGTH:
+            raise StopIteration
+        length = buffer[at] << 16 | buffer[at + 1] << 8 | buffer[at + 2]
+        if length > MAX_FRAME_SIZE:
+            raise Broken(ErrorCodes.FRAME_SIZE_ERROR, f"a frame is over {MAX_FRAME_SIZE} bytes")
+        end = at + _HEADER_LENGTH + length
+        kind, flags = buffer[at + 3], buffer[at + 4]
+        stream = int.from_bytes(buffer[at + 5 : at + 9], "big") & 0x7FFFFFFF
+        self._check_order(kind, flags, stream)
+        if kind in (Kind.HEADERS, Kind.CONTINUATION):
+            self._check_block(length)
+        if len(buffer) < end:
+            raise StopIteration
+        if kind in (Kind.HEADERS, Kind.CONTINUATION):
+            self._count_block(flags, stream, length)
+        self._begun = True
+        self._at = end
+        self._taken += end - at
+        return Frame(kind, flags, stream, buffer[at:end])
+
+    def _read_preface(self) -> None:
+        arrived = self._buffer[: len(self._preface)]
+        if not self._preface.startswith(arrived):
+            raise Broken(ErrorCodes.PROTOCOL_ERROR, "this is not HTTP/2")
+        if arrived != self._preface:
+            raise StopIteration
+        self._preface = b""
+        self._at = self._taken = len(arrived)
+
+    def _check_order(self, kind: int, flags: int, stream: int) -> None:
+        """Sections 3.4 and 6.10."""
+        if not self._begun and (kind != Kind.SETTINGS or flags & _ACK):
+            raise Broken(ErrorCodes.PROTOCOL_ERROR, "the first frame is not SETTINGS")
+        if self._block_stream and (kind != Kind.CONTINUATION or stream != self._block_stream):
+            raise Broken(ErrorCodes.PROTOCOL_ERROR, "a frame comes in the middle of a header")
+
+    def _check_block(self, length: int) -> None:
+        """A header without end is bounded as any (CVE-2024-27316)."""
+        if self._block_size + length > self._max_block_size:
+            raise Broken(
+                ErrorCodes.ENHANCE_YOUR_CALM, f"a header is over {self._max_block_size} bytes"
+            )
+
+    def _count_block(self, flags: int, stream: int, length: int) -> None:
+        if flags & _END_HEADERS:
+            self._block_stream = self._block_size = 0
+            return
+        if not self._block_stream:
+            self._block_stream, self._block_at = stream, self._taken
+        self._block_size += length
+
+
+class Allowance:
+    """How often a client may do what is harmless once, and an attack when it never ends.
+
+    A token bucket: an allowance for a burst, which grows again with time, and by what a
+    client earns.
+
+    Args:
+        now: seconds.
+        burst: the most that can be spent at once.
+        rate: how much comes back per second.
+    """
+
+    def __init__(self, now: float, burst: float, rate: float) -> None:
+        self._burst = self._left = burst
+        self._rate = rate
+        self._counted = now
+
+    def spend(self, now: float) -> bool:
+        """Spend one.
+
+        Returns:
+            Whether it was there.
+        """
+        self.earn((now - self._counted) * self._rate)
+        self._counted = now
+        self._left -= 1
+        return self._left >= 0
+
+    def earn(self, amount: float) -> None:
+        """Let the client have that much more, up to a burst."""
+        self._left = min(self._burst, self._left + amount)

@@ -1,0 +1,259 @@
+"""What a client sends on a connection, frame by frame, and what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from h2.errors import ErrorCodes
+from h2.events import (
+    DataReceived,
+    PingAckReceived,
+    RemoteSettingsChanged,
+    RequestReceived,
+    StreamEnded,
+    StreamReset,
+    TrailersReceived,
+    WindowUpdated,
+)
+from h2.exceptions import ProtocolError
+from twisted.internet.error import ConnectionLost
+
+from ..access_log import Fragment
+from ..head import Refused
+from ..report import Outcome
+from . import fields
+from .fields import Malformed
+from .frames import Allowance, Broken, Frame, FrameReader, Kind
+from .machine import Machine
+from .stream import Stream
+from .uploads import Uploads
+
+if TYPE_CHECKING:
+    from .connection import Http2Connection
+
+_FRAMES_PER_TURN = 100
+"""What one connection may have us read before the others have their turn."""
+
+# nghttp2's defaults, for streams that are reset (CVE-2023-44487) and for "glitches".
+_RESETS, _RESETS_PER_SECOND = 1000, 33
+_CHATTER, _CHATTER_PER_SECOND = 10000, 330
+
+
+class Receiver:
+    """Reads frames, and tells the streams, or makes new ones.
+
+    Args:
+        connection: whose streams these are.
+        machine: knows what state they are in.
+
+    Attributes:
+        behind: whether there are frames that have not been read.
+        chatter: how many frames the client may send that are no part of a request.
+    """
+
+    def __init__(self, connection: Http2Connection, machine: Machine) -> None:
+        now = connection.now()
+        self._connection = connection
+        self._machine = machine
+        self._settings = connection.settings
+        self._frames = FrameReader(machine.decoder.max_header_list_size)
+        self._uploads = Uploads(self._arrived, self._settings)
+        self._received = 0
+        self._resets = Allowance(now, _RESETS, _RESETS_PER_SECOND)
+        self.chatter = Allowance(now, _CHATTER, _CHATTER_PER_SECOND)
+        self.behind = False
+        self._awaited: int | None = None
+        self._awaited_since = now
+
+    def feed(self, data: bytes) -> None:
+        """Bytes arrived, which `receive` will read."""
+        self._frames.feed(data)
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether something has come that was not read yet, or not in whole."""
+        return self.behind or bool(self._frames.arriving)
+
+    def receive(self) -> None:
+        """Read what has come, as much as one turn allows.
+
+        Raises:
+            Broken: the client has broken the protocol.
+        """
+        for _ in range(_FRAMES_PER_TURN):
+            if self._connection.overwhelmed:
+                break
+            frame = next(self._frames, None)
+            if frame is None:
+                self.behind = False
+                self._note_awaited()
+                return
+            self._receive(frame)
+            if self._connection.blocked:
+                self._connection.flush()
+        self.behind = True
+
+    def _arrived(self) -> int:
+        """Bytes of bodies that have come; with TLS all bytes, for a record takes its time."""
+        partial = self._frames.arriving if self._frames.arrives_data else 0
+        arrived: int = getattr(self._connection.transport, "received", self._received + partial)
+        return arrived
+
+    @property
+    def awaits(self) -> bool:
+        """Whether something has come that must be completed in time."""
+        return self._awaited is not None
+
+    def _note_awaited(self) -> None:
+        awaited = self._frames.awaited
+        if awaited != self._awaited:
+            self._awaited, self._awaited_since = awaited, self._connection.now()
+            self._connection.unsettled = True
+
+    def check(self, now: float) -> None:
+        """Refuse what does not come in time.
+
+        Raises:
+            Broken: it is a header, or another frame, which hinders all streams.
+        """
+        timeout = self._settings.read_header_timeout
+        if self.awaits and 0 < timeout <= now - self._awaited_since:
+            raise Broken(ErrorCodes.ENHANCE_YOUR_CALM, "a header did not arrive in time")
+        for stream in self._uploads.slow(self._connection.streams.values(), now):
+            stream.refuse(Refused(408, "The body did not arrive in time."), Outcome.TIMED_OUT)
+
+    def _take_step(self, stream: Stream, step: Callable[..., None], *arguments: Any) -> None:
+        """Take a step of a request; what is wrong with it ends its stream alone."""
+        try:
+            self._connection.attempt(stream, step, *arguments)
+        except Refused as refused:
+            stream.refuse(refused)
+        except Malformed as malformed:
+            code = ErrorCodes.PROTOCOL_ERROR
+            self._connection.reset(stream, code, str(malformed), Outcome.REFUSED)
+            self._count_reset()
+
+    def _count_reset(self) -> None:
+        """Bound the streams that come to nothing by the client's doing (CVE-2023-44487)."""
+        if not self._resets.spend(self._connection.now()):
+            raise Broken(ErrorCodes.ENHANCE_YOUR_CALM, "too many streams come to nothing")
+
+    def _receive(self, frame: Frame) -> None:
+        connection, machine = self._connection, self._machine
+        if frame.is_chatter and not self.chatter.spend(connection.now()):
+            raise Broken(ErrorCodes.ENHANCE_YOUR_CALM, "too many frames that say nothing")
+        if frame.kind == Kind.GOAWAY:
+            connection.client_leaves()  # h2 would take it for the end of all streams
+            return
+        if frame.kind == Kind.RST_STREAM and frame.stream > machine.highest_inbound_stream_id:
+            raise Broken(ErrorCodes.PROTOCOL_ERROR, "a stream is reset that never was")
+        try:
+            events = machine.receive_data(frame.data)
+        except ProtocolError as error:
+            raise Broken(error.error_code, str(error)) from None
+        connection.heard()
+        for event in events:
+            meant = _EVENTS.get(type(event))
+            if meant is not None:
+                meant(self, event)
+
+    def _requested(self, event: RequestReceived) -> None:
+        connection, number = self._connection, event.stream_id
+        if not connection.welcomes_requests:
+            self._machine.reset_stream(number, ErrorCodes.REFUSED_STREAM)
+            return
+        if (
+            len(connection.streams) + len(connection.lingering)
+            >= self._settings.max_concurrent_streams
+        ):
+            self._machine.reset_stream(number, ErrorCodes.REFUSED_STREAM)
+            self._count_reset()
+            return
+        found = self._machine.decoder.fields
+        try:
+            asked = fields.read(found)
+        except Malformed:
+            self._machine.reset_stream(number, ErrorCodes.PROTOCOL_ERROR)
+            self._log_malformed(found)
+            self._count_reset()
+            return
+        receiving = event.stream_ended is None
+        stream = Stream(connection, number, asked, connection.now(), receiving=receiving)
+        connection.began(stream)
+        self._take_step(stream, self._admit, stream, fields.list_size(found))
+
+    def _admit(self, stream: Stream, size: int) -> None:
+        settings, asked = self._settings, stream.asked
+        fields.check(asked, size, settings, ended=not stream.receiving)
+        if asked.length is not None and asked.length > settings.max_body_size > 0:
+            raise Refused(413, f"The body is over {settings.max_body_size} bytes.")
+        stream.begin()
+        if asked.expects_continue and stream.receiving:
+            self._machine.send_headers(stream.number, [(b":status", b"100")])
+
+    def _log_malformed(self, found: fields.Fields) -> None:
+        access_log = self._connection.site.access_log
+        if access_log is not None:
+            said = dict(found)
+            method, target = said.get(b":method", b""), said.get(b":path", b"")
+            request = Fragment(self._connection.client, method, target, b"HTTP/2")
+            access_log.write(request, self._connection.now(), Outcome.REFUSED, status=0)
+
+    def _body_came(self, event: DataReceived) -> None:
+        size = event.flow_controlled_length
+        stream = self._connection.streams.get(event.stream_id)
+        if stream is not None:
+            self._received += len(event.data)
+            self._take_step(stream, stream.receive, event.data)
+            self._machine.acknowledge_received_data(size, event.stream_id)
+        elif size:
+            # Of a request that was refused no more is wanted than is on its way.
+            self._machine.increment_flow_control_window(size)
+
+    def _trailer_came(self, event: TrailersReceived) -> None:
+        stream = self._connection.streams.get(event.stream_id)
+        if stream is not None:
+            self._take_step(stream, fields.check_trailer, self._machine.decoder.fields)
+
+    def _request_ended(self, event: StreamEnded) -> None:
+        stream = self._connection.streams.get(event.stream_id)
+        if stream is not None:
+            self._take_step(stream, stream.received_all, self._connection.now())
+        else:
+            self._connection.stopped(event.stream_id)
+
+    def _was_reset(self, event: StreamReset) -> None:
+        stream = self._connection.streams.get(event.stream_id)
+        if stream is not None:
+            reason = ConnectionLost("the client has reset the stream")
+            self._connection.drop(stream, reason, Outcome.CLIENT_GONE)
+            self._count_reset()
+        else:
+            self._connection.stopped(event.stream_id)
+
+    def _window_opened(self, event: WindowUpdated) -> None:
+        stream = self._connection.streams.get(event.stream_id)
+        if stream is not None and stream.starving is not None:
+            self._connection.ready(stream)
+
+    def _settings_came(self, event: RemoteSettingsChanged) -> None:
+        self._machine.limit_table(event)
+        for stream in self._connection.streams.values():
+            if stream.starving is not None:
+                self._connection.ready(stream)
+
+    def _pong(self, event: PingAckReceived) -> None:
+        self._connection.confirmed(event.ping_data)
+
+
+_EVENTS: dict[type, Callable[[Receiver, Any], None]] = {
+    RequestReceived: Receiver._requested,
+    DataReceived: Receiver._body_came,
+    TrailersReceived: Receiver._trailer_came,
+    StreamEnded: Receiver._request_ended,
+    StreamReset: Receiver._was_reset,
+    WindowUpdated: Receiver._window_opened,
+    RemoteSettingsChanged: Receiver._settings_came,
+    PingAckReceived: Receiver._pong,
+}

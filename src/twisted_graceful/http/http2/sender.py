@@ -1,0 +1,138 @@
+"""The answers of a connection, sent frame by frame and in turns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..progress import Progress
+from .frames import Allowance
+from .machine import Machine
+from .stream import Stream
+
+if TYPE_CHECKING:
+    from .connection import Http2Connection
+
+_BYTES_PER_TURN = 1 << 18
+"""What one connection may send before the others have their turn."""
+
+_WRITE_SIZE = 16384
+"""Bytes of frames that go to the transport together: a record of TLS (RFC 8446 section 5.1)."""
+
+_OVERHEAD = 64
+"""About what it costs to send a frame, in bytes."""
+
+_CHATTER_PER_FRAME = 4
+"""Frames that a client may send for one of ours: it acknowledges each on two windows."""
+
+_SMALL_FRAME = 1024
+"""Bytes below which a frame that is short for want of a window earns a client nothing."""
+
+
+class Sender:
+    """Sends a frame of one stream, then one of the next.
+
+    What a client says of priorities is ignored (RFC 9113 section 5.3.2).
+
+    Args:
+        connection: whose streams these are.
+        machine: makes the frames, and knows the windows.
+        chatter: what a client earns with what it takes.
+    """
+
+    def __init__(self, connection: Http2Connection, machine: Machine, chatter: Allowance) -> None:
+        self._connection = connection
+        self._machine = machine
+        self._chatter = chatter
+        # Those with something to send, and those of them that the connection's window keeps
+        # from it; the first one is next.
+        self._ready: dict[Stream, None] = {}
+        self._starved: dict[Stream, None] = {}
+
+    def add(self, stream: Stream) -> None:
+        """A stream has something to send."""
+        self._ready[stream] = None
+
+    def forget(self, stream: Stream) -> None:
+        """A stream has nothing to send."""
+        self._ready.pop(stream, None)
+        self._starved.pop(stream, None)
+
+    @property
+    def may_send(self) -> bool:
+        """Whether there is something to send that the windows may allow."""
+        return bool(self._ready or (self._starved and self._window_is_open))
+
+    @property
+    def _window_is_open(self) -> bool:
+        return self._machine.outbound_flow_control_window > 0
+
+    def send(self) -> None:
+        """Send as much as the client takes, and as one turn allows."""
+        room, unflushed = _BYTES_PER_TURN, 0
+        while room > 0 and self.may_send and not self._connection.blocked:
+            size = self._send_of(self._next())
+            room -= size
+            unflushed += size
+            if unflushed >= _WRITE_SIZE:
+                self._connection.flush()
+                unflushed = 0
+
+    def _next(self) -> Stream:
+        waiting = self._starved if self._starved and self._window_is_open else self._ready
+        stream = next(iter(waiting))
+        self.forget(stream)
+        return stream
+
+    def _send_of(self, stream: Stream) -> int:
+        """Send the head of a stream, a frame of its body, or its end.
+
+        Returns:
+            About how many bytes that was.
+        """
+        number = stream.number
+        if stream.head is None and not stream.body and not stream.finished:
+            self._connection.attempt(stream, stream.produce)
+        if stream.head is not None:
+            head, stream.head = stream.head, None
+            self._machine.send_headers(number, head, end_stream=stream.is_whole)
+            if stream.is_whole:
+                self._connection.completed(stream)
+                return _OVERHEAD
+        if stream.body:
+            return _OVERHEAD + self._send_body(stream)
+        if stream.is_whole:
+            self._machine.end_stream(number)
+            self._connection.completed(stream)
+        elif stream.error is not None and not stream.over:
+            self._connection.reset(stream, stream.error, "the application has not finished it")
+        return _OVERHEAD
+
+    def _send_body(self, stream: Stream) -> int:
+        room = self._machine.frame_size(stream.number)
+        if room <= 0:
+            self._wait(stream)
+            return 0
+        data = stream.take(room)
+        self._machine.send_data(stream.number, data, end_stream=stream.is_whole)
+        if not stream.body or len(data) >= _SMALL_FRAME:
+            self._chatter.earn(_CHATTER_PER_FRAME)
+        if not stream.body:
+            stream.starving = None
+        if stream.is_whole:
+            self._connection.completed(stream)
+        elif stream.wants_a_turn:
+            self.add(stream)
+        return len(data)
+
+    def _wait(self, stream: Stream) -> None:
+        """The client lets us not send. It has to: but not before it has what was sent already."""
+        if not self._window_is_open:
+            self._starved[stream] = None
+        self._connection.flush()
+        stream.mark = self._connection.written
+        if stream.starving is None:
+            stream.starving = Progress(self._connection.now(), self.taken(stream))
+
+    def taken(self, stream: Stream) -> int:
+        """A count that grows as long as the client takes what a waiting stream has for it."""
+        return stream.sent + min(self._connection.delivered, stream.mark)

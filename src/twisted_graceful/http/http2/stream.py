@@ -1,0 +1,356 @@
+"""One request on an HTTP/2 connection, and the answer that waits to be sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from h2.errors import ErrorCodes
+from twisted.internet.interfaces import IAddress, IConsumer, ITransport
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http_headers import Headers
+from zope.interface import implementer
+
+from ...settings import Settings
+from .. import refusal
+from ..access_log import AccessLog, Loggable
+from ..connection import NEVER
+from ..connections import Phase
+from ..head import Head, Refused
+from ..progress import Progress
+from ..report import Cut, Outcome
+from ..request import Request
+from . import fields
+from .fields import Malformed
+
+if TYPE_CHECKING:
+    from .connection import Http2Connection
+
+HIGH_WATER = 65536
+"""Bytes that wait to be sent before a producer is paused, as in Twisted's transports."""
+
+
+@implementer(ITransport, IConsumer)
+class Stream:
+    """To one `Request` what a `Channel` is, and its transport too.
+
+    What is written waits here until the connection sends it: the client's windows, the
+    transport and the other streams have a say in that.
+
+    Args:
+        connection: what it is a stream of.
+        number: its identifier.
+        asked: what was asked for.
+        now: seconds.
+        receiving: whether a body will come.
+
+    Attributes:
+        begun: when it began, in seconds.
+        receiving: whether the body is not complete.
+        received: bytes of the body.
+        progress: of the body; None if none is awaited.
+        deadline: when the answer must have begun.
+        head: the fields of the answer, until they are sent.
+        body: what waits to be sent.
+        finished: whether nothing will be added to it.
+        error: what the stream ends with if its answer is not whole.
+        sent: bytes of the body that were sent.
+        mark: how much had been written on the connection when this stream had to wait last.
+        starving: how the client lets us send, while it lets us not; None while it does.
+        over: whether nobody cares any more.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        connection: Http2Connection,
+        number: int,
+        asked: Head,
+        now: float,
+        *,
+        receiving: bool,
+    ) -> None:
+        self.connection = connection
+        self.site = self.factory = connection.site
+        self.client = connection.client
+        self.host = connection.host
+        self.transport = self
+        self.number = number
+        self.asked = asked
+        self.begun = now
+        self.receiving = receiving
+        self.received = 0
+        self.progress: Progress | None = None
+        self.deadline = NEVER
+        self.head: fields.Fields | None = None
+        self.body = bytearray()
+        self.finished = False
+        self.error: ErrorCodes | None = None
+        self.sent = 0
+        self.mark = 0
+        self.starving: Progress | None = None
+        self.over = False
+        self._request: Request | None = None
+        self._answered: Request | None = None
+        self._told = False
+        self._producer: Any = None
+        self._pulls = False
+        self._paused = False
+
+    @property
+    def _settings(self) -> Settings:
+        return self.site.connections.settings
+
+    @property
+    def phase(self) -> Phase:
+        """What it is doing, in the terms of connections."""
+        if self.over:
+            return Phase.CLOSING
+        return Phase.READING if self.receiving else Phase.ANSWERING
+
+    def cut(self, now: float) -> Cut:
+        """What an end of the connection now would cut."""
+        asked = self.asked
+        return Cut.of(asked.method, asked.target, age=now - self.begun, doing=self.phase.value)
+
+    # The request comes
+
+    def begin(self) -> None:
+        """The head is complete, and checked."""
+        self._request = self.connection.request_class(self, self.asked)
+        if self.receiving:
+            self.progress = Progress(self.begun, 0)
+            self._request.gotLength(self.asked.length)
+
+    def receive(self, data: bytes) -> None:
+        """A part of the body came.
+
+        Raises:
+            Refused: it is too large.
+            Malformed: it is longer than was announced.
+        """
+        if self._request is None:
+            return  # it was refused, and the client has not heard of it
+        self.received += len(data)
+        length, limit = self.asked.length, self._settings.max_body_size
+        if length is not None and self.received > length:
+            raise Malformed("the body is longer than its Content-Length")
+        if self.received > limit > 0:
+            raise Refused(413, f"The body is over {limit} bytes.")
+        self._request.handleContentChunk(data)
+
+    def received_all(self, now: float) -> None:
+        """The request is complete: let the application answer.
+
+        Raises:
+            Malformed: the body is shorter than was announced.
+        """
+        self.receiving = False
+        self.progress = None
+        request = self._request
+        if request is None:
+            return
+        if self.asked.length not in (None, self.received):
+            raise Malformed("the body is shorter than its Content-Length")
+        timeout = self._settings.handler_timeout
+        self.deadline = now + timeout if timeout else NEVER
+        request.received()
+
+    def refuse(
+        self,
+        refused: Refused,
+        outcome: Outcome = Outcome.REFUSED,
+        told: Exception | None = None,
+    ) -> None:
+        """Answer in the application's place.
+
+        Args:
+            refused: the answer.
+            outcome: for the access log.
+            told: what the application is told, if it has seen the request.
+        """
+        text = refusal.text(refused)
+        self._tell(outcome, refused.status, len(text))
+        self._leave(Failure(told or refused))
+        self.head = [
+            (b":status", b"%d" % refused.status),
+            (b"server", self.site.server_name),
+            (b"date", self.site.date()),
+            (b"content-type", refusal.CONTENT_TYPE),
+            (b"content-length", b"%d" % len(text)),
+        ]
+        if self.asked.method != b"HEAD":
+            self.body += text
+        self.progress = None
+        self.deadline = NEVER
+        self.finished = True
+        self.connection.ready(self)
+
+    def lost(self, reason: Failure, outcome: Outcome) -> None:
+        """It ends before all was sent.
+
+        Args:
+            reason: for the application.
+            outcome: for the access log.
+        """
+        self.over = True
+        self.body.clear()
+        self._tell(outcome, self._status, self.sent)
+        self._leave(reason)
+
+    def complete(self) -> None:
+        """All was sent."""
+        self.over = True
+        self._tell(Outcome.ANSWERED)
+
+    def _tell(self, outcome: Outcome, status: int | None = None, sent: int | None = None) -> None:
+        """Have the access log told how it ended, once."""
+        access_log = self.site.access_log
+        if access_log is None or self._told:
+            return
+        self._told = True
+        request: Loggable | None = self._answered or self._request
+        if request is None:
+            request = self.connection.request_class(self, self.asked)
+        access_log.write(request, self.begun, outcome, status=status, sent=sent)
+
+    def _leave(self, reason: Failure) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            try:
+                producer.stopProducing()
+            except Exception:
+                self._log.failure("A producer could not be stopped")
+        request, self._request = self._request, None
+        if request is not None:
+            request.connectionLost(reason)
+
+    # The answer goes
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is left to be sent but its end."""
+        return self.finished and not self.body and self.error is None and not self.over
+
+    @property
+    def wants_a_turn(self) -> bool:
+        """Whether there is something to send, or to be made."""
+        return bool(self.body) or self.finished or self._pulls or self._paused
+
+    def take(self, size: int) -> bytes:
+        """Take what is sent now, at most so many bytes."""
+        data = bytes(self.body[:size])
+        del self.body[:size]
+        self.sent += len(data)
+        return data
+
+    def produce(self) -> None:
+        """All is sent: let the producer make more."""
+        if self._producer is None or not (self._pulls or self._paused):
+            return
+        self._paused = False
+        self._producer.resumeProducing()
+
+    # What `Request` asks of its channel, and applications of their transport
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
+        """The answer begins."""
+        self.deadline = NEVER
+        self.head = fields.answer(code, headers)
+        self.connection.ready(self)
+
+    def write(self, data: bytes) -> None:
+        """Send a part of the answer.
+
+        Raises:
+            TypeError: it is no bytes.
+        """
+        if not isinstance(data, bytes):
+            raise TypeError(f"only bytes can be sent, not {type(data).__name__}")
+        if self.over or self.finished:
+            return
+        self.body += data
+        if len(self.body) > HIGH_WATER and self._producer is not None:
+            self._pause()
+        self.connection.ready(self)
+
+    def _pause(self) -> None:
+        if not self._pulls and not self._paused:
+            self._paused = True
+            self._producer.pauseProducing()
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """Send parts of the answer."""
+        self.write(b"".join(iovec))
+
+    @property
+    def _status(self) -> int:
+        """Of the answer; 0 if none was begun."""
+        request = self._answered or self._request
+        return request.code if request is not None and request.startedWriting else 0
+
+    def log(self, access_log: AccessLog, request: Request) -> None:
+        """An answer is complete; it is told of when it is sent, or lost."""
+        self._answered = request
+
+    def requestDone(self, request: Request) -> None:
+        """The answer is complete."""
+        self._request = None
+        self.finished = True
+        self.connection.answered(self)
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Let a producer make the answer, as fast as it can be sent.
+
+        Raises:
+            RuntimeError: there is one already.
+        """
+        if self._producer is not None:
+            raise RuntimeError(f"cannot register {producer}: {self._producer} is registered")
+        self._producer = producer
+        self._pulls = not streaming
+        self._paused = False
+        if self.over:
+            self._producer = None
+            producer.stopProducing()
+        elif not streaming:
+            self.connection.ready(self)
+        elif len(self.body) > HIGH_WATER:
+            self._pause()
+
+    def unregisterProducer(self) -> None:
+        """The producer has made all."""
+        self._producer = None
+
+    def loseConnection(self) -> None:
+        """Send what was written; if the answer is not finished by then, the client is told."""
+        if not self.finished:
+            self.finished = True
+            self.error = ErrorCodes.INTERNAL_ERROR
+            self.connection.ready(self)
+
+    def abortConnection(self) -> None:
+        """End the stream at once."""
+        if not self.over:
+            self.connection.reset(self, ErrorCodes.INTERNAL_ERROR, "the application has ended it")
+
+    def isSecure(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.connection.isSecure()
+
+    def getPeer(self) -> IAddress:
+        """The client's address."""
+        return self.client
+
+    def getHost(self) -> IAddress:
+        """Our address."""
+        return self.host
+
+    def setTimeout(self, seconds: float | None) -> None:
+        """Nothing: applications turn Twisted's timer off with this, and we have none."""
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        """A form could not be read, says `Request`."""
+        self.refuse(Refused(400, "The body is no valid form."))

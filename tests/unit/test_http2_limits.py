@@ -1,0 +1,853 @@
+"""What an HTTP/2 client may ask for, and how long it may take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
+from hpack import Encoder
+from hyperframe.frame import (
+    ContinuationFrame,
+    DataFrame,
+    Frame,
+    HeadersFrame,
+    PingFrame,
+    PriorityFrame,
+    PushPromiseFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
+from twisted.internet.error import TimeoutError as HandlerTimeout
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.server import Request
+
+from tests.unit.http2_client import Answer, Http2Client, fields, http2_server
+from tests.unit.test_http2 import A_BIT, Told
+from tests.unit.web import Echo
+from twisted_graceful.http.connections import Phase
+from twisted_graceful.http.http2.machine import WINDOW
+
+
+class LimitsTestCase(SynchronousTestCase):
+    """A server with limits that a test can reach, and its client."""
+
+    def serve(self, **settings: Any) -> None:
+        """Connect a client to a server with these settings."""
+        self.app = Told()
+        self.server = http2_server(self.app, **settings)
+        self.client = Http2Client(self.server)
+        self.client.exchange()
+
+    def ask(self, *header: tuple[str, str], **how: Any) -> Answer:
+        """Send a request, and see what comes."""
+        number = self.client.request(*header, **how)
+        self.client.exchange()
+        return self.client.answers[number]
+
+    def send(self, *frames: Frame) -> None:
+        """Send frames as they are, and see what comes."""
+        self.client.wire.send(b"".join(each.serialize() for each in frames))
+        self.client.exchange()
+
+    def assertWhole(self, answer: Answer, status: int) -> None:
+        """It is a whole answer of the server itself."""
+        self.assertEqual((answer.status, answer.ended), (status, True))
+        self.assertEqual(answer.headers["content-type"], "text/plain; charset=utf-8")
+        self.assertEqual(int(answer.headers["content-length"]), len(answer.body))
+        self.assertTrue({"date", "server"} <= set(answer.headers))
+
+    def assertConnectionLives(self) -> None:
+        """Other requests are answered."""
+        answer = self.ask(*fields(path="/still-there"))
+        self.app.requests[-1].finish()
+        self.client.exchange()
+        self.assertEqual((answer.status, answer.ended), (200, True))
+
+    def assertEnded(self, code: ErrorCodes) -> None:
+        """The connection was ended, for this reason."""
+        self.assertEqual([code for _, code in self.client.goaways], [code])
+        self.assertTrue(self.client.wire.ended)
+        self.client.wire.close()
+        self.assertEqual(len(self.server.connections), 0)
+
+
+class SizeTests(LimitsTestCase):
+    """How large requests may be."""
+
+    def test_announced(self) -> None:
+        """A client is told the limits of which HTTP/2 can tell it."""
+        self.serve(max_header_size=1000, max_concurrent_streams=7)
+        settings = self.client.machine.remote_settings
+        self.assertEqual(
+            (settings.max_header_list_size, settings.max_concurrent_streams), (1000, 7)
+        )
+        self.assertEqual((settings.initial_window_size, settings.enable_push), (WINDOW, 0))
+
+    def test_body_too_large(self) -> None:
+        """A body that is announced too large is refused, whether or not it comes."""
+        self.serve(max_body_size=10)
+        answer = self.ask(*fields("POST", content_length="11", expect="100-continue"), end=False)
+        self.assertWhole(answer, 413)
+        self.assertFalse(answer.informed)
+        self.assertConnectionLives()
+
+    def test_client_may_stop(self) -> None:
+        """A client that is refused in its request has time to read that, and is then reset."""
+        self.serve(max_body_size=10, linger_timeout=2)
+        answer = self.ask(*fields("POST"), body=bytes(11), end=False)
+        self.assertWhole(answer, 413)
+        self.server.advance(1)
+        self.client.exchange()
+        self.assertIsNone(answer.reset)
+        self.server.advance(1 + A_BIT)
+        self.client.exchange()
+        self.assertEqual(answer.reset, ErrorCodes.NO_ERROR)
+        (connection,) = self.server.connections
+        self.assertIs(connection.phase, Phase.IDLE)
+
+    def test_client_stops(self) -> None:
+        """One that stops by itself, in one way or the other, is not reset."""
+        self.serve(max_body_size=10)
+        for stop in (self.client.machine.end_stream, self.client.machine.reset_stream):
+            answer = self.ask(*fields("POST"), body=bytes(11), end=False)
+            stop(2 * len(self.client.answers) - 1)
+            self.client.exchange()
+            (connection,) = self.server.connections
+            self.assertIs(connection.phase, Phase.IDLE)
+            self.server.advance(10)
+            self.client.exchange()
+            self.assertIsNone(answer.reset)
+
+    def test_body_grows_too_large(self) -> None:
+        """So is one that gets too large, though nothing was announced."""
+        self.serve(max_body_size=10)
+        answer = self.ask(*fields("POST"), body=bytes(10), end=False)
+        self.assertEqual(answer.status, 0)
+        self.client.machine.send_data(1, b"1")
+        self.client.exchange()
+        self.assertWhole(answer, 413)
+        self.assertEqual(self.app.requests, [])
+
+    def test_body_that_goes_on(self) -> None:
+        """What is still on its way of a refused body does no harm, and takes no window."""
+        self.serve(max_body_size=10)
+        self.ask(*fields("POST"), body=bytes(11), end=False)
+        frame = DataFrame(1, data=bytes(16384)).serialize()
+        for _ in range(WINDOW // 16384 - 1):
+            self.client.wire.send(frame)
+        self.client.exchange()
+        windows = self.client.machine
+        self.assertLess(windows.streams[1].outbound_flow_control_window, WINDOW)
+        self.assertEqual(windows.outbound_flow_control_window, 2 * WINDOW - 16384 - 11)
+        self.assertConnectionLives()
+
+    def test_largest_body(self) -> None:
+        """A body of exactly the limit is answered, whole and announced or not."""
+        self.serve(max_body_size=10)
+        for header in (fields("POST"), fields("POST", content_length="10")):
+            self.ask(*header, body=bytes(10))
+            self.assertEqual(self.app.requests[-1].content.read(), bytes(10))
+
+    def test_any_body(self) -> None:
+        """With 0 there is no limit."""
+        self.serve(max_body_size=0)
+        answer = self.ask(*fields("POST", content_length=str(1 << 40)), end=False)
+        self.assertEqual((answer.status, answer.reset), (0, None))
+
+    def test_long_line(self) -> None:
+        """What would be too long a request line is refused."""
+        self.serve(max_request_line=100)
+        self.assertWhole(self.ask(*fields(path="/" + "a" * 90)), 414)
+        self.ask(*fields(path="/" + "a" * 87))
+        self.assertEqual(len(self.app.requests), 1)
+        self.assertConnectionLives()
+
+    def test_many_fields(self) -> None:
+        """So are too many fields; cookies are counted as one."""
+        self.serve(max_headers=4)
+        cookies = [("cookie", f"a{n}=1") for n in range(9)]
+        header = [*fields(), ("a", ""), ("b", ""), *cookies]
+        self.ask(*header)
+        self.assertEqual(len(self.app.requests), 1)
+        self.assertWhole(self.ask(*header, ("c", "")), 431)
+        self.assertConnectionLives()
+
+    def test_large_header(self) -> None:
+        """So is a header that is too large, if it is not too large to be understood."""
+        self.serve(max_header_size=1000)
+        self.assertWhole(self.ask(*fields(large="a" * 1000)), 431)
+        self.assertConnectionLives()
+
+    def test_huge_header(self) -> None:
+        """A header that is decoded without end ends the connection (an HPACK bomb)."""
+        self.serve(max_header_size=1000)
+        self.ask(*fields(large="a" * 900))
+        self.ask(*fields(), *[("large", "a" * 900)] * 5)
+        self.assertEnded(ErrorCodes.ENHANCE_YOUR_CALM)
+
+    def test_head_of_a_refusal(self) -> None:
+        """The refusal of HEAD has no body."""
+        self.serve(max_request_line=100)
+        answer = self.ask(*fields("HEAD", path="/" + "a" * 100))
+        self.assertEqual((answer.status, answer.body, answer.ended), (414, b"", True))
+        self.assertGreater(int(answer.headers["content-length"]), 0)
+
+    def test_spool(self) -> None:
+        """A body over the spool size is in a file."""
+        self.serve(spool_size=10)
+        for size, in_a_file in ((10, False), (11, True)):
+            self.ask(*fields("POST"), body=bytes(size))
+            content = self.app.requests[-1].content
+            self.assertEqual(getattr(content, "_rolled", False), in_a_file)
+
+    def test_requests(self) -> None:
+        """After so many requests the client is told to go, and all of them are answered."""
+        self.serve(max_requests_per_connection=2)
+        for _ in range(2):
+            self.ask()
+        self.assertEqual([last for last, _ in self.client.goaways], [2**31 - 1, 3])
+        for request in self.app.requests:
+            request.finish()
+        self.client.exchange()
+        self.assertEqual([each.ended for each in self.client.answers.values()], [True, True])
+        self.assertTrue(self.client.wire.ended)
+
+    def test_concurrent(self) -> None:
+        """A request too many at a time is refused on its own, and may be sent again."""
+        self.serve(max_concurrent_streams=2)
+        answers = [self.ask(), self.ask()]
+        # As a client does that has not seen the settings yet.
+        self.client.machine.remote_settings.max_concurrent_streams = 9
+        self.client.machine.remote_settings.acknowledge()
+        self.assertEqual(self.ask().reset, ErrorCodes.REFUSED_STREAM)
+        for request in self.app.requests:
+            request.finish()
+        self.client.exchange()
+        self.assertEqual([each.ended for each in answers], [True, True])
+        self.assertConnectionLives()
+
+
+class TimeTests(LimitsTestCase):
+    """How long a client may take, and an application."""
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, and see what comes."""
+        self.server.advance(seconds)
+        self.client.exchange()
+
+    def begin_block(self) -> bytes:
+        """Begin a header that has no end; the block is returned."""
+        block = Encoder().encode(fields())
+        self.send(HeadersFrame(1, data=block, flags=["END_STREAM"]))
+        return block
+
+    def test_silent(self) -> None:
+        """A connection on which nothing comes is closed."""
+        server = http2_server(Echo(), read_header_timeout=3)
+        wire = server.connect()
+        server.advance(3 + A_BIT)
+        self.assertTrue(wire.ended)
+
+    def test_half_a_preface(self) -> None:
+        """So is one on which hardly anything comes."""
+        server = http2_server(Echo(), read_header_timeout=3)
+        wire = server.connect()
+        wire.send(b"PRI * HTTP/2.0")
+        server.advance(3 + A_BIT)
+        self.assertTrue(wire.ended)
+
+    def test_header_without_end(self) -> None:
+        """A header that is not completed ends the connection, since no other frame can come."""
+        self.serve(read_header_timeout=3)
+        self.begin_block()
+        self.wait(2)
+        self.send(ContinuationFrame(1, data=b""))
+        self.wait(1 + A_BIT)
+        self.assertEnded(ErrorCodes.ENHANCE_YOUR_CALM)
+
+    def test_half_a_frame(self) -> None:
+        """So does half a frame."""
+        self.serve(read_header_timeout=3)
+        self.client.wire.send(PingFrame(0, opaque_data=b"whatever").serialize()[:12])
+        self.wait(3 + A_BIT)
+        self.assertEnded(ErrorCodes.ENHANCE_YOUR_CALM)
+
+    def test_busy_connection(self) -> None:
+        """Frames that come in parts, but come, are no header that does not."""
+        self.serve(read_header_timeout=3)
+        ping = PingFrame(0, opaque_data=b"whatever").serialize()
+        self.client.wire.send(ping[:5])
+        for _ in range(10):
+            self.client.wire.send(ping[5:] + ping[:5])
+            self.wait(1)
+        self.assertEqual(self.client.goaways, [])
+
+    def test_body_stands_still(self) -> None:
+        """A body of which nothing comes is answered with 408; other streams live."""
+        self.serve(read_timeout=3)
+        answer = self.ask(*fields("POST"), body=b"x", end=False)
+        self.wait(3 + A_BIT)
+        self.assertWhole(answer, 408)
+        self.assertConnectionLives()
+
+    def test_slow_body(self) -> None:
+        """So is one that comes too slowly on average."""
+        self.serve(read_timeout=3, min_rate=100)
+        answer = self.ask(*fields("POST"), body=b"x", end=False)
+        for _ in range(3):
+            self.client.machine.send_data(1, bytes(50))
+            self.client.exchange()
+            self.wait(1)
+        self.wait(A_BIT)
+        self.assertWhole(answer, 408)
+
+    def test_healthy_body(self) -> None:
+        """One that comes fast enough may come for ever."""
+        self.serve(read_timeout=3, min_rate=100)
+        answer = self.ask(*fields("POST"), body=b"x", end=False)
+        for _ in range(20):
+            self.client.machine.send_data(1, bytes(150))
+            self.client.exchange()
+            self.wait(1)
+        self.assertEqual((answer.status, answer.reset), (0, None))
+
+    def test_large_frame_on_a_slow_line(self) -> None:
+        """A frame that takes long to arrive counts as it arrives."""
+        self.serve(read_timeout=3, min_rate=100)
+        answer = self.ask(*fields("POST"), end=False)
+        frame = DataFrame(1, data=bytes(3000)).serialize()
+        for at in range(0, len(frame), 200):
+            self.client.wire.send(frame[at : at + 200])
+            self.wait(1)
+        self.assertEqual((answer.status, answer.reset), (0, None))
+
+    def test_shared_rate(self) -> None:
+        """Uploads that share a line share what is asked of it."""
+        self.serve(read_timeout=3, min_rate=100)
+        answers = [self.ask(*fields("POST"), end=False) for _ in range(4)]
+        for turn in range(24):
+            self.client.machine.send_data((1, 3, 5, 7)[turn % 4], bytes(200))
+            self.client.exchange()
+            self.wait(1)
+        self.assertEqual({each.status for each in answers}, {0})
+
+    def test_one_of_many_stands_still(self) -> None:
+        """A body that stands still while another comes is refused, a fair time later."""
+        self.serve(read_timeout=3, min_rate=0)
+        answers = [self.ask(*fields("POST"), end=False) for _ in range(2)]
+        for _ in range(7):
+            self.client.machine.send_data(3, bytes(200))
+            self.client.exchange()
+            self.wait(1)
+        self.assertEqual([each.status for each in answers], [408, 0])
+
+    def test_all_stand_still(self) -> None:
+        """When nothing comes at all no body has more time than a single one."""
+        self.serve(read_timeout=3)
+        answers = [self.ask(*fields("POST"), end=False) for _ in range(10)]
+        self.wait(3 + A_BIT)
+        self.assertEqual({each.status for each in answers}, {408})
+
+    def large_answer(self) -> tuple[Request, Answer]:
+        """An answer that is larger than the client's window."""
+        self.client.acknowledges = False
+        answer = self.ask()
+        request = self.app.requests[-1]
+        request.write(bytes(100_000))
+        self.client.exchange()
+        return request, answer
+
+    def test_no_window(self) -> None:
+        """A client that gives no window has its stream reset, and the application is told."""
+        self.serve(write_timeout=3)
+        request, answer = self.large_answer()
+        told = request.notifyFinish()
+        self.wait(3 + A_BIT)
+        self.assertEqual(answer.reset, ErrorCodes.CANCEL)
+        self.failureResultOf(told)
+        (connection,) = self.server.connections
+        self.assertIs(connection.phase, Phase.IDLE)
+
+    def test_no_window_for_the_connection(self) -> None:
+        """So has one that gives no window to the connection, whichever stream waits."""
+        self.serve(write_timeout=3)
+        first, second = self.ask(), self.ask()
+        self.client.acknowledges = False
+        for request in self.app.requests:
+            request.write(bytes(60_000))
+        self.client.exchange()
+        self.wait(3 + A_BIT)
+        self.assertEqual((first.reset, second.reset), (ErrorCodes.CANCEL, ErrorCodes.CANCEL))
+
+    def test_crumbs_of_window(self) -> None:
+        """A client that opens its window byte by byte is too slow (CVE-2019-9511)."""
+        self.serve(write_timeout=3, min_rate=100)
+        _, answer = self.large_answer()
+        for _ in range(6):
+            self.client.machine.increment_flow_control_window(1)
+            self.client.machine.increment_flow_control_window(1, 1)
+            self.client.exchange()
+            self.wait(0.5)
+        self.wait(A_BIT)
+        self.assertEqual(answer.reset, ErrorCodes.CANCEL)
+
+    def test_healthy_window(self) -> None:
+        """One that opens it fast enough may take its time."""
+        self.serve(write_timeout=3, min_rate=100)
+        _, answer = self.large_answer()
+        for _ in range(20):
+            self.client.machine.increment_flow_control_window(200)
+            self.client.machine.increment_flow_control_window(200, 1)
+            self.client.exchange()
+            self.wait(1)
+        self.assertEqual((answer.reset, len(answer.body)), (None, 65535 + 20 * 200))
+
+    def test_window_on_a_slow_line(self) -> None:
+        """A client need not give a window for what it has not received yet."""
+        self.serve(write_timeout=3, min_rate=100)
+        self.client.wire.reading = False
+        _, answer = self.large_answer()
+        kernel = self.client.wire._kernel
+        for _ in range(10):
+            kernel.received += kernel.outbox[:1000]
+            del kernel.outbox[:1000]
+            self.wait(1)
+        self.assertEqual((answer.reset, self.client.goaways), (None, []))
+        self.client.wire.reading = True
+        self.wait(3 + 2 * A_BIT)
+        self.assertEqual(answer.reset, ErrorCodes.CANCEL)
+
+    def test_client_that_does_not_read(self) -> None:
+        """A client that does not read loses its connection."""
+        self.serve(write_timeout=3)
+        self.client.machine.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 1 << 20})
+        self.client.machine.increment_flow_control_window(1 << 20)
+        self.ask()
+        self.client.wire.reading = False
+        told = self.app.requests[0].notifyFinish()
+        self.app.requests[0].write(bytes(1 << 20))
+        self.server.advance(4)
+        self.assertTrue(self.client.wire.reset)
+        self.failureResultOf(told)
+
+    def test_idle(self) -> None:
+        """An idle connection is told to go, and closed when it has confirmed."""
+        self.serve(idle_timeout=30)
+        self.wait(30 + A_BIT)
+        self.assertEqual([last for last, _ in self.client.goaways], [2**31 - 1, 0])
+        self.assertTrue(self.client.wire.ended)
+
+    def test_idle_request_on_its_way(self) -> None:
+        """A request that crosses the announcement is answered."""
+        self.serve(idle_timeout=30)
+        self.server.advance(30 + A_BIT)
+        answer = self.ask()
+        self.app.requests[0].finish()
+        self.client.exchange()
+        self.assertTrue(answer.ended)
+
+    def test_idle_without_confirmation(self) -> None:
+        """One that confirms nothing is closed a moment later."""
+        self.serve(idle_timeout=30, idle_grace=2)
+        self.client.acknowledges = False
+        self.wait(30 + A_BIT)
+        self.assertFalse(self.client.wire.ended)
+        self.wait(2 + A_BIT)
+        self.assertTrue(self.client.wire.ended)
+
+    def test_answering_is_not_idle(self) -> None:
+        """A connection with a request that takes its time is not idle."""
+        self.serve(idle_timeout=30)
+        self.ask()
+        self.wait(300)
+        self.assertEqual(self.client.goaways, [])
+
+    def test_handler(self) -> None:
+        """An application that does not begin its answer in time is answered for."""
+        self.serve(handler_timeout=3)
+        answer = self.ask()
+        told = self.app.requests[0].notifyFinish()
+        self.wait(3 + A_BIT)
+        self.assertWhole(answer, 503)
+        self.failureResultOf(told, HandlerTimeout)
+        self.assertConnectionLives()
+
+    def test_handler_that_has_begun(self) -> None:
+        """One that has begun may take as long as it likes."""
+        self.serve(handler_timeout=3)
+        answer = self.ask()
+        self.app.requests[0].write(b"begun")
+        self.wait(10)
+        self.assertEqual((answer.status, answer.body), (200, b"begun"))
+
+
+class FloodTests(LimitsTestCase):
+    """Clients that keep a server busy with nothing."""
+
+    def flood(self, *frames: Frame, most: int = 20_000) -> int:
+        """Send these frames over and over, until the connection is ended; how often."""
+        data = b"".join(each.serialize() for each in frames)
+        for sent in range(0, most, 200):
+            self.client.wire.send(200 * data)
+            if self.client.wire.ended:
+                return sent
+            self.client.wire.take()
+        return most
+
+    def assertCalmed(self, *frames: Frame) -> None:
+        """The connection is ended before the client has sent all."""
+        self.assertLess(self.flood(*frames), 20_000)
+        self.client.exchange()
+        self.assertEqual(self.client.goaways[-1][1], ErrorCodes.ENHANCE_YOUR_CALM)
+
+    def test_pings(self) -> None:
+        """PING without end (CVE-2019-9512)."""
+        self.serve()
+        self.assertCalmed(PingFrame(0, opaque_data=b"whatever"))
+
+    def test_settings(self) -> None:
+        """SETTINGS without end (CVE-2019-9515)."""
+        self.serve()
+        self.assertCalmed(SettingsFrame(0))
+
+    def test_empty_data(self) -> None:
+        """DATA without data (CVE-2019-9518)."""
+        self.serve()
+        self.ask(*fields("POST"), end=False)
+        self.assertCalmed(DataFrame(1))
+
+    def test_windows(self) -> None:
+        """WINDOW_UPDATE without end."""
+        self.serve()
+        self.assertCalmed(WindowUpdateFrame(0, window_increment=1))
+
+    def test_priorities(self) -> None:
+        """PRIORITY without end (CVE-2019-9513)."""
+        self.serve()
+        self.assertCalmed(PriorityFrame(1, depends_on=0, stream_weight=1))
+
+    def test_unknown_frames(self) -> None:
+        """Frames of types that mean nothing to us."""
+        self.serve()
+        data = b"\0\0\0\xfa\0\0\0\0\1"
+        for _ in range(100):
+            self.client.wire.send(200 * data)
+        self.client.exchange()
+        self.assertEnded(ErrorCodes.ENHANCE_YOUR_CALM)
+
+    def test_rapid_reset(self) -> None:
+        """Requests that are reset at once (CVE-2023-44487)."""
+        self.serve()
+        self.client.follows = False
+        block = Encoder().encode(fields())
+        for number in range(1, 10_000, 2):
+            self.client.wire.send(
+                HeadersFrame(number, data=block, flags=["END_HEADERS", "END_STREAM"]).serialize()
+                + RstStreamFrame(number, error_code=8).serialize()
+            )
+            if self.client.wire.ended:
+                break
+        self.client.exchange()
+        self.assertEnded(ErrorCodes.ENHANCE_YOUR_CALM)
+        self.assertLess(len(self.app.requests), 1100)
+
+    def test_streams_that_we_reset(self) -> None:
+        """Requests that the client has us reset ("MadeYouReset", CVE-2025-8671)."""
+        self.serve()
+        self.client.follows = False
+        block = Encoder().encode(fields("POST"))
+        for number in range(1, 10_000, 2):
+            self.client.wire.send(
+                HeadersFrame(number, data=block, flags=["END_HEADERS", "END_STREAM"]).serialize()
+                + WindowUpdateFrame(number, window_increment=2**31 - 1).serialize()
+            )
+            if self.client.wire.ended:
+                break
+        self.client.exchange()
+        self.assertEnded(ErrorCodes.ENHANCE_YOUR_CALM)
+        self.assertLess(len(self.app.requests), 1100)
+
+    def test_malformed_requests(self) -> None:
+        """Requests that are none, without end."""
+        self.serve()
+        self.client.follows = False
+        block = Encoder().encode([(":method", "GET")])
+        for number in range(1, 10_000, 2):
+            frame = HeadersFrame(number, data=block, flags=["END_HEADERS", "END_STREAM"])
+            self.client.wire.send(frame.serialize())
+            if self.client.wire.ended:
+                break
+        self.client.exchange()
+        self.assertEnded(ErrorCodes.ENHANCE_YOUR_CALM)
+
+    def test_continuations(self) -> None:
+        """A header in frames without end (CVE-2024-27316)."""
+        self.serve()
+        self.client.follows = False
+        self.client.wire.send(HeadersFrame(1, data=b"").serialize())
+        frame = ContinuationFrame(1, data=b"\x40\x01a\x01b" * 1000).serialize()
+        for _ in range(100):
+            self.client.wire.send(frame)
+            if self.client.wire.ended:
+                break
+        self.client.exchange()
+        self.assertEnded(ErrorCodes.ENHANCE_YOUR_CALM)
+
+    def test_empty_continuations(self) -> None:
+        """The same with nothing in the frames."""
+        self.serve()
+        self.client.follows = False
+        self.client.wire.send(HeadersFrame(1, data=b"").serialize())
+        frame = ContinuationFrame(1, data=b"").serialize()
+        for _ in range(100):
+            self.client.wire.send(200 * frame)
+        self.client.exchange()
+        self.assertTrue(self.client.wire.ended)
+
+    def test_healthy_chatter(self) -> None:
+        """A client that acknowledges each of our frames on both windows is welcome for ever."""
+        self.serve()
+        self.ask()
+        request = self.app.requests[0]
+        update = b"".join(
+            WindowUpdateFrame(each, window_increment=5).serialize() for each in (0, 1)
+        )
+        for _ in range(10_000):
+            request.write(b"event")
+            self.client.wire.send(update)
+            self.client.wire.take()
+        self.assertFalse(self.client.wire.ended)
+
+    def test_resets_come_back(self) -> None:
+        """A client that resets streams now and then is welcome for ever."""
+        self.serve()
+        for _ in range(1500):
+            self.ask()
+            self.client.machine.reset_stream(2 * len(self.client.answers) - 1)
+            self.client.exchange()
+            self.server.advance(0.1)
+        self.assertEqual(self.client.goaways, [])
+
+    def test_replies_to_one_who_does_not_read(self) -> None:
+        """Of a client that does not read only so much is read as we may have to reply to."""
+        self.serve(write_timeout=0)
+        self.ask()
+        (connection,) = self.server.connections
+        self.client.wire.reading = False
+        self.client.machine.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 1 << 20})
+        self.client.machine.increment_flow_control_window(1 << 20)
+        self.client.exchange()
+        self.app.requests[0].write(bytes(1 << 20))
+        self.server.turn()
+        before = connection.transport.unsent
+        ping = PingFrame(0, opaque_data=b"whatever").serialize()
+        for _ in range(20):
+            self.client.wire.send(200 * ping)
+        self.assertLess(connection.transport.unsent - before, 20_000)
+        self.assertGreater(len(self.client.wire._kernel.inbox), 0)
+        self.client.wire.reading = True
+        self.client.exchange()
+        self.assertEqual(len(self.client.wire._kernel.inbox), 0)
+        self.assertEqual(self.client.goaways, [])
+
+    def test_turns(self) -> None:
+        """A client that sends much at once is read in turns; the others have theirs between."""
+        self.serve()
+        ping = PingFrame(0, opaque_data=b"whatever").serialize()
+        other = self.server.connect()
+        self.client.wire.arrive(2000 * ping)
+        other.arrive(b"nonsense")
+        self.server.turn()
+        self.assertTrue(other.ended)
+        self.client.exchange()
+        self.assertEqual(self.client.goaways, [])
+
+    def test_table_of_the_encoder(self) -> None:
+        """A client can have us keep no more of the fields of answers than we like."""
+        self.serve()
+        for size in [1 << 20, 0] * 100 + [1 << 20]:
+            self.client.machine.update_settings({SettingCodes.HEADER_TABLE_SIZE: size})
+        self.client.exchange()
+        (connection,) = self.server.connections
+        encoder = connection._machine.encoder
+        self.assertEqual(encoder.header_table_size, 4096)
+        self.assertLessEqual(len(encoder.table_size_changes), 2)
+        self.assertConnectionLives()
+
+    def test_ended_streams_are_forgotten(self) -> None:
+        """What is kept of streams that have ended is bounded."""
+        self.serve()
+        for _ in range(1200):
+            self.ask()
+            self.app.requests.pop().finish()
+            self.client.exchange()
+        (connection,) = self.server.connections
+        self.assertEqual(len(connection.streams), 0)
+        self.assertLessEqual(len(connection._machine.streams), 1)
+        self.assertLessEqual(len(connection._machine._closed_streams), 1000)
+
+
+class BrokenTests(LimitsTestCase):
+    """What is an error of the connection, and what of a stream alone."""
+
+    def test_no_http2(self) -> None:
+        """Something else than HTTP/2 ends the connection."""
+        self.serve()
+        wire = self.server.connect()
+        wire.send(b"GET / HTTP/1.1\r\n\r\n")
+        self.assertTrue(wire.ended)
+
+    def test_no_settings(self) -> None:
+        """The first frame must be SETTINGS (RFC 9113 section 3.4)."""
+        self.serve()
+        wire = self.server.connect()
+        ping = PingFrame(0, opaque_data=b"whatever").serialize()
+        wire.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + ping)
+        self.assertTrue(wire.ended)
+
+    def test_errors_of_the_connection(self) -> None:
+        """Each ends the connection, with the code that the RFC names."""
+        huge = PingFrame(0, opaque_data=b"whatever").serialize()
+        broken = {
+            b"\0\x40\1\0\0\0\0\0\1": ErrorCodes.FRAME_SIZE_ERROR,  # a frame of 16,385 bytes
+            RstStreamFrame(9, error_code=0).serialize(): ErrorCodes.PROTOCOL_ERROR,
+            WindowUpdateFrame(9, window_increment=1).serialize(): ErrorCodes.PROTOCOL_ERROR,
+            DataFrame(9, data=b"x").serialize(): ErrorCodes.PROTOCOL_ERROR,
+            HeadersFrame(2, data=b"", flags=["END_HEADERS"]).serialize(): (
+                ErrorCodes.PROTOCOL_ERROR
+            ),
+            ContinuationFrame(1, data=b"").serialize(): ErrorCodes.PROTOCOL_ERROR,
+            PushPromiseFrame(
+                1, promised_stream_id=2, data=b"", flags=["END_HEADERS"]
+            ).serialize(): ErrorCodes.PROTOCOL_ERROR,
+            HeadersFrame(1, data=b"").serialize() + huge: ErrorCodes.PROTOCOL_ERROR,
+            HeadersFrame(1, data=b"\xff\xff\xff", flags=["END_HEADERS"]).serialize(): (
+                ErrorCodes.COMPRESSION_ERROR
+            ),
+            WindowUpdateFrame(0, window_increment=2**31 - 1).serialize(): (
+                ErrorCodes.FLOW_CONTROL_ERROR
+            ),
+            SettingsFrame(0, settings={4: 2**31}).serialize(): ErrorCodes.FLOW_CONTROL_ERROR,
+        }
+        for data, code in broken.items():
+            self.serve()
+            self.client.wire.send(data)
+            self.client.exchange()
+            self.assertEqual([code for _, code in self.client.goaways], [code], data)
+            self.assertTrue(self.client.wire.ended, data)
+
+    def test_others_end_with_the_connection(self) -> None:
+        """Applications are told when their client breaks the protocol."""
+        self.serve()
+        self.ask()
+        told = self.app.requests[0].notifyFinish()
+        self.client.wire.send(RstStreamFrame(9, error_code=0).serialize())
+        self.failureResultOf(told)
+
+    def test_errors_of_a_stream(self) -> None:
+        """What is malformed is reset; other streams live."""
+        self.serve()
+        pseudo = fields()
+        malformed: list[list[tuple[str, str]]] = [
+            pseudo[1:],
+            [*pseudo, (":path", "/again")],
+            [("a", "b"), *pseudo],
+            [*pseudo, (":status", "200")],
+            [*pseudo, (":protocol", "websocket")],
+            fields(path=""),
+            fields(path="no/slash"),
+            fields(path="/white space"),
+            fields(method="G T"),
+            [*pseudo, ("Upper", "1")],
+            [*pseudo, ("", "1")],
+            [*pseudo, ("a b", "1")],
+            [*pseudo, ("connection", "close")],
+            [*pseudo, ("transfer-encoding", "chunked")],
+            [*pseudo, ("upgrade", "websocket")],
+            [*pseudo, ("te", "gzip")],
+            [*pseudo, ("a", "b\r\nc: d")],
+            [*pseudo, ("a", "b\0")],
+            [*pseudo, ("a", " b")],
+            [*pseudo, ("host", "elsewhere")],
+            [*pseudo, ("content-length", "3")],
+            [(":method", "CONNECT"), (":authority", "a:1"), (":path", "/")],
+        ]
+        for header in malformed:
+            answer = self.ask(*header)
+            self.assertEqual(answer.reset, ErrorCodes.PROTOCOL_ERROR, header)
+        self.assertEqual((self.app.requests, self.client.goaways), ([], []))
+        self.assertConnectionLives()
+
+    def test_refused(self) -> None:
+        """What is understood, and not valid, is answered."""
+        self.serve()
+        pseudo = fields()
+        no_authority = [each for each in pseudo if each[0] != ":authority"]
+        for header, status in (
+            (no_authority, 400),
+            ([*no_authority, ("host", "a b")], 400),
+            ([*no_authority, ("host", "a"), ("host", "a")], 400),
+            (fields(path="*"), 400),
+            (fields(expect="miracles"), 417),
+            (fields("POST", content_length="three"), 400),
+            ([*fields("POST"), ("content-length", "3"), ("content-length", "3")], 400),
+            ([(":method", "CONNECT"), (":authority", "a:1")], 501),
+        ):
+            self.assertWhole(self.ask(*header), status)
+        self.assertEqual((self.app.requests, self.client.goaways), ([], []))
+        self.assertConnectionLives()
+
+    def test_accepted(self) -> None:
+        """What is unusual, and valid, is not refused."""
+        self.serve()
+        pseudo = fields()
+        no_authority = [each for each in pseudo if each[0] != ":authority"]
+        for header in (
+            [*no_authority, ("host", "localhost")],
+            [*pseudo, ("host", "LOCALHOST")],
+            [*pseudo, ("te", "trailers")],
+            [*pseudo, ("empty", "")],
+            [*pseudo, ("latin", "\xe9")],
+            fields("OPTIONS", path="*"),
+            fields("PATCH"),
+        ):
+            seen = len(self.app.requests)
+            answer = self.ask(*header)
+            self.assertIsNone(answer.reset, header)
+            self.assertTrue(answer.status == 200 or len(self.app.requests) == seen + 1, header)
+
+    def test_wrong_length(self) -> None:
+        """A body of another length than its Content-Length ends its stream alone."""
+        self.serve()
+        for body in (b"ab", b"abcd"):
+            answer = self.ask(*fields("POST", content_length="3"), body=body)
+            self.assertEqual(answer.reset, ErrorCodes.PROTOCOL_ERROR)
+        self.assertEqual(self.app.requests, [])
+        self.assertConnectionLives()
+
+    def test_trailer_with_pseudo_header_fields(self) -> None:
+        """A trailer that is a header is malformed."""
+        self.serve()
+        number = self.client.request(*fields("POST"), body=b"abc", end=False)
+        self.client.machine.send_headers(number, [(":path", "/")], end_stream=True)
+        self.client.exchange()
+        self.assertEqual(self.client.answers[number].reset, ErrorCodes.PROTOCOL_ERROR)
+        self.assertConnectionLives()
+
+    def test_unknown_frames(self) -> None:
+        """Frames and settings that are not known are ignored (RFC 9113 section 5.5)."""
+        self.serve()
+        self.client.wire.send(b"\0\0\3\xfa\0\0\0\0\1abc")
+        self.send(SettingsFrame(0, settings={0xFFFF: 1}))
+        self.assertConnectionLives()
+
+    def test_late_frames(self) -> None:
+        """Frames of a stream that was reset, or has ended, do no harm."""
+        self.serve()
+        self.ask()
+        self.app.requests[0].finish()
+        self.client.exchange()
+        self.send(WindowUpdateFrame(1, window_increment=1), RstStreamFrame(1, error_code=0))
+        self.assertConnectionLives()
