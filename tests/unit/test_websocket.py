@@ -363,6 +363,8 @@ class HandshakeTests(Base):
 
     def test_refused(self) -> None:
         """A library that has taken the connection may answer otherwise, and close."""
+        lines: list[bytes] = []
+        self.server.site.access_log = AccessLog("json", self.server.clock, lines.append)
         self.shake_hands()
         protocol = self.held.take(self.app)
         protocol.transport.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
@@ -373,6 +375,8 @@ class HandshakeTests(Base):
         self.assertTrue(self.raw.ended)
         self.raw.close()
         self.assert_gone()
+        [line] = map(json.loads, lines)
+        self.assertEqual((line["status"], line.get("outcome")), (403, None))
 
     def test_client_goes_before_the_answer(self) -> None:
         """A library that has taken the connection is told when that is lost."""

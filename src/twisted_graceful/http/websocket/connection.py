@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ from .transport import UpgradeTransport
 if TYPE_CHECKING:
     from ..channel import Channel
     from ..request import Request
+
+_ANSWER = re.compile(rb"HTTP/1\.1 ([0-9]{3}) .*?\r\n\r\n", re.DOTALL)
 
 _PING = b"still there?"
 """What our pings carry. The pongs to them are not passed on: the application sent no ping."""
@@ -91,13 +94,18 @@ class WebSocket(Connection):
             self._wire.write(data)
         elif self.channel.phase is Phase.ANSWERING:
             self._answer += data
-            head, end, rest = self._answer.partition(b"\r\n\r\n")
-            if end and head.startswith(b"HTTP/1.1 101 "):
+            head = _ANSWER.match(self._answer)
+            if head is not None and head[1] == b"101":
+                rest = self._answer[head.end() :]
                 self._wire.write(data[: len(data) - len(rest)])
                 self._begin()
                 self.send(rest)
-            else:
-                self._wire.write(data)
+                return
+            self._wire.write(data)
+            if head is not None:  # for the access log
+                self.request.code = int(head[1])
+                self.request.startedWriting = 1
+                self.channel._outcome = Outcome.ANSWERED
 
     def _begin(self) -> None:
         channel, wire = self.channel, self._wire
