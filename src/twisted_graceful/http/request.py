@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 from io import BytesIO
-from tempfile import SpooledTemporaryFile
+from tempfile import SpooledTemporaryFile, gettempdir
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
+from twisted.logger import Logger, LogLevel
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 from twisted.web.http import parse_qs
@@ -22,6 +23,31 @@ from .request_id import new_request_id
 if TYPE_CHECKING:
     from .channel import Channel
     from .http2.stream import Stream
+
+
+class _RequestLogger(Logger):
+    """What Twisted's `Request` says of itself, and of which request that is."""
+
+    def failure(
+        self,
+        format: str,
+        failure: Failure | None = None,
+        level: Any = LogLevel.critical,
+        **values: Any,
+    ) -> None:
+        """The application failed; Twisted has no word for it."""
+        request: Any = self.source
+        super().failure(
+            format or "{method} {path} failed",
+            failure,
+            level,
+            method=printable(request.method),
+            path=printable(request.uri.partition(b"?")[0]),
+            **values,
+        )
+
+    def info(self, format: str | None = None, **values: Any) -> None:
+        """Nothing: Twisted would tell of each HEAD that its answer has no body."""
 
 
 class Request(TwistedRequest):
@@ -39,6 +65,7 @@ class Request(TwistedRequest):
     from_trusted_proxy = False
     """Whether the request came through a proxy that we trust."""
 
+    _log = _RequestLogger()
     _parsePOSTFormSubmission = True  # newer Twisteds ask; in older ones forms are always read
     _request_id = ""
 
@@ -106,6 +133,21 @@ class Request(TwistedRequest):
             with suppress(OSError):  # it tries to write once more
                 content.close()
             raise Refused(507, "The body could not be kept.") from None
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Keep a part of the body.
+
+        Raises:
+            Refused: there is no room for it.
+        """
+        content: Any = self.content
+        try:
+            content.write(data)
+        except OSError as error:
+            self._log.error(
+                "A body cannot be kept in {directory}: {error}", directory=gettempdir(), error=error
+            )
+            raise Refused(500, "The body could not be kept.") from error
 
     def received(self) -> None:
         """The body is complete: answer."""
