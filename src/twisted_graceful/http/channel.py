@@ -381,7 +381,8 @@ class Channel(Connection):
         if done:
             return ()
         age = self._connections.clock.seconds() - self._begun
-        return (Cut.of(*self._asked_for(), age=age, doing=self.phase.value),)
+        doing = "reading its answer" if self.phase in WAITING else self.phase.value
+        return (Cut.of(*self._asked_for(), age=age, doing=doing),)
 
     def _asked_for(self) -> tuple[bytes, bytes]:
         """Method and target of the present request, as far as they are known."""

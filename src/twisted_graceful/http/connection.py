@@ -230,17 +230,17 @@ class Connection(Protocol):
             now, self._delivered, self._settings.write_timeout, self._settings.min_rate
         ):
             self._stalled = True
-            self._log.info(
+            self._connections.complaints.tell(
+                self.client,
                 "The client {peer} does not read its answer: {cut}",
-                peer=self.client,
                 cut=listed(self.end(Outcome.TIMED_OUT)),
             )
         if self._half_closed is not None and self._half_closed.is_slow(
             now, self._delivered, self._settings.half_close_timeout, 0
         ):
-            self._log.info(
+            self._connections.complaints.tell(
+                self.client,
                 "The client {peer} has closed its side, and is taken for gone: {cut}",
-                peer=self.client,
                 cut=listed(self.end(Outcome.CLIENT_GONE)),
             )
 

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from ..settings import Settings
+from .complaints import Complaints
 from .report import Cut, DrainReport
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ class Connections:
     Args:
         clock: what the deadlines of the drain run on.
         settings: ``drain_timeout`` and ``idle_grace`` are read.
+
+    Attributes:
+        answered: how many requests have been.
+        complaints: what is told of clients in the log.
     """
 
     _log = Logger()
@@ -58,6 +63,7 @@ class Connections:
         self.clock = clock
         self.settings = settings
         self.answered = 0
+        self.complaints = Complaints(clock)
         self._open: set[Connection] = set()
         self._drain: _Drain | None = None
         self._drain_begins: set[Deferred[None]] = set()

@@ -169,7 +169,9 @@ class Preface(Connection):
         return bool(self._received) or super().has_unread()
 
     def _refuse(self, reason: str) -> None:
-        self._log.info("Closed the connection of {peer}: {reason}", peer=self.client, reason=reason)
+        self._connections.complaints.tell(
+            self.client, "Closed the connection of {peer}: {reason}", reason=reason
+        )
         self.end()
 
     def _timed_out(self) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from twisted.internet.interfaces import IAddress, INegotiated, ISSLTransport
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import Factory
+from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -370,8 +371,11 @@ class Handshake(Connection):
 
     def failed(self, reason: object) -> None:
         """It will not be completed; the connection is about to be closed."""
-        self._log.debug(
-            "The TLS handshake with {peer} has failed: {reason}", peer=self.client, reason=reason
+        self._connections.complaints.tell(
+            self.client,
+            "The TLS handshake with {peer} has failed: {reason}",
+            level=LogLevel.debug,
+            reason=reason,
         )
         if getattr(reason, "reason", "") == "HTTP_REQUEST":
             with suppress(OSError):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IProtocol
+from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
 from ... import private
@@ -269,7 +270,9 @@ class WebSocket(Connection):
         elif self._pong is not None:
             # The time begins when the ping has come through what was sent before it.
             if self._pong.is_slow(now, min(self._delivered, self._pinged), timeout, 0):
-                self._log.debug("The client {peer} answers no ping", peer=self.client)
+                self._connections.complaints.tell(
+                    self.client, "The client {peer} answers no ping", level=LogLevel.debug
+                )
                 self._outcome = Outcome.TIMED_OUT
                 self._close(Code.INTERNAL_ERROR, "no answer to a ping")
                 self.end()
