@@ -261,6 +261,7 @@ class Server(Service):
             self._site.access_log = AccessLog(
                 self.settings.access_log_format, self._reactor, self._log_file.write
             )
+        self._site.connections.is_crowded = lambda: self.room.is_waited_for
         # The site must outlive its last port: a drain still answers.
         self._site.doStart()
 

@@ -16,13 +16,16 @@ from .waiting import until
 
 MIB = 1 << 20
 
+PATIENT = ("--idle-grace", "60")
+"""Who is idle may stay, whoever waits."""
+
 
 class ConnectionLimitTests(SynchronousTestCase):
     """More clients than there is room for."""
 
     def test_the_next_one_waits(self) -> None:
         """Over all ports only so many are served; the next one is when one of them ends."""
-        with served(*PORT, "--max-connections", "2") as server:
+        with served(*PORT, "--max-connections", "2", *PATIENT) as server:
             first, second = (server.connect(port) for port in server.ports)
             first.ask("/")
             second.ask("/")
@@ -35,6 +38,19 @@ class ConnectionLimitTests(SynchronousTestCase):
             third.close()
             second.close()
             server.said("1 connections are open: there is room again")
+
+    def test_idle_clients_give_way(self) -> None:
+        """Clients that are idle, or silent, hold no place that others wait for."""
+        with served("--max-connections", "2", "--read-header-timeout", "0") as server:
+            idle, silent = server.connect(), server.connect()
+            idle.ask("/")
+            third, fourth = server.connect(), server.connect()
+            third.get("/")
+            self.assertEqual(third.answer().body, "1")
+            fourth.get("/")
+            self.assertEqual(fourth.answer().body, "1")
+            self.assertTrue(idle.closed())
+            self.assertTrue(silent.closed())
 
     def test_stop(self) -> None:
         """A stop of a full server ends as any: what was accepted is answered, status 0."""
@@ -83,7 +99,7 @@ class DescriptorTests(SynchronousTestCase):
 
     def test_derived_limit(self) -> None:
         """Without a limit it is three quarters of the descriptors, so that none is missing."""
-        with served() as server:
+        with served(*PATIENT) as server:
             server.get("/")
             self.limit(server, 100)
             clients = [server.connect() for _ in range(80)]

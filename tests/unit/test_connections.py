@@ -79,6 +79,55 @@ class RegistryTests(DrainTestCase):
         self.assertFalse(self.server.connections.draining)
 
 
+class CrowdTests(DrainTestCase):
+    """When clients wait for a place."""
+
+    def setUp(self) -> None:
+        """Ten clients are idle, one after the other; another two are being answered."""
+        super().setUp()
+        self.clients = []
+        for _ in range(10):
+            self.clients.append(self.idle())
+            self.server.advance(0.1)
+        self.busy = [self.asking() for _ in range(2)]
+
+    def crowd(self) -> None:
+        """Clients begin to wait."""
+        self.server.connections.is_crowded = lambda: True
+
+    def test_nobody_waits(self) -> None:
+        """As long as nobody does, who is idle may stay."""
+        self.server.advance(60)
+        self.assertFalse(any(client.ended for client in self.clients))
+
+    def test_grace(self) -> None:
+        """Nobody who is idle for less than the grace has to leave, nor who is being answered."""
+        self.crowd()
+        self.server.advance(1.5)
+        self.assertFalse(any(client.ended for client in self.clients))
+        self.server.advance(60)
+        self.assertTrue(all(client.ended for client in self.clients))
+        self.assertFalse(any(client.ended for client in self.busy))
+
+    def test_longest_first(self) -> None:
+        """Those who are idle for longest leave first, and no more than are a tenth."""
+        self.server.advance(60)
+        self.crowd()
+        self.server.advance(SWEEP_INTERVAL)
+        self.assertEqual([client.ended for client in self.clients], [True] * 2 + [False] * 8)
+
+    def test_waits_for_those_who_leave(self) -> None:
+        """No others have to leave before those who were sent away are gone."""
+        self.server.advance(60)
+        self.crowd()
+        self.server.advance(SWEEP_INTERVAL)
+        self.server.advance(SWEEP_INTERVAL)
+        self.assertEqual(sum(client.ended for client in self.clients), 2)
+        self.clients[0].close()
+        self.server.advance(SWEEP_INTERVAL)
+        self.assertEqual([client.ended for client in self.clients[:4]], [True, True, True, False])
+
+
 class FaultTests(DrainTestCase):
     """A fault in one connection is the end of that one only."""
 

@@ -1,9 +1,7 @@
-"""What a request says of itself in the log, and what becomes of a body that cannot be kept."""
+"""What a request says of itself in the log."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from typing import Any
 
 from twisted.logger import capturedLogs, formatEvent
@@ -16,7 +14,6 @@ from twisted.web.server import NOT_DONE_YET
 from twisted_graceful.testing import MemoryServer
 from twisted_graceful.testing.messages import format_request
 
-from .support import temporary_directory
 from .web import Echo
 
 
@@ -70,23 +67,3 @@ class LogTests(SynchronousTestCase):
         request = format_request("HEAD", "/")
         self.assertEqual(self.logged(Echo(), request, request), [])
         self.assertEqual(self.logged(OnlyGet(), request, request), [])
-
-
-class BodyTests(SynchronousTestCase):
-    """A body for which the directory of temporary files has no room, here because it is gone."""
-
-    def test_no_room(self) -> None:
-        """It is answered by 500, and told in the log without a traceback; others are served."""
-        gone = os.path.join(temporary_directory(self), "gone")
-        self.patch(tempfile, "tempdir", gone)
-        app = Echo()
-        client = MemoryServer(app, spool_size=10).connect()
-        client.send(format_request("POST", "/", body=b"small"))
-        with capturedLogs() as events:
-            client.send(format_request("POST", "/", body=b"too large to keep"))
-        self.assertEqual([each.status for each in client.responses()], [200, 500])
-        self.assertTrue(client.ended)
-        self.assertEqual(app.seen, [b"POST / small"])
-        (event,) = events
-        self.assertIn(f"A body cannot be kept in {gone}: ", formatEvent(event))
-        self.assertNotIn("log_failure", event)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
 from math import ceil
 from typing import TYPE_CHECKING
@@ -26,6 +26,9 @@ With over 1000 connections it is a second, so that ten thousand that are idle co
 
 _SMALL_ROUND = 1000
 """Connections that are looked at in each sweep."""
+
+_CLOSED_FOR_ROOM = 0.1
+"""The part of all connections that is closed at a time, since nobody can tell how many wait."""
 
 
 class Phase(Enum):
@@ -55,7 +58,10 @@ class Connections:
     Attributes:
         answered: how many requests have been.
         complaints: what is told of clients in the log.
+        is_crowded: whether clients wait for a place; set by whoever accepts them.
     """
+
+    is_crowded: Callable[[], bool] = staticmethod(lambda: False)
 
     _log = Logger()
 
@@ -112,8 +118,30 @@ class Connections:
         if self._drain is not None:
             self._drain.close_idle(now)
             self._drain.send_away(now)
+        elif self.is_crowded():
+            self._make_room(now)
         if self._open and self._sweep is None:
             self._sweep = self.clock.callLater(SWEEP_INTERVAL, self._check_all)
+
+    def idle(self, now: float, since: float = 0.0) -> Iterator[Connection]:
+        """The connections that have had their grace, and on which nothing is begun.
+
+        Args:
+            now: seconds.
+            since: when the grace begins, for those that are idle for longer.
+        """
+        for connection in self:
+            over = now - max(connection.since, since) >= connection.grace
+            if over and connection.phase in WAITING and not connection.has_unread():
+                yield connection
+
+    def _make_room(self, now: float) -> None:
+        """Close some that are idle, so that others, who wait, are served."""
+        closing = sum(each.phase is Phase.CLOSING for each in self._open)
+        wanted = max(0, ceil(len(self._open) * _CLOSED_FOR_ROOM) - closing)
+        longest = sorted(self.idle(now), key=lambda each: each.since)
+        for connection in longest[:wanted]:
+            connection.loseConnection()
 
     def _next_share(self) -> Iterator[Connection]:
         """The connections that a sweep looks at: all, or of a great many a quarter."""
@@ -253,8 +281,6 @@ class _Drain:
             self._sent_away += connection.go_away()
 
     def close_idle(self, now: float) -> None:
-        for connection in self._connections:
-            over = now - max(connection.since, self._begun) >= connection.grace
-            if over and connection.phase in WAITING and not connection.has_unread():
-                self._closed_idle += 1
-                connection.loseConnection()
+        for connection in self._connections.idle(now, self._begun):
+            self._closed_idle += 1
+            connection.loseConnection()

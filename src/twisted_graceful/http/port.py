@@ -66,6 +66,11 @@ class Room:
         """How many more there is room for."""
         return max(0, self.limit - self._taken)
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether a connection has come that there is no room for."""
+        return bool(self._waiting)
+
     def enter(self) -> None:
         """A connection has begun."""
         self._taken += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from io import BytesIO
-from tempfile import SpooledTemporaryFile, gettempdir
+from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
@@ -133,21 +133,6 @@ class Request(TwistedRequest):
             with suppress(OSError):  # it tries to write once more
                 content.close()
             raise Refused(507, "The body could not be kept.") from None
-
-    def handleContentChunk(self, data: bytes) -> None:
-        """Keep a part of the body.
-
-        Raises:
-            Refused: there is no room for it.
-        """
-        content: Any = self.content
-        try:
-            content.write(data)
-        except OSError as error:
-            self._log.error(
-                "A body cannot be kept in {directory}: {error}", directory=gettempdir(), error=error
-            )
-            raise Refused(500, "The body could not be kept.") from error
 
     def received(self) -> None:
         """The body is complete: answer."""
