@@ -137,3 +137,33 @@ class GuaranteeTests(SynchronousTestCase):
             self.assertEqual(server.stop(), 1)
             for path in ("/gate/never", "/half-head", "/half-body", "/large/30000000"):
                 self.assertRegex(server.log, rf"4 cut.*: .*{path} \(")
+
+    def test_a_client_cannot_hold_the_server(self) -> None:
+        """A client cannot hold the server: each is answered or closed, and others are served."""
+        limits = ("--read-header-timeout", "1", "--read-timeout", "1", "--write-timeout", "1")
+        with served(*limits, "--idle-timeout", "1", "--max-body-size", "1000") as server:
+            expected = (
+                ("", 0),
+                ("GET / HTTP/1.1\r\nHost:", 408),
+                (request("/upload", "POST", "Content-Length: 9\r\n") + "x", 408),
+                (request("/upload", "POST", "Content-Length: 1001\r\n"), 413),
+                ("GET /" + "x" * 10_000, 414),
+                (request("/", headers=f"X: {'x' * 40_000}\r\n"), 431),
+                ("\x16\x03\x01", 400),
+                (request("/") + request("/"), 200),
+            )
+            clients = [server.connect() for _ in expected]
+            unwilling = server.connect()
+            unwilling.get("/large/10000000")
+            with Watch(lambda: wrong(server.get())) as others:
+                for client, (sent, _) in zip(clients, expected, strict=True):
+                    client.send(sent)
+                for client, (_, status) in zip(clients, expected, strict=True):
+                    if status:
+                        self.assertEqual(client.answer().status, status)
+                    if status == 200:
+                        self.assertEqual(client.answer().status, status)
+                    self.assertTrue(client.closed())
+                server.said("does not read its answer: GET /large/10000000 ")
+            self.assertEqual(others.wrong, [])
+            self.assertGreater(others.looks, 10)
