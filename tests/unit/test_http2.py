@@ -20,7 +20,7 @@ from twisted.web.static import File
 from zope.interface import implementer
 
 from tests.unit.http2_client import Answer, Http2Client, fields, http2_server
-from tests.unit.support import examples
+from tests.unit.support import examples, temporary_directory
 from tests.unit.web import Echo, timers_left
 from twisted_graceful import draining
 from twisted_graceful.http.connections import SWEEP_INTERVAL, Phase
@@ -516,7 +516,7 @@ class FlowTests(Http2TestCase):
 
     def test_pull_producer(self) -> None:
         """A file is read as fast as its client takes it."""
-        path = Path(self.mktemp())
+        path = Path(temporary_directory(self), "file")
         path.write_bytes(bytes(300_000))
         root = Resource()
         root.putChild(b"file", File(str(path)))
