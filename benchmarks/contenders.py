@@ -120,8 +120,13 @@ CONTENDERS = (
     ),
     _endpoint(
         "bare",
-        "Twisted's reactor with a constant answer: the limit",
-        "{python} bare_app.py {endpoint}",
+        "Twisted's reactor with a constant answer: the limit of transport.write",
+        "{python} bare_app.py {endpoint} write",
+    ),
+    Contender(
+        "bare-send",
+        "the same, sent at once on the socket: the limit of all",
+        f"{{python}} bare_app.py {ENDPOINT} send",
     ),
 )
 

@@ -8,10 +8,7 @@ from statistics import median
 from typing import Any
 
 from harness import align
-from scenarios import Load, Scenario
-
-BUSY = 0.9
-"""The share of a core from which on it is the limit; if neither is, something disturbs."""
+from scenarios import BUSY, Load, Scenario
 
 
 @dataclass
@@ -76,7 +73,7 @@ def summarize(loads: Sequence[Load], reference: Sequence[Load]) -> Summary:
         server=median(each.server for each in loads),
         client=median(each.client for each in loads),
         errors=sum(each.errors for each in loads),
-        busy=all(max(each.server, each.client) >= BUSY for each in loads),
+        busy=all(each.use >= BUSY for each in loads),
     )
 
 

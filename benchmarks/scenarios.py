@@ -17,6 +17,9 @@ from machine import children_cpu_seconds, cpu_seconds
 MARGIN = 10.0
 """Seconds that wrk may take longer than it was told to."""
 
+BUSY = 0.9
+"""The share of a core from which on it is the limit; if neither is, something disturbs."""
+
 ANSWER_TIMEOUT = 5.0
 """Seconds that the first answer may take."""
 
@@ -80,6 +83,11 @@ class Load:
     server: float
     client: float
     errors: int
+
+    @property
+    def use(self) -> float:
+        """The share of its core that the server or wrk used, whichever was more."""
+        return max(self.server, self.client)
 
 
 def check(server: Server, scenario: Scenario) -> None:

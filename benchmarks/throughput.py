@@ -28,7 +28,7 @@ from harness import SUCCESS, TROUBLE, Server, Trouble, complete, free_ports, wri
 from idle import WARM_UP, bytes_per_connection
 from machine import facts, pinned, raise_file_limit, two_cores
 from results import Comparison, Idle, Measured, Report
-from scenarios import SCENARIOS, Scenario, check, load
+from scenarios import BUSY, SCENARIOS, Load, Scenario, check, load
 
 IDLE = "idle"
 """The scenario without load: memory for each idle connection."""
@@ -115,17 +115,21 @@ class Benchmark:
                 try:
                     if not number:
                         check(servers[name], scenario)
-                    each.loads.append(
-                        await load(
-                            servers[name],
-                            scenario,
-                            self._options.connections,
-                            self._options.seconds,
-                        )
-                    )
+                    each.loads.append(await self._load(servers[name], scenario))
                 except Trouble as error:
                     each.trouble = str(error)
         return Comparison(self._options.reference, measured)
+
+    async def _load(self, server: Server, scenario: Scenario) -> Load:
+        """Load a server once, and again while that is disturbed; of these, the least disturbed."""
+        loads: list[Load] = []
+        while len(loads) <= self._options.retries:
+            loads.append(
+                await load(server, scenario, self._options.connections, self._options.seconds)
+            )
+            if loads[-1].use >= BUSY:
+                break
+        return max(loads, key=lambda each: each.use)
 
     async def _compare_idle(self) -> None:
         """Measure the memory for each idle connection."""
@@ -261,6 +265,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add("--quick", action="store_true", help="less of everything, in less than a minute")
     add("--rounds", type=_at_least(1), metavar="N", help="loads of each server (default: 3)")
+    add(
+        "--retries",
+        type=_at_least(0),
+        default=0,
+        metavar="N",
+        help="how often to repeat a load that something else disturbed (default: 0)",
+    )
     add("--seconds", type=_at_least(1), default=1, metavar="N", help="of one load (default: 1)")
     add(
         "--connections",

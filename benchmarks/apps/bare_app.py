@@ -1,6 +1,7 @@
 """The limit: Twisted's reactor, and constant answers without a parser.
 
-The argument is a description for `twisted.internet.endpoints.serverFromString`.
+The arguments are a description for `twisted.internet.endpoints.serverFromString`, and how to
+answer: ``write`` to the transport, or ``send`` on the socket.
 """
 
 import sys
@@ -27,17 +28,36 @@ ANSWERS = {
 LAST = HEAD % len(HELLO) + CLOSE + END + HELLO
 
 
-class Bare(Protocol):
+class Writes(Protocol):
     """Takes whatever arrives together for one request."""
 
     def dataReceived(self, data: bytes) -> None:
         """The answer."""
         if CLOSE in data:
-            self.transport.write(LAST)
+            self.answer(LAST)
             self.transport.loseConnection()
         else:
-            self.transport.write(ANSWERS[data[:6]])
+            self.answer(ANSWERS[data[:6]])
+
+    def answer(self, answer: bytes) -> None:
+        """Twisted sends it when the reactor has next seen that the socket takes it."""
+        self.transport.write(answer)
 
 
-serverFromString(reactor, sys.argv[1]).listen(Factory.forProtocol(Bare))
+class Sends(Writes):
+    """Does not wait for that."""
+
+    def answer(self, answer: bytes) -> None:
+        """All that the socket takes is sent at once."""
+        try:
+            sent = self.transport.socket.send(answer)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(answer):
+            self.transport.write(answer[sent:])
+
+
+endpoint, how = sys.argv[1:]
+protocol = {"write": Writes, "send": Sends}[how]
+serverFromString(reactor, endpoint).listen(Factory.forProtocol(protocol))
 reactor.run()
