@@ -332,6 +332,50 @@ class VerdictTests(SynchronousTestCase):
         self.check(NO_HTTP, b"", b"")
 
 
+TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+class SmugglingTests(SynchronousTestCase):
+    """A framing that somebody else might read in another way."""
+
+    def test_one_byte_more(self) -> None:
+        """With any byte, anywhere in its line, a transfer coding is plain to all, or refused."""
+        for place in (
+            b"%bTransfer-Encoding: chunked\r\n",
+            b"Transfer-Encoding%b: chunked\r\n",
+            b"Transfer-Encoding:%bchunked\r\n",
+            b"Transfer-Encoding: chun%bked\r\n",
+            b"Transfer-Encoding: chunked%b\r\n",
+        ):
+            value = place.index(b"%b") > place.index(b":")
+            middle = b"chun%bked" in place
+            for byte in (bytes((each,)) for each in range(256)):
+                line = place % byte
+                first, *_ = serve(POST + line + END + LAST_CHUNK).statuses
+                if byte in b" \t" and value and not middle:
+                    self.assertEqual(first, 200, line)  # white space, which is dropped
+                    statuses = serve(POST + line + b"Content-Length: 5\r\n\r\n").statuses
+                    self.assertEqual(statuses, (400,), line)
+                elif byte in TOKEN and not value:
+                    self.assertEqual(first, 200, line)  # another field
+                    both = serve(POST + line + b"Content-Length: 5\r\n\r\n" + LAST_CHUNK)
+                    self.assertEqual([each.body for each in both.asked], [LAST_CHUNK], line)
+                else:
+                    self.assertIn(first, (400, 501), line)
+
+    def test_one_byte_more_in_a_length(self) -> None:
+        """So it is with a length."""
+        for place in (b"Content-Length:%b5\r\n", b"Content-Length: 5%b\r\n"):
+            for byte in (bytes((each,)) for each in range(256)):
+                outcome = serve(POST + place % byte + END + b"abcde" + b"0" * 100)
+                if byte in b" \t":
+                    self.assertEqual([each.body for each in outcome.asked], [b"abcde"])
+                elif byte.isdigit():
+                    self.assertEqual(len(outcome.asked), 1)
+                else:
+                    self.assertEqual((outcome.statuses, outcome.asked), ((400,), ()), byte)
+
+
 class MeaningTests(SynchronousTestCase):
     """What accepted bytes mean to the application."""
 
