@@ -916,17 +916,19 @@ class TimeoutTests(SynchronousTestCase):
 
     def test_endless(self) -> None:
         """0 means for ever."""
-        timeouts = ("read_header", "read", "write", "handler", "idle")
+        timeouts = ("read_header", "read", "write", "handler", "idle", "half_close")
         server = MemoryServer(self.app, **{f"{each}_timeout": 0 for each in timeouts})
-        silent, reading, uploading, asking, idle = (server.connect() for _ in range(5))
+        silent, reading, uploading, asking, half_closed, idle = (server.connect() for _ in range(6))
         idle.send(GET_A)
         self.app.answer()
         idle.responses()
         reading.send(GET_A[:-1])
         uploading.send(POST_C[:-1])
         asking.send(GET_A)
+        half_closed.send(GET_A)
+        half_closed.finish()
         server.advance(10_000)
-        for client in (silent, reading, uploading, asking, idle):
+        for client in (silent, reading, uploading, asking, half_closed, idle):
             self.assertEqual((client.received, client.ended), (b"", False))
 
     def test_nothing_is_left(self) -> None:

@@ -29,6 +29,7 @@ from twisted_graceful import (
     SettingsError,
     new,
 )
+from twisted_graceful.http.port import limit_of_descriptors
 from twisted_graceful.testing.messages import take_response
 
 
@@ -665,6 +666,13 @@ class GracefulServiceTests(RealReactorTestCase):
         report = await stopped
         self.assertEqual((report.answered, report.cut), (2, ()))
         self.assertEqual(service.report, report)
+
+    async def test_room(self) -> None:
+        """Its servers share the descriptors of the process; one with a limit has that of its own."""
+        one, other, limited = (new(0, Echo()), new(0, Echo()), new(0, Echo(), max_connections=7))
+        self.service(one, other, limited)
+        self.assertIs(one.room, other.room)
+        self.assertEqual((one.room.limit, limited.room.limit), (limit_of_descriptors(), 7))
 
     async def test_again(self) -> None:
         """It can be started again after a stop."""
