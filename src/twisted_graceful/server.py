@@ -285,6 +285,7 @@ class Server(Service):
         """
         assert self._site is not None
         self._site.connections.resume()
+        self.room.check()
         self._closing = []
         for listener in self._sockets[len(self._ports) :]:
             factory, transport = self._connections_of(listener)

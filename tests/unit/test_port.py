@@ -236,6 +236,14 @@ class LogTests(PortTestCase):
         (reached,) = self.said()
         self.assertRegex(reached, "^3 connections are open, as many as three quarters of RLIMIT")
 
+    def test_too_few_descriptors(self) -> None:
+        """Who has set a limit for which there are not enough descriptors is told how many are."""
+        with mock.patch.object(resource, "getrlimit", return_value=(1024, 1024)):
+            for limit in (0, 768, 769):
+                Room(self.reactor, limit).check()
+        (said,) = self.said()
+        self.assertIn("is 769, for which RLIMIT_NOFILE should be 1026; it is 1024 ", said)
+
 
 class ExhaustionTests(PortTestCase):
     """What accept(2) may say."""

@@ -668,7 +668,7 @@ class GracefulServiceTests(RealReactorTestCase):
         self.assertEqual(service.report, report)
 
     async def test_room(self) -> None:
-        """Its servers share the descriptors of the process; one with a limit has that of its own."""
+        """Its servers share the descriptors of the process; one with a limit has its own room."""
         one, other, limited = (new(0, Echo()), new(0, Echo()), new(0, Echo(), max_connections=7))
         self.service(one, other, limited)
         self.assertIs(one.room, other.room)

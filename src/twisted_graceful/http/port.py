@@ -61,6 +61,17 @@ class Room:
         """How many connections may be open."""
         return self._limit or limit_of_descriptors()
 
+    def check(self) -> None:
+        """Warn of a limit for which there are not enough descriptors."""
+        if self._limit > limit_of_descriptors():
+            self._log.warn(
+                "max_connections is {limit}, for which RLIMIT_NOFILE should be {descriptors}; "
+                "it is {soft} (`ulimit -n`, systemd's LimitNOFILE)",
+                limit=self._limit,
+                descriptors=-(-self._limit * 4 // 3),
+                soft=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+            )
+
     @property
     def free(self) -> int:
         """How many more there is room for."""
