@@ -284,6 +284,7 @@ class Server:
         """What the serving process has open when it runs and nobody is connected."""
         self.get()  # before its reactor runs, it has not opened all of it
         until(lambda: not any(map(proc.connections, self.ports)), "no client is connected")
+        until(lambda: not proc.has_ended_sockets(self.pid), "the last connection is closed")
         return proc.descriptors(self.pid)
 
     # Its drain

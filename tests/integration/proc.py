@@ -7,7 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -54,13 +54,14 @@ def environment(pid: int) -> dict[str, str]:
 
 def descriptors(pid: int) -> Counter[str]:
     """What a process has open, by kind: files by their path, the rest by its type."""
-    kinds: Counter[str] = Counter()
+    return Counter(re.sub(r":\[\d+\]$", "", each) for each in _descriptors(pid))
+
+
+def _descriptors(pid: int) -> Iterator[str]:
+    """What each descriptor of a process is, as readlink(1) shows it."""
     for entry in (PROC / str(pid) / "fd").iterdir():
-        try:
-            kinds[re.sub(r":\[\d+\]$", "", os.readlink(entry))] += 1
-        except FileNotFoundError:  # closed meanwhile
-            continue
-    return kinds
+        with suppress(FileNotFoundError):  # closed meanwhile
+            yield os.readlink(entry)
 
 
 def resident(pid: int) -> int:
@@ -85,6 +86,20 @@ def connections(port: int) -> int:
     return sum(
         local == port and state != TCP_LISTEN and inode != "0" for local, state, inode in _sockets()
     )
+
+
+def has_ended_sockets(pid: int) -> bool:
+    """Whether a process has a TCP socket open whose connection is over.
+
+    The system does not list it any more (TCP_CLOSE), but it is a descriptor still.
+    """
+    held = {
+        found[1]
+        for entry in _descriptors(pid)
+        if (found := re.fullmatch(r"socket:\[(\d+)\]", entry)) is not None
+    }
+    listed = [(PROC / "net" / name).read_text() for name in ("tcp", "tcp6", "unix")]
+    return not held <= set(" ".join(listed).split())
 
 
 @contextmanager
