@@ -463,6 +463,24 @@ class FlowTests(Http2TestCase):
         self.assertEqual(sum(sizes), 65535 + 3 * 16384)
         self.assertLessEqual(max(sizes) - min(sizes), 2 * 16384)
 
+    def test_who_has_waited(self) -> None:
+        """A stream that has waited for the connection's window comes before a new one."""
+
+        class AtOnce(Told):
+            def render(self, request: Request) -> int:
+                request.write(bytes(65535 + 16384))
+                return super().render(request)
+
+        self.server = http2_server(AtOnce())
+        self.client = Http2Client(self.server)
+        self.client.machine.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 1 << 20})
+        self.client.exchange()
+        self.stop_reading()
+        old = self.client.get()
+        self.client.machine.increment_flow_control_window(16384)
+        new = self.client.get()
+        self.assertEqual((len(old.body), new.status, new.body), (65535 + 16384, 200, b""))
+
     def test_round_robin(self) -> None:
         """Streams are sent frame by frame, in turns."""
         asked = [self.ask() for _ in range(2)]
@@ -816,11 +834,15 @@ class DrainTests(Http2TestCase):
         self.server = http2_server(self.app, write_timeout=0)
         self.client = Http2Client(self.server)
         self.client.exchange()
+        self.client.machine.increment_flow_control_window(1 << 20)
         asked = [self.ask(*fields(path=path))[0] for path in ("/a", "/b")]
         self.client.wire.reading = False
         for request in asked:
-            request.write(bytes(60_000))
+            request.write(bytes(50_000))
             request.finish()
+        self.server.turn()
+        (connection,) = self.server.connections
+        self.assertEqual(connection.streams, {})
         report = self.server.stop()
         self.assertEqual([each.path for each in report.cut], ["/a", "/b"])
 

@@ -325,10 +325,10 @@ class TimeTests(LimitsTestCase):
 
     def test_shared_rate(self) -> None:
         """Uploads that share a line share what is asked of it."""
-        self.serve(read_timeout=3, min_rate=100)
+        self.serve(read_timeout=3, min_rate=10_000)
         answers = [self.ask(*fields("POST"), end=False) for _ in range(4)]
         for turn in range(24):
-            self.client.machine.send_data((1, 3, 5, 7)[turn % 4], bytes(200))
+            self.client.machine.send_data((1, 3, 5, 7)[turn % 4], bytes(14_000))
             self.client.exchange()
             self.wait(1)
         self.assertEqual({each.status for each in answers}, {0})
@@ -404,6 +404,22 @@ class TimeTests(LimitsTestCase):
             self.wait(1)
         self.assertEqual((answer.reset, len(answer.body)), (None, 65535 + 20 * 200))
 
+    def test_each_wait_is_one_of_its_own(self) -> None:
+        """A client that was slow once, and then took all, has its time again."""
+        self.serve(write_timeout=3, min_rate=100)
+        request, answer = self.large_answer()
+        self.wait(2)
+        for stream in (None, 1):
+            self.client.machine.increment_flow_control_window(100_000 - 65535, stream)
+        self.client.exchange()
+        self.assertEqual(len(answer.body), 100_000)
+        self.wait(60)
+        request.write(b"more")
+        self.wait(2)
+        self.assertIsNone(answer.reset)
+        self.wait(1 + A_BIT)
+        self.assertEqual(answer.reset, ErrorCodes.CANCEL)
+
     def test_window_on_a_slow_line(self) -> None:
         """A client need not give a window for what it has not received yet."""
         self.serve(write_timeout=3, min_rate=100)
@@ -414,7 +430,8 @@ class TimeTests(LimitsTestCase):
             kernel.received += kernel.outbox[:1000]
             del kernel.outbox[:1000]
             self.wait(1)
-        self.assertEqual((answer.reset, self.client.goaways), (None, []))
+        (connection,) = self.server.connections
+        self.assertEqual(list(connection.streams), [1])
         self.client.wire.reading = True
         self.wait(3 + 2 * A_BIT)
         self.assertEqual(answer.reset, ErrorCodes.CANCEL)
