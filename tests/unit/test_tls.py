@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import ssl
 from typing import Any
 
@@ -38,6 +39,16 @@ def phase(server: MemoryServer) -> Phase:
 def kernel_of(client: SecureClient) -> Any:
     """What the kernel of a memory server holds for a client."""
     return client.wire._kernel
+
+
+def give_room(client: SecureClient, *rooms: int) -> None:
+    """Let the kernel take so many bytes of each ``send`` to a client, and then whatever comes."""
+    kernel, left = kernel_of(client), list(rooms)
+
+    def send(data: bytes) -> int:
+        return MemorySocket.send(kernel, data[: left.pop(0)] if left else data)
+
+    kernel.send = send
 
 
 class HandshakeTests(SynchronousTestCase):
@@ -176,12 +187,8 @@ class HandshakeTests(SynchronousTestCase):
         """Our part of the handshake is sent to its end when there is room for it."""
         server = SecureServer(self, Echo())
         client = SecureClient(server.connect())
-        kernel_of(client).outbox += b"x" * (SEND_BUFFER - 100)
-        client.wire.reading = False
+        give_room(client, 10, 0, 100, 0)
         client.wire.send(client.handshake_step())
-        client.wire.reading = True
-        server.turn()
-        del kernel_of(client).received[: SEND_BUFFER - 100]
         client.shake_hands()
         client.send(GET)
         self.assertEqual([each.body for each in client.responses()], [ANSWER])
@@ -308,26 +315,10 @@ class CloseTests(SynchronousTestCase):
     def test_alert_that_has_no_room(self) -> None:
         """The FIN does not overtake a closing alert for which there is no room yet."""
         app = Echo(hold=True)
-        server = SecureServer(self, app)
-        client = server.client()
+        client = SecureServer(self, app).client()
         client.send(LAST)
-        kernel = kernel_of(client)
-        room: list[int] = []
-
-        def send(data: bytes) -> int:
-            taken = MemorySocket.send(kernel, data)
-            if not room:  # the answer has been taken
-                room.append(len(kernel.outbox))
-                kernel.outbox += b"x" * (SEND_BUFFER - len(kernel.outbox))
-            return taken
-
-        client.wire.reading = False
-        kernel.send = send
+        give_room(client, SEND_BUFFER, 10, 0)
         app.answer()
-        server.turn()
-        self.assertFalse(kernel.server_finished)
-        del kernel.outbox[room[0] :]
-        client.wire.reading = True
         self.assertEqual([each.body for each in client.responses()], [ANSWER])
         self.assertEqual((client.ended, client.wire.ended), (True, True))
 
@@ -340,6 +331,18 @@ class CloseTests(SynchronousTestCase):
         error = self.assertRaises(ssl.SSLError, lambda: client.received)
         self.assertIn("BAD_RECORD_MAC", error.reason)
         self.assertEqual(timers_left(server), [])
+
+    def test_lost_record_behind_a_request(self) -> None:
+        """So does one that comes in one piece with a request."""
+        app = Echo(hold=True)
+        server = SecureServer(self, app)
+        client = server.client()
+        gone = []
+        client.wire.arrive(client.encrypted(GET))
+        client.wire.send(b"\x17\x03\x03\x00\x20" + b"x" * 32)
+        self.assertEqual(len(app.held), 1)
+        app.held[0].notifyFinish().addErrback(gone.append)
+        self.assertEqual((client.wire.closed, len(server.connections)), (True, 0))
 
 
 @implementer(IPushProducer)
@@ -420,6 +423,35 @@ class WritingTests(SynchronousTestCase):
             bodies += [each.body for each in client.responses()]
         self.assertEqual(bodies, [Large.body] * 3)
         self.assertTrue(client.ended)
+
+    @examples
+    @given(
+        st.lists(
+            st.tuples(st.integers(1, 3 * SEND_BUFFER), st.integers(0, SEND_BUFFER)),
+            min_size=1,
+            max_size=12,
+        )
+    )
+    def test_writes_and_room(self, steps: list[tuple[int, int]]) -> None:
+        """However an answer is written, and whenever there is how much room, it comes as it is."""
+        server = SecureServer(self, app := Echo(hold=True))
+        client = server.client()
+        client.wire.reading = False
+        client.send(LAST)
+        (request,) = app.held
+        kernel = kernel_of(client)
+        body = b""
+        for size, room in steps:
+            written = bytes(random.Random(len(body)).randbytes(size))
+            request.write(written)
+            body += written
+            kernel.received += kernel.outbox[:room]
+            del kernel.outbox[:room]
+            server.turn()
+        request.finish()
+        client.wire.reading = True
+        (response,) = client.responses()
+        self.assertEqual(response.body, body)
 
     def test_little_is_held(self) -> None:
         """A producer is paused by a client that does not read, and goes on when it reads."""

@@ -116,7 +116,12 @@ class TLSSocket:
             BlockingIOError: nothing has come.
             OSError: it has failed, as the peer is told, or the peer is gone.
         """
-        self._feed(self.raw.recv(_CHUNK))
+        data = self.raw.recv(_CHUNK)
+        self.received += len(data)
+        if data:
+            self._in.write(data)
+        else:
+            self._in.write_eof()
         try:
             self.tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -135,18 +140,19 @@ class TLSSocket:
             BlockingIOError: that is no whole record.
             OSError: the connection is lost, or what has come is no TLS.
         """
-        if not self.unread:
+        self.partial = False
+        incoming = self._in
+        if not incoming.pending:
             data = self.raw.recv(size)
             if not data:
-                self.partial = False  # the rest will not come
                 return data
-            self._feed(data)
+            self.received += len(data)
+            incoming.write(data)
         records = []
-        self.partial = False
         try:
             while record := self.tls.read(_RECORD):
                 records.append(record)
-                if not self.unread:
+                if not incoming.pending:
                     break
             else:
                 self.ended = True
@@ -157,7 +163,7 @@ class TLSSocket:
         except ssl.SSLError as error:
             self._fail(error)
         if records:
-            return records[0] if len(records) == 1 else b"".join(records)
+            return b"".join(records) if len(records) > 1 else records[0]
         if self.failure is not None:
             raise self.failure
         if self.ended:
@@ -169,39 +175,41 @@ class TLSSocket:
         """Bytes that were read from the plain socket, and that TLS has not looked at."""
         return self._in.pending
 
-    def _feed(self, data: bytes) -> None:
-        self.received += len(data)
-        if data:
-            self._in.write(data)
-        else:
-            self._in.write_eof()
-
     def _fail(self, error: ssl.SSLError) -> None:
         self.failure = error
-        self._may_notify = False
         self._take()
         with suppress(OSError):
             self.flush()
 
     def send(self, data: bytes | memoryview) -> int:
-        """Send bytes, the first of which are those that were refused the last time.
+        """Send bytes, the first of which are those that were not taken the last time.
 
         Returns:
-            How many; they are encrypted, and the kernel has taken them.
+            How many the kernel has taken, encrypted; 0 if that is less than a chunk.
 
         Raises:
-            BlockingIOError: it has not taken all of a chunk.
+            BlockingIOError: it still does not take the rest of a chunk.
             OSError: the connection is lost.
         """
-        if data and not self._pending_plain:
-            self._pending_plain = self.tls.write(data if len(data) <= _CHUNK else data[:_CHUNK])
-            self._take()
-        self.flush()
+        if self.pending:
+            self.flush()
         taken, self._pending_plain = self._pending_plain, 0
+        length = len(data)
+        while taken < length:
+            some = taken or length > _CHUNK
+            chunk = memoryview(data)[taken : taken + _CHUNK] if some else data
+            self._pending_plain = self.tls.write(chunk)
+            self.pending = self._out.read()
+            try:
+                self.flush()
+            except BlockingIOError:
+                break
+            taken += self._pending_plain
+            self._pending_plain = 0
         return taken
 
     def _take(self) -> None:
-        self.pending = self.pending + self._out.read() if self.pending else self._out.read()
+        self.pending += self._out.read()
 
     def flush(self) -> None:
         """Send what was encrypted.
