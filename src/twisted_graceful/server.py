@@ -217,8 +217,12 @@ class Server(Service):
             raise CertificateError(
                 f"{str(secure[0])!r} needs a certificate: name its file with tls_cert (--tls-cert)"
             )
-        from .http import certificate
-
+        try:
+            from .http import certificate
+        except ImportError as error:
+            raise CertificateError(
+                f"this Python was built without OpenSSL, and cannot speak TLS: {error}"
+            ) from error
         self._certificate = certificate.load(self.settings.tls_cert, self.settings.tls_key)
 
     def _is_secure(self, address: addresses.Address) -> bool:

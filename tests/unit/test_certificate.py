@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import ONE, ONE_KEY, ONE_KEY_ENCRYPTED, TWO, TWO_KEY
 from tests.unit.secure import certificate_file
-from tests.unit.support import temporary_directory
+from tests.unit.support import run_python, temporary_directory
 from tests.unit.web import Echo
 from twisted_graceful import CertificateError, GracefulService, Settings, SettingsError, new
 from twisted_graceful.http.certificate import load
@@ -157,6 +157,23 @@ class ServerTests(SynchronousTestCase):
             server.open()
             self.addCleanup(server.close)
             self.assertEqual([each.partition(":")[0] for each in server.urls], schemes)
+
+    def test_python_without_openssl(self) -> None:
+        """Where Python has no TLS everything else works, and a certificate is refused by that."""
+        done = run_python(
+            "-c",
+            "import sys\n"
+            "sys.modules['ssl'] = sys.modules['_ssl'] = None\n"
+            "from twisted.internet.task import Clock\n"
+            "from twisted.web.resource import Resource\n"
+            "from twisted_graceful import CertificateError, new\n"
+            "new('127.0.0.1:0', Resource(), reactor=Clock()).open()\n"
+            "try:\n"
+            "    new('127.0.0.1:0', Resource(), reactor=Clock(), tls_cert='c.pem').open()\n"
+            "except CertificateError as error:\n"
+            "    print(error)\n",
+        )
+        self.assertIn("built without OpenSSL", done.stdout, done.stderr)
 
     def test_only_http(self) -> None:
         """What no address needs is not read."""

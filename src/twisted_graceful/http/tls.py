@@ -140,10 +140,10 @@ class TLSSocket:
             BlockingIOError: that is no whole record.
             OSError: the connection is lost, or what has come is no TLS.
         """
-        self.partial = False
         incoming = self._in
         if not incoming.pending:
             data = self.raw.recv(size)
+            self.partial = False
             if not data:
                 return data
             self.received += len(data)
