@@ -126,13 +126,13 @@ def headers(values: dict[bytes, list[bytes]]) -> Headers:
     Twisted's way in checks each name and value again, which takes as long as all of the rest
     of the parsing.
     """
-    made = Headers()
+    made = Headers.__new__(Headers)
     made._rawHeaders = values
     return made
 
 
 raw_headers: Callable[[Headers], dict[bytes, list[bytes]]] = attrgetter("_rawHeaders")
-"""The values of header fields by name, in Twisted's spelling; not to be changed.
+"""The values of header fields by name, in Twisted's spelling; what is put in is sent as it is.
 
 To ask Twisted for one field costs as much as to make half a line of the access log.
 """

@@ -25,11 +25,12 @@ from . import private
 from .app import as_resource, log_not_served
 from .errors import BindError, CertificateError
 from .http.access_log import AccessLog
+from .http.poller import transport_for
 from .http.port import Port, Room
 from .http.preface import behind_proxies
 from .http.report import DrainReport
 from .http.site import Site
-from .http.transport import Flusher, GatheringServer
+from .http.transport import GatheringServer
 from .process import sockets
 from .process.log_file import LogFile, LogFiles, resolve
 from .settings import Settings
@@ -93,7 +94,7 @@ class Server(Service):
         self._certificate: ssl.SSLContext | None = None
         self._ports: list[IListeningPort] = []
         self._closing: list[Deferred[Any]] = []
-        self._transport = GatheringServer.with_flusher(Flusher(self._reactor))
+        self._transport, self._poller = transport_for(self._reactor)
         self._site: Site | None = None
         self._loading: Deferred[Any] | None = None
         self._waiting: list[Deferred[None]] = []
@@ -166,6 +167,8 @@ class Server(Service):
         report = await self.drain(listen_on=False)
         closing, self._closing = self._closing, []
         await gatherResults(closing)
+        if self._poller is not None:
+            self._poller.close()
         site, self._site = self._site, None
         if site is not None:
             site.doStop()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import Request
 
 from twisted_graceful.http.body import Body, ChunkedBody, SizedBody
-from twisted_graceful.http.head import Head, Refused, find, parse
+from twisted_graceful.http.head import Head, Heads, Refused, find, parse
 from twisted_graceful.settings import Settings
+from twisted_graceful.testing import MemoryServer
 
 from .support import examples
 
@@ -187,3 +191,74 @@ class BodyTests(SynchronousTestCase):
             b"0\r\n" + b"X: 1\r\n" * 2000,
         ):
             self.assertRaises(Refused, ChunkedBody().receive, text)
+
+
+class RepeatedHeadTests(SynchronousTestCase):
+    """A client whose requests have the same fields."""
+
+    FIELDS = b"HTTP/1.1\r\nHost: localhost\r\nX: 1\r\nX: 2\r\nExpect: 100-continue\r\n\r\n"
+
+    def setUp(self) -> None:
+        """The heads of a connection."""
+        self.heads = Heads(Settings())
+
+    def verdict(self, parse: Callable[[bytes], Head], head: bytes) -> Head | tuple[int, str]:
+        """What becomes of a head."""
+        try:
+            return parse(head)
+        except Refused as refused:
+            return refused.status, refused.detail
+
+    @examples
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from([b"GET", b"POST", b"HEAD", b"OPTIONS", b"G T", b""]),
+                st.sampled_from(
+                    [b"/", b"/a?b=c", b"*", b"http://b/c", b"/#", b"/\x7f", b"", b"/ b"]
+                ),
+                st.sampled_from([FIELDS, FIELDS.replace(b"1.1", b"1.0"), b"HTTP/1.1\r\n\r\n"]),
+            ),
+            min_size=2,
+        )
+    )
+    def test_as_if_it_were_the_first(self, parts: list[tuple[bytes, bytes, bytes]]) -> None:
+        """Whatever came before, each head gets the verdict that it has on its own."""
+        heads = Heads(Settings())
+        for head in map(b" ".join, parts):
+            alone = self.verdict(lambda head: parse(head, Settings()), head)
+            self.assertEqual(self.verdict(heads.parse, head), alone)
+
+    def test_parsed_once(self) -> None:
+        """Fields that are repeated to the byte are not parsed again, and others are."""
+        first = self.heads.parse(b"GET /a " + self.FIELDS)
+        second = self.heads.parse(b"GET /b " + self.FIELDS)
+        third = self.heads.parse(b"GET /c " + self.FIELDS.replace(b"X: 1", b"X: 3"))
+        self.assertEqual((second.target, third.headers[b"X"]), (b"/b", [b"3", b"2"]))
+        self.assertIs(first.headers, second.headers)
+
+    def test_forgotten(self) -> None:
+        """What is forgotten is parsed again."""
+        first = self.heads.parse(b"GET /a " + self.FIELDS)
+        self.heads.forget()
+        second = self.heads.parse(b"GET /a " + self.FIELDS)
+        self.assertEqual(first, second)
+        self.assertIsNot(first.headers, second.headers)
+
+    def test_an_application_changes_them(self) -> None:
+        """What an application does to the fields of a request, no other request sees."""
+        seen = []
+
+        class Changing(Resource):
+            isLeaf = True
+
+            def render_GET(self, request: Request) -> bytes:
+                seen.append(list(request.requestHeaders.getRawHeaders(b"X", [])))
+                request.requestHeaders.addRawHeader(b"X", b"changed")
+                request.requestHeaders.removeHeader(b"Host")
+                return b""
+
+        client = MemoryServer(Changing()).connect()
+        for _ in range(3):
+            client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: 1\r\n\r\n")
+        self.assertEqual(seen, [[b"1"]] * 3)

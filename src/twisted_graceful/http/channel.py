@@ -31,6 +31,7 @@ _PIPELINE_LIMIT = 16384
 
 _NOT_READING = (Phase.ANSWERING, Phase.CLOSING)
 
+_CR = 0x0D
 _EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -63,6 +64,11 @@ class Channel(Connection):
     _blocked = False
 
     # Twisted's transport tells us
+
+    def connectionMade(self) -> None:
+        """A client connected."""
+        super().connectionMade()
+        self._heads = heads.Heads(self._settings)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes arrived."""
@@ -108,19 +114,23 @@ class Channel(Connection):
         """Read a head; whether there was one in whole."""
         settings = self._settings
         buffer = self._buffer
-        if self.phase in WAITING:
-            # Empty lines before a request are ignored (RFC 9112 section 2.2).
-            empty = _EMPTY_LINES.match(buffer)
-            self._buffer = buffer = buffer[empty.end() :] if empty else buffer
-            if buffer in (b"", b"\r"):
-                return False
-            self._enter(Phase.READING, settings.read_header_timeout)
-            self._begun = self.since
+        now = self._seconds()
+        begins = self.phase in WAITING
+        if begins:
+            if buffer[0] == _CR:
+                # Empty lines before a request are ignored (RFC 9112 section 2.2).
+                empty = _EMPTY_LINES.match(buffer)
+                self._buffer = buffer = buffer[empty.end() :] if empty else buffer
+                if buffer in (b"", b"\r"):
+                    return False
+            self._begun = now
             self._head = None
         end = heads.find(buffer, settings)
         if not end:
+            if begins:
+                self._enter(Phase.READING, settings.read_header_timeout)
             return False
-        self._head = head = heads.parse(buffer[:end], settings)
+        self._head = head = self._heads.parse(buffer[:end])
         self._buffer = buffer[end:]
         self._served += 1
         length = head.length
@@ -130,13 +140,13 @@ class Channel(Connection):
         if head.websocket:
             WebSocket(self, request)  # which it becomes if it is answered with 101
         if length == 0:
-            self._answer(request)
+            self._answer(request, now)
         else:
             request.gotLength(length)
             self._body = ChunkedBody() if length is None else SizedBody(length)
             self._received = 0
-            self._progress = Progress(self._connections.clock.seconds(), self._arrived())
-            self.deadline = NEVER
+            self._progress = Progress(now, self._arrived())
+            self._enter(Phase.READING)
             if head.expects_continue and not self._buffer:
                 self.transport.write(_CONTINUE)
         return True
@@ -153,10 +163,13 @@ class Channel(Connection):
             request.handleContentChunk(data)
         if body.finished:
             self._buffer, self._body = body.rest, None
-            self._answer(request)
+            self._answer(request, self._seconds())
 
-    def _answer(self, request: Request) -> None:
-        self._enter(Phase.ANSWERING, self._settings.handler_timeout)
+    def _answer(self, request: Request, now: float) -> None:
+        self.phase = Phase.ANSWERING
+        self.since = now
+        timeout = self._settings.handler_timeout
+        self.deadline = now + timeout if timeout else NEVER
         request.received()
 
     def _too_large(self) -> Refused:
@@ -207,34 +220,34 @@ class Channel(Connection):
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
         """An answer begins; the last one of the connection says so."""
         self.deadline = NEVER
+        raw = private.raw_headers(headers)
         if code != b"101":  # after 101 the connection lives on in another protocol
-            self._last = self._is_last(headers)
+            self._last = self._is_last(raw)
             if self._last:
-                headers.setRawHeaders(b"Connection", [b"close"])
+                raw[b"Connection"] = [b"close"]
         lines = [b"%b %b %b" % (version, code, reason)]
-        for name, values in headers.getAllRawHeaders():
+        for name, values in raw.items():
             for value in values:
                 lines.append(name + b": " + value)
         lines.append(b"\r\n")
         self.transport.write(b"\r\n".join(lines))
 
-    def _is_last(self, headers: Headers) -> bool:
+    def _is_last(self, headers: dict[bytes, list[bytes]]) -> bool:
         head = self._head
         limit = self._settings.max_requests_per_connection
         if head is None or 0 < limit <= self._served:
             return True
         if not head.persistent:
             # To HTTP/1.0 the close tells the end of an answer, if a length does not.
-            has_length = headers.hasHeader(b"Content-Length") or head.method == b"HEAD"
+            has_length = b"Content-Length" in headers or head.method == b"HEAD"
             if not (head.keep_alive and has_length):
                 return True
-        said = headers.getRawHeaders(b"Connection")
-        if said is not None and heads.has_option(said, b"close"):
+        if b"Connection" in headers and heads.has_option(headers[b"Connection"], b"close"):
             return True
         if (self._client_finished or self._connections.draining) and not self.has_unread():
             return True
         if head.keep_alive:
-            headers.setRawHeaders(b"Connection", [b"keep-alive"])
+            headers[b"Connection"] = [b"keep-alive"]
         return False
 
     def has_unread(self) -> bool:
@@ -259,7 +272,10 @@ class Channel(Connection):
         if self._last:
             self.loseConnection()
             return
-        self._enter(Phase.IDLE, self._settings.idle_timeout)
+        self.phase = Phase.IDLE
+        self.since = now = self._seconds()
+        timeout = self._settings.idle_timeout
+        self.deadline = now + timeout if timeout else NEVER
         self.unsettled = True
         if self._blocked:
             self._pause_reading()
@@ -329,6 +345,10 @@ class Channel(Connection):
             self._check_body(now)
         super().check(now)
 
+    def _rests(self) -> None:
+        self._head = None
+        self._heads.forget()
+
     def _timed_out(self) -> None:
         if self.phase is Phase.READING:
             self._refuse(Refused(408, "The request did not arrive in time."), Outcome.TIMED_OUT)
@@ -380,7 +400,7 @@ class Channel(Connection):
             done = self.phase in WAITING and not self._unsent and not self._stalled
         if done:
             return ()
-        age = self._connections.clock.seconds() - self._begun
+        age = self._seconds() - self._begun
         doing = "reading its answer" if self.phase in WAITING else self.phase.value
         return (Cut.of(*self._asked_for(), age=age, doing=doing),)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.interfaces import (
@@ -57,7 +58,6 @@ class Connection(Protocol):
     """
 
     transport: Any
-    factory: Site
     site: Site
     client: IAddress
     host: IAddress
@@ -82,13 +82,22 @@ class Connection(Protocol):
     _outcome = Outcome.CLIENT_GONE
     """How the requests ended that are unanswered when the connection is lost."""
 
-    @property
-    def _connections(self) -> Connections:
-        return self.factory.connections
+    _connections: Connections
+    _settings: Settings
+    _seconds: Callable[[], float]
 
     @property
-    def _settings(self) -> Settings:
-        return self.factory.connections.settings
+    def factory(self) -> Site:
+        """The site; Twisted's name for it."""
+        return self.site
+
+    @factory.setter
+    def factory(self, site: Site) -> None:
+        # Every request asks for these.
+        self.site = site
+        self._connections = site.connections
+        self._settings = site.connections.settings
+        self._seconds = site.connections.clock.seconds
 
     def isSecure(self) -> bool:
         """Whether the client's connection is encrypted, be it to us or to a proxy."""
@@ -138,7 +147,7 @@ class Connection(Protocol):
         self._client_finished = True
         if self._unfinished():
             # A half-closed client gets its answer (RFC 9112 section 9.5); but it may be gone.
-            self._half_closed = Progress(self._connections.clock.seconds(), self._delivered)
+            self._half_closed = Progress(self._seconds(), self._delivered)
             return
         if self.phase is Phase.CLOSING and not self._flushed:
             return  # writeConnectionLost ends it
@@ -148,7 +157,7 @@ class Connection(Protocol):
         """A part of a TLS record came: as far as we can know, a request that was begun."""
         timeout = self._settings.read_header_timeout
         if timeout and self.phase in WAITING:
-            self.deadline = min(self.deadline, self._connections.clock.seconds() + timeout)
+            self.deadline = min(self.deadline, self._seconds() + timeout)
 
     def writeConnectionLost(self) -> None:
         """All that was written is sent, and our FIN too; now it is the client's turn."""
@@ -162,7 +171,7 @@ class Connection(Protocol):
         """More was read of what the client had begun to send; it has not come to our answer yet."""
         if self._flushed:
             timeout = self._settings.linger_timeout
-            now = self._connections.clock.seconds()
+            now = self._seconds()
             self.deadline = min(now + timeout, self.since + max(timeout, _LINGER_LIMIT))
 
     # The transport's buffer is full, and has room again
@@ -193,7 +202,7 @@ class Connection(Protocol):
 
     def _enter(self, phase: Phase, timeout: float = 0) -> None:
         self.phase = phase
-        self.since = now = self._connections.clock.seconds()
+        self.since = now = self._seconds()
         self.deadline = now + timeout if timeout else NEVER
 
     def check(self, now: float) -> None:
@@ -206,6 +215,8 @@ class Connection(Protocol):
             self.unsettled = bool(getattr(self._wire, "undelivered", 0))
             if self.unsettled:
                 self._enter(Phase.IDLE, self._settings.idle_timeout)
+            else:
+                self._rests()
             if self._partial:
                 self.record_begun()  # while the last answer was under way
         if now >= self.deadline:
@@ -214,6 +225,9 @@ class Connection(Protocol):
             else:
                 self._timed_out()
         self._check_reader(now)
+
+    def _rests(self) -> None:
+        """All is delivered: keep no more memory than must be."""
 
     def _check_reader(self, now: float) -> None:
         """A client must read what is written to it.

@@ -59,6 +59,7 @@ class Connections:
         answered: how many requests have been.
         complaints: what is told of clients in the log.
         is_crowded: whether clients wait for a place; set by whoever accepts them.
+        draining: whether the next answer of each connection is to be its last.
     """
 
     is_crowded: Callable[[], bool] = staticmethod(lambda: False)
@@ -70,6 +71,7 @@ class Connections:
         self.settings = settings
         self.answered = 0
         self.complaints = Complaints(clock)
+        self.draining = False
         self._open: set[Connection] = set()
         self._drain: _Drain | None = None
         self._drain_begins: set[Deferred[None]] = set()
@@ -162,11 +164,6 @@ class Connections:
             self.remove(connection)
             return ()
 
-    @property
-    def draining(self) -> bool:
-        """Whether the next answer of each connection is to be its last."""
-        return self._drain is not None
-
     def when_draining(self) -> Deferred[None]:
         """A Deferred that fires when a drain begins, at once in one; see also `forget`."""
         begins: Deferred[None] = Deferred()
@@ -190,6 +187,7 @@ class Connections:
         """
         if self._drain is None:
             self._drain = _Drain(self)
+            self.draining = True
             begins, self._drain_begins = self._drain_begins, set()
             for each in begins:
                 if not each.called:  # an application may have fired it on its own
@@ -200,6 +198,7 @@ class Connections:
     def resume(self) -> None:
         """Forget the drain: connections live on as if it had not been begun."""
         drain, self._drain = self._drain, None
+        self.draining = False
         if drain is not None:
             drain.finish()
 

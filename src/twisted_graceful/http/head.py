@@ -17,19 +17,29 @@ _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 # A fragment is no part of a target (RFC 9110 section 7.1), and `#` is in none. The target of
 # CONNECT has a form of its own (section 3.2.3).
 _REQUEST_LINE = re.compile(rb"(?!CONNECT )(%s) ([!\"$-~]+) HTTP/([0-9])\.([0-9])" % _TOKEN)
+_ORIGIN_FORM = re.compile(rb"/[!\"$-~]*")
 _IS_TOKEN = re.compile(_TOKEN)
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.%a-z]+\]|[0-9A-Za-z\-._~%!$&'()*+,;=]*)(?::[0-9]*)?")
 # Neither an empty host nor userinfo (RFC 9110 sections 4.2.1 and 4.2.4).
 _ABSOLUTE = re.compile(rb"https?://([^/?#:@][^/?#@]*)([/?].*)?", re.IGNORECASE)
 
-# What may stand in no value (RFC 9110 section 5.5); CR and LF are counted on their own.
-_CONTROLS = bytes({*range(0x20), 0x7F} - {*b"\t\r\n"})
+# What may stand in no value (RFC 9110 section 5.5).
+_CONTROLS = bytes({*range(0x20), 0x7F} - {*b"\t"})
 
 _NAMES: dict[bytes, bytes] = {}
 """Names of fields that clients have sent, in Twisted's spelling, so that each is checked once."""
 
 _NAMES_LIMIT = 1000
 _NAME_LENGTH_LIMIT = 64
+
+_HOSTS: set[bytes] = set()
+"""Values of Host that clients have sent, and that are valid."""
+
+_HOSTS_LIMIT = 1000
+_HOST_LENGTH_LIMIT = 255
+
+_REPEATED_LIMIT = 2048
+"""Bytes of a header that is kept in case it is repeated."""
 
 _MAX_LENGTH_DIGITS = 18
 
@@ -52,11 +62,12 @@ class Refused(Exception):
 class Head:
     """The head of a request.
 
-    Attributes:
+    Args:
         method: case matters (RFC 9110 section 9.1).
         target: in origin form, or ``*``; the authority of an absolute form is in ``headers``.
         version: ``HTTP/1.1`` or ``HTTP/1.0``.
-        headers: values by name, in Twisted's spelling.
+        headers: values by name, in Twisted's spelling. Later heads of the connection may share
+            them: to be copied before they are changed.
         length: of the body, in bytes; None if it is chunked.
         persistent: whether the client leaves the connection open.
         keep_alive: whether a client of HTTP/1.0, whose connections are not persistent, asks
@@ -74,6 +85,56 @@ class Head:
     keep_alive: bool = False
     expects_continue: bool = False
     websocket: bool = False
+
+
+class Heads:
+    """The heads that come on one connection.
+
+    Clients repeat themselves: most send the same fields with every request. So all that
+    follows the target is compared with that of the head before, and parsed if it differs.
+
+    Args:
+        settings: the limits.
+    """
+
+    __slots__ = ("_last", "_last_tail", "_settings")
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.forget()
+
+    def forget(self) -> None:
+        """Give back the memory: no head is expected soon."""
+        self._last_tail = b""
+        self._last: Head | None = None
+
+    def parse(self, head: bytes) -> Head:
+        """Read a head, as `parse` does."""
+        method, _, rest = head.partition(b" ")
+        target, _, tail = rest.partition(b" ")
+        last = self._last
+        if (
+            last is not None
+            and tail == self._last_tail
+            and method == last.method
+            and _ORIGIN_FORM.fullmatch(target) is not None
+        ):
+            return Head(
+                method,
+                target,
+                last.version,
+                last.headers,
+                last.length,
+                last.persistent,
+                last.keep_alive,
+                last.expects_continue,
+                last.websocket,
+            )
+        result = parse(head, self._settings)
+        if len(tail) <= _REPEATED_LIMIT and target == result.target:
+            self._last = result
+            self._last_tail = tail
+        return result
 
 
 def find(buffer: bytes, settings: Settings) -> int:
@@ -121,36 +182,43 @@ def parse(head: bytes, settings: Settings) -> Head:
     Raises:
         Refused: it is no valid request.
     """
-    lines = head[:-4].split(b"\r\n")
-    if head.count(b"\r") != len(lines) + 1 or head.count(b"\n") != len(lines) + 1:
-        raise Refused(400, "A line does not end with CR LF.")
-    match = _REQUEST_LINE.fullmatch(lines[0])
+    request_line, *lines, _, _ = head.split(b"\r\n")
+    # Without its control characters it must have lost one CR LF a line, and nothing else.
+    if len(head.translate(None, _CONTROLS)) != len(head) - 2 * len(lines) - 4:
+        raise _misplaced(head)
+    match = _REQUEST_LINE.fullmatch(request_line)
     if match is None:
-        if lines[0].startswith(b"CONNECT "):
+        if request_line.startswith(b"CONNECT "):
             raise Refused(501, "This server is no tunnel.")
         raise Refused(400, "The request line is malformed.")
     method, target, major, minor = match.groups()
     if major != b"1":
         raise Refused(505, "This server speaks HTTP/1.1.")
-    if len(lines) - 1 > settings.max_headers:
+    if len(lines) > settings.max_headers:
         raise Refused(431, f"There are over {settings.max_headers} header fields.")
-    if len(head.translate(None, _CONTROLS)) != len(head):
-        raise Refused(400, "A header field holds a control character.")
     headers: dict[bytes, list[bytes]] = {}
-    for line in lines[1:]:
+    known_names = _NAMES
+    for line in lines:
         name, colon, value = line.partition(b":")
-        known = known_name(name)
+        known = known_names.get(name) or _learn(name)
         if not colon:
             raise Refused(400, "A header field has no colon.")
-        value = value.strip(b" \t")
+        # Of what is white space to Python only SP and HTAB can be there.
         if known in headers:
-            headers[known].append(value)
+            headers[known].append(value.strip())
         else:
-            headers[known] = [value]
+            headers[known] = [value.strip()]
     # A later minor version is understood as the highest that we know (RFC 9110 section 2.5).
     result = Head(method, target, b"HTTP/1.0" if minor == b"0" else b"HTTP/1.1", headers)
     check(result)
     return result
+
+
+def _misplaced(head: bytes) -> Refused:
+    ends = head.count(b"\r\n")
+    if head.count(b"\r") != ends or head.count(b"\n") != ends:
+        return Refused(400, "A line does not end with CR LF.")
+    return Refused(400, "A header field holds a control character.")
 
 
 def known_name(name: bytes) -> bytes:
@@ -168,7 +236,8 @@ def check(head: Head) -> None:
     Raises:
         Refused: it is no valid request.
     """
-    _check_target(head)
+    if head.target[0] != 0x2F:  # not the origin form
+        _check_target(head)
     _check_host(head)
     _read_framing(head)
 
@@ -202,8 +271,6 @@ def _members(values: Sequence[bytes]) -> list[bytes]:
 def _check_target(head: Head) -> None:
     """Section 3.2."""
     target = head.target
-    if target[0] == 0x2F:  # the origin form
-        return
     if target == b"*":
         if head.method != b"OPTIONS":
             raise Refused(400, "The target * is for OPTIONS only.")
@@ -228,8 +295,11 @@ def _check_host(head: Head) -> None:
             raise Refused(400, "There is no Host field.")
     elif len(hosts) > 1:
         raise Refused(400, "There is more than one Host field.")
-    elif _HOST.fullmatch(hosts[0]) is None:
-        raise Refused(400, "The Host field is malformed.")
+    elif hosts[0] not in _HOSTS:
+        if _HOST.fullmatch(hosts[0]) is None:
+            raise Refused(400, "The Host field is malformed.")
+        if len(_HOSTS) < _HOSTS_LIMIT and len(hosts[0]) <= _HOST_LENGTH_LIMIT:
+            _HOSTS.add(hosts[0])
 
 
 def _read_framing(head: Head) -> None:

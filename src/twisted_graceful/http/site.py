@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.web.http import datetimeToString
-from twisted.web.resource import IResource
+from twisted.web.resource import IResource, getChildForRequest
 from twisted.web.server import Site as TwistedSite
 from twisted.web.server import version
 
@@ -51,16 +51,23 @@ class Site(TwistedSite):
         http2 = AVAILABLE and settings.max_concurrent_streams > 0
         self.protocols = {**({b"h2": http2_connection} if http2 else {}), b"http/1.1": Channel}
         self.server_name = version
+        self._seconds = reactor.seconds
         self._date_second = -1
         self._date = b""
 
     def date(self) -> bytes:
         """The value of the Date field, now (RFC 9110 section 5.6.7)."""
-        second = int(self.connections.clock.seconds())
-        if second != self._date_second:
-            self._date_second = second
-            self._date = datetimeToString(second)
+        now = self._seconds()
+        if not 0 <= now - self._date_second < 1:
+            self._date_second = int(now)
+            self._date = datetimeToString(self._date_second)
         return self._date
+
+    def getResourceFor(self, request: Any) -> Any:
+        """The resource that a request is for; Twisted's way, without its copy of an empty list."""
+        request.site = self
+        request.sitepath = []
+        return getChildForRequest(self.resource, request)
 
     def acceptableProtocols(self) -> list[bytes]:
         """What this server speaks, for ALPN, what it prefers first."""

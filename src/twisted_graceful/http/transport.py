@@ -13,6 +13,7 @@ import termios
 from collections.abc import Iterable
 from typing import Any
 
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.tcp import Server
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -32,14 +33,21 @@ class Flusher:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._written: list[GatheringServer] = []
+        self._held = False
 
     def add(self, transport: GatheringServer) -> None:
         """Flush a transport at the end of this turn."""
-        if not self._written:
-            self._reactor.callLater(0, self._flush)
+        if not self._held and not self._written:
+            self._reactor.callLater(0, self.flush)
         self._written.append(transport)
 
-    def _flush(self) -> None:
+    def hold(self) -> None:
+        """Somebody will call `flush` in this turn."""
+        self._held = True
+
+    def flush(self) -> None:
+        """Flush all transports that were added."""
+        self._held = False
         written, self._written = self._written, []
         for transport in written:
             try:
@@ -56,11 +64,13 @@ class GatheringServer(Server):
     Attributes:
         flusher: flushes this transport at the end of the turn; set once for all, by
             `with_flusher`.
+        waiting_in: what waits for this transport instead of the reactor of its port; likewise.
         sent: bytes that the kernel has taken.
         room: where the connection has a place, until it is lost.
     """
 
     flusher: Flusher
+    waiting_in: Any = None
     sent = 0
     room: Room | None = None
     _settled = 0
@@ -68,14 +78,16 @@ class GatheringServer(Server):
     _gathered: list[bytes]
     _gathered_length = 0
 
-    def __init__(self, *args: Any) -> None:
+    def __init__(
+        self, sock: Any, protocol: Any, client: Any, port: Any, number: int, reactor: Any
+    ) -> None:
         self._gathered = []
-        super().__init__(*args)
+        super().__init__(sock, protocol, client, port, number, self.waiting_in or reactor)
 
     @classmethod
-    def with_flusher(cls, flusher: Flusher) -> type[GatheringServer]:
+    def with_flusher(cls, flusher: Flusher, waiting_in: Any = None) -> type[GatheringServer]:
         """This class, for one reactor."""
-        return type(cls.__name__, (cls,), {"flusher": flusher})
+        return type(cls.__name__, (cls,), {"flusher": flusher, "waiting_in": waiting_in})
 
     @property
     def unsent(self) -> int:
@@ -117,27 +129,36 @@ class GatheringServer(Server):
         """Whether bytes have come that cannot be read without those that follow them."""
         return False
 
+    def doRead(self) -> Any:
+        """Read once; called by the reactor.
+
+        Twisted's own has two more calls between the socket and the protocol.
+        """
+        try:
+            data = self.socket.recv(self.bufferSize)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return CONNECTION_LOST
+        if not data:
+            return CONNECTION_DONE
+        self.protocol.dataReceived(data)
+        return None
+
     def write(self, data: bytes) -> None:
         """Send bytes, at the end of this turn.
 
         Raises:
             TypeError: they are no bytes.
         """
-        if not isinstance(data, bytes):
+        if type(data) is not bytes and not isinstance(data, bytes):
             raise TypeError(f"only bytes can be sent, not {type(data).__name__}")
-        if self.dataBuffer or self._tempDataBuffer or not self._may_gather():
-            super().write(data)
-        elif data and self.connected and not self._writeDisconnected:
-            if not self._gathered:
-                self.flusher.add(self)
-            self._gathered.append(data)
-            self._gathered_length += len(data)
-            if self._gathered_length > self.bufferSize:
-                self.flush()
-
-    def _may_gather(self) -> bool:
-        # A pull producer waits for the poll to ask it for more.
-        return self.producer is None or self.streamingProducer
+        if not self._gathered:
+            self.flusher.add(self)
+        self._gathered.append(data)
+        self._gathered_length += len(data)
+        if self._gathered_length > self.bufferSize:
+            self.flush()
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """Send byte strings, at the end of this turn."""
@@ -145,23 +166,26 @@ class GatheringServer(Server):
 
     def flush(self) -> None:
         """Send what was gathered."""
-        if not self._gathered:
+        gathered = self._gathered
+        if not gathered:
             return
-        data = b"".join(self._gathered) if len(self._gathered) > 1 else self._gathered[0]
+        data = b"".join(gathered) if len(gathered) > 1 else gathered[0]
         self._gathered = []
         self._gathered_length = 0
-        if not self.connected:
-            return
-        if self.dataBuffer or self._tempDataBuffer:
+        if self.dataBuffer or self._tempDataBuffer or self._is_pulling():
             super().write(data)
-            return
-        try:
-            sent = self.socket.send(data)
-        except OSError:
-            sent = 0  # the poll will tell what is the matter
-        self.sent += sent
-        if sent < len(data):
-            super().write(data[sent:])
+        elif self.connected and not self._writeDisconnected:
+            try:
+                sent = self.socket.send(data)
+            except OSError:
+                sent = 0  # the poll will tell what is the matter
+            self.sent += sent
+            if sent < len(data):
+                super().write(data[sent:])
+
+    def _is_pulling(self) -> bool:
+        # A pull producer waits for the poll to ask it for more.
+        return self.producer is not None and not self.streamingProducer
 
     def writeSomeData(self, data: bytes) -> Any:
         """Let the kernel take what it can; called by Twisted."""

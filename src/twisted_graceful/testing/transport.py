@@ -173,7 +173,8 @@ class MemoryReactor:
         kernel = MemorySocket()
         protocol = factory.buildProtocol(IPv4Address("TCP", *CLIENT))
         assert protocol is not None
-        protocol.makeConnection(transport(kernel, protocol, self))
+        made: Any = transport  # whose arguments are those of a `MemoryTransport`
+        protocol.makeConnection(made(kernel, protocol, self))
         return kernel
 
     def addReader(self, transport: MemoryTransport) -> None:

@@ -349,6 +349,6 @@ class WebSocket(Connection):
         """A WebSocket that was told is not cut, unless what it was told is lost."""
         if not self._unsent:
             return ()
-        age = self._connections.clock.seconds() - self._begun
+        age = self._seconds() - self._begun
         request = self.request
         return (Cut.of(request.method, request.uri, age=age, doing=self.phase.value),)

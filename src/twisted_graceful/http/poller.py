@@ -1,0 +1,168 @@
+"""Waits for all connections of a server behind one descriptor of the reactor.
+
+A reactor calls each ready descriptor in a log context of its own, through several layers, and
+knows nothing of the others. An epoll instance is a descriptor too (epoll(7)): so the reactor
+waits for one, and the connections that are ready are served in one tight loop, at whose end
+everything that they have written is sent. Any reactor that can wait for a descriptor will do.
+"""
+
+from __future__ import annotations
+
+import select
+from typing import Any
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from .transport import Flusher, GatheringServer
+
+BATCH = 256
+"""Connections that are served before the reactor looks after everything else again."""
+
+_HAS_EPOLL = hasattr(select, "epoll")
+_IN = getattr(select, "EPOLLIN", 1)
+_OUT = getattr(select, "EPOLLOUT", 4)
+
+
+def transport_for(reactor: Any) -> tuple[type[GatheringServer], Poller | None]:
+    """The class of transports for a server's ports, and what waits for them.
+
+    Args:
+        reactor: what the ports listen with.
+
+    Returns:
+        The class, and the poller, which is the caller's to close; None where there is no
+        epoll: there each connection is one of the reactor's own descriptors.
+    """
+    flusher = Flusher(reactor)
+    poller = Poller(reactor, flusher) if _HAS_EPOLL else None
+    return GatheringServer.with_flusher(flusher, poller), poller
+
+
+@implementer(IReadDescriptor)
+class Poller:
+    """What transports take for their reactor.
+
+    It exists for the system from the first connection on until `close`.
+
+    Args:
+        reactor: waits for this.
+        flusher: sends, at the end of a batch, what was written in it.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, flusher: Flusher) -> None:
+        self._reactor = reactor
+        self._flusher = flusher
+        self._epoll: select.epoll | None = None
+        self._transports: dict[int, Any] = {}
+        self._waits_for: dict[int, int] = {}
+
+    def close(self) -> None:
+        """Wait for nothing more; connections that are still open are left to the caller."""
+        epoll, self._epoll = self._epoll, None
+        if epoll is not None:
+            self._reactor.removeReader(self)
+            epoll.close()
+            self._transports.clear()
+            self._waits_for.clear()
+
+    # What transports ask of their reactor
+
+    def addReader(self, transport: Any) -> None:
+        """Tell the transport when something has arrived."""
+        self._wait(transport, transport.fileno(), _IN, 0)
+
+    def addWriter(self, transport: Any) -> None:
+        """Tell the transport when the kernel takes more."""
+        self._wait(transport, transport.fileno(), _OUT, 0)
+
+    def removeReader(self, transport: Any) -> None:
+        """Do not."""
+        self._wait(transport, transport.fileno(), 0, _IN)
+
+    def removeWriter(self, transport: Any) -> None:
+        """Do not."""
+        self._wait(transport, transport.fileno(), 0, _OUT)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)  # `callLater`, say
+
+    def _wait(self, transport: Any, descriptor: int, more: int, less: int) -> None:
+        before = self._waits_for.get(descriptor, 0)
+        after = (before | more) & ~less
+        if after == before or descriptor < 0:
+            return
+        if self._epoll is None:
+            self._epoll = select.epoll()
+            self._reactor.addReader(self)
+        if not after:
+            del self._waits_for[descriptor], self._transports[descriptor]
+            self._epoll.unregister(descriptor)
+            return
+        if before:
+            self._epoll.modify(descriptor, after)
+        else:
+            self._epoll.register(descriptor, after)
+        self._waits_for[descriptor] = after
+        self._transports[descriptor] = transport
+
+    # What the reactor asks of its descriptors
+
+    def fileno(self) -> int:
+        """The descriptor that is ready when a connection is."""
+        return -1 if self._epoll is None else self._epoll.fileno()
+
+    def logPrefix(self) -> str:
+        """What is being served, in logs of the older kind."""
+        return "HTTP"
+
+    def doRead(self) -> None:
+        """Serve the connections that are ready, and send what they have written."""
+        if self._epoll is None:
+            return
+        transports = self._transports
+        self._flusher.hold()
+        try:
+            for descriptor, event in self._epoll.poll(0, BATCH):
+                # An earlier one of the batch may have ended it.
+                if (transport := transports.get(descriptor)) is not None:
+                    self._serve(transport, event)
+        finally:
+            self._flusher.flush()
+
+    def _serve(self, transport: Any, event: int) -> None:
+        ended: BaseException | None = None
+        reading = False
+        try:
+            if event & ~_OUT:  # with an error or a hang-up there is at least that to read
+                reading = True
+                ended = transport.doRead()
+            if event & _OUT and ended is None:
+                reading = False
+                ended = transport.doWrite()
+        except Exception as error:
+            self._log.failure("Serving a connection failed: it is closed")
+            ended = error
+        if ended is not None:
+            self._end(transport, ended, reading)
+
+    def _end(self, transport: Any, why: BaseException, reading: bool) -> None:
+        self.removeReader(transport)
+        if reading and isinstance(why, ConnectionDone):
+            transport.readConnectionLost(Failure(why))
+        else:
+            self.removeWriter(transport)
+            transport.connectionLost(Failure(why))
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor has stopped: every connection ends."""
+        for transport in list(self._transports.values()):
+            self.removeReader(transport)
+            self.removeWriter(transport)
+            transport.connectionLost(reason)
+        self.close()
