@@ -291,6 +291,8 @@ class Server(Service):
             OSError: the system refuses; it can be asked again.
         """
         assert self._site is not None
+        if self._poller is not None:
+            self._poller.open()
         self._site.connections.resume()
         self.room.check()
         self._closing = []

@@ -75,6 +75,7 @@ class PollerTests(SynchronousTestCase):
             self.skipTest("this system has no epoll")
         self.reactor = FakeReactor()
         self.poller = Poller(self.reactor, Flusher(self.reactor))
+        self.poller.open()
         self.addCleanup(self.poller.close)
 
     def waiting(self, ends_with: Exception | None = None) -> FakeTransport:
@@ -85,7 +86,6 @@ class PollerTests(SynchronousTestCase):
 
     def test_one_descriptor(self) -> None:
         """The reactor waits for one descriptor, however many transports there are."""
-        self.assertEqual(self.reactor.readers, [])
         for _ in range(3):
             self.waiting()
         self.assertEqual(self.reactor.readers, [self.poller])
@@ -150,13 +150,16 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual([each.told for each in transports], [["lost"], ["lost"]])
 
     def test_close(self) -> None:
-        """What it had of the system is given back, and it can be used again."""
+        """What it had of the system is given back, and it can be opened again."""
+        self.poller.close()
+        self.assertEqual(self.reactor.readers, [])
         with leaves_nothing_open(self):
+            self.poller.open()
             self.poller.addReader(transport := FakeTransport(self))
             self.poller.close()
             transport.socket.close()
             transport.peer.close()
-        self.assertEqual(self.reactor.readers, [])
+        self.poller.open()
         again = self.waiting()
         again.peer.send(b"x")
         self.poller.doRead()

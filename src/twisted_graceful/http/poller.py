@@ -46,7 +46,7 @@ def transport_for(reactor: Any) -> tuple[type[GatheringServer], Poller | None]:
 class Poller:
     """What transports take for their reactor.
 
-    It exists for the system from the first connection on until `close`.
+    It has a descriptor from `open` to `close`.
 
     Args:
         reactor: waits for this.
@@ -61,6 +61,16 @@ class Poller:
         self._epoll: select.epoll | None = None
         self._transports: dict[int, Any] = {}
         self._waits_for: dict[int, int] = {}
+
+    def open(self) -> None:
+        """Begin to wait.
+
+        Raises:
+            OSError: the system has no descriptor left.
+        """
+        if self._epoll is None:
+            self._epoll = select.epoll()
+            self._reactor.addReader(self)
 
     def close(self) -> None:
         """Wait for nothing more; connections that are still open are left to the caller."""
@@ -97,9 +107,7 @@ class Poller:
         after = (before | more) & ~less
         if after == before or descriptor < 0:
             return
-        if self._epoll is None:
-            self._epoll = select.epoll()
-            self._reactor.addReader(self)
+        assert self._epoll is not None
         if not after:
             del self._waits_for[descriptor], self._transports[descriptor]
             self._epoll.unregister(descriptor)
