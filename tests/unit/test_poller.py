@@ -118,6 +118,15 @@ class PollerTests(SynchronousTestCase):
         self.poller.doRead()
         self.assertEqual(transport.told, ["read", "half-closed"])
 
+    def test_hang_up(self) -> None:
+        """Where nothing is left to read, a reader has read the end, and a writer is lost."""
+        reading, writing = self.waiting(), FakeTransport(self)
+        self.poller.addWriter(writing)
+        # What a hang-up is to the system (poll(2)), a pair can only have with something to read.
+        self.poller._serve(reading, reading.fileno(), select.EPOLLHUP)
+        self.poller._serve(writing, writing.fileno(), select.EPOLLERR)
+        self.assertEqual((reading.told, writing.told), (["half-closed"], ["lost"]))
+
     def test_one_that_fails(self) -> None:
         """A transport whose protocol raises is lost, and the others of the turn are served."""
         failing, other = self.waiting(ends_with=ValueError("broken")), self.waiting()

@@ -13,6 +13,7 @@ from typing import Any
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -139,17 +140,20 @@ class Poller:
             for descriptor, event in self._epoll.poll(0, BATCH):
                 # An earlier one of the batch may have ended it.
                 if (transport := transports.get(descriptor)) is not None:
-                    self._serve(transport, event)
+                    self._serve(transport, descriptor, event)
         finally:
             self._flusher.flush()
 
-    def _serve(self, transport: Any, event: int) -> None:
+    def _serve(self, transport: Any, descriptor: int, event: int) -> None:
         ended: BaseException | None = None
         reading = False
         try:
-            if event & ~_OUT:  # with an error or a hang-up there is at least that to read
+            if event & _IN:
                 reading = True
                 ended = transport.doRead()
+            elif event & ~_OUT:  # a hang-up or an error, and nothing left to read
+                reading = bool(self._waits_for[descriptor] & _IN)
+                ended = CONNECTION_DONE if reading else CONNECTION_LOST
             if event & _OUT and ended is None:
                 reading = False
                 ended = transport.doWrite()
