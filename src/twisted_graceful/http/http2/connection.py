@@ -346,7 +346,9 @@ class Http2Connection(Connection):
             now, self._sender.taken(stream), settings.write_timeout, settings.min_rate
         ):
             cut, why = stream.cut(now), "the client does not take its answer"
-            self._log.info("The client {peer} does not take {cut}", peer=self.client, cut=cut)
+            self._connections.complaints.tell(
+                self.client, "The client {peer} does not take {cut}", cut=cut
+            )
             self.reset(stream, ErrorCodes.CANCEL, why, Outcome.TIMED_OUT)
 
     def _timed_out(self) -> None:
@@ -391,9 +393,9 @@ class Http2Connection(Connection):
 
     def _fail(self, broken: Broken) -> None:
         """The connection cannot go on."""
-        self._log.info(
+        self._connections.complaints.tell(
+            self.client,
             "The connection of {peer} is ended: {why} ({code})",
-            peer=self.client,
             why=broken.detail,
             code=broken.code.name,
         )
