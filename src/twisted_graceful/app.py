@@ -145,9 +145,9 @@ def _convert(
                 ) from error
             return _convert(made, make_wsgi_resource, called=True)
     raise AppError(
-        f"{app!r} is nothing that can be served: a {type(app).__name__} is neither an IResource, "
-        "a Klein app nor a WSGI application, nor a class or function without arguments that "
-        "returns one"
+        f"{app!r} is nothing that can be served: the type {type(app).__name__} is neither an "
+        "IResource, a Klein app nor a WSGI application, nor a class or function without "
+        "arguments that returns one"
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import sys
 import traceback
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from dataclasses import Field
 from typing import Any
 
@@ -110,10 +111,38 @@ class Options(usage.Options):
         sys.stdout.write(f"twisted-graceful {version('twisted-graceful')}\n")
         super().opt_version()
 
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Read a command line.
+
+        Raises:
+            SystemExit: it is wrong, and how. (Of a UsageError Twisted shows the whole help, too,
+                in which the one line that matters is lost.)
+        """
+        try:
+            super().parseOptions(options)
+        except UsageError as error:
+            text = f"{error}{self._meant(str(error))}"
+            raise SystemExit(
+                f"twistd graceful: {text}\n`twistd graceful --help` lists the options"
+            ) from None
+
+    def _meant(self, error: str) -> str:
+        """The option that is most like one that there is not."""
+        unknown = re.fullmatch("option --(.*) not recognized", error)
+        names = [name.rstrip("=") for name in self.longOpt]
+        close = difflib.get_close_matches(unknown[1], names, n=1) if unknown else []
+        return f"; did you mean --{close[0]}?" if close else ""
+
     def parseArgs(self, *names: str) -> None:
         """Refuse what is no option."""
         if names:
-            raise UsageError(f"{names[0]!r} is no option; did you mean --app {names[0]}?")
+            [name, *_] = names
+            hint = (
+                f"did you mean --app {name}?"
+                if "." in name or ":" in name
+                else "a value with a space in it must be quoted"
+            )
+            raise UsageError(f"{name!r} is no option; {hint}")
 
     def postOptions(self) -> None:
         """Check what only makes sense together."""

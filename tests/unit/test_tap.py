@@ -8,7 +8,6 @@ from io import StringIO
 from typing import Any
 
 from twisted.python.logfile import BaseLogFile
-from twisted.python.usage import UsageError
 from twisted.scripts.twistd import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -45,8 +44,11 @@ class OptionsTests(SynchronousTestCase):
     """Command lines."""
 
     def refused(self, *arguments: str) -> str:
-        """The usage error of a command line."""
-        return str(self.assertRaises(UsageError, options, *arguments))
+        """What is said of a command line that is wrong."""
+        said = str(self.assertRaises(SystemExit, options, *arguments))
+        self.assertTrue(said.startswith("twistd graceful: "))
+        self.assertEqual(len(said.split("\n")), 2)
+        return said
 
     def test_defaults(self) -> None:
         """Without options it is port 8080 on all interfaces, and every setting's default."""
@@ -64,6 +66,15 @@ class OptionsTests(SynchronousTestCase):
     def test_a_word_that_is_no_option(self) -> None:
         """An application without its option is refused with the option that was meant."""
         self.assertIn("did you mean --app mod.resource?", self.refused("mod.resource"))
+
+    def test_a_value_of_two_words(self) -> None:
+        """Half a value is taken for no application."""
+        self.assertIn("must be quoted", self.refused("--max-body-size", "3", "MiB"))
+
+    def test_an_option_that_there_is_not(self) -> None:
+        """An option that is unknown is refused with the one that is most like it, if any."""
+        self.assertIn("--prot not recognized; did you mean --port?", self.refused("--prot", "1"))
+        self.assertIn("--nothing not recognized\n", self.refused("--nothing"))
 
     def test_a_port_twice(self) -> None:
         """The same port twice is refused; port 0 twice is two free ports."""
@@ -339,7 +350,7 @@ class MakeServiceTests(SynchronousTestCase):
             parsed.parent = twistd_options(*twistds)  # type: ignore[attr-defined]
             if refused:
                 arguments = ("--access-log", "-")
-                error = self.assertRaises(UsageError, parsed.parseOptions, arguments)
+                error = self.assertRaises(SystemExit, parsed.parseOptions, arguments)
                 self.assertIn("name a file", str(error))
             else:
                 parsed.parseOptions(("--access-log", "-"))
