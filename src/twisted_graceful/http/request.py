@@ -20,11 +20,13 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 from twisted.web.error import UnsupportedMethod
 from twisted.web.http import (
+    INTERNAL_SERVER_ERROR,
     NO_BODY_CODES,
     NO_CONTENT,
     NOT_MODIFIED,
     OK,
     RESPONSES,
+    SWITCHING,
     datetimeToString,
     parse_qs,
 )
@@ -66,6 +68,10 @@ class _RequestLogger(Logger):
 
     def info(self, format: str | None = None, **values: Any) -> None:
         """Nothing: Twisted would tell of each HEAD that its answer has no body."""
+
+
+_ON_ONE_LINE = bytes(each if each == 0x09 or 0x20 <= each != 0x7F else 0x20 for each in range(256))
+"""Bytes as they may be in a reason phrase (RFC 9112 section 4): control characters are spaces."""
 
 
 class _Late:
@@ -117,6 +123,8 @@ class Request(TwistedRequest):
         "_encoder",
         "_head",
         "_inFakeHead",
+        "_is_whole",
+        "_length",
         "channel",
         "chunked",
         "client",
@@ -149,6 +157,7 @@ class Request(TwistedRequest):
     _log = _RequestLogger()
     _parsePOSTFormSubmission = True  # newer Twisteds ask; in older ones forms are always read
     queued = False
+    _excess = 0
     _content: Any
     notifications: Any
     site: Any
@@ -180,7 +189,8 @@ class Request(TwistedRequest):
         self.notifications = ()
         self.startedWriting = self.finished = self.chunked = self.sentLength = 0
         self.producer = self.lastModified = self.etag = self._encoder = self._content = None
-        self._disconnected = self._inFakeHead = False
+        self._length: int | None = None
+        self._disconnected = self._inFakeHead = self._is_whole = False
 
     def notifyFinish(self) -> Deferred[None]:
         """A Deferred that fires when the request is over, or fails when the client has gone."""
@@ -311,6 +321,7 @@ class Request(TwistedRequest):
             super().render(_Once(resource, body=body))
             return
         private.raw_headers(self.responseHeaders)[b"Content-Length"] = [b"%d" % len(body)]
+        self._is_whole = True
         self.write(body)
         self.finish()
 
@@ -321,7 +332,7 @@ class Request(TwistedRequest):
             RuntimeError: the answer is finished.
         """
         if self.startedWriting or self.finished or self._inFakeHead or self._disconnected:
-            super().write(data)
+            super().write(data if self._length is None else self._within_length(data))
             return
         if self._encoder is not None:
             data = self._encoder.encode(data)  # which may change the head
@@ -329,6 +340,8 @@ class Request(TwistedRequest):
         if self.method == b"HEAD" or self.code in NO_BODY_CODES:
             self.write = lambda data: None  # type: ignore[method-assign] # as Twisted does
         elif data:
+            if self._length is not None and len(data) > self._length:
+                data = self._within_length(data)
             self.sentLength = len(data)
             if self.chunked:
                 data = b"%x\r\n%b\r\n" % (len(data), data)
@@ -341,6 +354,17 @@ class Request(TwistedRequest):
         headers = self.responseHeaders
         raw = private.raw_headers(headers)
         length = raw.get(b"Content-Length")
+        # What applications say of the length must not make an answer that can be read in two
+        # ways (RFC 9112 section 6).
+        if length and not self._is_whole and (len(length) > 1 or not length[0].isdigit()):
+            del raw[b"Content-Length"]
+            length = None
+        if code in NO_BODY_CODES:
+            raw.pop(b"Content-Length", None)
+        elif length and not self._is_whole and self.method != b"HEAD":
+            self._length = int(length[0])
+        if b"Transfer-Encoding" in raw:
+            del raw[b"Transfer-Encoding"]  # which is ours to choose
         if (
             b"Content-Type" not in raw
             and self.defaultContentType is not None
@@ -384,6 +408,8 @@ class Request(TwistedRequest):
                 super(TwistedRequest, self).write(data)
         if not self.startedWriting:
             self.write(b"")
+        if self._length is not None and (self._excess or self.sentLength < self._length):
+            self._say_wrong_length()
         channel = self.channel
         if self.chunked:
             channel.write(b"0\r\n\r\n")
@@ -400,6 +426,36 @@ class Request(TwistedRequest):
             notifications, self.notifications = self.notifications, ()
             for each in notifications:
                 each.callback(None)
+
+    def setResponseCode(self, code: int, message: bytes | None = None) -> None:
+        """Set the status of the answer.
+
+        Args:
+            code: of a final answer, or 101; any other that is below 200 becomes 500.
+            message: the reason phrase; None for the usual one.
+        """
+        if code < 200 and code != SWITCHING:
+            self._log.error("{code} is no status of a final answer: 500 is sent", code=code)
+            code, message = INTERNAL_SERVER_ERROR, None
+        super().setResponseCode(code, message and message.translate(_ON_ONE_LINE))
+
+    def _within_length(self, data: bytes) -> bytes:
+        """So much of it as the answer says to have: the rest would begin the next answer."""
+        assert self._length is not None
+        room = self._length - self.sentLength
+        self._excess += max(0, len(data) - room)
+        return data[:room]
+
+    def _say_wrong_length(self) -> None:
+        self._log.error(
+            "The answer to {method} {path} has {count} bytes and not {length}, as it says",
+            method=printable(self.method),
+            path=printable(self.uri.partition(b"?")[0]),
+            count=self.sentLength + self._excess,
+            length=self._length,
+        )
+        if not self._excess:
+            self.channel.loseConnection()  # what is missing does not come
 
 
 class _Once:
