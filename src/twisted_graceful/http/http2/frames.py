@@ -73,6 +73,17 @@ class Frame(NamedTuple):
             return len(self.data) == _HEADER_LENGTH and not self.flags & END_STREAM
         return self.kind != Kind.HEADERS
 
+    def check_goaway(self) -> None:
+        """Section 6.8.
+
+        Raises:
+            Broken: it is no GOAWAY frame.
+        """
+        if self.stream:
+            raise Broken(ErrorCodes.PROTOCOL_ERROR, "a GOAWAY frame is of a stream")
+        if len(self.data) < _HEADER_LENGTH + 8:
+            raise Broken(ErrorCodes.FRAME_SIZE_ERROR, "a GOAWAY frame is too short")
+
 
 class FrameReader(Iterator[Frame]):
     """The frames of a client, from bytes as they arrive.

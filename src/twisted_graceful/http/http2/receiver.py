@@ -144,6 +144,7 @@ class Receiver:
         if frame.is_chatter and not self.chatter.spend(connection.now()):
             raise Broken(ErrorCodes.ENHANCE_YOUR_CALM, "too many frames that say nothing")
         if frame.kind == Kind.GOAWAY:
+            frame.check_goaway()
             connection.client_leaves()  # h2 would take it for the end of all streams
             return
         if frame.kind == Kind.RST_STREAM and frame.stream > machine.highest_inbound_stream_id:
