@@ -692,6 +692,17 @@ class FloodTests(LimitsTestCase):
         self.assertLessEqual(len(encoder.table_size_changes), 2)
         self.assertConnectionLives()
 
+    def test_unknown_settings_are_forgotten(self) -> None:
+        """A client cannot fill our memory with settings that mean nothing."""
+        self.serve()
+        for start in range(0x100, 0x10000, 2000):
+            unknown = dict.fromkeys(range(start, min(65536, start + 2000)), 1)
+            self.send(SettingsFrame(0, settings={**unknown, SettingCodes.MAX_FRAME_SIZE: 20_000}))
+        (connection,) = self.server.connections
+        self.assertLess(len(connection._machine.remote_settings), 20)
+        self.assertEqual(connection._machine.max_outbound_frame_size, 20_000)
+        self.assertConnectionLives()
+
     def test_ended_streams_are_forgotten(self) -> None:
         """What is kept of streams that have ended is bounded."""
         self.serve()

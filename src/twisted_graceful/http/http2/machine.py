@@ -70,8 +70,11 @@ class Machine(H2Connection):
         self.increment_flow_control_window(WINDOW - self.inbound_flow_control_window)
         self.receive_data(PREFACE)
 
-    def limit_table(self, event: RemoteSettingsChanged) -> None:
-        """Keep the table of our encoder small, whatever the client allows."""
+    def limit_memory(self, event: RemoteSettingsChanged) -> None:
+        """Keep no settings that mean nothing, and no larger table than we like."""
+        for code in event.changed_settings:
+            if not isinstance(code, SettingCodes):
+                self.remote_settings.pop(code, None)
         changed = event.changed_settings.get(SettingCodes.HEADER_TABLE_SIZE)
         if changed is None:
             return

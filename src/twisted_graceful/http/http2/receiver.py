@@ -164,10 +164,7 @@ class Receiver:
         if not connection.welcomes_requests:
             self._machine.reset_stream(number, ErrorCodes.REFUSED_STREAM)
             return
-        if (
-            len(connection.streams) + len(connection.lingering)
-            >= self._settings.max_concurrent_streams
-        ):
+        if connection.is_full:
             self._machine.reset_stream(number, ErrorCodes.REFUSED_STREAM)
             self._count_reset()
             return
@@ -239,7 +236,7 @@ class Receiver:
             self._connection.ready(stream)
 
     def _settings_came(self, event: RemoteSettingsChanged) -> None:
-        self._machine.limit_table(event)
+        self._machine.limit_memory(event)
         for stream in self._connection.streams.values():
             if stream.starving is not None:
                 self._connection.ready(stream)
