@@ -29,7 +29,10 @@ from .websocket.transport import Nowhere
 _PIPELINE_LIMIT = 16384
 """Bytes of later requests that are read while one is answered; the rest waits in the kernel."""
 
-_NOT_READING = (Phase.ANSWERING, Phase.CLOSING)
+# To look a member up in an Enum takes as long as a call, before Python 3.12.
+_ANSWERING, _CLOSING, _IDLE = Phase.ANSWERING, Phase.CLOSING, Phase.IDLE
+
+_NOT_READING = (_ANSWERING, _CLOSING)
 
 _CR = 0x0D
 _EMPTY_LINES = re.compile(rb"(?:\r\n)+")
@@ -73,11 +76,11 @@ class Channel(Connection):
     def dataReceived(self, data: bytes) -> None:
         """Bytes arrived."""
         phase = self.phase
-        if phase is Phase.CLOSING:  # nothing is processed any more (RFC 9112 section 9.6)
+        if phase is _CLOSING:  # nothing is processed any more (RFC 9112 section 9.6)
             self._linger()
             return
         self._buffer = self._buffer + data if self._buffer else data
-        if phase is not Phase.ANSWERING and not self._blocked:
+        if phase is not _ANSWERING and not self._blocked:
             self._read_requests()
         elif len(self._buffer) > _PIPELINE_LIMIT:
             self._pause_reading()
@@ -166,7 +169,7 @@ class Channel(Connection):
             self._answer(request, self._seconds())
 
     def _answer(self, request: Request, now: float) -> None:
-        self.phase = Phase.ANSWERING
+        self.phase = _ANSWERING
         self.since = now
         timeout = self._settings.handler_timeout
         self.deadline = now + timeout if timeout else NEVER
@@ -225,12 +228,12 @@ class Channel(Connection):
             self._last = self._is_last(raw)
             if self._last:
                 raw[b"Connection"] = [b"close"]
-        lines = [b"%b %b %b" % (version, code, reason)]
+        parts = [version, b" ", code, b" ", reason]
         for name, values in raw.items():
             for value in values:
-                lines.append(name + b": " + value)
-        lines.append(b"\r\n")
-        self.transport.write(b"\r\n".join(lines))
+                parts += b"\r\n", name, b": ", value
+        parts.append(b"\r\n\r\n")
+        self.transport.write(b"".join(parts))
 
     def _is_last(self, headers: dict[bytes, list[bytes]]) -> bool:
         head = self._head
@@ -267,12 +270,12 @@ class Channel(Connection):
         """An answer is complete, and handed to the transport."""
         self._connections.answered += 1
         self._request = None
-        if self.phase is not Phase.ANSWERING:
+        if self.phase is not _ANSWERING:
             return  # the connection closes already
         if self._last:
             self.loseConnection()
             return
-        self.phase = Phase.IDLE
+        self.phase = _IDLE
         self.since = now = self._seconds()
         timeout = self._settings.idle_timeout
         self.deadline = now + timeout if timeout else NEVER

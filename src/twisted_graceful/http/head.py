@@ -113,23 +113,21 @@ class Heads:
         method, _, rest = head.partition(b" ")
         target, _, tail = rest.partition(b" ")
         last = self._last
-        if (
-            last is not None
-            and tail == self._last_tail
-            and method == last.method
-            and _ORIGIN_FORM.fullmatch(target) is not None
-        ):
-            return Head(
-                method,
-                target,
-                last.version,
-                last.headers,
-                last.length,
-                last.persistent,
-                last.keep_alive,
-                last.expects_continue,
-                last.websocket,
-            )
+        if last is not None and tail == self._last_tail and method == last.method:
+            if target == last.target:
+                return last
+            if _ORIGIN_FORM.fullmatch(target) is not None:
+                return Head(
+                    method,
+                    target,
+                    last.version,
+                    last.headers,
+                    last.length,
+                    last.persistent,
+                    last.keep_alive,
+                    last.expects_continue,
+                    last.websocket,
+                )
         result = parse(head, self._settings)
         if len(tail) <= _REPEATED_LIMIT and target == result.target:
             self._last = result
