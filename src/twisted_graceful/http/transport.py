@@ -82,6 +82,11 @@ class GatheringServer(Server):
         self, sock: Any, protocol: Any, client: Any, port: Any, number: int, reactor: Any
     ) -> None:
         self._gathered = []
+        # In the instance, where they are found first: every answer asks for them.
+        self.dataBuffer = b""
+        self._writeDisconnected = False
+        self._gathered_length = 0
+        self.sent = 0
         super().__init__(sock, protocol, client, port, number, self.waiting_in or reactor)
 
     @classmethod
