@@ -333,6 +333,22 @@ class SplitTests(SynchronousTestCase):
         self.assertTrue(set(final(outcome)) <= {200, 400, 414, 431, 501, 505}, outcome)
 
 
+class RepetitionTests(SynchronousTestCase):
+    """A request that is nearly the last one again is read as if it were the first."""
+
+    def test_one_byte_is_another(self) -> None:
+        """The verdict on it is the same, with whatever byte in any place, and whatever removed."""
+        first = b"GET /a?b HTTP/1.1\r\nHost: x\r\nX: 1\r\n\r\n"
+        for at in range(len(first)):
+            for byte in [b"", *NOISE]:
+                for behind in (at, at + 1):
+                    second = first[:at] + byte + first[behind:]
+                    alone, after = ours(second), ours(first + second)
+                    self.assertEqual(after.asked[1:], alone.asked, second)
+                    self.assertEqual(after.statuses[1:], alone.statuses, second)
+                    self.assertEqual(after.ended, alone.ended, second)
+
+
 def final(outcome: Outcome) -> list[int]:
     """The answers without `100 Continue`, which depends on whether the body had come by then."""
     return [status for status in outcome.statuses if status != 100]
