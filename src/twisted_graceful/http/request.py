@@ -123,7 +123,7 @@ class Request(TwistedRequest):
         "_encoder",
         "_head",
         "_inFakeHead",
-        "_is_whole",
+        "_is_bodiless",
         "_length",
         "channel",
         "chunked",
@@ -190,7 +190,7 @@ class Request(TwistedRequest):
         self.startedWriting = self.finished = self.chunked = self.sentLength = 0
         self.producer = self.lastModified = self.etag = self._encoder = self._content = None
         self._length: int | None = None
-        self._disconnected = self._inFakeHead = self._is_whole = False
+        self._disconnected = self._inFakeHead = self._is_bodiless = False
 
     def notifyFinish(self) -> Deferred[None]:
         """A Deferred that fires when the request is over, or fails when the client has gone."""
@@ -313,39 +313,60 @@ class Request(TwistedRequest):
         try:
             body = resource.render(self)
         except UnsupportedMethod as error:
-            super().render(_Once(resource, error=error))
-            return
+            if self.method != b"HEAD" or b"GET" not in error.allowedMethods:
+                super().render(_Once(resource, error=error))
+                return
+            body = self._render_as_get(resource)
         if body is NOT_DONE_YET:
             return
-        if type(body) is not bytes or self.method == b"HEAD":
+        if type(body) is not bytes:
             super().render(_Once(resource, body=body))
             return
-        private.raw_headers(self.responseHeaders)[b"Content-Length"] = [b"%d" % len(body)]
-        self._is_whole = True
-        self.write(body)
+        is_head = self.method == b"HEAD"
+        if body or not is_head or self._inFakeHead:
+            private.raw_headers(self.responseHeaders)[b"Content-Length"] = [b"%d" % len(body)]
+        self.write(b"" if is_head else body)
         self.finish()
+
+    def _render_as_get(self, resource: Any) -> Any:
+        """Let a resource that knows no HEAD answer as to GET; only the head is sent.
+
+        Twisted's own finishes for the resource, whether it is done or not.
+        """
+        self._inFakeHead = True
+        self.method = b"GET"
+        try:
+            return resource.render(self)
+        finally:
+            self.method = b"HEAD"
 
     def write(self, data: bytes) -> None:
         """Send a part of the answer, and before the first one its head.
 
         Raises:
             RuntimeError: the answer is finished.
+            TypeError: these are no bytes; nothing is sent.
         """
-        if self.startedWriting or self.finished or self._inFakeHead or self._disconnected:
-            super().write(data if self._length is None else self._within_length(data))
-            return
+        if self.finished:
+            raise RuntimeError("Request.write was called after Request.finish")
+        if self._disconnected:
+            return  # `finish` will tell
+        if type(data) is not bytes:
+            data = bytes(memoryview(data))
         if self._encoder is not None:
             data = self._encoder.encode(data)  # which may change the head
-        self._begin()
-        if self.method == b"HEAD" or self.code in NO_BODY_CODES:
-            self.write = lambda data: None  # type: ignore[method-assign] # as Twisted does
-        elif data:
-            if self._length is not None and len(data) > self._length:
-                data = self._within_length(data)
-            self.sentLength = len(data)
-            if self.chunked:
-                data = b"%x\r\n%b\r\n" % (len(data), data)
-            self.channel.write(data)
+        if not self.startedWriting:
+            self._begin()
+        # Also for who has kept this method, or has it wrapped: what were sent now would be taken
+        # for the beginning of the next answer.
+        if not data or self._is_bodiless:
+            return
+        if self._length is not None and self.sentLength + len(data) > self._length:
+            data = self._within_length(data)
+        self.sentLength += len(data)
+        if self.chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        self.channel.write(data)
 
     def _begin(self) -> None:
         """Send the head of the answer."""
@@ -356,12 +377,15 @@ class Request(TwistedRequest):
         length = raw.get(b"Content-Length")
         # What applications say of the length must not make an answer that can be read in two
         # ways (RFC 9112 section 6).
-        if length and not self._is_whole and (len(length) > 1 or not length[0].isdigit()):
+        if length and (len(length) > 1 or not length[0].isdigit()):
             del raw[b"Content-Length"]
             length = None
         if code in NO_BODY_CODES:
+            self._is_bodiless = True
             raw.pop(b"Content-Length", None)
-        elif length and not self._is_whole and self.method != b"HEAD":
+        elif self.method == b"HEAD" or self._inFakeHead:
+            self._is_bodiless = True
+        elif length:
             self._length = int(length[0])
         if b"Transfer-Encoding" in raw:
             del raw[b"Transfer-Encoding"]  # which is ours to choose
@@ -372,12 +396,7 @@ class Request(TwistedRequest):
             and not (length and length[0] == b"0")
         ):
             raw[b"Content-Type"] = [self.defaultContentType]
-        if (
-            not length
-            and self.clientproto == b"HTTP/1.1"
-            and self.method != b"HEAD"
-            and code not in NO_BODY_CODES
-        ):
+        if not length and self.clientproto == b"HTTP/1.1" and not self._is_bodiless:
             raw[b"Transfer-Encoding"] = [b"chunked"]
             self.chunked = 1
         if self.lastModified is not None and b"Last-Modified" not in raw:
@@ -402,12 +421,11 @@ class Request(TwistedRequest):
         if self.finished:
             warnings.warn("Request.finish was called twice", stacklevel=2)
             return
-        if self._encoder is not None:
-            data = self._encoder.finish()
-            if data:
-                super(TwistedRequest, self).write(data)
         if not self.startedWriting:
             self.write(b"")
+        if self._encoder is not None:
+            encoder, self._encoder = self._encoder, None
+            Request.write(self, encoder.finish())
         if self._length is not None and (self._excess or self.sentLength < self._length):
             self._say_wrong_length()
         channel = self.channel
