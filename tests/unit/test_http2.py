@@ -185,6 +185,30 @@ class RequestTests(Http2TestCase):
         self.assertEqual(len(self.app.requests), 1)
 
 
+class ProxyTests(SynchronousTestCase):
+    """Requests that a proxy passes on."""
+
+    def test_client(self) -> None:
+        """Each stream has the client and the scheme that a trusted proxy names for it."""
+        app = Told()
+        client = Http2Client(http2_server(app, proxy_headers=True))
+        client.request(*fields(x_forwarded_for="192.0.2.1", x_forwarded_proto="https"))
+        client.request(*fields(x_forwarded_for="192.0.2.2", x_forwarded_proto="http"))
+        client.exchange()
+        seen = [(each.getClientAddress().host, each.isSecure()) for each in app.requests]
+        self.assertEqual(seen, [("192.0.2.1", True), ("192.0.2.2", False)])
+        self.assertEqual(app.requests[0].getHost().port, 443)
+
+    def test_preface(self) -> None:
+        """A connection begins with a PROXY header, if it is to, and then with that of HTTP/2."""
+        app = Told()
+        client = Http2Client(http2_server(app, proxy_protocol=True))
+        client.wire.send(b"PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\n")
+        client.request(*fields())
+        client.exchange()
+        self.assertEqual(app.requests[0].getClientAddress().host, "192.0.2.1")
+
+
 class AnswerTests(Http2TestCase):
     """What a client gets."""
 
