@@ -40,7 +40,7 @@ class ComplaintsTests(SynchronousTestCase):
     def test_enough(self) -> None:
         """After ten lines of a kind there is no more, which the tenth says."""
         self.assertEqual(self.told(9), [LINE] * 9)
-        self.clock.advance(20)
+        self.clock.advance(20.01)
         (last,) = self.told(1000)
         self.assertTrue(last.startswith(LINE))
         self.assertIn("more of this kind; they are not told for 40 s", last)

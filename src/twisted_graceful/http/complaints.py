@@ -14,7 +14,7 @@ _BURST = 10
 
 _QUIET = 60.0
 
-_ENOUGH = ". There are more of this kind; they are not told for {quiet:g} s"
+_ENOUGH = ". There are more of this kind; they are not told for {quiet:.0f} s"
 
 
 class Complaints:
