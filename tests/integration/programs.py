@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
+from typing import Any
 from unittest import SkipTest
 
 _PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
 """Debian has servers where only root looks."""
+
+QUIET = ("--silent", "--max-time", "30")
+"""curl says nothing but what it was asked for; and one that hangs is a failure of its own."""
 
 
 def program(name: str) -> str:
@@ -41,3 +46,22 @@ def run(
     return subprocess.run(
         [program(name), *arguments], input=send, capture_output=True, timeout=seconds, check=False
     )
+
+
+def curl(url: str, *options: str, send: bytes = b"") -> dict[str, Any]:
+    """One transfer with curl.
+
+    Args:
+        url: from where, or to where.
+        options: of curl, before the URL.
+        send: its standard input.
+
+    Returns:
+        What curl says of it (``--write-out`` in curl(1)), and what it printed as ``body``.
+
+    Raises:
+        SkipTest: it is not installed.
+    """
+    facts = ("--write-out", "%{stderr}%{json}")
+    done = run("curl", *QUIET, *facts, *options, url, send=send)
+    return {**json.loads(done.stderr), "body": done.stdout.decode()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import subprocess
 from typing import Any
@@ -11,13 +10,11 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from .harness import Server, served
-from .programs import program, run
+from .programs import QUIET, program, run
+from .programs import curl as transfer
 
 BODY = b"0123456789" * 30_000
 DIGEST = hashlib.sha256(BODY).hexdigest()
-
-QUIET = ("--silent", "--max-time", "30")
-"""Nothing but the answer; and a client that hangs is a failure of its own."""
 
 EXPECT = ("--header", "Expect: 100-continue")
 TIMED_OUT = 28
@@ -25,15 +22,8 @@ TIMED_OUT = 28
 
 
 def curl(server: Server, path: str, *options: str, send: bytes = b"") -> dict[str, Any]:
-    """One transfer.
-
-    Returns:
-        What curl says of it (``--write-out`` in curl(1)), and what it printed as ``body``.
-    """
-    url = f"http://127.0.0.1:{server.ports[0]}{path}"
-    facts = ("--write-out", "%{stderr}%{json}")
-    done = run("curl", *QUIET, *facts, *options, url, send=send)
-    return {**json.loads(done.stderr), "body": done.stdout.decode()}
+    """One transfer from a server, or to it."""
+    return transfer(f"http://127.0.0.1:{server.ports[0]}{path}", *options, send=send)
 
 
 class CurlTests(SynchronousTestCase):

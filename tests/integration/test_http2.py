@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import re
 import signal
 import subprocess
@@ -19,15 +18,14 @@ from . import proc
 from .client import Client, trusting
 from .harness import Server, served
 from .http2_client import Http2Client, Persistent
-from .programs import program, run
+from .programs import QUIET, program, run
+from .programs import curl as transfer
 from .waiting import Watch, until
 
 BODY = b"0123456789" * 90_000
 DIGEST = hashlib.sha256(BODY).hexdigest()
 CERTIFICATE = ONE + ONE_KEY
 LAST_OF_ALL = 2**31 - 1
-
-QUIET = ("--silent", "--max-time", "30", "--http2")
 
 
 def secure(*options: str) -> Server:
@@ -36,17 +34,11 @@ def secure(*options: str) -> Server:
 
 
 def curl(server: Server, path: str, *options: str, send: bytes = b"") -> dict[str, Any]:
-    """One transfer.
-
-    Returns:
-        What curl says of it (``--write-out`` in curl(1)), and what it printed as ``body``.
-    """
+    """One transfer from a server, or to it."""
     server.write("ca.pem", ONE)
-    trusted = ("--cacert", str(server.directory / "ca.pem"))
+    trusted = ("--http2", "--cacert", str(server.directory / "ca.pem"))
     url = f"https://localhost:{server.ports[0]}{path}"
-    facts = ("--write-out", "%{stderr}%{json}")
-    done = run("curl", *QUIET, *trusted, *facts, *options, url, send=send)
-    return {**json.loads(done.stderr), "body": done.stdout.decode()}
+    return transfer(url, *trusted, *options, send=send)
 
 
 def requests(said: str) -> dict[str, int]:
@@ -140,7 +132,7 @@ class ClientTests(SynchronousTestCase):
             self.check(curl(server, "/"), http_version="1.1", body="1")
         with served() as server:
             url = f"http://127.0.0.1:{server.ports[0]}/"
-            done = run("curl", *QUIET, "--write-out", " %{http_version}", url)
+            done = run("curl", *QUIET, "--http2", "--write-out", " %{http_version}", url)
             self.assertEqual(done.stdout, b"1 1.1")
 
     def test_clients_that_flood(self) -> None:

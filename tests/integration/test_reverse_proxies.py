@@ -23,6 +23,7 @@ from .client import Client, request
 from .harness import Server, served
 from .load import Load
 from .peers import Peer, free_port, haproxy, nginx
+from .programs import curl
 from .waiting import until
 
 UPGRADES = 4
@@ -186,6 +187,15 @@ class ProxyTests:
             self.assertEqual(client.answer().body, hashlib.sha256(BODY.encode()).hexdigest())
             client.close()
             self.assertEqual(self.kind.failures(peer), Counter())
+
+    def test_upload_that_is_refused(self: Any) -> None:
+        """The client of the proxy is told what is wrong, however much it has still to send."""
+        with served() as server, self.kind.before(server) as peer:
+            (server.directory / "body").write_bytes(bytes(20_000_000))
+            upload = ("--header", "Expect:", "--upload-file", str(server.directory / "body"))
+            found = curl(f"http://127.0.0.1:{peer.ports[0]}/upload", *upload)
+            self.assertEqual(found["http_code"], 413)
+            self.assertIn("The body is over 1048576 bytes.", found["body"])
 
     def test_stop(self: Any) -> None:
         """What a stop finds begun is answered through the proxy."""
