@@ -1077,6 +1077,20 @@ class DownloadTests(SynchronousTestCase):
         self.assertEqual(self.app.lines.left, 0)
         self.assertEqual(len(self.server.connections), 0)
 
+    def test_producer_cannot_be_told(self) -> None:
+        """One that fails at that keeps nothing of the connection."""
+        over: list[object] = []
+        self.app.lines.request.notifyFinish().addBoth(over.append)
+
+        def fail() -> None:
+            raise ValueError("broken")
+
+        self.app.lines.stopProducing = fail  # type: ignore[method-assign]
+        self.client.abort()
+        self.assertTrue(self.client.closed)
+        self.assertEqual((len(over), len(self.server.connections)), (1, 0))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
     def test_whole_in_a_drain(self) -> None:
         """It arrives whole if the client reads before the deadline."""
         drained = self.server.drain()

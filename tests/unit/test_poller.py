@@ -8,8 +8,10 @@ import socket
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from twisted_graceful.http import poller
 from twisted_graceful.http.poller import Poller
 from twisted_graceful.http.transport import Flusher
 from twisted_graceful.testing import serve
@@ -37,7 +39,7 @@ class FakeReactor:
 class FakeTransport:
     """One end of a pair, which notes what it is told."""
 
-    def __init__(self, test: SynchronousTestCase, ends_with: Exception | None = None) -> None:
+    def __init__(self, test: SynchronousTestCase, ends_with: BaseException | None = None) -> None:
         self.peer, self.socket = socket.socketpair()
         test.addCleanup(self.peer.close)
         test.addCleanup(self.socket.close)
@@ -45,10 +47,10 @@ class FakeTransport:
         self.told: list[str] = []
         self._ends_with = ends_with
 
-    def doRead(self) -> Exception | None:
+    def doRead(self) -> BaseException | None:
         """Read."""
         self.told.append("read")
-        if isinstance(self._ends_with, ValueError):
+        if isinstance(self._ends_with, ValueError | SystemExit):
             raise self._ends_with
         self.socket.recv(100)
         return self._ends_with
@@ -78,7 +80,7 @@ class PollerTests(SynchronousTestCase):
         self.poller.open()
         self.addCleanup(self.poller.close)
 
-    def waiting(self, ends_with: Exception | None = None) -> FakeTransport:
+    def waiting(self, ends_with: BaseException | None = None) -> FakeTransport:
         """A transport that waits for bytes."""
         transport = FakeTransport(self, ends_with)
         self.poller.addReader(transport)
@@ -129,12 +131,75 @@ class PollerTests(SynchronousTestCase):
 
     def test_one_that_fails(self) -> None:
         """A transport whose protocol raises is lost, and the others of the turn are served."""
+        for error in (ValueError("broken"), SystemExit(1)):
+            failing, other = self.waiting(ends_with=error), self.waiting()
+            for each in (failing, other):
+                each.peer.send(b"x")
+            self.poller.doRead()
+            self.assertEqual((failing.told, other.told), (["read", "lost"], ["read"]))
+            self.assertEqual(len(self.flushLoggedErrors(type(error))), 1)
+
+    def test_one_that_cannot_be_lost(self) -> None:
+        """A transport whose protocol raises at its end is forgotten; the others are told."""
         failing, other = self.waiting(ends_with=ValueError("broken")), self.waiting()
+
+        def fail(reason: object) -> None:
+            raise KeyError("worse")
+
+        failing.connectionLost = fail  # type: ignore[method-assign]
         for each in (failing, other):
             each.peer.send(b"x")
         self.poller.doRead()
-        self.assertEqual((failing.told, other.told), (["read", "lost"], ["read"]))
-        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.poller.doRead()
+        self.assertEqual((failing.told, other.told), (["read"], ["read"]))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError, KeyError)), 2)
+
+    def test_lost_while_it_reads(self) -> None:
+        """A transport that ends by what it has read is not asked to write any more."""
+        transport = self.waiting()
+        self.poller.addWriter(transport)
+
+        def read_and_end() -> None:
+            self.poller.removeReader(transport)
+            self.poller.removeWriter(transport)
+
+        transport.doRead = read_and_end  # type: ignore[assignment]
+        transport.peer.send(b"x")
+        self.poller.doRead()
+        self.assertEqual(transport.told, [])
+
+    def test_more_than_a_batch(self) -> None:
+        """However many are ready, each is served, once, in one turn or the next."""
+        self.patch(poller, "BATCH", 3)
+        transports = [self.waiting() for _ in range(7)]
+        for each in transports:
+            each.peer.send(b"x")
+        self.poller.doRead()
+        self.assertEqual(sum(len(each.told) for each in transports), 3)
+        self.poller.doRead()
+        self.poller.doRead()
+        self.assertEqual([each.told for each in transports], [["read"]] * 7)
+
+    def test_closed_behind_our_back(self) -> None:
+        """A socket that an application has closed is in nobody's way, also not in its heir's."""
+        closed, heir = self.waiting(), FakeTransport(self)
+        descriptor = closed.fileno()
+        os.dup2(heir.fileno(), descriptor, inheritable=False)
+        closed.socket.detach()
+        heir.socket.close()
+        heir.socket = socket.socket(fileno=descriptor)
+        self.addCleanup(heir.socket.close)
+        heir.fileno = heir.socket.fileno
+        self.poller.addReader(heir)
+        self.poller.removeReader(closed)
+        heir.peer.send(b"x")
+        self.poller.doRead()
+        self.assertEqual((closed.told, heir.told), ([], ["read"]))
+        heir.socket.close()
+        self.poller.removeReader(heir)
+        self.poller.addReader(heir)
+        self.poller.doRead()
+        self.assertEqual(heir.told, ["read"])
 
     def test_removed_in_the_same_turn(self) -> None:
         """A transport that an earlier one of the turn has ended is not told any more."""
@@ -155,8 +220,18 @@ class PollerTests(SynchronousTestCase):
         """When the reactor disconnects everything, every transport is lost, once."""
         transports = [self.waiting(), self.waiting()]
         self.poller.addWriter(transports[0])
-        self.poller.connectionLost(ConnectionDone())  # type: ignore[arg-type]
+        self.poller.connectionLost(Failure(ConnectionDone()))
         self.assertEqual([each.told for each in transports], [["lost"], ["lost"]])
+        self.assertEqual(self.reactor.readers, [])
+
+    def test_when_it_is_closed(self) -> None:
+        """What still is open then may end, and wait for nothing."""
+        transport = self.waiting()
+        self.poller.close()
+        self.poller.addWriter(transport)
+        self.poller.removeReader(transport)
+        self.poller.doRead()
+        self.assertEqual(transport.told, [])
 
     def test_close(self) -> None:
         """What it had of the system is given back, and it can be opened again."""
@@ -201,3 +276,18 @@ class ServedTests(TestCase):
         for client in clients:
             client.transport.loseConnection()
             await client.lost
+
+    async def test_without_epoll(self) -> None:
+        """Where the system has no epoll the reactor waits for each connection."""
+        self.patch(poller, "_HAS_EPOLL", False)
+        from twisted.internet import reactor
+
+        server = await serve(self, Echo())
+        client = await connect(server.port)
+        client.transport.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await client.until(b"GET / ")
+        kinds = {type(each).__name__ for each in reactor.getReaders()}  # type: ignore[attr-defined]
+        self.assertIn("GatheringServer", kinds)
+        self.assertNotIn("Poller", kinds)
+        client.transport.loseConnection()
+        await client.lost

@@ -333,7 +333,13 @@ class Channel(Connection):
     def stopProducing(self) -> None:
         """The connection is gone."""
         if self._producer is not None:
-            self._producer.stopProducing()
+            self._stop_producer(self._producer)
+
+    def _stop_producer(self, producer: Any) -> None:
+        try:
+            producer.stopProducing()
+        except Exception:
+            self._log.failure("A producer could not be stopped")
 
     def writeConnectionLost(self) -> None:
         """All that was written is sent."""
@@ -358,7 +364,7 @@ class Channel(Connection):
         elif self.phase is Phase.ANSWERING:
             producer, self._producer = self._producer, None
             if producer is not None:
-                producer.stopProducing()
+                self._stop_producer(producer)
             self._refuse(
                 Refused(503, "The application did not answer in time."),
                 Outcome.TIMED_OUT,

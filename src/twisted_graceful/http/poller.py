@@ -9,6 +9,7 @@ everything that they have written is sent. Any reactor that can wait for a descr
 from __future__ import annotations
 
 import select
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
@@ -61,7 +62,8 @@ class Poller:
         self._flusher = flusher
         self._epoll: select.epoll | None = None
         self._transports: dict[int, Any] = {}
-        self._waits_for: dict[int, int] = {}
+        self._waiting: dict[Any, tuple[int, int]] = {}
+        """For each transport the descriptor, as it was, and the events that it waits for."""
 
     def open(self) -> None:
         """Begin to wait.
@@ -80,45 +82,52 @@ class Poller:
             self._reactor.removeReader(self)
             epoll.close()
             self._transports.clear()
-            self._waits_for.clear()
+            self._waiting.clear()
 
     # What transports ask of their reactor
 
     def addReader(self, transport: Any) -> None:
         """Tell the transport when something has arrived."""
-        self._wait(transport, transport.fileno(), _IN, 0)
+        self._wait(transport, _IN, 0)
 
     def addWriter(self, transport: Any) -> None:
         """Tell the transport when the kernel takes more."""
-        self._wait(transport, transport.fileno(), _OUT, 0)
+        self._wait(transport, _OUT, 0)
 
     def removeReader(self, transport: Any) -> None:
         """Do not."""
-        self._wait(transport, transport.fileno(), 0, _IN)
+        self._wait(transport, 0, _IN)
 
     def removeWriter(self, transport: Any) -> None:
         """Do not."""
-        self._wait(transport, transport.fileno(), 0, _OUT)
+        self._wait(transport, 0, _OUT)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reactor, name)  # `callLater`, say
 
-    def _wait(self, transport: Any, descriptor: int, more: int, less: int) -> None:
-        before = self._waits_for.get(descriptor, 0)
+    def _wait(self, transport: Any, more: int, less: int) -> None:
+        descriptor, before = self._waiting.get(transport, (-1, 0))
         after = (before | more) & ~less
-        if after == before or descriptor < 0:
+        if after == before or self._epoll is None:
             return
-        assert self._epoll is not None
-        if not after:
-            del self._waits_for[descriptor], self._transports[descriptor]
-            self._epoll.unregister(descriptor)
+        if not before:
+            descriptor = transport.fileno()
+            if descriptor < 0:
+                return  # it has ended
+            self._epoll.register(descriptor, after)
+            self._transports[descriptor] = transport
+        elif self._transports.get(descriptor) is not transport:
+            # Its socket was closed behind our back, and the descriptor is already another's.
+            del self._waiting[transport]
             return
-        if before:
+        elif after:
             self._epoll.modify(descriptor, after)
         else:
-            self._epoll.register(descriptor, after)
-        self._waits_for[descriptor] = after
-        self._transports[descriptor] = transport
+            del self._waiting[transport], self._transports[descriptor]
+            with suppress(OSError):  # closed behind our back, so the kernel has forgotten it
+                self._epoll.unregister(descriptor)
+            return
+        self._waiting[transport] = descriptor, after
 
     # What the reactor asks of its descriptors
 
@@ -152,29 +161,32 @@ class Poller:
                 reading = True
                 ended = transport.doRead()
             elif event & ~_OUT:  # a hang-up or an error, and nothing left to read
-                reading = bool(self._waits_for[descriptor] & _IN)
+                reading = bool(self._waiting[transport][1] & _IN)
                 ended = CONNECTION_DONE if reading else CONNECTION_LOST
-            if event & _OUT and ended is None:
+            # What was read may have ended it.
+            still_there = self._transports.get(descriptor) is transport
+            if event & _OUT and ended is None and still_there:
                 reading = False
                 ended = transport.doWrite()
-        except Exception as error:
+        except BaseException as error:  # as a reactor does: no descriptor can stop it, or another
             self._log.failure("Serving a connection failed: it is closed")
             ended = error
         if ended is not None:
             self._end(transport, ended, reading)
 
-    def _end(self, transport: Any, why: BaseException, reading: bool) -> None:
-        self.removeReader(transport)
-        if reading and isinstance(why, ConnectionDone):
-            transport.readConnectionLost(Failure(why))
-        else:
-            self.removeWriter(transport)
-            transport.connectionLost(Failure(why))
+    def _end(self, transport: Any, why: BaseException, reading: bool = False) -> None:
+        try:
+            self.removeReader(transport)
+            if reading and isinstance(why, ConnectionDone):
+                transport.readConnectionLost(Failure(why))
+            else:
+                self.removeWriter(transport)
+                transport.connectionLost(Failure(why))
+        except BaseException:  # or the reactor would end this poller, and all connections with it
+            self._log.failure("Closing a connection failed")
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor has stopped: every connection ends."""
-        for transport in list(self._transports.values()):
-            self.removeReader(transport)
-            self.removeWriter(transport)
-            transport.connectionLost(reason)
+        for transport in list(self._waiting):
+            self._end(transport, reason.value or CONNECTION_LOST)
         self.close()
