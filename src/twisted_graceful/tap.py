@@ -69,7 +69,8 @@ class Options(usage.Options):
     longdesc = (
         "Serves Twisted web resources, Klein and WSGI applications. TERM and INT answer what was "
         "begun, then end the process; a second one ends it at once. USR2 and HUP replace the "
-        "process by one that runs the code on disk, without closing the port."
+        "process by one that runs the code on disk, without closing the port. Bytes may be "
+        "written with KiB, MiB or GiB."
     )
     optFlags = [
         ["wsgi", None, "The applications are WSGI callables, whatever they look like."],
