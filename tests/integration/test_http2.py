@@ -18,6 +18,8 @@ from . import proc
 from .client import Client, trusting
 from .harness import Server, served
 from .http2_client import Http2Client, Persistent
+from .load import Load
+from .peers import free_port, haproxy
 from .programs import QUIET, program, run
 from .programs import curl as transfer
 from .waiting import Watch, until
@@ -26,6 +28,14 @@ BODY = b"0123456789" * 90_000
 DIGEST = hashlib.sha256(BODY).hexdigest()
 CERTIFICATE = ONE + ONE_KEY
 LAST_OF_ALL = 2**31 - 1
+
+HAPROXY = """\
+listen web
+    bind 127.0.0.1:{port}
+    retries 0
+    http-reuse always
+    server app 127.0.0.1:{server} ssl verify none alpn h2
+"""
 
 
 def secure(*options: str) -> Server:
@@ -257,6 +267,24 @@ class UpgradeTests(SynchronousTestCase):
             self.assertEqual(held.body, b"1")
             self.assertTrue(client.closed())
             server.ended(predecessor)
+
+
+class ProxyTests(SynchronousTestCase):
+    """A reverse proxy that speaks HTTP/2 to us, with many clients' requests on each connection."""
+
+    def test_upgrades_and_stop(self) -> None:
+        """HAProxy, which repeats nothing, has every request answered through upgrades."""
+        with secure("--access-log", "requests") as server, free_port() as port:
+            config = HAPROXY.format(port=port, server=server.ports[0])
+            with haproxy(port, config=config):
+                with Load(f"http://127.0.0.1:{port}/") as load:
+                    for _ in range(3):
+                        server.upgrade()
+                self.assertEqual(load.summary.errors, ())
+                self.assertGreater(load.summary.requests, 100)
+                self.assertEqual(server.stop(), 0)
+            spoken = re.findall(r'HTTP/[^ "]*', (server.directory / "requests").read_text())
+            self.assertEqual(set(spoken), {"HTTP/2"})
 
 
 class NegotiationTests(SynchronousTestCase):
