@@ -18,6 +18,8 @@ from urllib.parse import unquote_to_bytes
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
+from twisted.python.reflect import qual
+from twisted.spread.pb import ViewPoint
 from twisted.web.error import UnsupportedMethod
 from twisted.web.http import (
     INTERNAL_SERVER_ERROR,
@@ -105,6 +107,10 @@ def _received_cookies(request: Request) -> dict[bytes, bytes]:
 def _args(request: Request) -> dict[bytes, list[bytes]]:
     _, question, query = request.uri.partition(b"?")
     return parse_qs(query, True) if question else {}
+
+
+_NOT_COPIED = {"_content", "_encoder", "_head", "notifications", "producer"}
+"""What means nothing in another process."""
 
 
 class Request(TwistedRequest):
@@ -199,11 +205,23 @@ class Request(TwistedRequest):
         return super().notifyFinish()
 
     def getStateToCopyFor(self, issuer: Any) -> Any:
-        """All attributes, for ``twisted.web.distrib``."""
-        return {
-            **{name: getattr(self, name, None) for name in Request.__slots__},
-            **self.__dict__,
+        """What ``twisted.web.distrib`` sends to another process: Twisted's, which is in a dict."""
+        plain = TwistedRequest.__new__(TwistedRequest)
+        names = {
+            *Request.__slots__,
+            "_adapterCache",
+            "args",
+            "content",
+            "received_cookies",
+            "requestHeaders",
         }
+        state = {name: getattr(self, name) for name in names if name not in _NOT_COPIED}
+        plain.__dict__.update(self.__dict__, **state)
+        return {**plain.getStateToCopyFor(issuer), "remote": ViewPoint(issuer, self)}
+
+    def getTypeToCopy(self) -> bytes:
+        """What the other process knows."""
+        return qual(TwistedRequest).encode()
 
     @property
     def content(self) -> Any:

@@ -1,0 +1,39 @@
+"""Every reactor that can wait for a descriptor will do."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.trial.unittest import SynchronousTestCase
+
+from .harness import FOREGROUND, PATIENCE, PORT, Server
+
+pytestmark = pytest.mark.timeout(60)
+
+
+class ReactorTests(SynchronousTestCase):
+    """``twistd --reactor``."""
+
+    def assertServes(self, reactor: str) -> None:
+        """Under this reactor it answers on one connection, upgrades, and stops."""
+        command = (*FOREGROUND, "--reactor", reactor, "graceful", *PORT, *PATIENCE)
+        with Server("--app", "app.resource", command=command) as server:
+            server.serving(0)
+            client = server.connect()
+            self.assertEqual([client.ask("/").body for _ in range(3)], ["1"] * 3)
+            server.deploy("2")
+            server.upgrade()
+            client.closed()
+            self.assertEqual(server.get().body, "2")
+            self.assertEqual(server.stop(), 0)
+
+    def test_select(self) -> None:
+        """With select(2)."""
+        self.assertServes("select")
+
+    def test_poll(self) -> None:
+        """With poll(2)."""
+        self.assertServes("poll")
+
+    def test_asyncio(self) -> None:
+        """With the event loop of asyncio."""
+        self.assertServes("asyncio")
