@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from . import address as addresses
 from . import private
 from .app import as_resource, log_not_served
 from .errors import BindError, CertificateError
-from .http.access_log import AccessLog
+from .http.access_log import BUFFER, AccessLog
 from .http.poller import transport_for
 from .http.port import Port, Room
 from .http.preface import behind_proxies
@@ -87,8 +88,9 @@ class Server(Service):
         self.room = Room(self._reactor, self.settings.max_connections)
         self.logs = LogFiles(self._reactor)
         self.coordinated = False
-        self._access_log = resolve(self.settings.access_log)
+        self._log_path = resolve(self.settings.access_log)
         self._log_file: LogFile | None = None
+        self._access_log: AccessLog | None = None
         self._sockets: list[socket.socket] = []
         self._secure: set[socket.socket] = set()
         self._certificate: ssl.SSLContext | None = None
@@ -195,8 +197,9 @@ class Server(Service):
         if self._sockets:
             return
         self.read_certificate()
-        if self._access_log and self._log_file is None:
-            self._log_file = self.logs.open(self._access_log)
+        if self._log_path and self._log_file is None:
+            self._log_file = self.logs.open(self._log_path)
+            atexit.register(self._close_log)  # a program may end without stopping its services
         try:
             for each in self.addresses:
                 opened = self.listeners.open(each, self.settings.backlog)
@@ -242,13 +245,23 @@ class Server(Service):
         self._secure.clear()
 
     def _close_log(self) -> None:
+        access_log, self._access_log = self._access_log, None
+        if access_log is not None:
+            access_log.close()
         log_file, self._log_file = self._log_file, None
         if log_file is not None:
             self.logs.close(log_file)
+            atexit.unregister(self._close_log)
 
     def reopen_logs(self) -> None:
         """Go on in new log files, after somebody has moved the present ones away."""
+        self.flush_log()
         self.logs.reopen()
+
+    def flush_log(self) -> None:
+        """Write what is still to be written to the access log."""
+        if self._access_log is not None:
+            self._access_log.flush()
 
     def load(self) -> Deferred[None]:
         """Make the resource and all that is needed to answer.
@@ -265,8 +278,8 @@ class Server(Service):
     def _loaded(self, resource: IResource) -> None:
         self._site = Site(resource, settings=self.settings, reactor=self._reactor)
         if self._log_file is not None:
-            self._site.access_log = AccessLog(
-                self.settings.access_log_format, self._reactor, self._log_file.write
+            self._site.access_log = self._access_log = AccessLog(
+                self.settings.access_log_format, self._reactor, self._log_file.write, buffer=BUFFER
             )
         self._site.connections.is_crowded = lambda: self.room.is_waited_for
         # The site must outlive its last port: a drain still answers.

@@ -280,6 +280,8 @@ class GracefulService(MultiService):
 
     def logs_moved(self) -> None:
         """Go on in new log files."""
+        for server in self.servers:
+            server.flush_log()
         self._logs.reopen()
 
     def hand_over(self) -> Deferred[list[DrainReport]]:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.error import TimeoutError as HandlerTimeout
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
@@ -18,8 +19,8 @@ from twisted.web.server import NOT_DONE_YET, Request
 from tests.unit.support import examples
 from tests.unit.web import Echo
 from tests.unit.websockets import Application, Taking, WebSocketClient
-from twisted_graceful import private
-from twisted_graceful.http.access_log import Combined, Fragment, Json
+from twisted_graceful.http import access_log
+from twisted_graceful.http.access_log import AccessLog, Fragment
 from twisted_graceful.http.report import Outcome
 from twisted_graceful.testing import MemoryConnection, MemoryServer
 from twisted_graceful.testing.messages import format_request
@@ -34,6 +35,8 @@ COMBINED = re.compile(
     r'"(?P<agent>(?:[^"\\\x00-\x1f\x7f-\xff]|\\x[0-9A-F]{2})*)"\n'
 )
 """A line of the combined format: nothing that is not escaped can end a value."""
+
+CLIENT = IPv4Address("TCP", "192.0.2.1", 1)
 
 LARGE = 3 * SEND_BUFFER
 """Bytes of a body that the kernel and the transport cannot hold."""
@@ -190,18 +193,19 @@ class AnswerTests(LoggedTestCase):
         server.get("/x")
         self.assertEqual((logged, self.written), ([b"/x"], []))
 
-    def test_request_that_an_application_broke(self) -> None:
-        """A request that cannot be logged is told of in the log of errors, and is answered."""
+    def test_request_that_an_application_changes(self) -> None:
+        """What the client asked for is logged, whatever the application makes of it."""
 
-        class Breaking(Resource):
+        class Changing(Resource):
             isLeaf = True
 
             def render_GET(self, request: Request) -> bytes:
-                request.uri = "/text"  # type: ignore[assignment]
+                request.method, request.uri = b"PUT", "/text"  # type: ignore[assignment]
+                request.requestHeaders.removeHeader(b"Host")
                 return b"answer"
 
-        self.assertEqual(self.serve(Breaking()).get("/").body, b"answer")
-        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+        self.serve(Changing()).get("/")
+        self.assertLogged(method="GET", target="/", host="localhost")
 
 
 class RefusalTests(LoggedTestCase):
@@ -554,21 +558,36 @@ class RequestIdTests(LoggedTestCase):
             self.assertEqual(seen, logged)
 
 
-def fragment(**values: Any) -> Fragment:
-    """A request of the usual client."""
-    return Fragment(IPv4Address("TCP", "192.0.2.1", 1), **values)
+def fragment(
+    *asked: bytes, code: int = 200, sent: int = 0, client: object = CLIENT, **fields: bytes
+) -> Fragment:
+    """A request: method, target and version; and header fields, named as in Python."""
+    request = Fragment(client, *asked)  # type: ignore[arg-type]
+    request.code, request.sentLength = code, sent
+    for name, value in fields.items():
+        request.head.headers[name.replace("_", "-").title().encode()] = [value]
+    return request
 
 
-def fields(**values: bytes) -> Any:
-    """Header fields, named as in Python."""
-    return private.headers(
-        {name.replace("_", "-").title().encode(): [value] for name, value in values.items()}
-    )
+def written(
+    format: str,
+    request: Fragment,
+    now: float = 0,
+    begun: float = 0,
+    outcome: Outcome = Outcome.ANSWERED,
+) -> str:
+    """Its line."""
+    lines: list[bytes] = []
+    clock = Clock()
+    clock.advance(now)
+    AccessLog(format, clock, lines.append).write(request, begun, outcome)
+    (line,) = lines
+    return line.decode("ascii")
 
 
-def combined(request: Fragment, now: float = 0, outcome: Outcome = Outcome.ANSWERED) -> str:
+def combined(request: Fragment, **values: Any) -> str:
     """Its line in the combined format."""
-    return Combined()(request, now, now, outcome, request.code, request.sentLength).decode("ascii")
+    return written("combined", request, **values)
 
 
 class CombinedTests(SynchronousTestCase):
@@ -578,12 +597,12 @@ class CombinedTests(SynchronousTestCase):
         """It is what Apache and nginx write."""
         line = combined(
             fragment(
-                method=b"GET",
-                uri=b"/apache_pb.gif",
-                clientproto=b"HTTP/1.0",
-                code=200,
-                sentLength=2326,
-                requestHeaders=fields(referer=b"http://a/b", user_agent=b"Mozilla/4.08 [en]"),
+                b"GET",
+                b"/apache_pb.gif",
+                b"HTTP/1.0",
+                sent=2326,
+                referer=b"http://a/b",
+                user_agent=b"Mozilla/4.08 [en]",
             )
         )
         at = line.partition("[")[2].partition("]")[0]
@@ -595,26 +614,31 @@ class CombinedTests(SynchronousTestCase):
 
     def test_nothing_known(self) -> None:
         """What is not known is a dash."""
-        line = combined(Fragment(UNIXAddress(None), code=408))
+        line = combined(fragment(client=UNIXAddress(None), code=408))
         self.assertRegex(line, r'^- - - \[[^]]*\] "-" 408 0 "-" "-"\n$')
 
     def test_request_line(self) -> None:
         """A request line that is known in part has that part."""
-        request = fragment(method=b"GET", uri=b"/", code=400)
+        request = fragment(b"GET", b"/", code=400)
         self.assertIn('] "GET /" 400 ', combined(request))
 
     def test_time(self) -> None:
         """The time is the second of the line, with the offset of the local zone."""
-        make = Combined()
-        for now in (0.9, 1.1, 1_000_000_000.0, 1_720_000_000.0):  # both halves of a year
-            line = make(fragment(code=200), now, now, Outcome.ANSWERED, 200, 0).decode()
-            at = datetime.strptime(COMBINED.fullmatch(line)["time"], "%d/%b/%Y:%H:%M:%S %z")  # type: ignore[index]
+        lines: list[bytes] = []
+        clock = Clock()
+        access_log = AccessLog("combined", clock, lines.append)
+        for now in (0.9, 0.95, 1.1, 1_000_000_000.0, 1_720_000_000.0):  # both halves of a year
+            clock.advance(now - clock.seconds())
+            access_log.write(fragment(), now)
+            found = COMBINED.fullmatch(lines[-1].decode())
+            assert found is not None
+            at = datetime.strptime(found["time"], "%d/%b/%Y:%H:%M:%S %z")
             self.assertEqual(at.timestamp(), int(now))
 
     def test_escapes(self) -> None:
         r"""Whatever could end a value, or a line, is ``\xHH``."""
         agent = b'a" 200 0\r\n\t\\x41 \x1b[2J\x7f caf\xc3\xa9'
-        line = combined(fragment(code=200, requestHeaders=fields(user_agent=agent)))
+        line = combined(fragment(user_agent=agent))
         self.assertIn(r'"a\x22 200 0\x0D\x0A\x09\x5Cx41 \x1B[2J\x7F caf\xC3\xA9"' + "\n", line)
 
     @examples
@@ -623,13 +647,7 @@ class CombinedTests(SynchronousTestCase):
         self, method: bytes, target: bytes, referer: bytes, agent: bytes
     ) -> None:
         """Any bytes make one line of seven values, from which they can be read again."""
-        request = fragment(
-            method=method,
-            uri=target,
-            clientproto=b"HTTP/1.1",
-            code=200,
-            requestHeaders=fields(referer=referer, user_agent=agent),
-        )
+        request = fragment(method, target, b"HTTP/1.1", referer=referer, user_agent=agent)
         found = COMBINED.fullmatch(combined(request))
         assert found is not None
         asked = b"%b %b HTTP/1.1" % (method, target)
@@ -643,15 +661,14 @@ class JsonTests(SynchronousTestCase):
 
     def line(self, request: Fragment, **values: Any) -> dict[str, Any]:
         """Its line."""
-        chosen = {"begun": 0, "now": 0, "outcome": Outcome.ANSWERED, "status": 200, "sent": 0}
-        line = Json()(request, **{**chosen, **values})
-        self.assertEqual((line.count(b"\n"), line[-1:], line.isascii()), (1, b"\n", True))
+        line = written("json", request, **values)
+        self.assertEqual((line.count("\n"), line[-1:]), (1, "\n"))
         read: dict[str, Any] = json.loads(line)
         return read
 
     def test_nothing_known(self) -> None:
         """What is not known is empty."""
-        line = self.line(Fragment(UNIXAddress(None)))
+        line = self.line(fragment(client=UNIXAddress(None)))
         for name in ("method", "target", "version", "host", "referer", "user_agent"):
             self.assertEqual(line[name], "")
         self.assertEqual(line["client"], "-")
@@ -677,7 +694,7 @@ class JsonTests(SynchronousTestCase):
     def test_text(self) -> None:
         """UTF-8 is text; of other bytes what is readable is."""
         agent = 'caf\N{LATIN SMALL LETTER E WITH ACUTE} "\\\r\n\x7f\x00'.encode() + b"\xff"
-        line = self.line(fragment(requestHeaders=fields(user_agent=agent)))
+        line = self.line(fragment(user_agent=agent))
         self.assertEqual(
             line["user_agent"],
             'caf\N{LATIN SMALL LETTER E WITH ACUTE} "\\\r\n\x7f\x00\\xff',
@@ -691,9 +708,10 @@ class JsonTests(SynchronousTestCase):
         """Any text makes one line, from which it can be read again."""
         line = self.line(
             fragment(
-                method=method.encode(),
-                uri=target.encode(),
-                requestHeaders=fields(referer=referer.encode(), user_agent=agent.encode()),
+                method.encode(),
+                target.encode(),
+                referer=referer.encode(),
+                user_agent=agent.encode(),
             )
         )
         read = [line[name] for name in ("method", "target", "referer", "user_agent")]
@@ -703,8 +721,84 @@ class JsonTests(SynchronousTestCase):
     @given(st.binary(max_size=40))
     def test_no_bytes_forge_a_line(self, agent: bytes) -> None:
         """Any bytes make one line."""
-        line = self.line(fragment(requestHeaders=fields(user_agent=agent)))
+        line = self.line(fragment(user_agent=agent))
         self.assertEqual(list(line)[-1], "request_id")
+
+
+class BatchTests(SynchronousTestCase):
+    """Lines are made several at once."""
+
+    def setUp(self) -> None:
+        """Make a log with batches of three, and a buffer for one of them."""
+        self.patch(access_log, "BATCH", 3)
+        self.clock = Clock()
+        self.written: list[bytes] = []
+        self.log = self.make("combined", 1)
+
+    def make(self, format: str, buffer: int) -> AccessLog:
+        """Make a log."""
+        return AccessLog(format, self.clock, self.written.append, buffer=buffer)
+
+    def write(self, *targets: bytes) -> None:
+        """Log requests."""
+        for target in targets:
+            self.log.write(fragment(b"GET", target), 0)
+
+    def targets(self) -> list[list[bytes]]:
+        """The targets of the requests in each batch."""
+        return [
+            [line.split()[6].strip(b'"') for line in each.splitlines()] for each in self.written
+        ]
+
+    def test_full(self) -> None:
+        """A batch that is full is passed on, as a whole and in order."""
+        self.write(b"/1", b"/2")
+        self.assertEqual(self.written, [])
+        self.write(b"/3", b"/4")
+        self.assertEqual(self.targets(), [[b"/1", b"/2", b"/3"]])
+
+    def test_buffer(self) -> None:
+        """Batches are passed on together when the buffer is full."""
+        self.log = self.make("combined", 300)
+        self.write(*[b"/"] * 9)
+        self.assertEqual(self.targets(), [[b"/"] * 6])
+        self.log.flush()
+        self.assertEqual(self.targets(), [[b"/"] * 6, [b"/"] * 3])
+
+    def test_within_a_second(self) -> None:
+        """One that does not become full is passed on after a second; no timer is left behind."""
+        self.write(b"/1")
+        self.clock.advance(0.9)
+        self.write(b"/2")
+        self.assertEqual(self.written, [])
+        self.clock.advance(0.1)
+        self.assertEqual(self.targets(), [[b"/1", b"/2"]])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_time_of_each(self) -> None:
+        """Each line has the time at which its request was over."""
+        self.log = self.make("json", 1)
+        self.write(b"/1")
+        self.clock.advance(0.5)
+        self.write(b"/2", b"/3")
+        times = [json.loads(line)["time"] for line in self.written[0].splitlines()[:2]]
+        self.assertEqual(times, ["1970-01-01T00:00:00.000Z", "1970-01-01T00:00:00.500Z"])
+
+    def test_close(self) -> None:
+        """At the close the rest is passed on, and no timer is left behind."""
+        self.write(b"/1")
+        self.log.close()
+        self.log.close()
+        self.assertEqual(self.targets(), [[b"/1"]])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_one_that_is_broken(self) -> None:
+        """A request that an application has made something else of costs no other its line."""
+        self.write(b"/1")
+        self.log.write(fragment(client=IPv4Address("TCP", None, 1)), 0)  # type: ignore[arg-type]
+        self.write(b"/2")
+        self.assertEqual(self.targets(), [[b"/1", b"/2"]])
+        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
 
 
 pieces = st.sampled_from(

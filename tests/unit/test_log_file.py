@@ -1,4 +1,4 @@
-"""Files of lines: buffered, bounded, shared, and opened anew."""
+"""Files of lines: whole, bounded, shared, and opened anew."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.errors import LogFileError
 from twisted_graceful.process import log_file
-from twisted_graceful.process.log_file import FLUSH_SIZE, LIMIT, LogFile, LogFiles, resolve
+from twisted_graceful.process.log_file import LIMIT, RETRY, RETRY_SIZE, LogFile, LogFiles, resolve
 
 from .support import leaves_nothing_open, run_python, temporary_directory
 
@@ -49,75 +49,34 @@ class LogFileTestCase(SynchronousTestCase):
         self.refusing.restore()
 
 
-class BufferTests(LogFileTestCase):
-    """When a line is written."""
+class WriteTests(LogFileTestCase):
+    """Lines are written."""
 
-    def test_within_a_second(self) -> None:
-        """A line is written a second after the first that was kept, together with all others."""
+    def test_at_once(self) -> None:
+        """Lines are written at once, in one piece, and no timer is left behind."""
         file = self.open()
-        file.write(b"one\n")
-        self.clock.advance(0.9)
-        file.write(b"two\n")
-        self.assertEqual(self.path.read_bytes(), b"")
-        self.clock.advance(0.1)
-        self.assertEqual(self.path.read_bytes(), b"one\ntwo\n")
-
-    def test_timer(self) -> None:
-        """There is a timer only while something is kept."""
-        file = self.open()
-        self.assertEqual(self.clock.getDelayedCalls(), [])
-        file.write(LINE)
-        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
-        self.clock.advance(1)
-        self.assertEqual(self.clock.getDelayedCalls(), [])
-
-    def test_many(self) -> None:
-        """Many lines are written without delay."""
-        file = self.open()
-        while not self.path.stat().st_size:
-            file.write(LINE)
-        self.assertEqual(self.path.read_bytes(), LINE * -(-FLUSH_SIZE // len(LINE)))
-
-    def test_one_write(self) -> None:
-        """What is kept is written in one piece."""
-        file = self.open()
-        for _ in range(10):
-            file.write(LINE)
         calls: list[int] = []
         write = os.write
         self.patch(os, "write", lambda fd, data: calls.append(len(data)) or write(fd, data))
-        file.flush()
+        file.write(10 * LINE)
+        self.assertEqual(self.path.read_bytes(), 10 * LINE)
         self.assertEqual(calls, [10 * len(LINE)])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_close(self) -> None:
-        """What is kept is written at the close; closed twice is closed."""
+        """Closed twice it is closed."""
         with leaves_nothing_open(self):
             file = self.open()
             file.write(LINE)
             file.close()
             file.close()
         self.assertEqual(self.path.read_bytes(), LINE)
-        self.assertEqual(self.clock.getDelayedCalls(), [])
-
-    def test_exit(self) -> None:
-        """What is kept is written when the program ends without a close."""
-        run_python(
-            "-c",
-            "import sys\n"
-            "from twisted.internet.task import Clock\n"
-            "from twisted_graceful.process.log_file import LogFile\n"
-            "LogFile(sys.argv[1], Clock()).write(b'last words\\n')\n"
-            "sys.exit(3)\n",
-            str(self.path),
-        )
-        self.assertEqual(self.path.read_bytes(), b"last words\n")
 
     def test_appended(self) -> None:
         """What was in the file stays there."""
         self.path.write_bytes(b"before\n")
         file = self.open()
         file.write(b"after\n")
-        file.flush()
         self.assertEqual(self.path.read_bytes(), b"before\nafter\n")
 
     def test_two_processes(self) -> None:
@@ -129,8 +88,6 @@ class BufferTests(LogFileTestCase):
             line = b"%d %b\n" % (number, b"x" * random.randrange(200))
             expected.append(line)
             random.choice(files).write(line)
-        for file in files:
-            file.flush()
         self.assertEqual(sorted(self.path.read_bytes().splitlines(True)), sorted(expected))
 
 
@@ -138,7 +95,7 @@ class ReopenTests(LogFileTestCase):
     """The file is moved away, and opened anew."""
 
     def test_moved(self) -> None:
-        """What was kept before is in the old file, what comes later in the new one."""
+        """What was written before is in the old file, what comes later in the new one."""
         with leaves_nothing_open(self):
             file = self.open()
             file.write(b"before\n")
@@ -156,7 +113,6 @@ class ReopenTests(LogFileTestCase):
         file.write(b"before\n")
         file.reopen()
         file.write(b"after\n")
-        file.flush()
         self.assertEqual(self.path.read_bytes(), b"before\nafter\n")
 
     def test_impossible(self) -> None:
@@ -168,7 +124,6 @@ class ReopenTests(LogFileTestCase):
             file.reopen()
         self.assertIn("there is no directory", formatEvent(events[0]))
         file.write(LINE)
-        file.flush()
         self.assertEqual((moved / self.path.name).read_bytes(), LINE)
 
 
@@ -241,17 +196,16 @@ class FullDiskTests(LogFileTestCase):
         count = 2 * LIMIT // len(LINE)
         for _ in range(count):
             file.write(LINE)
-        self.assertLessEqual(len(file._buffer), LIMIT + FLUSH_SIZE)
+        self.assertLessEqual(len(file._buffer), LIMIT + RETRY_SIZE)
         self.let_write()
         with capturedLogs() as events:
-            file.flush()
+            self.clock.advance(RETRY)
         written = self.path.read_bytes()
         kept = len(written) // len(LINE)
         self.assertEqual(written, LINE * kept)
         self.assertGreater(len(written), LIMIT - len(LINE))
         self.assertIn(f"{count - kept} lines were lost", formatEvent(events[-1]))
         file.write(LINE)
-        file.flush()
         self.assertEqual(self.path.stat().st_size, len(written) + len(LINE))
 
     def test_told_now_and_then(self) -> None:
@@ -283,12 +237,11 @@ class FullDiskTests(LogFileTestCase):
             raise OSError(errno.ENOSPC, "full")
 
         self.refusing = self.patch(os, "write", write_some)
-        file.write(LINE)
         with capturedLogs():
-            file.flush()
+            file.write(LINE)
         self.let_write()
+        self.clock.advance(RETRY)
         file.write(LINE)
-        file.flush()
         self.assertEqual(self.path.read_bytes(), 2 * LINE)
 
 
@@ -344,7 +297,7 @@ class PipeTests(LogFileTestCase):
         with capturedLogs() as events:
             for _ in range(2 * LIMIT // len(LINE)):
                 file.write(LINE)
-        self.assertLessEqual(len(file._buffer), LIMIT + FLUSH_SIZE)
+        self.assertLessEqual(len(file._buffer), LIMIT + RETRY_SIZE)
         self.assertIn("nobody reads it; ", formatEvent(events[0]))
         self.patch(log_file, "PATIENCE", 0)
         with capturedLogs():
@@ -356,9 +309,7 @@ class PipeTests(LogFileTestCase):
         pieces: list[bytes] = []
         write = os.write
         self.patch(os, "write", lambda fd, data: pieces.append(bytes(data)) or write(fd, data))
-        for _ in range(100):
-            file.write(LINE)
-        file.flush()
+        file.write(100 * LINE)
         self.assertEqual(b"".join(pieces), 100 * LINE)
         self.assertEqual({len(each) % len(LINE) for each in pieces}, {0})
         self.assertLessEqual(max(map(len, pieces)), select.PIPE_BUF)
@@ -369,7 +320,6 @@ class PipeTests(LogFileTestCase):
         file = self.open()
         line = b"x" * 3 * select.PIPE_BUF + b"\n"
         file.write(line + LINE)
-        file.flush()
         self.assertEqual(self.read_all(self.open_reader()), line + LINE)
 
     def test_broken(self) -> None:
@@ -379,9 +329,8 @@ class PipeTests(LogFileTestCase):
         os.close(reader)
         self.patch(log_file, "STANDARD", {"-": writer})
         file = self.open("-")
-        file.write(LINE)
         with capturedLogs() as events:
-            self.clock.advance(1)
+            file.write(LINE)
         self.assertIn("Broken pipe", formatEvent(events[0]))
         with capturedLogs():
             file.close()
@@ -416,7 +365,6 @@ class LogFilesTests(LogFileTestCase):
             self.assertIs(one, two)
             self.files.close(one)
             two.write(LINE)
-            two.flush()
             self.files.close(two)
         self.assertEqual(self.path.read_bytes(), LINE)
 

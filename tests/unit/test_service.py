@@ -311,6 +311,26 @@ class AccessLogTests(RealReactorTestCase):
             await server.stopService()
             self.assertEqual(self.logged(), count)
 
+    def test_exit(self) -> None:
+        """A program that ends without stopping its services loses no line."""
+        run_python(
+            "-c",
+            "import sys\n"
+            "from urllib.request import urlopen\n"
+            "from twisted.internet import reactor\n"
+            "from twisted_graceful import new\n"
+            "from twisted_graceful.welcome import Welcome\n"
+            "server = new('127.0.0.1:0', Welcome, access_log=sys.argv[1])\n"
+            "server.startService()\n"
+            "def ask():\n"
+            "    urlopen('http://%s:%d/' % server.bound[0]).close()\n"
+            "    reactor.callFromThread(reactor.stop)\n"
+            "reactor.callInThread(ask)\n"
+            "reactor.run()\n",
+            str(self.path),
+        )
+        self.assertEqual(self.logged(), 1)
+
     async def test_reopened(self) -> None:
         """Asked to, it goes on in a new file, after the old one has been moved away."""
         server = await self.running(Echo(), access_log=str(self.path))

@@ -94,7 +94,7 @@ class _Late:
 
 
 def _request_headers(request: Request) -> Headers:
-    return private.headers({name: [*values] for name, values in request._head.headers.items()})
+    return private.headers({name: [*values] for name, values in request.head.headers.items()})
 
 
 def _received_cookies(request: Request) -> dict[bytes, bytes]:
@@ -119,6 +119,9 @@ class Request(TwistedRequest):
     Args:
         channel: the connection, or what is the connection to this request.
         head: what was asked for.
+
+    Attributes:
+        head: that.
     """
 
     # What every request reads and writes stands in slots: with Twisted's way, a default in a
@@ -127,7 +130,6 @@ class Request(TwistedRequest):
         "_content",
         "_disconnected",
         "_encoder",
-        "_head",
         "_inFakeHead",
         "_is_bodiless",
         "_length",
@@ -140,6 +142,7 @@ class Request(TwistedRequest):
         "cookies",
         "etag",
         "finished",
+        "head",
         "host",
         "lastModified",
         "method",
@@ -182,7 +185,7 @@ class Request(TwistedRequest):
         self.transport = channel.transport
         self.client = channel.client
         self.host = channel.host
-        self._head = head
+        self.head = head
         self.method = head.method
         self.uri = head.target
         self.clientproto = head.version
@@ -284,7 +287,7 @@ class Request(TwistedRequest):
         if self.method == b"POST" and self._may_be_form():
             self._read_form()
             return
-        if self._head.length != 0:
+        if self.head.length != 0:
             self.content.seek(0)
         self.path = self.uri.partition(b"?")[0]
         self.process()
@@ -292,7 +295,7 @@ class Request(TwistedRequest):
     def _may_be_form(self) -> bool:
         # Of any other body Twisted's way reads nothing, but its type, with the parser for mail:
         # that takes several times as long as all the rest of a small request.
-        types = self._head.headers.get(b"Content-Type")
+        types = self.head.headers.get(b"Content-Type")
         return types is not None and b"form" in types[0].lower()
 
     def _read_form(self) -> None:

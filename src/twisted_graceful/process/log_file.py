@@ -1,8 +1,7 @@
-"""Files of lines that several processes append to: buffered, bounded, opened anew on demand."""
+"""Files of lines that several processes append to: whole, bounded, opened anew on demand."""
 
 from __future__ import annotations
 
-import atexit
 import errno
 import os
 import select
@@ -14,17 +13,17 @@ from twisted.logger import Logger
 
 from ..errors import LogFileError
 
-FLUSH_INTERVAL = 1.0
-"""Seconds that a line is kept at most; as long as whoever follows the file likes to wait."""
-
-FLUSH_SIZE = 64 * 1024
-"""Bytes that are kept at most; one write(2) for hundreds of lines costs each next to nothing."""
-
 LIMIT = 4 << 20
 """Bytes that are kept while they cannot be written; what comes on top is lost, and counted."""
 
-RETRY = 0.05
+RETRY = 1.0
+"""Seconds between two attempts to write while the system refuses."""
+
+RETRY_PIPE = 0.05
 """Seconds after which a full pipe is looked at again: at 64 KiB each time, 1.3 MB/s."""
+
+RETRY_SIZE = 64 * 1024
+"""Bytes more that are kept after which it is tried without waiting so long."""
 
 REPORT_INTERVAL = 60.0
 """Seconds between two complaints about a file that cannot be written."""
@@ -49,7 +48,7 @@ class LogFile:
 
     Args:
         path: absolute, or one of `STANDARD`.
-        clock: when to flush.
+        clock: when to try again.
 
     Raises:
         LogFileError: it cannot be opened.
@@ -62,39 +61,37 @@ class LogFile:
         self._clock = clock
         self._descriptor = _open(path)
         self._buffer = bytearray()
-        self._flush_at = FLUSH_SIZE
+        self._retry_at = 0
         self._timer: IDelayedCall | None = None
         self._lost = 0
         self._problem = ""
         self._report_at = 0.0
-        atexit.register(self.close)  # a program may end without stopping its services
 
-    def write(self, line: bytes) -> None:
-        """Append a line, soon."""
-        self._buffer += line
-        if len(self._buffer) >= self._flush_at:
-            self.flush()
-        elif self._timer is None:
-            self._timer = self._clock.callLater(FLUSH_INTERVAL, self._tick)
+    def write(self, lines: bytes) -> None:
+        """Append lines: now, or as soon as that is possible."""
+        self._buffer += lines
+        if self._timer is None or len(self._buffer) >= self._retry_at:
+            self._flush()
 
-    def flush(self) -> None:
-        """Append now what can be appended."""
-        retry = FLUSH_INTERVAL
+    def _flush(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+        buffer, retry = self._buffer, RETRY_PIPE
         try:
-            if not self._append(0):
-                retry = RETRY
+            self._append(0)
         except OSError as error:
-            self._problem = error.strerror or str(error)
-        buffer = self._buffer
+            self._problem, retry = error.strerror or str(error), RETRY
         if len(buffer) > LIMIT:
             kept = buffer.rfind(b"\n", 0, LIMIT) + 1
             self._lost += buffer.count(b"\n", kept)
             del buffer[kept:]
             self._problem = self._problem or "nobody reads it"
-        self._flush_at = len(buffer) + FLUSH_SIZE
-        self._report()
-        if buffer and self._timer is None:
-            self._timer = self._clock.callLater(retry, self._tick)
+        if buffer:
+            self._retry_at = len(buffer) + RETRY_SIZE
+            self._timer = self._clock.callLater(retry, self._flush)
+        if self._problem or self._report_at:
+            self._report()
 
     def reopen(self) -> None:
         """Go on in the file that has the path now; what was written before is in the old one."""
@@ -105,7 +102,7 @@ class LogFile:
         except LogFileError as error:
             self._log.error("{error}; the file that was open is written on", error=error)
             return
-        self.flush()
+        self._flush()
         os.close(self._descriptor)
         self._descriptor = descriptor
 
@@ -113,7 +110,6 @@ class LogFile:
         """Append what is left, and close. Closed twice it is closed."""
         if self._descriptor < 0:
             return
-        atexit.unregister(self.close)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -131,22 +127,16 @@ class LogFile:
             os.close(self._descriptor)
         self._descriptor = -1
 
-    def _tick(self) -> None:
-        self._timer = None
-        self.flush()
-
-    def _append(self, patience: float) -> bool:
+    def _append(self, patience: float) -> None:
         """Append as much as can be.
 
         Args:
             patience: seconds to wait for a pipe's reader.
 
-        Returns:
-            Whether that was all.
+        Raises:
+            OSError: the system refuses.
         """
         buffer, descriptor = self._buffer, self._descriptor
-        if not buffer:
-            return True
         until = time.monotonic() + patience
         # Asked each time: standard output becomes another file when a successor is ready.
         regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
@@ -154,17 +144,16 @@ class LogFile:
             if regular:
                 written = os.write(descriptor, buffer)
             elif not _writable(descriptor, until - time.monotonic()):
-                return False
+                return
             else:
                 # What poll(2) allows does not block, up to PIPE_BUF bytes (pipe(7)).
                 whole = buffer.rfind(b"\n", 0, select.PIPE_BUF) + 1
                 try:
                     written = os.write(descriptor, buffer[: whole or select.PIPE_BUF])
                 except BlockingIOError:
-                    return False
+                    return
             del buffer[:written]
         self._problem = ""
-        return True
 
     def _report(self) -> None:
         """Say what is the matter, now and then, and that it is over."""
@@ -190,7 +179,7 @@ class LogFiles:
     """The log files of a process, one for each path.
 
     Args:
-        clock: when to flush.
+        clock: when to try again.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
