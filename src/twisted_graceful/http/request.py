@@ -109,7 +109,7 @@ def _args(request: Request) -> dict[bytes, list[bytes]]:
     return parse_qs(query, True) if question else {}
 
 
-_NOT_COPIED = {"_content", "_encoder", "_head", "notifications", "producer"}
+_NOT_COPIED = {"_content", "_encoder", "head", "notifications", "producer"}
 """What means nothing in another process."""
 
 
