@@ -22,10 +22,12 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web import server
 from twisted.web.error import UnsupportedMethod
+from twisted.web.iweb import IRequest
 from twisted.web.pages import notFound
 from twisted.web.resource import EncodingResourceWrapper, Resource
 from twisted.web.server import NOT_DONE_YET, GzipEncoderFactory
 from twisted.web.util import Redirect
+from zope.interface.verify import verifyObject
 
 from twisted_graceful.testing import MemoryServer
 from twisted_graceful.testing.messages import format_request, take_response
@@ -570,6 +572,7 @@ CASES: dict[str, Case] = {
         does(lambda r: setattr(r, "user", b"u"), lambda r: r.getUser(), lambda r: r == r)
     ),
     "components": Case(does(lambda r: r.setComponent(dict, {}), lambda r: r.getComponent(dict))),
+    "interface": Case(does(lambda r: verifyObject(IRequest, r))),
     "OPTIONS *": Case(OK, request=("OPTIONS", "*")),
     "old client": Case(OK, old=True),
     "old client, written": Case(writes(b"a", b"b"), old=True),
