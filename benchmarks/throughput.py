@@ -71,6 +71,10 @@ class Benchmark:
         self._grounds = grounds
         self._server_core = server_core
         self._report = report
+        self._contenders = [
+            *(each for each in CONTENDERS if each.name in options.servers),
+            *options.command,
+        ]
         self._say = _silent if options.json == "-" else _print
 
     async def run(self) -> None:
@@ -94,7 +98,7 @@ class Benchmark:
         """Measure all servers in some scenarios."""
         if tls:
             self._grounds.make_certificate()
-        servers = self._servers(tls)
+        servers = self._servers(self._contenders, tls)
         if not servers:
             return
         async with self._started(servers) as failures:
@@ -135,22 +139,22 @@ class Benchmark:
         """Measure the memory for each idle connection."""
         available = raise_file_limit() - SPARE_FILES
         idle = self._report.idle = Idle(min(self._options.idle_connections, available))
-        for name, server in self._servers(tls=False).items():
-            async with self._started({name: server}) as failures:
-                try:
-                    if failures:
-                        raise Trouble(failures[name])
-                    idle.memory[name] = await bytes_per_connection(server, idle.connections)
-                except Trouble as error:
-                    idle.troubles[name] = str(error)
+        for contender in self._contenders:
+            # One by one: a port that is free now need not be when the others are through.
+            servers = self._servers([contender])
+            async with self._started(servers) as failures:
+                idle.troubles |= failures
+                for name in servers.keys() - failures.keys():
+                    try:
+                        idle.memory[name] = await bytes_per_connection(
+                            servers[name], idle.connections
+                        )
+                    except Trouble as error:
+                        idle.troubles[name] = str(error)
         self._say(idle.table())
 
-    def _servers(self, tls: bool) -> dict[str, Server]:
-        """Those that can take part, not yet started."""
-        contenders = [
-            *(each for each in CONTENDERS if each.name in self._options.servers),
-            *self._options.command,
-        ]
+    def _servers(self, contenders: Sequence[Contender], tls: bool = False) -> dict[str, Server]:
+        """Those of them that can take part, not yet started, by name."""
         servers = {}
         for contender, port in zip(contenders, free_ports(len(contenders)), strict=True):
             try:
