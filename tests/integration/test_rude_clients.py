@@ -8,9 +8,10 @@ import struct
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from ..certificates import ONE, ONE_KEY
 from . import proc
 from .client import Client, request
-from .harness import served
+from .harness import Server, served
 from .waiting import until
 
 RUDE = 200
@@ -57,31 +58,40 @@ class RudeClientTests(SynchronousTestCase):
             self.assertEqual((len(last.body), last.last), (300_000, True))
             self.assertTrue(client.closed())
 
-    def test_resets(self) -> None:
-        """Clients that are gone in a head, an upload or an answer leave nothing behind."""
+    def resets(self, server: Server) -> None:
+        """Clients are gone in a head, an upload or an answer, and leave nothing behind."""
         put = request("/upload", "PUT", f"Content-Length: {len(BODY)}\r\n")
         chunked = request("/upload", "PUT", "Transfer-Encoding: chunked\r\n")
+        before = server.idle_descriptors()
+        for text in (
+            "",
+            "GET / HT",
+            put + BODY[:50_000],
+            chunked + "ff\r\n" + "x" * 200,
+            request("/large/3000000"),
+            request("/gate/never"),
+            request("/stream/never"),
+            request("/large/3000000") * 20,
+        ):
+            for number in range(RUDE // 8):
+                client = server.connect()
+                client.send(text)
+                if number % 2:
+                    self.assertEqual(server.get().body, "1")  # so ours has been read
+                reset(client)
+        until(lambda: proc.descriptors(server.pid) == before, "all of theirs is closed")
+        self.assertEqual(server.get().body, "1")
+        self.assertEqual(server.stop(), 0)
+        self.assertRegex(server.log, "Drained: 0 answered, . idle closed, 0 cut")
+        self.assertNotIn("Traceback", server.log)
+        self.assertNotIn("Unhandled", server.log)
+
+    def test_resets(self) -> None:
+        """Two hundred clients that are gone in the middle leave nothing open, and no traceback."""
         with served() as server:
-            before = server.idle_descriptors()
-            for text in (
-                "",
-                "GET / HT",
-                put + BODY[:50_000],
-                chunked + "ff\r\n" + "x" * 200,
-                request("/large/3000000"),
-                request("/gate/never"),
-                request("/stream/never"),
-                request("/large/3000000") * 20,
-            ):
-                for number in range(RUDE // 8):
-                    client = server.connect()
-                    client.send(text)
-                    if number % 2:
-                        self.assertEqual(server.get().body, "1")  # so ours has been read
-                    reset(client)
-            until(lambda: proc.descriptors(server.pid) == before, "all of theirs is closed")
-            self.assertEqual(server.get().body, "1")
-            self.assertEqual(server.stop(), 0)
-            self.assertRegex(server.log, "Drained: 0 answered, . idle closed, 0 cut")
-            self.assertNotIn("Traceback", server.log)
-            self.assertNotIn("Unhandled", server.log)
+            self.resets(server)
+
+    def test_resets_over_tls(self) -> None:
+        """Nor do they over TLS."""
+        with served(certificate=ONE + ONE_KEY) as server:
+            self.resets(server)
