@@ -102,7 +102,11 @@ def serve(*chunks: bytes, **settings: Any) -> Outcome:
     received = client.received
     statuses = tuple(map(int, _STATUS_LINE.findall(received)))
     refused = _REFUSED.search(received)
-    refusal = refused[1].decode() if refused is not None else ""
+    refusal = ""
+    if refused is not None:
+        refusal = refused[1].decode()
+    elif statuses and statuses[-1] >= 400:
+        refusal = str(statuses[-1])  # to HEAD, whose answers have no body
     return Outcome(tuple(recorder.asked), statuses, client.ended, refusal)
 
 
