@@ -107,7 +107,8 @@ class BindTests(SocketTestCase):
         self.patch(sockets, "_listen", sometimes_taken)
         first, second = self.bind(Address("", 0))
         self.assertEqual(first.getsockname()[1], second.getsockname()[1])
-        self.assertEqual(len(calls), 6)
+        # More than that if other processes have such a port in truth.
+        self.assertGreaterEqual(len(calls), 6)
 
     def test_looking_for_a_free_port_ends(self) -> None:
         """If no port is free, that is refused and not tried for ever."""
