@@ -145,20 +145,23 @@ class HandshakeTests(SynchronousTestCase):
     def test_garbage(self) -> None:
         """What is no TLS is closed at once, without a reset."""
         for garbage in (b"\0" * 600, b"SSH-2.0-OpenSSH_9.2\r\n", b"\x16\x03\x01\xff\xff" + GET):
-            server = SecureServer(self, Echo())
+            server = SecureServer(self, Echo(), access_log="-")
             wire = server.connect()
             wire.send(garbage)
             self.assertEqual((wire.closed, wire.reset), (True, False))
-            self.assertEqual(timers_left(server), [])
+            self.assertEqual((timers_left(server), server.access_log), ([], []))
 
     def test_plain_http(self) -> None:
         """Who speaks plain HTTP to the port of HTTPS is told so."""
-        wire = SecureServer(self, Echo()).connect()
+        server = SecureServer(self, Echo(), access_log="-")
+        wire = server.connect()
         wire.send(GET)
         (response,) = wire.responses()
         self.assertEqual((response.status, response.headers["Connection"]), (400, "close"))
         self.assertIn(b"https", response.body)
         self.assertTrue(wire.ended)
+        (line,) = server.access_log
+        self.assertIn(f'"-" 400 {len(response.body)} ', line)
 
     def test_client_leaves(self) -> None:
         """A client that leaves in its handshake leaves nothing behind, in whatever way it does."""

@@ -21,6 +21,7 @@ from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from .access_log import Fragment
 from .connection import Connection
 from .connections import Phase
 from .report import Cut, Outcome
@@ -33,9 +34,10 @@ _CHUNK = 64 * 1024
 _RECORD = 16 * 1024
 """Bytes in the largest record (RFC 8446 section 5.1): a read of as many takes it whole."""
 
+_HTTPS_ONLY = b"This is a port for https, and not for http.\n"
 _PLAIN_HTTP = (
     b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n"
-    b"Content-Length: 44\r\n\r\nThis is a port for https, and not for http.\n"
+    b"Content-Length: %d\r\n\r\n%b" % (len(_HTTPS_ONLY), _HTTPS_ONLY)
 )
 
 
@@ -388,6 +390,14 @@ class Handshake(Connection):
         if getattr(reason, "reason", "") == "HTTP_REQUEST":
             with suppress(OSError):
                 self.transport.getHandle().send(_PLAIN_HTTP)
+            if self.site.access_log is not None:
+                self.site.access_log.write(
+                    Fragment(self.client),
+                    self.since,
+                    Outcome.REFUSED,
+                    status=400,
+                    sent=len(_HTTPS_ONLY),
+                )
 
     def _timed_out(self) -> None:
         self.failed("it took too long")
