@@ -26,7 +26,7 @@ ENDPOINT = "tcp:{port}:interface=127.0.0.1"
 TLS_ENDPOINT = "ssl:{port}:privateKey={key}:certKey={certificate}:interface=127.0.0.1"
 GRACEFUL = (
     "{ours}/twistd -n --pidfile {directory}/{port}.pid graceful"
-    " --port 127.0.0.1:{port} --app twisted_app.Root"
+    " --port 127.0.0.1:{port} --app twisted_app.Root --handler-timeout 30"
 )
 GRACEFUL_TLS = " --tls-cert {certificate} --tls-key {key}"
 GRACEFUL_LOG = " --access-log {directory}/{port}.access.log"
@@ -69,7 +69,7 @@ def _endpoint(name: str, about: str, command: str) -> Contender:
 CONTENDERS = (
     _with_tls(
         "graceful",
-        "twisted-graceful, with its defaults: all limits, no access log",
+        "twisted-graceful, with all timeouts and limits, without an access log",
         GRACEFUL,
         GRACEFUL_TLS,
     ),
