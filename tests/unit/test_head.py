@@ -196,13 +196,26 @@ class BodyTests(SynchronousTestCase):
 class RepeatedHeadTests(SynchronousTestCase):
     """A client whose requests have the same fields."""
 
+    LINES = (
+        *(b"X: 1", b"X: 2", b"x: 1", b"X:", b"X", b"X : 1", b" X: 1", b"Xy: 1", b"Y: 1"),
+        *(b"Content-Length: 1", b"Content-Length: x", b"Transfer-Encoding: chunked", b"Host: b"),
+        *(b"Connection: close", b"Connection: keep-alive", b"Expect: 100-continue", b"X: \x01"),
+    )
     FIELDS = b"HTTP/1.1\r\nHost: localhost\r\nX: 1\r\nX: 2\r\nExpect: 100-continue\r\n\r\n"
 
     def setUp(self) -> None:
         """The heads of a connection."""
         self.heads = Heads(Settings())
 
-    def verdict(self, parse: Callable[[bytes], Head], head: bytes) -> Head | tuple[int, str]:
+    def take(self, bytes_of_it: bytes) -> Head:
+        """The next head of the connection."""
+        head = self.heads.take(bytes_of_it)
+        assert head is not None
+        return head
+
+    def verdict(
+        self, parse: Callable[[bytes], Head | None], head: bytes
+    ) -> Head | tuple[int, str] | None:
         """What becomes of a head."""
         try:
             return parse(head)
@@ -213,35 +226,53 @@ class RepeatedHeadTests(SynchronousTestCase):
     @given(
         st.lists(
             st.tuples(
-                st.sampled_from([b"GET", b"POST", b"HEAD", b"OPTIONS", b"G T", b""]),
-                st.sampled_from(
-                    [b"/", b"/a?b=c", b"*", b"http://b/c", b"/#", b"/\x7f", b"", b"/ b"]
-                ),
-                st.sampled_from([FIELDS, FIELDS.replace(b"1.1", b"1.0"), b"HTTP/1.1\r\n\r\n"]),
+                st.sampled_from([b"GET", b"POST", b"OPTIONS", b"G T", b""]),
+                st.sampled_from([b"/", b"/a?b=c", b"*", b"http://b/c", b"/#", b"/\x7f", b""]),
+                st.sampled_from([b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0"]),
+                st.lists(st.sampled_from(LINES), max_size=3),
             ),
             min_size=2,
         )
     )
-    def test_as_if_it_were_the_first(self, parts: list[tuple[bytes, bytes, bytes]]) -> None:
+    def test_as_if_it_were_the_first(
+        self, parts: list[tuple[bytes, bytes, bytes, list[bytes]]]
+    ) -> None:
         """Whatever came before, each head gets the verdict that it has on its own."""
         heads = Heads(Settings())
-        for head in map(b" ".join, parts):
+        for method, target, version, lines in parts:
+            request_line = b" ".join((method, target, version))
+            head = b"\r\n".join([request_line, b"Host: localhost", *lines, b"", b""])
             alone = self.verdict(lambda head: parse(head, Settings()), head)
-            self.assertEqual(self.verdict(heads.parse, head), alone)
+            self.assertEqual(self.verdict(heads.take, head), alone, head)
 
     def test_parsed_once(self) -> None:
-        """Fields that are repeated to the byte are not parsed again, and others are."""
-        first = self.heads.parse(b"GET /a " + self.FIELDS)
-        second = self.heads.parse(b"GET /b " + self.FIELDS)
-        third = self.heads.parse(b"GET /c " + self.FIELDS.replace(b"X: 1", b"X: 3"))
-        self.assertEqual((second.target, third.headers[b"X"]), (b"/b", [b"3", b"2"]))
+        """Fields that are repeated to the byte are not parsed again, and lines that differ are."""
+        first = self.take(b"GET /a " + self.FIELDS)
+        second = self.take(b"GET /b " + self.FIELDS)
+        third = self.take(b"GET /c " + self.FIELDS.replace(b"localhost", b"other"))
         self.assertIs(first.headers, second.headers)
+        self.assertIs(third.headers[b"X"], first.headers[b"X"])
+        self.assertEqual(
+            [(each.target, each.headers[b"Host"]) for each in (first, second, third)],
+            [(b"/a", [b"localhost"]), (b"/b", [b"localhost"]), (b"/c", [b"other"])],
+        )
+
+    def test_in_the_absolute_form(self) -> None:
+        """The authority of a target is that of its request, and of no other."""
+        heads = [
+            self.take(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % target)
+            for target in (b"/", b"http://b/", b"/c", b"http://d/", b"/")
+        ]
+        self.assertEqual(
+            [head and head.headers[b"Host"] for head in heads],
+            [[b"a"], [b"b"], [b"a"], [b"d"], [b"a"]],
+        )
 
     def test_forgotten(self) -> None:
         """What is forgotten is parsed again."""
-        first = self.heads.parse(b"GET /a " + self.FIELDS)
+        first = self.take(b"GET /a " + self.FIELDS)
         self.heads.forget()
-        second = self.heads.parse(b"GET /a " + self.FIELDS)
+        second = self.take(b"GET /a " + self.FIELDS)
         self.assertEqual(first, second)
         self.assertIsNot(first.headers, second.headers)
 

@@ -17,7 +17,6 @@ _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 # A fragment is no part of a target (RFC 9110 section 7.1), and `#` is in none. The target of
 # CONNECT has a form of its own (section 3.2.3).
 _REQUEST_LINE = re.compile(rb"(?!CONNECT )(%s) ([!\"$-~]+) HTTP/([0-9])\.([0-9])" % _TOKEN)
-_ORIGIN_FORM = re.compile(rb"/[!\"$-~]*")
 _IS_TOKEN = re.compile(_TOKEN)
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.%a-z]+\]|[0-9A-Za-z\-._~%!$&'()*+,;=]*)(?::[0-9]*)?")
 # Neither an empty host nor userinfo (RFC 9110 sections 4.2.1 and 4.2.4).
@@ -90,14 +89,18 @@ class Head:
 class Heads:
     """The heads that come on one connection.
 
-    Clients repeat themselves: most send the same fields with every request. So all that
-    follows the target is compared with that of the head before, and parsed if it differs.
+    Clients repeat themselves: who polls sends the same request again, and most send the same
+    fields with every request, but for a few. So a head is compared with the one before, first in
+    whole and then line by line, and only the lines that differ are parsed.
 
     Args:
         settings: the limits.
+
+    Attributes:
+        rest: what came after the head that was taken last.
     """
 
-    __slots__ = ("_last", "_last_tail", "_settings")
+    __slots__ = ("_bytes", "_head", "_lines", "_settings", "rest")
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -105,34 +108,55 @@ class Heads:
 
     def forget(self) -> None:
         """Give back the memory: no head is expected soon."""
-        self._last_tail = b""
-        self._last: Head | None = None
+        self._bytes = self.rest = b""
+        self._lines: list[bytes] = []
+        self._head: Head | None = None
 
-    def parse(self, head: bytes) -> Head:
-        """Read a head, as `parse` does."""
-        method, _, rest = head.partition(b" ")
-        target, _, tail = rest.partition(b" ")
-        last = self._last
-        if last is not None and tail == self._last_tail and method == last.method:
-            if target == last.target:
-                return last
-            if _ORIGIN_FORM.fullmatch(target) is not None:
-                return Head(
-                    method,
-                    target,
-                    last.version,
-                    last.headers,
-                    last.length,
-                    last.persistent,
-                    last.keep_alive,
-                    last.expects_continue,
-                    last.websocket,
-                )
-        result = parse(head, self._settings)
-        if len(tail) <= _REPEATED_LIMIT and target == result.target:
-            self._last = result
-            self._last_tail = tail
+    def take(self, buffer: bytes) -> Head | None:
+        """Read the head that begins here.
+
+        Args:
+            buffer: what has arrived since its first byte; not empty.
+
+        Returns:
+            The head; None if it has not arrived in whole.
+
+        Raises:
+            Refused: it is no valid request, or over a limit.
+        """
+        last = self._bytes
+        if last and buffer.startswith(last):
+            self.rest = buffer[len(last) :]
+            return self._head
+        end = find(buffer, self._settings)
+        if not end:
+            return None
+        self.rest = buffer[end:]
+        head = buffer[:end]
+        request_line, *lines = _lines(head, self._settings)
+        fields = self._fields(lines)
+        result = _parse(request_line, fields)
+        if end <= _REPEATED_LIMIT and result.headers is fields:  # not so with the absolute form
+            self._bytes, self._lines, self._head = head, lines, result
         return result
+
+    def _fields(self, lines: list[bytes]) -> dict[bytes, list[bytes]]:
+        before, last = self._lines, self._head
+        if last is None or len(lines) != len(before):
+            return _fields(lines)
+        if lines == before:
+            return last.headers
+        headers = last.headers.copy()
+        for line, old in zip(lines, before, strict=True):
+            if line != old:
+                name, colon, value = line.partition(b":")
+                known = _NAMES.get(name)
+                if known is None or not colon or not old.startswith(name + colon):
+                    return _fields(lines)
+                if len(headers[known]) > 1:
+                    return _fields(lines)
+                headers[known] = [value.strip()]
+        return headers
 
 
 def find(buffer: bytes, settings: Settings) -> int:
@@ -180,20 +204,22 @@ def parse(head: bytes, settings: Settings) -> Head:
     Raises:
         Refused: it is no valid request.
     """
-    request_line, *lines, _, _ = head.split(b"\r\n")
+    request_line, *lines = _lines(head, settings)
+    return _parse(request_line, _fields(lines))
+
+
+def _lines(head: bytes, settings: Settings) -> list[bytes]:
+    """The lines of a head, of which each ends as it must, without the empty one."""
+    *lines, _, _ = head.split(b"\r\n")
     # Without its control characters it must have lost one CR LF a line, and nothing else.
-    if len(head.translate(None, _CONTROLS)) != len(head) - 2 * len(lines) - 4:
+    if len(head.translate(None, _CONTROLS)) != len(head) - 2 * len(lines) - 2:
         raise _misplaced(head)
-    match = _REQUEST_LINE.fullmatch(request_line)
-    if match is None:
-        if request_line.startswith(b"CONNECT "):
-            raise Refused(501, "This server is no tunnel.")
-        raise Refused(400, "The request line is malformed.")
-    method, target, major, minor = match.groups()
-    if major != b"1":
-        raise Refused(505, "This server speaks HTTP/1.1.")
-    if len(lines) > settings.max_headers:
+    if len(lines) - 1 > settings.max_headers:
         raise Refused(431, f"There are over {settings.max_headers} header fields.")
+    return lines
+
+
+def _fields(lines: list[bytes]) -> dict[bytes, list[bytes]]:
     headers: dict[bytes, list[bytes]] = {}
     known_names = _NAMES
     for line in lines:
@@ -206,6 +232,18 @@ def parse(head: bytes, settings: Settings) -> Head:
             headers[known].append(value.strip())
         else:
             headers[known] = [value.strip()]
+    return headers
+
+
+def _parse(request_line: bytes, headers: dict[bytes, list[bytes]]) -> Head:
+    match = _REQUEST_LINE.fullmatch(request_line)
+    if match is None:
+        if request_line.startswith(b"CONNECT "):
+            raise Refused(501, "This server is no tunnel.")
+        raise Refused(400, "The request line is malformed.")
+    method, target, major, minor = match.groups()
+    if major != b"1":
+        raise Refused(505, "This server speaks HTTP/1.1.")
     # A later minor version is understood as the highest that we know (RFC 9110 section 2.5).
     result = Head(method, target, b"HTTP/1.0" if minor == b"0" else b"HTTP/1.1", headers)
     check(result)
@@ -280,7 +318,7 @@ def _check_target(head: Head) -> None:
     authority, rest = absolute.groups()
     hosts = head.headers.get(b"Host")
     if len(hosts) == 1 if hosts else head.version == b"HTTP/1.0":
-        head.headers[b"Host"] = [authority]
+        head.headers = {**head.headers, b"Host": [authority]}  # the next head may share them
     rest = rest or b"/"
     head.target = rest if rest[0] == 0x2F else b"/" + rest
 
