@@ -128,13 +128,13 @@ class Channel(Connection):
                     return False
             self._begun = now
             self._head = None
-        end = heads.find(buffer, settings)
-        if not end:
+        head = self._heads.take(buffer)
+        if head is None:
             if begins:
                 self._enter(Phase.READING, settings.read_header_timeout)
             return False
-        self._head = head = self._heads.parse(buffer[:end])
-        self._buffer = buffer[end:]
+        self._head = head
+        self._buffer = self._heads.rest
         self._served += 1
         length = head.length
         if length is not None and length > settings.max_body_size > 0:
@@ -143,7 +143,11 @@ class Channel(Connection):
         if head.websocket:
             WebSocket(self, request)  # which it becomes if it is answered with 101
         if length == 0:
-            self._answer(request, now)
+            self.phase = _ANSWERING
+            self.since = now
+            timeout = settings.handler_timeout
+            self.deadline = now + timeout if timeout else NEVER
+            request.received()
         else:
             request.gotLength(length)
             self._body = ChunkedBody() if length is None else SizedBody(length)
@@ -220,8 +224,10 @@ class Channel(Connection):
 
     # Writing answers: what `Request` asks of its channel
 
-    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
-        """An answer begins; the last one of the connection says so."""
+    def writeHeaders(
+        self, version: bytes, code: bytes, reason: bytes, headers: Headers, data: bytes = b""
+    ) -> None:
+        """An answer begins, with the first bytes of its body; the connection's last one says so."""
         self.deadline = NEVER
         raw = private.raw_headers(headers)
         if code != b"101":  # after 101 the connection lives on in another protocol
@@ -232,7 +238,7 @@ class Channel(Connection):
         for name, values in raw.items():
             for value in values:
                 parts += b"\r\n", name, b": ", value
-        parts.append(b"\r\n\r\n")
+        parts += b"\r\n\r\n", data
         self.transport.write(b"".join(parts))
 
     def _is_last(self, headers: dict[bytes, list[bytes]]) -> bool:

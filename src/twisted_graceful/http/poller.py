@@ -148,8 +148,18 @@ class Poller:
         try:
             for descriptor, event in self._epoll.poll(0, BATCH):
                 # An earlier one of the batch may have ended it.
-                if (transport := transports.get(descriptor)) is not None:
+                if (transport := transports.get(descriptor)) is None:
+                    continue
+                if event != _IN:
                     self._serve(transport, descriptor, event)
+                    continue
+                try:
+                    ended = transport.doRead()
+                except BaseException as error:  # as a reactor does: it can stop no other
+                    self._log.failure("Serving a connection failed: it is closed")
+                    ended = error
+                if ended is not None:
+                    self._end(transport, ended, reading=True)
         finally:
             self._flusher.flush()
 

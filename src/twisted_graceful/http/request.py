@@ -33,11 +33,12 @@ from twisted.web.http import (
     parse_qs,
 )
 from twisted.web.http_headers import Headers
+from twisted.web.resource import getChildForRequest
 from twisted.web.server import NOT_DONE_YET
 from twisted.web.server import Request as TwistedRequest
 
 from .. import private
-from .head import Head, Refused
+from .head import Head, Refused, known_name
 from .report import printable
 from .request_id import accepted as accepted_id
 from .request_id import new_request_id
@@ -111,6 +112,12 @@ def _args(request: Request) -> dict[bytes, list[bytes]]:
 
 _NOT_COPIED = {"_content", "_encoder", "head", "notifications", "producer"}
 """What means nothing in another process."""
+
+
+_SPELLED: dict[bytes, bytes] = {}
+"""Names of fields that applications have set, in Twisted's spelling."""
+
+_SPELLED_LIMIT = 1000
 
 
 class Request(TwistedRequest):
@@ -319,7 +326,10 @@ class Request(TwistedRequest):
             self._handleStar()
             return
         try:
-            resource: Any = self.site.getResourceFor(self)
+            resource: Any = self.site.resource
+            self.sitepath: list[bytes] = []
+            if not resource.isLeaf:
+                resource = getChildForRequest(resource, self)
             # As EncodingResourceWrapper, which is public, is found by Twisted's own Request.
             if private.IEncodingResource.providedBy(resource):
                 encoder = resource.getEncoder(self)
@@ -382,21 +392,31 @@ class Request(TwistedRequest):
             data = bytes(memoryview(data))
         if self._encoder is not None:
             data = self._encoder.encode(data)  # which may change the head
-        if not self.startedWriting:
-            self._begin()
-        # Also for who has kept this method, or has it wrapped: what were sent now would be taken
-        # for the beginning of the next answer.
-        if not data or self._is_bodiless:
-            return
-        if self._length is not None and self.sentLength + len(data) > self._length:
-            data = self._within_length(data)
-        self.sentLength += len(data)
-        if self.chunked:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
-        self.channel.write(data)
+        begins = not self.startedWriting
+        if begins:
+            self._prepare()
+        if self._is_bodiless:
+            # Also for who has kept this method, or has it wrapped: what were sent now would be
+            # taken for the beginning of the next answer.
+            data = b""
+        elif data:
+            sent = self.sentLength + len(data)
+            if self._length is not None and sent > self._length:
+                data = self._within_length(data)
+                sent = self._length
+            self.sentLength = sent
+            if self.chunked:
+                data = b"%x\r\n%b\r\n" % (len(data), data)
+        if begins:
+            code = b"%d" % self.code
+            self.channel.writeHeaders(
+                self.clientproto, code, self.code_message, self.responseHeaders, data
+            )
+        elif data:
+            self.channel.write(data)
 
-    def _begin(self) -> None:
-        """Send the head of the answer."""
+    def _prepare(self) -> None:
+        """Make the head of the answer what it is to be."""
         self.startedWriting = 1
         code = self.code
         headers = self.responseHeaders
@@ -432,7 +452,6 @@ class Request(TwistedRequest):
             headers.setRawHeaders(b"ETag", [self.etag])
         if self.cookies:
             headers.setRawHeaders(b"Set-Cookie", self.cookies)
-        self.channel.writeHeaders(self.clientproto, b"%d" % code, self.code_message, headers)
 
     def finish(self) -> None:
         """The answer is complete.
@@ -458,7 +477,8 @@ class Request(TwistedRequest):
         channel = self.channel
         if self.chunked:
             channel.write(b"0\r\n\r\n")
-        self.site.log(self)
+        if self.site.access_log is not None:
+            self.site.log(self)
         self.finished = 1
         if self.producer is not None:
             self._log.error("A producer was not unregistered for {request}", request=self)
@@ -471,6 +491,17 @@ class Request(TwistedRequest):
             notifications, self.notifications = self.notifications, ()
             for each in notifications:
                 each.callback(None)
+
+    def setHeader(self, name: Any, value: Any) -> None:
+        """Set a header field of the answer, in place of all of this name."""
+        # What needs no conversion goes in without the four calls of Twisted's way.
+        spelled = _SPELLED.get(name)
+        if spelled and type(value) is bytes and b"\n" not in value and b"\r" not in value:
+            private.raw_headers(self.responseHeaders)[spelled] = [value]
+            return
+        self.responseHeaders.setRawHeaders(name, [value])
+        if spelled is None and type(name) is bytes and len(_SPELLED) < _SPELLED_LIMIT:
+            _SPELLED[name] = known_name(name)
 
     def setResponseCode(self, code: int, message: bytes | None = None) -> None:
         """Set the status of the answer.

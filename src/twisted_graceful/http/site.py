@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.web.http import datetimeToString
-from twisted.web.resource import IResource, getChildForRequest
+from twisted.web.resource import IResource
 from twisted.web.server import Site as TwistedSite
 from twisted.web.server import version
 
@@ -62,12 +62,6 @@ class Site(TwistedSite):
             self._date_second = int(now)
             self._date = datetimeToString(self._date_second)
         return self._date
-
-    def getResourceFor(self, request: Any) -> Any:
-        """The resource that a request is for; Twisted's way, without its copy of an empty list."""
-        request.site = self
-        request.sitepath = []
-        return getChildForRequest(self.resource, request)
 
     def acceptableProtocols(self) -> list[bytes]:
         """What this server speaks, for ALPN, what it prefers first."""

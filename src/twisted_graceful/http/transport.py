@@ -20,6 +20,9 @@ from twisted.python.failure import Failure
 
 from .port import Room
 
+_READ_SIZE = 65536
+"""Bytes that are read at once, as by Twisted's transports."""
+
 
 class Flusher:
     """Sends, at the end of a reactor turn, what was written in it.
@@ -86,6 +89,7 @@ class GatheringServer(Server):
         self.dataBuffer = b""
         self._writeDisconnected = False
         self._gathered_length = 0
+        self._flusher = self.flusher
         self.sent = 0
         super().__init__(sock, protocol, client, port, number, self.waiting_in or reactor)
 
@@ -140,7 +144,7 @@ class GatheringServer(Server):
         Twisted's own has two more calls between the socket and the protocol.
         """
         try:
-            data = self.socket.recv(self.bufferSize)
+            data = self.socket.recv(_READ_SIZE)
         except BlockingIOError:
             return None
         except OSError:
@@ -159,7 +163,7 @@ class GatheringServer(Server):
         if type(data) is not bytes and not isinstance(data, bytes):
             raise TypeError(f"only bytes can be sent, not {type(data).__name__}")
         if not self._gathered:
-            self.flusher.add(self)
+            self._flusher.add(self)
         self._gathered.append(data)
         self._gathered_length += len(data)
         if self._gathered_length > self.bufferSize:
@@ -177,7 +181,12 @@ class GatheringServer(Server):
         data = b"".join(gathered) if len(gathered) > 1 else gathered[0]
         self._gathered = []
         self._gathered_length = 0
-        if self.dataBuffer or self._tempDataBuffer or self._is_pulling():
+        if (
+            self.dataBuffer
+            or self._tempDataBuffer
+            # A pull producer waits for the poll to ask it for more.
+            or (self.producer is not None and not self.streamingProducer)
+        ):
             super().write(data)
         elif self.connected and not self._writeDisconnected:
             try:
@@ -187,10 +196,6 @@ class GatheringServer(Server):
             self.sent += sent
             if sent < len(data):
                 super().write(data[sent:])
-
-    def _is_pulling(self) -> bool:
-        # A pull producer waits for the poll to ask it for more.
-        return self.producer is not None and not self.streamingProducer
 
     def writeSomeData(self, data: bytes) -> Any:
         """Let the kernel take what it can; called by Twisted."""

@@ -255,11 +255,15 @@ class Stream:
 
     # What `Request` asks of its channel, and applications of their transport
 
-    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
-        """The answer begins."""
+    def writeHeaders(
+        self, version: bytes, code: bytes, reason: bytes, headers: Headers, data: bytes = b""
+    ) -> None:
+        """The answer begins, with the first bytes of its body."""
         self.deadline = NEVER
         self.head = fields.answer(code, headers)
         self.connection.ready(self)
+        if data:
+            self.write(data)
 
     def write(self, data: bytes) -> None:
         """Send a part of the answer.
