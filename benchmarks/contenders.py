@@ -172,7 +172,7 @@ class Grounds:
         words = [word.format(port=port, **self._names) for word in shlex.split(command)]
         if not Path(words[0]).exists():
             raise Unavailable(f"there is no {words[0]}")
-        if tls and "{peers}" not in command and find_spec("OpenSSL") is None:
+        if tls and TLS_ENDPOINT in command and find_spec("OpenSSL") is None:
             raise Unavailable("Twisted's TLS needs pyOpenSSL: pip install twisted[tls]")
         for option in NEWER:
             if option in words and option not in _graceful_help():
