@@ -5,22 +5,16 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 import venv
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib.metadata import distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from harness import HERE, HOST, Server, Trouble
+from harness import HERE, HOST, OURS, Server, graceful_has, make_certificate, run
 
 APPS = HERE / "apps"
-OURS = Path(sys.executable).parent
-"""Where twistd is: beside this interpreter."""
-
 REQUIREMENTS = HERE / "peers.txt"
 ENDPOINT = "tcp:{port}:interface=127.0.0.1"
 TLS_ENDPOINT = "ssl:{port}:privateKey={key}:certKey={certificate}:interface=127.0.0.1"
@@ -175,7 +169,7 @@ class Grounds:
         if tls and TLS_ENDPOINT in command and find_spec("OpenSSL") is None:
             raise Unavailable("Twisted's TLS needs pyOpenSSL: pip install twisted[tls]")
         for option in NEWER:
-            if option in words and option not in _graceful_help():
+            if option in words and not graceful_has(option):
                 raise Unavailable(f"twistd graceful has no option {option}")
         log = self._logs / f"{contender.name}.log"
         return Server(words, (HOST, port), log, APPS, {"PYTHONPATH": str(APPS)})
@@ -186,29 +180,7 @@ class Grounds:
         Raises:
             Trouble: that fails.
         """
-        run(
-            "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost"
-            " -out {certificate} -keyout {key}".format(**self._names).split()
-        )
-
-
-@lru_cache
-def _graceful_help() -> str:
-    return run([str(OURS / "twistd"), "graceful", "--help"])
-
-
-def run(words: Sequence[str]) -> str:
-    """Run a program to its end; return what it writes to standard output.
-
-    Raises:
-        Trouble: it fails.
-    """
-    try:
-        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
-    except OSError as error:
-        raise Trouble(f"cannot run {words[0]}: {error.strerror}") from error
-    except subprocess.CalledProcessError as error:
-        raise Trouble(f"{' '.join(words)}: {error.stderr.strip()}") from error
+        make_certificate(*(Path(self._names[each]) for each in ("certificate", "key")))
 
 
 def make_peers(directory: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,12 +13,16 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 HERE = Path(__file__).resolve().parent
 HOST = "127.0.0.1"
+
+OURS = Path(sys.executable).parent
+"""Where twistd is: beside this interpreter."""
 
 SUCCESS, FAILED, TROUBLE = 0, 1, 2
 """Exit statuses: what was measured is good; it is not; it could not be measured."""
@@ -142,6 +147,37 @@ class Server:
         with suppress(OSError):
             return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
         return ""
+
+
+def run(words: Sequence[str]) -> str:
+    """Run a program to its end; return what it writes to standard output.
+
+    Raises:
+        Trouble: it fails.
+    """
+    try:
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    except OSError as error:
+        raise Trouble(f"cannot run {words[0]}: {error.strerror}") from error
+    except subprocess.CalledProcessError as error:
+        raise Trouble(f"{' '.join(words)}: {error.stderr.strip()}") from error
+
+
+def make_certificate(certificate: Path, key: Path) -> None:
+    """Make a certificate for localhost that signs itself, and its key.
+
+    Raises:
+        Trouble: that fails.
+    """
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost"
+    run([*command.split(), "-out", str(certificate), "-keyout", str(key)])
+
+
+@lru_cache
+def graceful_has(option: str) -> bool:
+    """Whether twistd graceful beside this interpreter has an option; older versions may not."""
+    help = run([str(OURS / "twistd"), "graceful", "--help"])
+    return re.search(rf"{option}\b(?!-)", help) is not None
 
 
 def free_ports(count: int) -> list[int]:

@@ -9,176 +9,39 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import ctypes
-import os
-import shlex
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from exchanges import KINDS
 from harness import (
     FAILED,
-    HOST,
     SUCCESS,
     TROUBLE,
-    Server,
     Trouble,
     align,
     complete,
-    free_ports,
-    until,
+    graceful_has,
     write_json,
 )
-from load import FAILURES, KINDS, Failure, Load, Tally
+from load import Group, Load
+from machine import raise_file_limit
+from served import Served, Upgrade, become_subreaper
+from tally import FAILURES, Failure, Tally
 
 COMMAND = (
     "twistd -n --pidfile {pidfile} graceful --port 127.0.0.1:{port} --app upgrade_app.resource"
 )
-
-STOP_TIMEOUT = 40.0
-"""Seconds that the last generation may take to end; more than the default drain timeout."""
+NEWER = {"--unix-mode": "--port unix:{unix}", "--probation": "--probation 0.5"}
+"""What is added where twistd graceful has such an option, which older versions have not."""
 
 SHOWN_FAILURES = 20
 KEPT_FAILURES = 200
-
-
-@dataclass(frozen=True)
-class Upgrade:
-    """One finished upgrade.
-
-    Attributes:
-        at: when the signal was sent, in seconds since the load began.
-        pid: of the successor.
-        ready: seconds from the signal until the pid file named the successor.
-        gone: seconds from the signal until the predecessor had ended.
-    """
-
-    at: float
-    pid: int
-    ready: float
-    gone: float
-
-
-class Served(Server):
-    """A server and its successors.
-
-    Args:
-        command: starts it; ``{port}`` and ``{pidfile}`` are replaced.
-        upgrade_signal: asks for an upgrade.
-        log: where its output goes.
-        directory: of the pid file.
-    """
-
-    def __init__(
-        self, command: str, upgrade_signal: signal.Signals, log: Path, directory: Path
-    ) -> None:
-        [port] = free_ports(1)
-        self._pid_file = directory / "server.pid"
-        words = [part.format(port=port, pidfile=self._pid_file) for part in shlex.split(command)]
-        super().__init__(words, (HOST, port), log)
-        self._upgrade_signal = upgrade_signal
-        self.exit_statuses: dict[int, int | None] = {}
-
-    def serves(self) -> bool:
-        """Whether the first generation accepts connections, and can be upgraded."""
-        return super().serves() and bool(self._pid())
-
-    async def upgrade(self, epoch: float, seconds: float) -> Upgrade:
-        """Upgrade once.
-
-        Args:
-            epoch: when the load began.
-            seconds: that the upgrade may take until the predecessor has ended.
-
-        Raises:
-            Trouble: it takes longer, or there is nobody to upgrade.
-        """
-        sent = time.monotonic()
-        old = self._send(self._upgrade_signal)
-        pid = await until(
-            lambda: (new := self._pid()) != old and new, f"a successor of {old} serves", seconds
-        )
-        ready = time.monotonic()
-        left = max(0.0, sent + seconds - ready)
-        await until(lambda: self._ended(old), f"the predecessor {old} ends", left)
-        gone = time.monotonic()
-        return Upgrade(
-            at=round(sent - epoch, 3),
-            pid=pid,
-            ready=round(ready - sent, 3),
-            gone=round(gone - sent, 3),
-        )
-
-    async def stop(self) -> None:
-        """Stop the serving generation, and wait until it has ended.
-
-        Raises:
-            Trouble: it does not end, or has ended before.
-        """
-        pid = self._send(signal.SIGTERM)
-        await until(lambda: self._ended(pid), f"the server {pid} ends", STOP_TIMEOUT)
-        self._process = None
-
-    def _pid(self) -> int:
-        """The pid of the serving generation; 0 if there is none."""
-        with suppress(OSError, ValueError):
-            return int(self._pid_file.read_text())
-        return 0
-
-    def _send(self, number: signal.Signals) -> int:
-        """Send a signal to the serving generation; return its pid."""
-        pid = self._pid()
-        if not pid:
-            raise Trouble("the pid file names no process")
-        if self._ended(pid):
-            raise Trouble(f"the pid file names {pid}, which has ended")
-        os.kill(pid, number)
-        return pid
-
-    def _ended(self, pid: int) -> bool:
-        """Whether a generation has ended; its exit status is kept."""
-        if pid not in self.exit_statuses:
-            ended, status = self._look(pid)
-            if ended:
-                self.exit_statuses[pid] = status
-        return pid in self.exit_statuses
-
-    def _look(self, pid: int) -> tuple[bool, int | None]:
-        """Whether a process has ended, and its exit status if that can be known."""
-        assert self._process is not None
-        if pid == self._process.pid:
-            first = self._process.poll()
-            return first is not None, first
-        try:
-            waited, status = os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:  # its predecessor's child, or see become_subreaper
-            return not _exists(pid), None
-        return bool(waited), os.waitstatus_to_exitcode(status)
-
-
-def become_subreaper() -> None:
-    """Let the system make us the parent of every orphaned generation.
-
-    Else only the first could be waited for. See PR_SET_CHILD_SUBREAPER in prctl(2);
-    elsewhere than on Linux exit statuses stay unknown.
-    """
-    PR_SET_CHILD_SUBREAPER = 36
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 # The run
@@ -195,6 +58,9 @@ class Result:
         exit_statuses: of all generations that ended, in order; negative for a signal,
             None if unknown.
         generations: how many processes answered a request.
+        closes: how many connections that their clients would have kept the server has ended.
+        kept: how many connections had a last request, after the last upgrade.
+        newest: how many of these requests the newest process answered.
         client_lag: the longest time in milliseconds by which the load client was late.
         client_cpu: the share of one processor that the load client used.
         kinds: the numbers for each kind of client.
@@ -207,18 +73,27 @@ class Result:
     upgrades: list[Upgrade]
     exit_statuses: list[int | None]
     generations: int
+    closes: int
+    kept: int
+    newest: int
     client_lag: float
     client_cpu: float
     kinds: dict[str, dict[str, float]]
     total: dict[str, float]
     failures: list[Failure]
 
-    @property
-    def exit_status(self) -> int:
-        """0: nothing failed; 1: a request failed; 2: the benchmark could not be completed."""
+    def exit_status(self, closes_fail: bool) -> int:
+        """0: nothing failed; 1: something did; 2: the benchmark could not be completed.
+
+        Args:
+            closes_fail: whether that a connection was not kept, or not by the newest
+                process in the end, is a failure too.
+        """
         if self.trouble:
             return TROUBLE
-        return FAILED if any(self.total[outcome] for outcome in FAILURES) else SUCCESS
+        failed = any(self.total[outcome] for outcome in FAILURES)
+        moved = not self.closes and self.newest == self.kept
+        return SUCCESS if not failed and (moved or not closes_fail) else FAILED
 
 
 async def run(options: argparse.Namespace, served: Served) -> Result:
@@ -228,7 +103,11 @@ async def run(options: argparse.Namespace, served: Served) -> Result:
         Trouble: the server does not start.
     """
     await served.start()
-    load = Load(served.address, options.clients)
+    load = Load(
+        Group(kind, endpoint, options.clients[kind.name])
+        for endpoint in served.endpoints
+        for kind in KINDS
+    )
     upgrades: list[Upgrade] = []
     trouble = ""
     cpu = time.process_time()
@@ -247,6 +126,7 @@ async def run(options: argparse.Namespace, served: Served) -> Result:
     await load.stopped()
     seconds = time.monotonic() - load.epoch
     cpu = time.process_time() - cpu
+    newest = served.serving
     try:
         await served.stop()
     except Trouble as error:
@@ -258,6 +138,9 @@ async def run(options: argparse.Namespace, served: Served) -> Result:
         upgrades=upgrades,
         exit_statuses=list(served.exit_statuses.values()),
         generations=len(total.generations),
+        closes=total.closes.total(),
+        kept=total.last.total(),
+        newest=total.last[newest],
         client_lag=round(load.lag * 1000, 1),
         client_cpu=round(cpu / seconds, 2),
         kinds={name: tally.summary() for name, tally in load.tallies.items()},
@@ -280,6 +163,8 @@ def table(result: Result) -> str:
         "",
         f"{len(result.upgrades)} upgrades and {result.generations} generations that answered, "
         f"in {result.seconds:.1f} s; {rate:.0f} answers/s",
+        f"{result.closes} closes of any kind; in the end the newest process answered "
+        f"on {result.newest} of {result.kept} kept connections",
         f"seconds from signal to ready: {_spread([each.ready for each in result.upgrades])}; "
         f"to the predecessor's end: {_spread([each.gone for each in result.upgrades])}",
         f"exit statuses of the server: {' '.join(map(str, result.exit_statuses))}",
@@ -314,6 +199,11 @@ def report(result: Result, json_path: str | None) -> None:
 # The command line
 
 
+def default_command() -> str:
+    """Ours, with all that this version has."""
+    return " ".join([COMMAND, *(words for option, words in NEWER.items() if graceful_has(option))])
+
+
 class _Clients(argparse.Action):
     """Collects the number of clients of each kind."""
 
@@ -325,7 +215,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The options of the command line."""
     parser = argparse.ArgumentParser(
         description="Upgrade a server under load and count what became of the requests.",
-        epilog="Exit status: 0, nothing failed; 1, a request failed; "
+        epilog="Exit status: 0, nothing failed; 1, something did; "
         "2, the benchmark could not be completed.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -337,7 +227,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--timeout", type=float, default=600, metavar="SECONDS", help="for the whole run")
     add("--json", metavar="PATH", help="write the report as JSON too; - prints it instead")
     add("--log", metavar="PATH", help="where the server's output goes; it is appended")
-    add("--command", default=COMMAND, help="starts the server, in the directory of this file")
+    add(
+        "--closes-fail",
+        action="store_true",
+        help="that a connection is closed, or not the newest process's in the end, is a failure",
+    )
+    add("--command", help="starts the server, in the directory of this file; ours if not given")
     add("--signal", choices=["USR2", "HUP"], default="USR2", help="asks for an upgrade")
     for kind in KINDS:
         what = f"clients of the kind {kind.name}"
@@ -361,11 +256,15 @@ def main() -> int:
     """
     options = parse()
     become_subreaper()
+    raise_file_limit()
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary)
         log = Path(options.log) if options.log else directory / "server.log"
         served = Served(
-            options.command, signal.Signals[f"SIG{options.signal}"], log.absolute(), directory
+            options.command or default_command(),
+            signal.Signals[f"SIG{options.signal}"],
+            log.absolute(),
+            directory,
         )
         try:
             result = complete(run(options, served), options.timeout)
@@ -377,7 +276,7 @@ def main() -> int:
         finally:
             served.kill()
         if not trouble:
-            return result.exit_status
+            return result.exit_status(options.closes_fail)
         print(f"{trouble}\nThe last the server wrote:\n{served.output()}", file=sys.stderr)
         return TROUBLE
 

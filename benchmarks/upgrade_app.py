@@ -1,6 +1,6 @@
-"""What the benchmark serves: a fast, a slow and a large answer, and a check of uploads.
+"""What the benchmark serves: fast, slow, large and streamed answers, and a check of uploads.
 
-Every answer has a Content-Length, and names the process that gave it in ``X-Pid``.
+Every answer but the stream has a Content-Length; each names the process that gave it in ``X-Pid``.
 """
 
 from __future__ import annotations
@@ -8,13 +8,20 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from itertools import count
 
-from load import DOWNLOAD
+from exchanges import DOWNLOAD, EVENT, LAST_EVENT
 from twisted.internet import reactor
+from twisted.internet.task import LoopingCall
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from twisted.web.static import NoRangeStaticProducer
+
+from twisted_graceful import draining
+
+EVENT_INTERVAL = 0.2
+"""Seconds between two events."""
 
 
 class Fast(Resource):
@@ -68,6 +75,37 @@ class Download(Resource):
         return NOT_DONE_YET
 
 
+class Events(Resource):
+    """``/events/SECONDS/NAME``: an event stream, which ends well when the server drains."""
+
+    isLeaf = True
+
+    def render_GET(self, request: Request) -> int:
+        """Numbered events, and one with the name at the end."""
+        seconds, name = request.postpath
+        numbers = count()
+
+        def end(result: object) -> None:
+            if ticking.running:
+                ticking.stop()
+                request.write(LAST_EVENT % name)
+                request.finish()
+
+        ticking = LoopingCall(lambda: request.write(EVENT % next(numbers)))
+        due = reactor.callLater(float(seconds), end, None)
+
+        def ended(result: object) -> None:
+            if ticking.running:
+                ticking.stop()
+            if due.active():
+                due.cancel()
+
+        request.notifyFinish().addBoth(ended)
+        draining(request).addCallback(end)
+        ticking.start(EVENT_INTERVAL)
+        return NOT_DONE_YET
+
+
 class Root(Resource):
     """All of it."""
 
@@ -77,6 +115,7 @@ class Root(Resource):
         self.putChild(b"slow", Slow())
         self.putChild(b"upload", Upload())
         self.putChild(b"download", Download())
+        self.putChild(b"events", Events())
 
     def getChildWithDefault(self, path: bytes, request: IRequest) -> IResource:
         """The child; every answer tells which process gave it."""

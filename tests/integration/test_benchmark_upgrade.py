@@ -11,11 +11,10 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "upgrade.py"
-HASTY = (
-    "twistd -n --pidfile {pidfile} graceful --port 127.0.0.1:{port} --app upgrade_app.resource"
-    " --drain-timeout 0.1"
-)
+PLAIN = "twistd -n --pidfile {pidfile} graceful --port 127.0.0.1:{port} --app upgrade_app.resource"
+HASTY = f"{PLAIN} --drain-timeout 0.1"
 FAILURES = ("refused", "reset", "lost", "truncated", "wrong", "racing")
+CLOSES = ("announced", "fin", "rst", "broken")
 TIMEOUT = 90
 
 
@@ -36,7 +35,9 @@ class UpgradeBenchmarkTests(SynchronousTestCase):
 
     def test_nothing_is_lost(self) -> None:
         """Over two upgrades every request of every kind of client is answered as it must be."""
-        status, report, errors = benchmark("--upgrades", "2", "--warm-up", "1", "--cool-down", "1")
+        status, report, errors = benchmark(
+            *("--upgrades", "2", "--warm-up", "1", "--cool-down", "1", "--event-stream", "2")
+        )
         self.assertEqual(status, 0, f"{errors}{report.get('failures')}")
         self.assertEqual(
             {each: report["total"][each] for each in FAILURES}, dict.fromkeys(FAILURES, 0)
@@ -47,6 +48,13 @@ class UpgradeBenchmarkTests(SynchronousTestCase):
         )
         self.assertEqual((len(report["upgrades"]), report["generations"]), (2, 3))
         self.assertEqual(report["exit_statuses"], [0, 0, 0])
+        self.assertEqual(report["newest"], report["kept"])
+        kept = [kind for name, kind in report["kinds"].items() if "one-request" not in name]
+        self.assertEqual(report["kept"], sum(kind["clients"] for kind in kept))
+        # Each close makes one client connect anew: two ways to count, one number.
+        self.assertEqual(
+            report["closes"], sum(kind["connections"] - kind["clients"] for kind in kept)
+        )
 
     def test_what_is_lost_is_seen(self) -> None:
         """A server that cuts requests at an upgrade makes the benchmark fail, and count them."""
@@ -58,3 +66,15 @@ class UpgradeBenchmarkTests(SynchronousTestCase):
         self.assertGreater(failed, 0)
         self.assertEqual(report["total"]["answered"] + failed, report["total"]["requests"])
         self.assertEqual(report["exit_statuses"][0], 1)
+        self.assertGreater(report["total"]["broken"], 0)
+        self.assertEqual(report["closes"], sum(report["total"][way] for way in CLOSES))
+
+    def test_closes_can_be_failures(self) -> None:
+        """With --closes-fail a server that ends connections, if with notice, makes it fail."""
+        status, report, errors = benchmark(
+            *("--upgrades", "1", "--warm-up", "1", "--cool-down", "0", "--closes-fail"),
+            *("--command", f"{PLAIN} --max-requests-per-connection 100"),
+        )
+        self.assertEqual(status, 1, errors)
+        self.assertGreater(report["total"]["announced"], 0)
+        self.assertEqual([report["total"][each] for each in FAILURES], [0] * len(FAILURES))
