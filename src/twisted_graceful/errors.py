@@ -17,6 +17,10 @@ class SettingsError(GracefulError, ValueError):
         self.accepted = accepted
 
 
+class ConfigError(GracefulError):
+    """A value is not accepted, or a name not known; the text says in which source."""
+
+
 class AddressError(GracefulError, ValueError):
     """A text does not name a listen address."""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, Protocol
 
-from .errors import SettingsError
+from .errors import GracefulError, SettingsError
 from .networks import Networks
 
 MAXIMUM = 2**31 - 1
@@ -94,14 +94,20 @@ class Flag:
 
     def parse(self, text: str) -> bool:
         """On or off, from a word."""
-        return {"true": True, "on": True, "false": False, "off": False}[text.lower()]
+        return _WORDS[text.lower()]
 
     def accepts(self, value: object) -> bool:
         """Whether it is a truth value."""
         return isinstance(value, bool)
 
     def __str__(self) -> str:
-        return "True or False"
+        return "true or false, on or off, yes or no, 1 or 0"
+
+
+_WORDS = {
+    **dict.fromkeys(("true", "on", "yes", "1"), True),
+    **dict.fromkeys(("false", "off", "no", "0"), False),
+}
 
 
 @dataclass(frozen=True)
@@ -293,7 +299,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for each in fields(self):
-            _check(each, getattr(self, each.name))
+            _check(each.name, kind_of(each), getattr(self, each.name))
         if self.tls_key and not self.tls_cert:
             raise SettingsError("tls_key", self.tls_key, "given together with tls_cert")
 
@@ -337,12 +343,7 @@ class Settings:
             SettingsError: it is none, or out of range.
         """
         each = next(each for each in fields(cls) if each.name == name)
-        try:
-            value = kind_of(each).parse(text)
-        except (ValueError, LookupError):
-            raise SettingsError(name, text, str(kind_of(each))) from None
-        _check(each, value)
-        return value
+        return parse(name, kind_of(each), text)
 
 
 def kind_of(setting: Field[Any]) -> Kind:
@@ -351,11 +352,33 @@ def kind_of(setting: Field[Any]) -> Kind:
     return kind
 
 
-def _check(setting: Field[Any], value: object) -> None:
-    accepted = str(kind_of(setting))
+def parse(name: str, kind: Kind, text: str) -> Any:
+    """A value of some kind, from text.
+
+    Args:
+        name: of the setting, for the error.
+        kind: what values it takes.
+        text: what a user wrote.
+
+    Raises:
+        SettingsError: it is none, or out of range.
+        GracefulError: likewise, from a kind that says more.
+    """
     try:
-        if kind_of(setting).accepts(value):
+        value = kind.parse(text)
+    except GracefulError:
+        raise
+    except (ValueError, LookupError):
+        raise SettingsError(name, text, str(kind)) from None
+    _check(name, kind, value)
+    return value
+
+
+def _check(name: str, kind: Kind, value: object) -> None:
+    accepted = str(kind)
+    try:
+        if kind.accepts(value):
             return
     except ValueError as error:
         accepted += f": {error}"
-    raise SettingsError(setting.name, value, accepted)
+    raise SettingsError(name, value, accepted)

@@ -7,17 +7,19 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import MutableMapping, Sequence
-from dataclasses import Field
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from twisted.application.service import IService
+from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.usage import UsageError
 
-from . import address
+from . import config
 from .app import load
-from .errors import AddressError, AppError, GracefulError, SettingsError
+from .config import OPTIONS, Chosen, Option, option_name
+from .errors import AppError, ConfigError, GracefulError
 from .process.inheritance import is_successor
 from .process.launch import Launch
 from .process.log_file import STANDARD, resolve
@@ -25,41 +27,45 @@ from .process.ownership import GivenFiles
 from .process.twistd import log_file, skip_what_is_done
 from .server import Server
 from .service import GracefulService
-from .settings import Flag, Settings, kind_of
+from .settings import Flag, Settings
 from .welcome import Welcome
 
-
-def _option(setting: Field[Any]) -> list[Any]:
-    """A row of `optParameters`, from a setting."""
-    name = _option_name(setting)
-
-    def coerce(text: str) -> Any:
-        try:
-            return Settings.parse(setting.name, text)
-        except SettingsError as error:
-            raise UsageError(
-                f"--{name}: {text!r} is not accepted; it must be {error.accepted}"
-            ) from None
-
-    help = f"{kind_of(setting).unit}: {setting.metadata['help']}"
-    return [name, None, setting.default, help, coerce]
-
-
-def _is_flag(setting: Field[Any]) -> bool:
-    return isinstance(kind_of(setting), Flag)
-
-
-def _flag(setting: Field[Any]) -> list[Any]:
-    """A row of `optFlags`, from a setting."""
-    return [_option_name(setting), None, setting.metadata["help"]]
-
+_log = Logger()
 
 _IMPORTS = re.compile("importlib|" + re.escape(os.path.dirname(__file__)))
 """File names of the code that imports an application."""
 
 
-def _option_name(setting: Field[Any]) -> str:
-    return setting.name.replace("_", "-")
+def _coerce(option: Option) -> Callable[[str], Any]:
+    """What makes a value of a text, for `optParameters`."""
+
+    def coerce(text: str) -> Any:
+        try:
+            return option.read(text, f"--{option.name}")
+        except ConfigError as error:
+            raise UsageError(str(error)) from None
+
+    return coerce
+
+
+def _parameter(option: Option) -> list[Any]:
+    """A row of `optParameters`."""
+    return [option.name, None, option.default, option.description, _coerce(option)]
+
+
+def _method(option: Option) -> Callable[[Options, str], None]:
+    """A method ``opt_...`` for what is repeatable."""
+    coerce = _coerce(option)
+
+    def opt(self: Options, text: str) -> None:
+        self[option.name] = (*self.get(option.name, ()), coerce(text))
+
+    opt.__doc__ = f"{option.help} Repeatable. [default: {option.otherwise}]"
+    return opt
+
+
+def _is_flag(option: Option) -> bool:
+    return isinstance(option.kind, Flag)
 
 
 class Options(usage.Options):
@@ -73,10 +79,13 @@ class Options(usage.Options):
         "written with KiB, MiB or GiB."
     )
     optFlags = [
-        ["wsgi", None, "The applications are WSGI callables, whatever they look like."],
-        *(_flag(each) for each in Settings.describe() if _is_flag(each)),
+        *([each.name, None, each.help] for each in OPTIONS if _is_flag(each)),
+        ["print-config", None, "Print the configuration and where it comes from, and exit."],
     ]
-    optParameters = [_option(each) for each in Settings.describe() if not _is_flag(each)]
+    optParameters = [
+        ["config", None, "", f"path: a TOML file with options; also {config.CONFIG}"],
+        *(_parameter(each) for each in OPTIONS if not (_is_flag(each) or each.repeatable)),
+    ]
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,26 +93,7 @@ class Options(usage.Options):
         self.docs = {name: " ".join((text or "").split()) for name, text in self.docs.items()}
         # Of these only --help speaks.
         self.defaults = {name: "none" if it == "" else it for name, it in self.defaults.items()}
-        self["ports"] = []
-        self["apps"] = []
-
-    def opt_port(self, text: str) -> None:
-        """Where to listen: 8080, :8080, 127.0.0.1:8080, localhost:3000, [::1]:8080; port 0
-        for any free port. With https: before it it speaks TLS, with http: it does not, with
-        neither it does if there is a --tls-cert. Repeatable. [default: 8080]
-        """
-        try:
-            self["ports"].append(address.parse(text))
-        except AddressError as error:
-            raise UsageError(f"--port: {error}") from None
-
-    def opt_app(self, name: str) -> None:
-        """What to serve: package.module.attribute or package.module:attribute. It names an
-        IResource, a Klein app, a WSGI callable, or a function or class that returns one.
-        Repeatable: the n-th --app is served on the n-th --port, a single one on all.
-        [default: a welcome page]
-        """
-        self["apps"].append(name)
+        self.clear()  # what is in here when it has been parsed was given
 
     def opt_version(self) -> None:
         """Print the versions of twisted-graceful and Twisted, and exit."""
@@ -121,7 +111,7 @@ class Options(usage.Options):
         """
         try:
             super().parseOptions(options)
-        except UsageError as error:
+        except (UsageError, GracefulError) as error:
             text = f"{error}{self._meant(str(error))}"
             raise SystemExit(
                 f"twistd graceful: {text}\n`twistd graceful --help` lists the options"
@@ -145,19 +135,45 @@ class Options(usage.Options):
             )
             raise UsageError(f"{name!r} is no option; {hint}")
 
+    def _effective(self, environ: Mapping[str, str]) -> dict[str, Chosen]:
+        """What all sources say together; our own items become that.
+
+        Raises:
+            ConfigError: something in one of them is wrong.
+        """
+        given = {
+            each.name: bool(self[each.name]) if _is_flag(each) else self[each.name]
+            for each in OPTIONS
+            if each.name in self
+        }
+        where = "--config" if "config" in self else f"the environment variable {config.CONFIG}"
+        path = self.setdefault("config", environ.get(config.CONFIG, ""))
+        chosen = config.effective(
+            config.from_command_line(given),
+            config.from_environment(environ),
+            config.from_file(_text(path, where), path) if path else {},
+        )
+        self.update((name, each.value) for name, each in chosen.items())
+        return chosen
+
     def postOptions(self) -> None:
-        """Check what only makes sense together."""
-        self["ports"] = self["ports"] or [address.parse(8080)]
-        apps, ports = len(self["apps"]), len(self["ports"])
-        if apps not in (0, 1, ports):
+        """Add what other sources say, and check what only makes sense together."""
+        chosen = self._effective(os.environ)
+        ports, apps = chosen["port"], chosen["app"]
+        if len(apps.value) not in (0, 1, len(ports.value)):
             raise UsageError(
-                f"--app was given {apps} times and --port {ports} times: "
+                f"--app was given {len(apps.value)} times (by {apps.source}) and "
+                f"--port {len(ports.value)} times (by {ports.source}): "
                 "give one --app for all ports, or as many as there are ports"
             )
-        names = [port.name for port in self["ports"]]
-        taken = [port for port in self["ports"] if port.port and names.count(port.name) > 1]
+        names = [port.name for port in ports.value]
+        taken = [port for port in ports.value if port.port and names.count(port.name) > 1]
         if taken:
             raise UsageError(f"--port: {str(taken[0])!r} was given more than once")
+        if self.pop("print-config", False):
+            _settings(self)  # which checks it
+            sys.stdout.write(config.to_toml(chosen))
+            raise SystemExit(0)
         parent: MutableMapping[str, Any] = getattr(self, "parent", None) or {}
         self["pid_file"] = parent.get("pidfile") and os.path.abspath(parent["pidfile"])
         if self["access-log"] in STANDARD and not (is_successor() or parent.get("nodaemon", True)):
@@ -168,6 +184,11 @@ class Options(usage.Options):
         self["uid"], self["gid"] = parent.get("uid"), parent.get("gid")
 
 
+for _option in OPTIONS:
+    if _option.repeatable:
+        setattr(Options, f"opt_{_option.key}", _method(_option))
+
+
 def makeService(options: Options) -> IService:
     """The service that the options describe, with its sockets bound.
 
@@ -175,6 +196,8 @@ def makeService(options: Options) -> IService:
         SystemExit: something cannot be loaded or bound; the text says what.
     """
     sys.path.insert(0, os.getcwd())
+    for sentence in config.unknown_variables(os.environ):
+        _log.warn("{sentence}; it is ignored", sentence=sentence)
     try:
         service = _make(options)
         service.open()
@@ -187,13 +210,23 @@ def makeService(options: Options) -> IService:
     return service
 
 
+def _settings(options: Options) -> Settings:
+    return Settings(**{each.name: options[option_name(each)] for each in Settings.describe()})
+
+
+def _text(path: str, where: str) -> str:
+    try:
+        return Path(path).read_text("utf-8")
+    except OSError as error:
+        raise ConfigError(f"{where}: {path!r} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{where}: {path!r} is not UTF-8: {error}") from None
+
+
 def _make(options: Options) -> GracefulService:
-    chosen = {each.name: options[_option_name(each)] for each in Settings.describe()}
-    # usage.Options has 1 and 0 for its flags.
-    flags = {each.name: bool(chosen[each.name]) for each in Settings.describe() if _is_flag(each)}
-    settings = Settings(**{**chosen, **flags})
-    ports = [str(port) for port in options["ports"]]
-    apps = [load(name) for name in options["apps"]]
+    settings = _settings(options)
+    ports = [str(port) for port in options["port"]]
+    apps = [load(name) for name in options["app"]]
     if len(apps) > 1:
         wsgi = bool(options["wsgi"])
         served = zip(ports, apps, strict=True)

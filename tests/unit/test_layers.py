@@ -20,6 +20,7 @@ LAYERS = [
     {"http", "process", "app", "wsgi", "welcome"},
     {"server"},
     {"service"},
+    {"config"},
     {"run", "tap"},
     {"testing"},
 ]

@@ -53,15 +53,15 @@ class OptionsTests(SynchronousTestCase):
     def test_defaults(self) -> None:
         """Without options it is port 8080 on all interfaces, and every setting's default."""
         parsed = options()
-        self.assertEqual((parsed["ports"], parsed["apps"]), ([Address("", 8080)], []))
+        self.assertEqual((parsed["port"], parsed["app"]), ((Address("", 8080),), ()))
         for each in Settings.describe():
             self.assertEqual(parsed[each.name.replace("_", "-")], each.default)
 
     def test_ports_and_apps_are_repeatable(self) -> None:
         """Ports and applications are kept in the order in which they were given."""
         parsed = options("--port", ":1", "--app", "a.a", "--port", "localhost:2", "--app", "b.b")
-        self.assertEqual(parsed["ports"], [Address("", 1), Address("localhost", 2)])
-        self.assertEqual(parsed["apps"], ["a.a", "b.b"])
+        self.assertEqual(parsed["port"], (Address("", 1), Address("localhost", 2)))
+        self.assertEqual(parsed["app"], ("a.a", "b.b"))
 
     def test_a_word_that_is_no_option(self) -> None:
         """An application without its option is refused with the option that was meant."""
@@ -80,12 +80,12 @@ class OptionsTests(SynchronousTestCase):
         """The same port twice is refused; port 0 twice is two free ports."""
         for second in (":8080", "https:8080"):
             self.assertIn("given more than once", self.refused("--port", "8080", "--port", second))
-        self.assertEqual(len(options("--port", ":0", "--port", ":0")["ports"]), 2)
+        self.assertEqual(len(options("--port", ":0", "--port", ":0")["port"]), 2)
 
     def test_two_parsers_do_not_share_what_they_read(self) -> None:
         """What one command line has repeated is not in the next one."""
         options("--port", "1", "--app", "a.a")
-        self.assertEqual(options("--port", "2")["ports"], [Address("", 2)])
+        self.assertEqual(options("--port", "2")["port"], (Address("", 2),))
 
     def test_one_app_for_all_ports(self) -> None:
         """One application goes with any number of ports, and so does none."""
@@ -96,15 +96,14 @@ class OptionsTests(SynchronousTestCase):
         """Any other count is refused, with both counts and what is accepted."""
         for ports, apps in ((1, 2), (3, 2), (2, 3)):
             text = self.refused(*["--port", "0"] * ports, *["--app", "a.a"] * apps)
-            self.assertIn(f"--app was given {apps} times and --port {ports} times", text)
+            for given in (f"--app was given {apps} times", f"--port {ports} times"):
+                self.assertIn(f"{given} (by the command line)", text)
             self.assertIn("one --app for all ports, or as many as there are ports", text)
 
     def test_what_is_spoken_on_a_port(self) -> None:
         """A port may be written with its scheme."""
         parsed = options("--port", "https:[::1]:8443", "--port", "http:8080")
-        self.assertEqual(
-            parsed["ports"], [Address("::1", 8443, "https"), Address("", 8080, "http")]
-        )
+        self.assertEqual(parsed["port"], (Address("::1", 8443, "https"), Address("", 8080, "http")))
 
     def test_a_wrong_port(self) -> None:
         """A wrong port is refused by the option's name, as given, with what is accepted."""
@@ -148,6 +147,111 @@ class OptionsTests(SynchronousTestCase):
             self.assertIn(f"[default: {each.default}", entry)
         for default in ("[default: 8080]", "[default: a welcome page]"):
             self.assertIn(default, text)
+
+
+class SourcesTests(SynchronousTestCase):
+    """Options that do not come from the command line alone."""
+
+    def setUp(self) -> None:
+        """An environment without any of our variables, and a file."""
+        ours = [name for name in os.environ if name.startswith("GRACEFUL_")]
+        kept = {name: os.environ.pop(name) for name in ours}
+        self.addCleanup(os.environ.update, kept)
+        self.path = os.path.join(temporary_directory(self), "graceful.toml")
+        self.write("[graceful]\nidle-grace = 3\nidle-timeout = 3\nread-timeout = 3\n")
+
+    def write(self, text: str) -> None:
+        """Put a text into the file."""
+        with open(self.path, "w") as file:
+            file.write(text)
+
+    def set(self, name: str, value: str) -> None:
+        """Set a variable until the end of the test."""
+        os.environ[name] = value
+        self.addCleanup(os.environ.pop, name, None)
+
+    def refused(self, *arguments: str) -> str:
+        """The line that says what is wrong."""
+        return str(self.assertRaises(SystemExit, options, *arguments)).partition("\n")[0]
+
+    def test_precedence(self) -> None:
+        """The command line counts before the environment, that before the file, then defaults."""
+        self.set("GRACEFUL_IDLE_GRACE", "2")
+        self.set("GRACEFUL_IDLE_TIMEOUT", "2")
+        parsed = options("--config", self.path, "--idle-grace", "1")
+        names = ("idle-grace", "idle-timeout", "read-timeout", "write-timeout")
+        self.assertEqual([parsed[name] for name in names], [1, 2, 3, 5])
+
+    def test_a_default_that_was_given(self) -> None:
+        """Who writes a default on the command line gets it, whatever the file says."""
+        self.assertEqual(options("--config", self.path, "--idle-grace", "2")["idle-grace"], 2)
+
+    def test_the_file_is_named_by_a_variable(self) -> None:
+        """GRACEFUL_CONFIG names the file, if --config does not name another."""
+        self.set("GRACEFUL_CONFIG", self.path)
+        self.assertEqual(options()["idle-grace"], 3)
+        for name, arguments in (
+            ("--config", ("--config", "nowhere.toml")),
+            ("the environment variable GRACEFUL_CONFIG", ()),
+        ):
+            self.assertIn(
+                f"{name}: 'nowhere.toml' cannot be read: No such", self.refused(*arguments)
+            )
+            self.set("GRACEFUL_CONFIG", "nowhere.toml")
+
+    def test_a_file_that_is_no_text(self) -> None:
+        """A file that is not UTF-8, as TOML is, is refused."""
+        with open(self.path, "wb") as file:
+            file.write(b"\xff")
+        self.assertIn("is not UTF-8", self.refused("--config", self.path))
+
+    def test_no_file_is_read_unasked(self) -> None:
+        """A pyproject.toml in the working directory is nobody's configuration."""
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(os.path.dirname(self.path))
+        with open("pyproject.toml", "w") as file:
+            file.write("[tool.graceful]\nidle-grace = 9\n")
+        self.assertEqual(options()["idle-grace"], 2)
+        self.assertEqual(options("--config", "pyproject.toml")["idle-grace"], 9)
+
+    def test_errors_are_one_line_that_names_the_source(self) -> None:
+        """What is wrong in a file or a variable is said as for the command line."""
+        self.write("[graceful]\nidle-grace = 'soon'\n")
+        start = f"twistd graceful: {self.path}: [graceful] idle-grace: 'soon' is not accepted"
+        self.assertTrue(self.refused("--config", self.path).startswith(start))
+        self.set("GRACEFUL_PORT", "http")
+        self.assertIn("the environment variable GRACEFUL_PORT: 'http' is not", self.refused())
+
+    def test_counts_name_their_sources(self) -> None:
+        """Applications and ports whose counts do not match are named with their sources."""
+        self.set("GRACEFUL_PORT", "1,2,3")
+        said = self.refused("--app", "a.a", "--app", "b.b")
+        self.assertIn("2 times (by the command line)", said)
+        self.assertIn("3 times (by the environment variable GRACEFUL_PORT)", said)
+
+    def test_print_config(self) -> None:
+        """--print-config prints it, to be read again, and ends well; nothing is loaded."""
+        self.set("GRACEFUL_APP", "no_such.module")
+        self.patch(sys, "stdout", StringIO())
+        arguments = ("--config", self.path, "--port", "localhost:1", "--print-config")
+        ended = self.assertRaises(SystemExit, options, *arguments)
+        self.assertEqual(ended.code, 0)
+        printed = sys.stdout.getvalue()  # type: ignore[attr-defined]
+        del os.environ["GRACEFUL_APP"]
+        before = options("--config", self.path, "--port", "localhost:1", "--app", "no_such.module")
+        self.write(printed)
+        again = options("--config", self.path)
+        for name in printed_names(printed):
+            self.assertEqual(again[name], before[name], name)
+
+    def test_print_config_refuses_what_is_wrong(self) -> None:
+        """What could not be served is no configuration to print."""
+        self.assertIn("given together with", self.refused("--tls-key", "key", "--print-config"))
+
+
+def printed_names(printed: str) -> list[str]:
+    """The options whose value --print-config has printed."""
+    return [line.partition(" = ")[0] for line in printed.splitlines() if " = " in line]
 
 
 class TwistdOptionsTests(SynchronousTestCase):
