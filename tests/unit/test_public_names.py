@@ -62,7 +62,8 @@ class PublicNamesTests(SynchronousTestCase):
             for name, value in vars(errors).items()
             if inspect.isclass(value) and issubclass(value, errors.GracefulError)
         }
-        self.assertLessEqual(kinds - {"ConfigError", "UpgradeRefused"}, set(twisted_graceful.__all__))
+        public = set(twisted_graceful.__all__)
+        self.assertLessEqual(kinds - {"ConfigError", "UpgradeRefused"}, public)
 
     def test_no_other_name(self) -> None:
         """A name that is not there is an AttributeError which says so."""
