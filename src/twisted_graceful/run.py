@@ -105,6 +105,7 @@ def wait_group(
     *servers: Server,
     upgrade: bool = False,
     upgrade_timeout: float | None = None,
+    probation: float | None = None,
     log_to: TextIO | None = sys.stderr,
     reactor: Any = None,
 ) -> DrainReport:
@@ -114,6 +115,8 @@ def wait_group(
         servers: what `new` returned.
         upgrade: whether USR2 or HUP replaces the process by a new one.
         upgrade_timeout: seconds that the new one may take until it is ready.
+        probation: seconds after that in which this process accepts again should the new one
+            die; 0 for none.
         log_to: where to log to if the program has not begun to log; None for nowhere.
         reactor: None for the global one.
 
@@ -139,6 +142,7 @@ def wait_group(
         signals=True,
         upgradable=upgrade,
         upgrade_timeout=upgrade_timeout,
+        probation=probation,
         exit_with=status.append,
         reactor=reactor,
     )
@@ -167,6 +171,7 @@ def _serve(
         server,
         upgrade=upgrade,
         upgrade_timeout=server.settings.upgrade_timeout,
+        probation=server.settings.probation,
         log_to=log_to,
         reactor=reactor,
     )

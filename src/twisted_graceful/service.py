@@ -46,11 +46,14 @@ class GracefulService(MultiService):
 
     Put it into the application of a ``.tac`` file, or start it in a program of your own.
     Other services may be added to it: they are started with the servers, and stopped
-    when the servers have drained. During an upgrade they run in both processes.
+    when the process ends. During an upgrade they run in both processes: from the start of the
+    successor until this process leaves, which is at the end of the probation or of the drain.
 
     Args:
         servers: what is served.
         upgrade_timeout: seconds that a successor may take until it is ready.
+        probation: seconds after that in which this process accepts again should the
+            successor die, even if it has drained; 0 for none.
         signals: whether TERM, INT and QUIT stop this process, USR2 and HUP upgrade it, and USR1
             opens its logs anew. If so its exit status is 1 when a stop cut a request.
         upgradable: whether a successor can be started at all.
@@ -72,6 +75,7 @@ class GracefulService(MultiService):
         self,
         *servers: Server,
         upgrade_timeout: float | None = None,
+        probation: float | None = None,
         signals: bool = False,
         upgradable: bool = True,
         pid_file: str | None = None,
@@ -80,12 +84,12 @@ class GracefulService(MultiService):
         reactor: Any = None,
     ) -> None:
         super().__init__()
-        settings = (
-            Settings() if upgrade_timeout is None else Settings(upgrade_timeout=upgrade_timeout)
-        )
+        chosen = {"upgrade_timeout": upgrade_timeout, "probation": probation}
+        settings = Settings.of({name: it for name, it in chosen.items() if it is not None})
         self.report: DrainReport | None = None
         self._reactor = global_reactor() if reactor is None else reactor
         self._upgrade_timeout = settings.upgrade_timeout
+        self._probation = settings.probation
         self._upgradable = upgradable
         self._pid_file = pid_file
         self._signals = SignalHandlers(
@@ -210,6 +214,7 @@ class GracefulService(MultiService):
             inheritance=inheritance,
             launch=self._launch,
             upgrade_timeout=self._upgrade_timeout,
+            probation=self._probation,
             pid_file=self._pid_file,
         )
         super().startService()

@@ -280,6 +280,13 @@ class Settings:
     upgrade_timeout: float = _seconds(
         60, "how long a new process may take until it is ready", minimum=0.001
     )
+    # What is wrong with new code shows in its first requests; systemd takes a service that fails
+    # five times within 10 s (StartLimitIntervalSec) for broken.
+    probation: float = _seconds(
+        10,
+        "for how long after that the old one stays, and accepts again should the new one die; "
+        "0: not at all",
+    )
     # Off, since a proxy that does not set both fields passes on what clients send.
     proxy_headers: bool = _setting(
         Flag(), False, "believe X-Forwarded-For and X-Forwarded-Proto of trusted proxies"

@@ -238,6 +238,7 @@ def _make(options: Options) -> GracefulService:
     service = GracefulService(
         *servers,
         upgrade_timeout=settings.upgrade_timeout,
+        probation=settings.probation,
         signals=True,
         pid_file=options["pid_file"],
         launch=Launch.of_this_process(os.environ, twistd_is_told=True),

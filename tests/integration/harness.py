@@ -29,7 +29,7 @@ TWISTD = shutil.which("twistd", path=BESIDE_PYTHON) or "twistd"
 TWIST = shutil.which("twist", path=BESIDE_PYTHON) or "twist"
 
 PORT = ("--port", "127.0.0.1:0")
-PATIENCE = ("--idle-grace", "0.3", "--linger-timeout", "0.5")
+PATIENCE = ("--idle-grace", "0.3", "--linger-timeout", "0.5", "--probation", "0")
 FOREGROUND = (TWISTD, "-n", "--pidfile", "app.pid", "--logfile", "-")
 GRACEFUL = (*FOREGROUND, "graceful", *PORT, *PATIENCE)
 """The command of most tests; an option that is given again replaces the one in here."""

@@ -33,7 +33,7 @@ import app
 
 application = Application("tac")
 server = new("127.0.0.1:0", app.resource, access_log="access.log", idle_grace=0.3)
-GracefulService(server, signals=True).setServiceParent(application)
+GracefulService(server, signals=True, probation=0).setServiceParent(application)
 """
 
 

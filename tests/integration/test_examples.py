@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -74,14 +75,16 @@ class ExampleTests(SynchronousTestCase):
         """The application file serves on both ports, and is upgraded."""
         with example("hello.tac", TAC) as server:
             first, last = server.ports[0], server.ports[-1]
-            server.upgrade()
+            server.kill(signal.SIGUSR2)
+            server.hand_over()
             self.assertEqual(server.get(port=first).body, "Hello, world\n")
             self.assertEqual(server.get(port=last).body, "Hello, administrator\n")
 
     def test_script(self) -> None:
         """The plain script serves, and upgrades itself."""
         with example("script.py", (sys.executable, "script.py")) as server:
-            server.upgrade()
+            server.kill(signal.SIGUSR2)
+            server.hand_over()
             self.assertEqual(server.get().body, "Hello\n")
 
     def test_embedding(self) -> None:

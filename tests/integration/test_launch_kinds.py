@@ -13,7 +13,7 @@ from .harness import DAEMON, FOREGROUND, GRACEFUL, PORT, TWIST, TWISTD, Server, 
 from .waiting import until
 
 RUN = ("--rundir", "run", "--umask", "027")
-LOG_TEXT = ("--log-format", "text", "graceful", *PORT, "--app", "app.resource")
+LOG_TEXT = ("--log-format", "text", "graceful", *PORT, "--probation", "0", "--app", "app.resource")
 
 TAC = """\
 import os, sys
@@ -23,14 +23,15 @@ from twisted_graceful import GracefulService, new
 import app
 
 application = Application("tac")
-GracefulService(new("127.0.0.1:0", app.resource), signals=True).setServiceParent(application)
+service = GracefulService(new("127.0.0.1:0", app.resource), signals=True, probation=0)
+service.setServiceParent(application)
 """
 
 SCRIPT = """\
 import app
 from twisted_graceful import listen_and_serve_forever
 
-report = listen_and_serve_forever("127.0.0.1:0", app.resource, idle_grace=0.3)
+report = listen_and_serve_forever("127.0.0.1:0", app.resource, idle_grace=0.3, probation=0)
 print("returned in", app.VERSION, report.answered)
 """
 
@@ -38,7 +39,8 @@ GROUP = """\
 import app
 from twisted_graceful import new, wait_group
 
-wait_group(new("127.0.0.1:0", app.resource), new("127.0.0.1:0", app.Other), upgrade=True)
+both = new("127.0.0.1:0", app.resource), new("127.0.0.1:0", app.Other)
+wait_group(*both, upgrade=True, probation=0)
 """
 
 NO_UPGRADE = """\
@@ -83,7 +85,7 @@ class TwistdTests(KindTestCase):
 
     def test_daemon_with_defaults(self) -> None:
         """``twistd graceful`` upgrades without a word on its pid file and its log file."""
-        command = (TWISTD, "graceful", *PORT, "--app", "app.resource")
+        command = (TWISTD, "graceful", *PORT, "--probation", "0", "--app", "app.resource")
         with Server(command=command) as server:
             self.upgrades(server)
             self.assertFalse((server.directory / "twistd.pid").exists())

@@ -40,7 +40,9 @@ from app import resource
 globalLogBeginner.beginLoggingTo([textFileLogObserver(stdout)], redirectStandardIO=False)
 launch = replace(Launch.of_this_process(os.environ), executable=os.path.abspath("python"))
 server = new("127.0.0.1:0", resource)
-service = GracefulService(server, signals=True, launch=launch, pid_file=os.path.abspath("app.pid"))
+service = GracefulService(
+    server, signals=True, launch=launch, probation=0, pid_file=os.path.abspath("app.pid")
+)
 service.startService()
 reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
 reactor.run()

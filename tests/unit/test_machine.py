@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.process import generation
@@ -16,6 +17,8 @@ from twisted_graceful.process.machine import TABLE, IllegalInput, Input, Machine
 
 from .support import examples
 
+PROBATION = 10
+ON_PROBATION = (State.HANDING_OVER, State.STANDING_BY)
 FIRST = (State.LOADING, State.SUCCEEDING)
 TRANSITIONS = [
     (state, event, transition) for state, row in TABLE.items() for event, transition in row.items()
@@ -103,7 +106,9 @@ class _World:
         self.child = ""  # or "loading", "ready", "ending"
         self.owed = False  # an upgrade was asked for after the last child was started
         self.passed_on = False
+        self.did: list[str] = []
         self.drains: list[Deferred[None]] = []
+        self.clock = Clock()
 
     def possible(self) -> list[str]:
         """What can happen next, apart from a stop."""
@@ -113,7 +118,9 @@ class _World:
             *["predecessor_gone"] * self.predecessor,
             *["child_ready"] * (self.child == "loading"),
             *["child_stopping", "child_ended"] * bool(self.child),
+            *["child_upgrade"] * (self.child == "ready"),
             *["drained"] * bool(self.drains),
+            *["probation_over"] * bool(self.clock.getDelayedCalls()),
         ]
 
     def happen(self, event: str) -> None:
@@ -121,7 +128,12 @@ class _World:
         if event == "drained":
             self.drains.pop(0).callback(None)
             return
-        if event == "upgrade":
+        if event == "probation_over":
+            self.clock.advance(PROBATION)
+            return
+        if event == "child_upgrade":
+            self.owed = self.passed_on = True
+        elif event == "upgrade":
             self.owed = self.generation.state is not State.STOPPING
         elif event == "loaded":
             self.loading = False
@@ -156,8 +168,8 @@ class _World:
     def note_upgrade(self) -> None:
         pass
 
-    def stopping(self) -> None:
-        pass
+    def stopping(self) -> Deferred[None]:
+        return succeed(None)
 
     # The workload
 
@@ -165,32 +177,38 @@ class _World:
         return []
 
     def hand_over(self) -> Deferred[None]:
+        self.did.append("hand over")
         if self.idle:
             return succeed(None)
         self.drains.append(Deferred())
         return self.drains[-1]
 
     def accept(self) -> None:
-        pass
+        self.did.append("accept")
 
-    leave = cut = accept
+    def leave(self) -> None:
+        self.did.append("leave")
+
+    def cut(self) -> None:
+        pass
 
 
 class UpgradeTests(SynchronousTestCase):
     """Whatever happens, and in whatever order."""
 
-    def world(self, *, predecessor: bool = False) -> _World:
+    def world(self, *, predecessor: bool = False, probation: float = PROBATION) -> _World:
         """A process, alone in its world."""
         world = _World(predecessor=predecessor)
         self.patch(generation, "release", lambda *_: None)
         for name in ("Child", "Predecessor"):
             self.patch(generation, name, lambda *_: world)
         world.generation = generation.Generation(
-            None,
+            world.clock,
             world,
             inheritance=Inheritance(1, 3, 4, 5) if predecessor else None,
             launch=Launch("python", (), "/", {}),
             upgrade_timeout=60,
+            probation=probation,
         )
         return world
 
@@ -209,17 +227,28 @@ class UpgradeTests(SynchronousTestCase):
                 world.happen(data.draw(st.sampled_from(events[1:])))
             self.assertIs(world.generation.state, State.STOPPING)
 
+    def ready(self, *events: str, **arguments: Any) -> _World:
+        """A process whose successor has just become ready, and what happens to it then."""
+        world = self.world(**arguments)
+        for event in ("loaded", "upgrade", "child_ready", *events):
+            world.happen(event)
+        return world
+
     def check_at_rest(self, world: _World) -> None:
         """What holds whenever nothing is going on."""
         if world.generation.state is State.SERVING:
             self.assertFalse(world.owed, "an upgrade was forgotten")
-        elif world.owed and world.generation.state in (State.HANDING_OVER, State.STOPPING):
+        elif world.owed and world.generation.state in (State.DRAINING, State.STOPPING):
             self.assertTrue(world.passed_on, "an upgrade was not passed on")
+        if world.generation.state in ON_PROBATION:
+            self.assertFalse(world.owed, "an upgrade waits for a probation")
+        elif world.generation.state is not State.DRAINING:
+            self.assertEqual(world.clock.getDelayedCalls(), [], "a probation was forgotten")
 
     def test_an_upgrade_in_the_last_moment_is_passed_on(self) -> None:
         """One that reaches a process which has handed over, and ends, goes to the successor."""
         world = self.world()
-        for event in ("loaded", "upgrade", "child_ready", "drained"):
+        for event in ("loaded", "upgrade", "child_ready", "drained", "probation_over"):
             world.happen(event)
         self.assertIs(world.generation.state, State.STOPPING)
         world.happen("upgrade")
@@ -231,3 +260,65 @@ class UpgradeTests(SynchronousTestCase):
         for event in ("loaded", "upgrade", "child_ready", "upgrade", "child_ended"):
             world.happen(event)
         self.assertIs(world.generation.state, State.UPGRADING)
+
+    def test_it_stands_by_when_it_has_drained(self) -> None:
+        """Until the probation is over, a process that has drained neither accepts nor leaves."""
+        world = self.ready("drained")
+        world.clock.advance(PROBATION - 0.1)
+        self.assertIs(world.generation.state, State.STANDING_BY)
+        self.assertEqual(world.did, ["accept", "hand over"])
+        world.clock.advance(0.1)
+        self.assertIs(world.generation.state, State.STOPPING)
+        self.assertEqual(world.did, ["accept", "hand over", "leave"])
+
+    def test_it_drains_on_when_the_probation_is_over(self) -> None:
+        """A drain that takes longer than the probation ends in its own time."""
+        world = self.ready("probation_over")
+        self.assertIs(world.generation.state, State.DRAINING)
+        world.happen("drained")
+        self.assertEqual(world.did, ["accept", "hand over", "leave"])
+
+    def test_it_accepts_again_should_the_successor_die(self) -> None:
+        """A death is survived while this process is still there, whatever it is doing."""
+        for events in ((), ("drained",), ("probation_over",)):
+            world = self.ready(*events, "child_ended")
+            self.assertIs(world.generation.state, State.SERVING)
+            self.assertEqual(world.did, ["accept", "hand over", "accept"])
+            self.assertEqual(world.clock.getDelayedCalls(), [])
+
+    def test_the_next_probation_is_a_whole_one(self) -> None:
+        """What was left of the probation of a dead successor is not the next one's."""
+        world = self.ready("drained")
+        world.clock.advance(PROBATION - 1)
+        for event in ("child_ended", "upgrade", "child_ready", "drained"):
+            world.happen(event)
+        world.clock.advance(PROBATION - 1)
+        self.assertIs(world.generation.state, State.STANDING_BY)
+
+    def test_no_probation(self) -> None:
+        """With a probation of 0 a process leaves as soon as it has drained."""
+        world = self.ready("drained", probation=0)
+        self.assertEqual(world.did, ["accept", "hand over", "leave"])
+
+    def test_an_upgrade_ends_the_probation(self) -> None:
+        """Whoever is asked for the next upgrade, it waits for the drain and for nothing else."""
+        for event in ("upgrade", "child_upgrade"):
+            for events in (("drained", event), (event, "drained")):
+                world = self.ready(*events)
+                self.assertEqual(world.did, ["accept", "hand over", "leave"])
+                self.assertEqual(world.passed_on, True)
+                self.assertEqual(world.clock.getDelayedCalls(), [])
+
+    def test_an_upgrade_that_waits_allows_no_probation(self) -> None:
+        """One that was asked for while the successor loaded begins as soon as this one drained."""
+        world = self.world()
+        for event in ("loaded", "upgrade", "upgrade", "child_ready", "drained"):
+            world.happen(event)
+        self.assertEqual(world.did, ["accept", "hand over", "leave"])
+
+    def test_a_stop_ends_the_probation(self) -> None:
+        """A stop of either process lets this one leave."""
+        for event in ("stop", "child_stopping"):
+            world = self.ready("drained", event)
+            self.assertEqual(world.did, ["accept", "hand over", "leave"])
+            self.assertEqual(world.clock.getDelayedCalls(), [])

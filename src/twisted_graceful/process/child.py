@@ -16,6 +16,7 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from .control import (
+    HEARD_TIMEOUT,
     Channel,
     Failed,
     Goodbye,
@@ -32,9 +33,6 @@ from .output import Capture
 
 KILL_AFTER = 3.0
 """Seconds between SIGTERM and SIGKILL for a child that is to end; it serves nobody yet."""
-
-GOODBYE_TIMEOUT = 2.0
-"""Seconds that a successor has to answer our last word; it has nothing else to do."""
 
 EXIT_AFTER_EOF = 1.0
 """Seconds between the EOF of a child that ends and its exit status, which says more."""
@@ -83,7 +81,7 @@ class Child(ProcessProtocol):
         self._control: socket.socket | None = None
         self._capture: Capture | None = None
         self._timer: IDelayedCall | None = None
-        self._ready = False
+        self._ready_at: float | None = None
         self._reason = ""
 
     def start(
@@ -175,16 +173,16 @@ class Child(ProcessProtocol):
             self._control.detach()
             self._control = None
         heard: Deferred[Any] = self._channel.callRemote(Goodbye)
-        return heard.addTimeout(GOODBYE_TIMEOUT, self._reactor).addBoth(lambda _: None)
+        return heard.addTimeout(HEARD_TIMEOUT, self._reactor).addBoth(lambda _: None)
 
     # Twisted and the channel tell us
 
     def received(self, command: type[amp.Command], **arguments: Any) -> None:
         """The child sent a command."""
         if command is Ready:
-            if self._ready or self._reason:
+            if self._ready_at is not None or self._reason:
                 raise NotNow(self._reason or "it was ready before")
-            self._ready = True
+            self._ready_at = self._reactor.seconds()
             self._cancel_timer()
             self._observer.child_ready()
         elif command is Failed:
@@ -198,7 +196,7 @@ class Child(ProcessProtocol):
 
     def channel_lost(self, reason: Failure) -> None:
         """The child closed the channel, ended, or wrote what is no message."""
-        if not self._ready and self._control is not None and not self._reason:
+        if self._ready_at is None and self._control is not None and not self._reason:
             # If it has ended, then its exit status says more, and comes soon.
             self._cancel_timer()
             self._timer = self._reactor.callLater(
@@ -211,8 +209,11 @@ class Child(ProcessProtocol):
         assert self._capture is not None
         output = self._capture.tail()
         self._close()
-        when = "" if self._ready else " before it was ready"
-        self._observer.child_ended(self._reason or _status(reason) + when, output)
+        when = "before it was ready"
+        if self._ready_at is not None:
+            lived = self._reactor.seconds() - self._ready_at
+            when = f"{lived:.1f} seconds after it was ready"
+        self._observer.child_ended(self._reason or f"{_status(reason)} {when}", output)
 
     def _close(self) -> None:
         if self._capture is not None:

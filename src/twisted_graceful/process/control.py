@@ -19,6 +19,9 @@ from .. import private
 REASON_LIMIT = 4096
 """Characters of a reason; an AMP value holds 65,535 bytes at most."""
 
+HEARD_TIMEOUT = 2.0
+"""Seconds that the other end has to answer our last word; it has nothing else to do."""
+
 
 class NotNow(Exception):
     """The parent does not wait for this child any more."""

@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from ..errors import UpgradeRefused
 from .child import Child
 from .inheritance import Inheritance
 from .launch import Launch
-from .machine import Input, Machine, Output, State
+from .machine import ACCEPTING, Input, Machine, Output, State
 from .output import release
 from .pidfile import PidFile
 from .predecessor import Predecessor
@@ -61,6 +62,8 @@ class Generation:
         inheritance: what the predecessor left; None in the first generation.
         launch: the command that starts a successor.
         upgrade_timeout: seconds that a successor may take until it is ready.
+        probation: seconds for which this process, when it has drained, waits for the
+            successor to die.
         pid_file: the path of the pid file that names the serving generation; None
             if there is none.
         pid: of this process.
@@ -76,6 +79,7 @@ class Generation:
         inheritance: Inheritance | None,
         launch: Launch,
         upgrade_timeout: float,
+        probation: float,
         pid_file: str | None = None,
         pid: int | None = None,
     ) -> None:
@@ -85,6 +89,8 @@ class Generation:
         self._inheritance = inheritance
         self._launch = launch
         self._upgrade_timeout = upgrade_timeout
+        self._probation = probation
+        self._probation_ends: IDelayedCall | None = None
         self._pid = os.getpid() if pid is None else pid
         path = pid_file or (inheritance.pid_file if inheritance is not None else "")
         self._pid_file = PidFile(path, self._pid) if path else None
@@ -100,7 +106,9 @@ class Generation:
             Output.REMEMBER: self._remember,
             Output.CATCH_UP: self._catch_up,
             Output.PASS_ON: self._pass_on,
+            Output.WATCH: self._watch,
             Output.HAND_OVER: self._hand_over,
+            Output.STAND_BY: self._stand_by,
             Output.RESUME: self._resume,
             Output.END_CHILD: self._end_child,
             Output.LEAVE: self._leave,
@@ -158,7 +166,7 @@ class Generation:
     def stop(self) -> None:
         """Drain and let the process end, as somebody wishes; asked again: end at once."""
         if self._predecessor is not None and self.state is State.TAKING_OVER:
-            self._predecessor.stopping()
+            self._farewell = self._predecessor.stopping()
         self._machine.send(Input.STOP)
 
     def service_stops(self) -> None:
@@ -167,7 +175,7 @@ class Generation:
             self._machine.send(Input.STOP)
 
     def stopped(self) -> Deferred[None]:
-        """A Deferred that fires when no child needs this process any more."""
+        """A Deferred that fires when neither predecessor nor child needs this process any more."""
         return self._farewell
 
     def ended(self) -> None:
@@ -210,6 +218,7 @@ class Generation:
     def child_upgrade(self) -> None:
         """An upgrade was asked for of the successor. Should it die, it is ours."""
         self._upgrade_due = True
+        self._machine.send(Input.CHILD_UPGRADE)
 
     def child_stopping(self) -> None:
         """The successor was told to stop."""
@@ -268,6 +277,29 @@ class Generation:
         if self._upgrade_due and self._child is not None:
             self._child.pass_on_upgrade()
 
+    def _watch(self) -> None:
+        if self._upgrade_due or not self._probation:
+            # An upgrade that waits is not to wait for this, too.
+            self._machine.send(Input.PROBATION_OVER)
+        else:
+            self._probation_ends = self._reactor.callLater(
+                self._probation, self._machine.send, Input.PROBATION_OVER
+            )
+
+    def _end_probation(self) -> None:
+        ends, self._probation_ends = self._probation_ends, None
+        if ends is not None and ends.active():
+            ends.cancel()
+
+    def _stand_by(self) -> None:
+        self._log.info(
+            "Upgrade: generation {old} has drained; it accepts again should generation {new} die "
+            "within {seconds:g} seconds of ready (the probation)",
+            old=self.number,
+            new=self.number + 1,
+            seconds=self._probation,
+        )
+
     def _hand_over(self) -> None:
         self._log.info(
             "Upgrade: generation {new} is ready; generation {old} drains",
@@ -283,6 +315,7 @@ class Generation:
         self._workload.hand_over().addCallback(drained)
 
     def _resume(self) -> None:
+        self._end_probation()
         self._drain = None
         self._accept()
         if self._pid_file is not None:
@@ -296,7 +329,7 @@ class Generation:
             self._reactor.callLater(ACCEPT_AGAIN, self._accept_again)
 
     def _accept_again(self) -> None:
-        if self.state not in (State.HANDING_OVER, State.STOPPING):
+        if self.state in ACCEPTING:
             self._accept()
 
     def _cut(self) -> None:
@@ -310,13 +343,22 @@ class Generation:
             self._farewell = self._child_ended
 
     def _leave(self) -> None:
+        self._end_probation()
         if self._child is not None and self._drain is not None:
             self._successor, self._child = self._child, None
             self._farewell = self._successor.let_go()
         self._workload.leave()
 
     def _report_failure(self, reason: str, output: str) -> None:
-        text = "Upgrade failed: generation {new}: {reason}. Generation {old} serves on."
+        text = "Upgrade failed: generation {new}: {reason}. Generation {old} "
+        if self.state in ACCEPTING:
+            text += "serves on."
+            written = " The last it wrote:"
+        else:
+            text += "(pid {pid}) accepts again, with the code from before the upgrade."
+            written = " The last it wrote until it was ready (the rest is in the log itself):"
         if output:
-            text += " The last it wrote:\n{output}"
-        self._log.error(text, new=self.number + 1, old=self.number, reason=reason, output=output)
+            text += written + "\n{output}"
+        self._log.error(
+            text, new=self.number + 1, old=self.number, pid=self._pid, reason=reason, output=output
+        )

@@ -15,7 +15,9 @@ class State(Enum):
     TAKING_OVER = "taking over"  # serving, while the predecessor drains
     SERVING = "serving"
     UPGRADING = "upgrading"  # serving, while a successor loads
-    HANDING_OVER = "handing over"  # draining, while the successor serves
+    HANDING_OVER = "handing over"  # draining, while the successor serves on probation
+    STANDING_BY = "standing by"  # drained, while the successor serves on probation
+    DRAINING = "draining"  # while the successor serves, its probation is over
     STOPPING = "stopping"
 
 
@@ -26,9 +28,11 @@ class Input(Enum):
     PREDECESSOR_GONE = "the predecessor has ended"
     UPGRADE = "an upgrade was asked for"
     CHILD_READY = "the successor can serve"
+    CHILD_UPGRADE = "an upgrade was asked for of the successor"
     CHILD_STOPPING = "the successor was told to stop"
     CHILD_ENDED = "the successor has ended"
     DRAINED = "nothing that was begun here is left"
+    PROBATION_OVER = "the successor has lived long enough"
     STOP = "a stop was asked for"
 
 
@@ -40,7 +44,9 @@ class Output(Enum):
     REMEMBER = "note that another upgrade is due"
     CATCH_UP = "start the upgrade that was noted, if any"
     PASS_ON = "tell the successor that an upgrade is due, if one is noted"
+    WATCH = "put the successor on probation, or not, if another one follows it"
     HAND_OVER = "stop accepting and drain"
+    STAND_BY = "keep the listeners, in case the successor dies"
     RESUME = "accept again"
     END_CHILD = "end the successor"
     LEAVE = "let the process end"
@@ -80,28 +86,52 @@ TABLE: Mapping[State, Mapping[Input, Transition]] = {
     S.UPGRADING: {
         I.UPGRADE: Transition(S.UPGRADING, (O.REMEMBER,)),
         # Passed on first: where nothing is open, the drain is over at once.
-        I.CHILD_READY: Transition(S.HANDING_OVER, (O.PASS_ON, O.HAND_OVER)),
+        I.CHILD_READY: Transition(S.HANDING_OVER, (O.PASS_ON, O.WATCH, O.HAND_OVER)),
+        I.CHILD_UPGRADE: Transition(S.UPGRADING),
         I.CHILD_STOPPING: Transition(S.UPGRADING),
         I.CHILD_ENDED: Transition(S.SERVING, (O.CATCH_UP,)),
         I.STOP: Transition(S.STOPPING, (O.END_CHILD, O.LEAVE)),
     },
     S.HANDING_OVER: {
-        I.UPGRADE: Transition(S.HANDING_OVER, (O.REMEMBER, O.PASS_ON)),
+        I.UPGRADE: Transition(S.DRAINING, (O.REMEMBER, O.PASS_ON)),
+        I.CHILD_UPGRADE: Transition(S.DRAINING),
+        I.CHILD_STOPPING: Transition(S.STOPPING, (O.LEAVE,)),
+        I.CHILD_ENDED: Transition(S.SERVING, (O.RESUME, O.CATCH_UP)),
+        I.DRAINED: Transition(S.STANDING_BY, (O.STAND_BY,)),
+        I.PROBATION_OVER: Transition(S.DRAINING),
+        I.STOP: Transition(S.STOPPING, (O.LEAVE,)),
+    },
+    S.STANDING_BY: {
+        I.UPGRADE: Transition(S.STOPPING, (O.REMEMBER, O.PASS_ON, O.LEAVE)),
+        I.CHILD_UPGRADE: Transition(S.STOPPING, (O.LEAVE,)),
+        I.CHILD_STOPPING: Transition(S.STOPPING, (O.LEAVE,)),
+        I.CHILD_ENDED: Transition(S.SERVING, (O.RESUME, O.CATCH_UP)),
+        I.PROBATION_OVER: Transition(S.STOPPING, (O.LEAVE,)),
+        I.STOP: Transition(S.STOPPING, (O.LEAVE,)),
+    },
+    S.DRAINING: {
+        I.UPGRADE: Transition(S.DRAINING, (O.REMEMBER, O.PASS_ON)),
+        I.CHILD_UPGRADE: Transition(S.DRAINING),
         I.CHILD_STOPPING: Transition(S.STOPPING, (O.LEAVE,)),
         I.CHILD_ENDED: Transition(S.SERVING, (O.RESUME, O.CATCH_UP)),
         I.DRAINED: Transition(S.STOPPING, (O.LEAVE,)),
+        I.PROBATION_OVER: Transition(S.DRAINING),
         I.STOP: Transition(S.STOPPING, (O.LEAVE,)),
     },
     S.STOPPING: {
         I.LOADED: Transition(S.STOPPING),
         I.PREDECESSOR_GONE: Transition(S.STOPPING),
         I.UPGRADE: Transition(S.STOPPING),
+        I.CHILD_UPGRADE: Transition(S.STOPPING),
         I.CHILD_STOPPING: Transition(S.STOPPING),
         I.CHILD_ENDED: Transition(S.STOPPING),
         I.DRAINED: Transition(S.STOPPING),
         I.STOP: Transition(S.STOPPING, (O.CUT,)),
     },
 }
+
+ACCEPTING = (State.TAKING_OVER, State.SERVING, State.UPGRADING)
+"""The states in which connections are accepted."""
 
 
 class IllegalInput(Exception):

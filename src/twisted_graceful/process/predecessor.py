@@ -6,11 +6,11 @@ import socket
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorSocket
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from .control import (
+    HEARD_TIMEOUT,
     REASON_LIMIT,
     Channel,
     Failed,
@@ -45,7 +45,8 @@ class Predecessor:
         observer: is told.
     """
 
-    def __init__(self, reactor: IReactorSocket, control: int, observer: Observer) -> None:
+    def __init__(self, reactor: Any, control: int, observer: Observer) -> None:
+        self._reactor = reactor
         self._observer = observer
         self._channel = Channel(self)
         with socket.socket(fileno=control) as end:
@@ -79,9 +80,14 @@ class Predecessor:
         """Say that an upgrade is due, should we die before we can do it."""
         self._channel.tell(Upgrade)
 
-    def stopping(self) -> None:
-        """Say that we were told to stop."""
-        self._channel.tell(Stopping)
+    def stopping(self) -> Deferred[None]:
+        """Say that we were told to stop.
+
+        Returns:
+            A Deferred that fires when the predecessor knows, or is gone, and soon in any case.
+        """
+        told: Deferred[Any] = self._channel.callRemote(Stopping)
+        return told.addTimeout(HEARD_TIMEOUT, self._reactor).addBoth(lambda _: None)
 
     def tell_logs_moved(self) -> None:
         """Tell it that the log files have been moved."""

@@ -1,0 +1,177 @@
+"""The successor dies after it was ready: the predecessor accepts again, drained or not."""
+
+from __future__ import annotations
+
+import signal
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from . import proc
+from .harness import DAEMON, Server, served
+from .waiting import Watch, until
+
+LONG = ("--probation", "60")
+STANDS_BY = "generation 0 has drained; it accepts again should generation 1 die within"
+
+
+class ProbationTestCase(SynchronousTestCase):
+    """An upgrade after which the predecessor stays."""
+
+    def stands_by(self, server: Server) -> int:
+        """Upgrade to version 2, and wait until the predecessor has drained; its pid."""
+        old = server.pid
+        server.get()
+        server.deploy("2")
+        server.kill(signal.SIGUSR2)
+        server.hand_over()
+        server.said(STANDS_BY)
+        return old
+
+    def resumed(self, server: Server, old: int, reason: str) -> None:
+        """The predecessor is as it was before the upgrade, and says why."""
+        server.said(
+            rf"Upgrade failed: generation 1: {reason} \d+\.\d seconds after it was ready\. "
+            rf"Generation 0 \(pid {old}\) accepts again"
+        )
+        self.assertEqual(server.get().body, "1")
+        until(lambda: server.pid_file == str(old), "the pid file names the predecessor")
+        self.assertEqual(server.family(), [old])
+        self.assertEqual(proc.children(old), [])
+        self.assertEqual(server.get("/inherited").body, "descriptors [0, 1, 2]\nvariables []\n")
+
+
+class DeathTests(ProbationTestCase):
+    """Deaths of the successor while the predecessor stands by."""
+
+    def test_killed(self) -> None:
+        """A drained predecessor serves again, has its pid file, and can upgrade and stop."""
+        with served(*LONG) as server:
+            old = self.stands_by(server)
+            self.assertEqual(server.get().body, "2")
+            server.kill(signal.SIGKILL)
+            self.resumed(server, old, "it was killed by SIGKILL")
+            server.deploy("3")
+            server.kill(signal.SIGUSR2, old)
+            until(lambda: server.get().body == "3", "the next upgrade works")
+            new = server.starting(1, attempt=2)
+            server.kill(signal.SIGTERM, new)
+            self.assertEqual(server.ended(old), 0)
+            until(lambda: server.family() == [], "both have ended")
+            self.assertEqual(server.pid_file, "")
+
+    def test_daemon(self) -> None:
+        """The first generation of a daemon removes its pid file after it has taken it back."""
+        with Server("--app", "app.resource", *LONG, command=DAEMON) as server:
+            old = self.stands_by(server)
+            server.kill(signal.SIGKILL)
+            self.resumed(server, old, "it was killed by SIGKILL")
+            server.kill(signal.SIGTERM, old)
+            server.ended(old)
+            self.assertEqual(server.pid_file, "")
+
+    def test_exits_with_0(self) -> None:
+        """New code that stops its reactor has died, however well it ends."""
+        stop = "\nfrom twisted.internet import reactor\nreactor.callLater(0.5, reactor.stop)\n"
+        with served(*LONG) as server:
+            old = server.pid
+            server.write("app.py", (server.directory / "app.py").read_text() + stop)
+            server.kill(signal.SIGUSR2)
+            self.resumed(server, old, "it exited with status 0")
+
+    def test_twice(self) -> None:
+        """Two bad deploys in a row are survived, and the third, a good one, serves."""
+        with served(*LONG) as server:
+            old = self.stands_by(server)
+            server.kill(signal.SIGKILL)
+            self.resumed(server, old, "it was killed by SIGKILL")
+            server.kill(signal.SIGUSR2, old)
+            server.said(STANDS_BY, 2)
+            server.kill(signal.SIGKILL, server.starting(1, attempt=2))
+            server.said("Upgrade failed", 2)
+            self.assertEqual(server.get().body, "1")
+            server.deploy("3")
+            server.kill(signal.SIGUSR2, old)
+            until(lambda: server.get().body == "3", "the good one serves")
+
+    def test_who_comes_meanwhile_is_answered(self) -> None:
+        """Between the death and the resume connections queue in the kernel; none is refused."""
+        with served(*LONG) as server:
+            old = self.stands_by(server)
+            server.kill(signal.SIGSTOP, old)
+            server.kill(signal.SIGKILL)
+            until(lambda: not proc.alive(server.pid), "the successor is dead")
+            client = server.connect()
+            client.get("/pid")
+            server.kill(signal.SIGCONT, old)
+            self.assertEqual(client.answer().body, str(old))
+
+
+class EndTests(ProbationTestCase):
+    """What ends a probation."""
+
+    def test_time(self) -> None:
+        """When the time is over, a drained predecessor leaves, with status 0."""
+        with served("--probation", "0.5") as server:
+            old = self.stands_by(server)
+            self.assertEqual(server.ended(old), 0)
+            self.assertEqual(server.get().body, "2")
+            self.assertEqual(server.pid_file, str(server.pid))
+
+    def test_no_old_code_serves(self) -> None:
+        """While the predecessor stands by, every request meets the new code."""
+        with served("--probation", "1") as server:
+            old = self.stands_by(server)
+            with Watch(lambda: "" if server.get().body == "2" else "old code") as clients:
+                server.ended(old)
+            self.assertEqual(clients.wrong, [])
+
+    def test_usr2_to_the_successor(self) -> None:
+        """The next upgrade does not wait for the probation, only for the drain."""
+        self.next_upgrade(to_the_new=True)
+
+    def test_usr2_to_the_predecessor(self) -> None:
+        """One that is asked for of the process that stands by is done by the new one."""
+        self.next_upgrade(to_the_new=False)
+
+    def next_upgrade(self, *, to_the_new: bool) -> None:
+        """An upgrade ends the probation of the last one."""
+        with served(*LONG) as server:
+            old = self.stands_by(server)
+            server.deploy("3")
+            server.kill(signal.SIGUSR2, server.pid if to_the_new else old)
+            self.assertEqual(server.ended(old), 0)
+            server.hand_over()
+            self.assertEqual(server.get().body, "3")
+
+    def test_term_to_the_predecessor(self) -> None:
+        """A predecessor that stands by leaves at TERM, and the new code serves on."""
+        with served(*LONG) as server:
+            old = self.stands_by(server)
+            server.kill(signal.SIGTERM, old)
+            self.assertEqual(server.ended(old), 0)
+            self.assertEqual(server.get().body, "2")
+            self.assertEqual(server.pid_file, str(server.pid))
+            self.assertEqual(server.stop(), 0)
+
+    def test_term_to_the_successor(self) -> None:
+        """TERM to the process that serves stops the service: nobody accepts again."""
+        with served(*LONG) as server:
+            old = self.stands_by(server)
+            new = server.pid
+            server.kill(signal.SIGTERM)
+            server.ended(new)
+            self.assertEqual(server.ended(old), 0)
+            self.assertTrue(server.refuses())
+            self.assertEqual(server.pid_file, "")
+            self.assertNotIn("Upgrade failed", server.log)
+
+    def test_a_successor_that_hangs_is_not_dead(self) -> None:
+        """One that stands still through its probation serves when it goes on; nobody else does."""
+        with served("--probation", "1") as server:
+            old = self.stands_by(server)
+            server.kill(signal.SIGSTOP)
+            client = server.connect()
+            client.get("/")
+            self.assertEqual(server.ended(old), 0)
+            server.kill(signal.SIGCONT)
+            self.assertEqual(client.answer().body, "2")
