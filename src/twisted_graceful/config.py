@@ -153,6 +153,13 @@ OPTIONS = (
         otherwise="a welcome page",
     ),
     Option("wsgi", Flag(), False, "The applications are WSGI callables, whatever they look like."),
+    Option(
+        "reload",
+        Flag(),
+        False,
+        "For development: upgrade when a Python file changes, or the --config. Needs the "
+        "extra `reload`.",
+    ),
     *(
         Option(option_name(each), kind_of(each), each.default, each.metadata["help"])
         for each in Settings.describe()
@@ -254,6 +261,16 @@ def _table(document: Mapping[str, Any], path: str) -> tuple[str, Mapping[str, An
 def _meant(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {close[0]}?" if close else ""
+
+
+def for_development() -> dict[str, Chosen]:
+    """Other defaults, for ``--reload``: the next change shall not wait for long.
+
+    What is being answered still has some seconds; but code that dies just after it was ready is
+    what development is like, and an event stream in a browser never ends by itself.
+    """
+    defaults = {"drain-timeout": 5, "probation": 0}
+    return {name: Chosen(value, "--reload") for name, value in defaults.items()}
 
 
 def effective(*sources: Mapping[str, Chosen]) -> dict[str, Chosen]:

@@ -108,6 +108,7 @@ class GracefulService(MultiService):
         # Before twistd opens its log, and writes its pid file.
         private.append_to_log_files()
         private.take_over_pid_file(self._found_pid_file, self._remove_pid_file)
+        self._accepting = False
         self._at_once = False
         self._leaving = False
         self._stopping: Deferred[Any] | None = None
@@ -118,6 +119,10 @@ class GracefulService(MultiService):
     def servers(self) -> list[Server]:
         """The servers among the services."""
         return [each for each in self if isinstance(each, Server)]
+
+    def is_accepting(self) -> bool:
+        """Whether connections come to this process, and not to its predecessor or successor."""
+        return self._accepting and bool(self.running)
 
     def addService(self, service: IService) -> None:
         """Add a server, or a service that runs beside the servers.
@@ -279,6 +284,7 @@ class GracefulService(MultiService):
 
     def accept(self) -> None:
         """Let every server accept."""
+        self._accepting = True
         self._listeners.close_unused()
         for server in self.servers:
             server.accept()
@@ -291,6 +297,7 @@ class GracefulService(MultiService):
 
     def hand_over(self) -> Deferred[list[DrainReport]]:
         """Let every server stop accepting and drain."""
+        self._accepting = False
         return gatherResults([server.drain(listen_on=True) for server in self.servers])
 
     def leave(self) -> None:

@@ -25,7 +25,8 @@ from .process.launch import Launch
 from .process.log_file import STANDARD, resolve
 from .process.ownership import GivenFiles
 from .process.twistd import log_file, skip_what_is_done
-from .server import Server
+from .reload import Reload, watch_source
+from .server import Server, global_reactor
 from .service import GracefulService
 from .settings import Flag, Settings
 from .welcome import Welcome
@@ -148,11 +149,14 @@ class Options(usage.Options):
         }
         where = "--config" if "config" in self else f"the environment variable {config.CONFIG}"
         path = self.setdefault("config", environ.get(config.CONFIG, ""))
-        chosen = config.effective(
+        sources = [
             config.from_command_line(given),
             config.from_environment(environ),
             config.from_file(_text(path, where), path) if path else {},
-        )
+        ]
+        if config.effective(*sources)["reload"].value:
+            sources.append(config.for_development())
+        chosen = config.effective(*sources)
         self.update((name, each.value) for name, each in chosen.items())
         return chosen
 
@@ -196,6 +200,9 @@ def makeService(options: Options) -> IService:
         SystemExit: something cannot be loaded or bound; the text says what.
     """
     sys.path.insert(0, os.getcwd())
+    if options["reload"]:
+        # Python takes a .pyc for current if the source has its size and second of modification.
+        sys.dont_write_bytecode = True
     for sentence in config.unknown_variables(os.environ):
         _log.warn("{sentence}; it is ignored", sentence=sentence)
     try:
@@ -243,6 +250,11 @@ def _make(options: Options) -> GracefulService:
         pid_file=options["pid_file"],
         launch=Launch.of_this_process(os.environ, twistd_is_told=True),
     )
+    if options["reload"]:
+        watch = watch_source(options["app"], options["config"])
+        Reload(global_reactor(), watch, service.upgrade, service.is_accepting).setServiceParent(
+            service
+        )
     if options["uid"] is not None or options["gid"] is not None:
         named = (options["log_file"], options["pid_file"], resolve(options["access-log"]))
         files = [path for path in named if path and path not in STANDARD]

@@ -64,6 +64,11 @@ def _descriptors(pid: int) -> Iterator[str]:
             yield os.readlink(entry)
 
 
+def watches_files(pid: int) -> bool:
+    """Whether a process is told of changes of some files, see inotify(7)."""
+    return any("inotify wd:" in each.read_text() for each in (PROC / str(pid) / "fdinfo").iterdir())
+
+
 def resident(pid: int) -> int:
     """How much memory a process has, in KiB."""
     status = (PROC / str(pid) / "status").read_text()

@@ -92,6 +92,7 @@ class EnvironmentTests(SynchronousTestCase):
             "GRACEFUL_PORT": "127.0.0.1:0 127.0.0.1:0",
             "GRACEFUL_APP": "app.resource,app.Other",
             "GRACEFUL_IDLE_GRACE": "0.1",
+            "GRACEFUL_PROBATION": "0",
             "GRACEFUL_PROT": "1",
         }
         command = (*FOREGROUND, "graceful")

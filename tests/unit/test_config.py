@@ -212,6 +212,17 @@ class EffectiveTests(SynchronousTestCase):
             self.assertEqual((chosen[name].value, chosen[name].source), (value, source))
         self.assertEqual(list(chosen), [option.name for option in OPTIONS])
 
+    def test_defaults_for_development(self) -> None:
+        """With --reload a drain is short and there is no probation, if nobody says otherwise."""
+        chosen = effective(from_command_line({"probation": 1}), config.for_development())
+        for name, value, source in (
+            ("drain-timeout", 5, "--reload"),
+            ("probation", 1, "the command line"),
+            ("idle-grace", 2, "the default"),
+        ):
+            self.assertEqual((chosen[name].value, chosen[name].source), (value, source))
+        self.assertEqual(effective(config.for_development())["probation"].value, 0)
+
     def test_printed_defaults(self) -> None:
         """What is printed says of each option its help, its source and its value."""
         printed = to_toml(effective())

@@ -20,7 +20,7 @@ LAYERS = [
     {"http", "process", "app", "wsgi", "welcome"},
     {"server"},
     {"service"},
-    {"config"},
+    {"config", "reload"},
     {"run", "tap"},
     {"testing"},
 ]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from io import StringIO
+from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 from twisted.python.logfile import BaseLogFile
 from twisted.scripts.twistd import ServerOptions
@@ -17,6 +19,7 @@ from twisted_graceful.process import inheritance
 from twisted_graceful.process.inheritance import VARIABLE
 from twisted_graceful.process.ownership import GivenFiles
 from twisted_graceful.process.twistd import skip_what_is_done
+from twisted_graceful.reload import Reload
 from twisted_graceful.service import GracefulService
 from twisted_graceful.settings import Flag, NetworkList, Number, Settings, Text, kind_of
 from twisted_graceful.tap import Options, makeService
@@ -385,6 +388,21 @@ class MakeServiceTests(SynchronousTestCase):
             self.assertTrue(text.startswith(f"twistd graceful: --app {name!r}: {half}"), text)
             self.assertNotIn("\n", text)
         self.assertEqual(sys.stderr.getvalue(), "")  # type: ignore[attr-defined]
+
+    def test_reload(self) -> None:
+        """--reload adds what watches the source, has short drains, and leaves no .pyc behind."""
+        self.patch(sys, "dont_write_bytecode", False)
+        common = ("--port", "127.0.0.1:0", "--reload")
+        with patch.dict(sys.modules, {"watchfiles": ModuleType("watchfiles")}):
+            self.assertIn("pip install 'twisted-graceful[reload]'", self.refused(*common))
+        with patch("twisted_graceful.tap.watch_source") as watch:
+            for arguments, drain in (((), 5), (("--drain-timeout", "30"), 30)):
+                service = self.service(*common, "--app", "tap_app.one", *arguments)
+                self.assertEqual(service.servers[0].settings.drain_timeout, drain)
+                self.assertEqual(len([each for each in service if isinstance(each, Reload)]), 1)
+                watch.assert_called_with(("tap_app.one",), "")
+        self.assertTrue(sys.dont_write_bytecode)
+        self.assertFalse([each for each in self.service(*common[:2]) if isinstance(each, Reload)])
 
     def test_a_certificate(self) -> None:
         """With a certificate a port speaks TLS; one that cannot be used is one line."""
