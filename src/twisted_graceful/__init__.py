@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         SettingsError,
     )
     from .http.report import Cut, DrainReport
-    from .http.site import draining
+    from .http.site import draining, is_ready
     from .run import RequestsCut, listen_and_serve, listen_and_serve_forever, new, wait_group
     from .server import Server
     from .service import GracefulService
@@ -39,6 +39,7 @@ _HOMES = {
     "Settings": "settings",
     "SettingsError": "errors",
     "draining": "http.site",
+    "is_ready": "http.site",
     "listen_and_serve": "run",
     "listen_and_serve_forever": "run",
     "new": "run",
@@ -61,6 +62,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "draining",
+    "is_ready",
     "listen_and_serve",
     "listen_and_serve_forever",
     "new",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
@@ -17,6 +17,7 @@ from twisted.internet.defer import (
     succeed,
 )
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
@@ -95,12 +96,22 @@ class Server(Service):
         self._secure: set[socket.socket] = set()
         self._certificate: ssl.SSLContext | None = None
         self._ports: list[IListeningPort] = []
+        self._accepted = False
         self._closing: list[Deferred[Any]] = []
         self._transport, self._poller = transport_for(self._reactor)
         self._site: Site | None = None
         self._loading: Deferred[Any] | None = None
         self._waiting: list[Deferred[None]] = []
         self._fault: Failure | None = None
+        self._delay: Deferred[None] | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether who connects now is served for the time being.
+
+        From the first `accept` to the first moment of a stop; in an upgrade the successor serves.
+        """
+        return self._accepted and self._site is not None and not self._site.stopping
 
     @property
     def bound(self) -> list[tuple[str, int]]:
@@ -154,7 +165,7 @@ class Server(Service):
             self.load().addCallbacks(lambda _: self.accept(), self._not_loaded)
 
     def stopService(self) -> Deferred[DrainReport]:
-        """Stop accepting and drain.
+        """Stop accepting, after ``shutdown_delay``, and drain.
 
         Returns:
             A Deferred that fires with the report when the drain is over.
@@ -166,18 +177,26 @@ class Server(Service):
 
     async def _stop(self) -> DrainReport:
         self._fault = None
+        if not self.coordinated:
+            await self.lame_duck(self.settings.shutdown_delay)
         report = await self.drain(listen_on=False)
         closing, self._closing = self._closing, []
         await gatherResults(closing)
         if self._poller is not None:
             self._poller.close()
+        self._accepted = False
         site, self._site = self._site, None
         if site is not None:
             site.doStop()
             self._threads.stop()
         self._close_log()
         if not self.coordinated:
-            self._log.info("Drained {address}: {report}", address=self._where(), report=report)
+            self._log.info(
+                "Drained {address}: {report}",
+                address=self._where(),
+                report=report,
+                **report.fields,
+            )
         return report
 
     def _not_loaded(self, failure: Failure) -> None:
@@ -269,11 +288,22 @@ class Server(Service):
         Returns:
             A Deferred that fires when this server can serve; it fails with `AppError`.
         """
-        self._threads = Threads(self._reactor, self.settings.wsgi_threads)
+        self._threads = Threads(self._reactor, self.settings.wsgi_threads, self._environ())
         self._loading = maybeDeferred(
             as_resource, self._app, self._threads.resource, wsgi=self._wsgi
         )
         return self._loading.addCallback(self._loaded).addBoth(self._load_over)
+
+    def _environ(self) -> dict[str, Callable[[], bool]]:
+        """What a WSGI application, which sees no request, asks instead; from any thread."""
+
+        def is_ready() -> bool:
+            return self._site is not None and not self._site.stopping
+
+        def is_draining() -> bool:
+            return self._site is None or self._site.connections.draining
+
+        return {"twisted_graceful.is_ready": is_ready, "twisted_graceful.is_draining": is_draining}
 
     def _loaded(self, resource: IResource) -> None:
         self._site = Site(resource, settings=self.settings, reactor=self._reactor)
@@ -306,6 +336,7 @@ class Server(Service):
         assert self._site is not None
         if self._poller is not None:
             self._poller.open()
+        self._site.stopping = False
         self._site.connections.resume()
         self.room.check()
         self._closing = []
@@ -317,6 +348,7 @@ class Server(Service):
             port.startListening()
             self._ports.append(port)
             self._log.info("Listening on {url}", url=self._url(listener))
+        self._accepted = True
         self._tell_waiting(None)
 
     def _connections_of(self, listener: socket.socket) -> tuple[Any, type[GatheringServer]]:
@@ -329,6 +361,44 @@ class Server(Service):
 
             factory, transport = over_tls(self._site, transport, self._certificate)
         return behind_proxies(self._site, factory, transport)
+
+    def announce(self) -> None:
+        """Be not ready any more, and tell all whom we serve, before anything is closed.
+
+        Where nobody is accepted there is nothing to announce.
+        """
+        if self._ports and self._site is not None:
+            self._site.stopping = True
+            self._site.connections.announce()
+
+    def lame_duck(self, seconds: float) -> Deferred[None]:
+        """Announce the stop, and go on serving until load balancers have noticed.
+
+        Args:
+            seconds: how long; asked again meanwhile, the first word counts.
+
+        Returns:
+            A Deferred that fires when a drain may begin: at once if nothing is accepted
+            anyway, and with `cut`.
+        """
+        self.announce()
+        if not self._ports or not seconds:
+            return succeed(None)
+        if self._delay is None:
+            self._log.info(
+                "Stopping: {address} is not ready any more; it accepts for another "
+                "{seconds:g} seconds (the shutdown delay)",
+                address=self._where(),
+                seconds=seconds,
+            )
+            self._delay = deferLater(self._reactor, seconds)
+            self._delay.addBoth(self._delay_over)
+        over: Deferred[None] = Deferred()
+        self._delay.addCallback(lambda _: over.callback(None))
+        return over
+
+    def _delay_over(self, result: object) -> None:
+        self._delay = None
 
     def drain(self, *, listen_on: bool) -> Deferred[DrainReport]:
         """Stop accepting, let what was begun end, and cut the rest at the deadline.
@@ -360,7 +430,9 @@ class Server(Service):
             port.doRead()
 
     def cut(self) -> None:
-        """End the drain that is under way, and all that it still waits for."""
+        """End the drain that is under way, or the delay before it, and all that waits."""
+        if self._delay is not None:
+            self._delay.cancel()
         if self._site is not None:
             self._site.connections.cut()
 

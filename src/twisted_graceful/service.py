@@ -124,6 +124,15 @@ class GracefulService(MultiService):
         """Whether connections come to this process, and not to its predecessor or successor."""
         return self._accepting and bool(self.running)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether who connects now is served for the time being, by every server.
+
+        From the moment that this process accepts to the first moment of a stop; in an upgrade
+        the successor serves.
+        """
+        return bool(self.servers) and all(each.is_ready for each in self.servers)
+
     def addService(self, service: IService) -> None:
         """Add a server, or a service that runs beside the servers.
 
@@ -174,9 +183,13 @@ class GracefulService(MultiService):
             self._generation.upgrade()
 
     def stop(self) -> None:
-        """Drain, then stop the reactor. Asked again: cut what is left, and stop at once."""
+        """Drain, after the longest ``shutdown_delay`` of the servers, then stop the reactor.
+
+        Asked again: cut what is left, and stop at once.
+        """
         if self._generation is not None:
-            self._log.info("Stopping: {how}", how="at once" if self._leaving else "draining")
+            at_once = self._at_once or self._leaving
+            self._log.info("Stopping: {how}", how="at once" if at_once else "in order")
             self._generation.stop()
 
     def stop_at_once(self) -> None:
@@ -227,7 +240,7 @@ class GracefulService(MultiService):
         loads.addCallbacks(lambda _: generation.loaded(), self._not_loaded)
 
     def stopService(self) -> Deferred[DrainReport]:
-        """Stop accepting, drain, and then stop all other services.
+        """Stop accepting, after the longest ``shutdown_delay``, drain, and stop all other services.
 
         Returns:
             A Deferred that fires with the report of all servers together.
@@ -239,6 +252,7 @@ class GracefulService(MultiService):
         generation = self._generation
         if generation is not None:
             generation.service_stops()
+        await self._lame_duck()
         drains = gatherResults([server.stopService() for server in self.servers])
         if self._at_once:
             self.cut()
@@ -252,9 +266,17 @@ class GracefulService(MultiService):
             self._signals.restore()
         if self._owns_process and report.exit_status:
             self._exit_with(report.exit_status)
-        self._log.info("Drained: {report}", report=report)
+        self._log.info("Drained: {report}", report=report, **report.fields)
         self.report = report
         return report
+
+    async def _lame_duck(self) -> None:
+        """Tell all first, of every server, and then go on accepting for a while."""
+        for server in self.servers:
+            server.announce()
+        delays = [each.settings.shutdown_delay for each in self.servers]
+        delay = 0 if self._at_once else max(delays, default=0)
+        await gatherResults([server.lame_duck(delay) for server in self.servers])
 
     async def _stop_others(self) -> None:
         """Stop the services beside the servers; they have as long as a drain has."""
@@ -304,6 +326,8 @@ class GracefulService(MultiService):
         """Stop the reactor, which stops this service; not if that is what goes on."""
         if self.running:
             self._leaving = True
+            for server in self.servers:
+                server.announce()
             self._reactor.callWhenRunning(self._stop_reactor)
 
     def cut(self) -> None:

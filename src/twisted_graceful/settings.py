@@ -258,6 +258,10 @@ class Settings:
     drain_timeout: float = _seconds(
         30, "how long a drain waits for what was begun, then cuts it; 0: at once"
     )
+    # None: only who has a load balancer that asks for readiness knows how often that asks.
+    shutdown_delay: float = _seconds(
+        0, "how long a stop goes on accepting, not ready any more, before the drain"
+    )
     # Long enough for a client that is about to send, short enough for a deploy.
     idle_grace: float = _seconds(
         2, "how long, in a drain, a connection without a request is kept for one more"

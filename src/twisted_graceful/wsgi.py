@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.python.threadpool import ThreadPool
@@ -25,11 +26,13 @@ class Threads:
     Args:
         reactor: what answers are written in.
         size: how many threads at the most.
+        environ: what every application finds in its environ beside what PEP 3333 says.
     """
 
-    def __init__(self, reactor: Any, size: int) -> None:
+    def __init__(self, reactor: Any, size: int, environ: Mapping[str, Any]) -> None:
         self._reactor = reactor
         self._size = size
+        self._environ = environ
         self._pool: ThreadPool | None = None
 
     def resource(self, application: Any) -> IResource:
@@ -37,7 +40,12 @@ class Threads:
         if self._pool is None:
             self._pool = _DaemonThreadPool(0, self._size, name="wsgi")
             self._pool.start()
-        resource: IResource = WSGIResource(self._reactor, self._pool, application)
+
+        def with_environ(environ: dict[str, Any], start_response: Any) -> Any:
+            environ.update(self._environ)
+            return application(environ, start_response)
+
+        resource: IResource = WSGIResource(self._reactor, self._pool, with_environ)
         return resource
 
     def stop(self) -> None:

@@ -20,7 +20,7 @@ from twisted.internet.task import deferLater
 from twisted.web.resource import EncodingResourceWrapper, Resource
 from twisted.web.server import NOT_DONE_YET, GzipEncoderFactory
 
-from twisted_graceful import draining
+from twisted_graceful import draining, is_ready
 
 VERSION = "1"
 HERE = Path(__file__).parent
@@ -101,6 +101,12 @@ class Root(Resource):
         request.write(b"data: hello\n\n")
         await draining(request)
         return "data: bye\n\n"
+
+    async def do_ready(self, request: Any) -> str:
+        """Whether this service wants more, in the way of Kubernetes."""
+        ready = is_ready(request)
+        request.setResponseCode(200 if ready else 503)
+        return str(ready)
 
     async def do_upload(self, request: Any) -> str:
         """What arrived of an upload."""

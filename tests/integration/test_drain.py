@@ -28,7 +28,7 @@ class DrainTests(SynchronousTestCase):
             self.assertTrue(answer.last)
             self.assertTrue(client.closed())
             self.assertEqual(server.exit_status(), 0)
-            self.assertIn("Drained: 1 answered, 0 idle closed, 0 cut", server.log)
+            self.assertIn("Drained: 1 answered, 1 told to close, 0 cut", server.log)
 
     def test_new_connections_are_refused(self) -> None:
         """A draining server does not let new clients wait for an answer that never comes."""

@@ -57,6 +57,19 @@ class ExampleTests(SynchronousTestCase):
             self.assertIn(b"event: goodbye", head + rest)
             self.assertTrue(rest.endswith(b"0\r\n\r\n"), rest)
 
+    def test_readiness(self) -> None:
+        """It is ready until the stop, and in the shutdown delay serves all else as ever."""
+        with example(
+            "readiness.py", GRACEFUL, "--shutdown-delay", "60", "--app", "readiness.resource"
+        ) as server:
+            self.assertEqual(server.get("/readyz").status, 200)
+            server.kill(15)
+            server.said("is not ready any more")
+            told = [server.get(path).status for path in ("/readyz", "/healthz", "/")]
+            self.assertEqual(told, [503, 200, 200])
+            server.kill(15)
+            self.assertEqual(server.exit_status(), 0)
+
     def test_websocket(self) -> None:
         """The WebSocket takes its leave when the server stops, and nothing is sent away."""
         if reason := why_no_twisted():
@@ -99,6 +112,6 @@ class ExampleTests(SynchronousTestCase):
         """There is a test for each example."""
         tested = {
             *("klein_app", "flask_app", "event_stream", "websocket"),
-            *("hello", "script", "embedding"),
+            *("hello", "script", "embedding", "readiness"),
         }
         self.assertEqual({path.stem for path in EXAMPLES.iterdir() if path.is_file()}, tested)

@@ -155,7 +155,8 @@ class ProxyTests:
             seen = [client.ask("/").body for client in clients[:half]]
             self.assertEqual(seen, ["1"] * half)
             server.ended(predecessor)
-            server.said(f"Drained: {half} answered, {BURST - half} idle closed, 0 cut")
+            counts = f"{half} answered, {half} told to close, {BURST - half} idle closed, 0 cut"
+            server.said(f"Drained: {counts}")
             seen = [client.ask("/").body for client in clients]
             self.assertEqual(seen, ["2"] * BURST)
             for client in clients:

@@ -27,10 +27,14 @@ from twisted_graceful import (
     LogFileError,
     Server,
     SettingsError,
+    draining,
     new,
 )
 from twisted_graceful.http.port import limit_of_descriptors
 from twisted_graceful.testing.messages import take_response
+
+FOR_EVER = 3600
+"""Seconds that no test waits for."""
 
 
 class RealReactorTestCase(TestCase):
@@ -518,6 +522,90 @@ def handlers() -> list[object]:
     return [signal.getsignal(getattr(signal, name)) for name in names]
 
 
+class ShutdownDelayTests(RealReactorTestCase):
+    """A server that is stopped serves on for its ``shutdown_delay``."""
+
+    async def test_serves_on(self) -> None:
+        """In the delay who connects is served, and told to close; then the drain begins."""
+        server = await self.running(Echo(), shutdown_delay=FOR_EVER)
+        was = port(server)
+        stopped = server.stopService()
+        await turns()
+        client = await connect(was)
+        client.transport.write(GET)
+        self.assertIn(b"Connection: close", await client.lost)
+        self.assertNoResult(stopped)
+        server.cut()
+        report = await stopped
+        self.assertEqual((report.answered, report.told_to_close), (1, 1))
+        self.assertTrue(is_refused(was))
+
+    async def test_lasts(self) -> None:
+        """It lasts though nobody is connected, for load balancers have to notice."""
+        server = await self.running(Echo(), shutdown_delay=0.3)
+        report = await server.stopService()
+        self.assertGreaterEqual(report.delay, 0.3)
+
+    async def test_nothing_accepted(self) -> None:
+        """A server that is not accepting yet has no delay."""
+        server = self.server(Deferred(), shutdown_delay=FOR_EVER)
+        server.startService()
+        self.assertEqual(await server.stopService(), DrainReport())
+
+    async def test_handed_over(self) -> None:
+        """A server whose successor serves has no delay, and is ready still."""
+        server = await self.running(Echo(), shutdown_delay=FOR_EVER)
+        await server.drain(listen_on=True)
+        self.assertTrue(server.is_ready)
+        await server.stopService()
+
+    async def test_stopped_twice(self) -> None:
+        """A second stop neither ends the delay nor begins another one."""
+        server = await self.running(Echo(), shutdown_delay=0.3)
+        first, second = server.stopService(), server.stopService()
+        await turns()
+        self.assertNoResult(second)
+        await first
+        await second
+
+    async def test_cut(self) -> None:
+        """A cut ends the delay, and what is being answered with it."""
+        app = Echo(hold=True)
+        server = await self.running(app, shutdown_delay=FOR_EVER)
+        client = await self.asking(server, app)
+        stopped = server.stopService()
+        await turns()
+        server.cut()
+        self.assertEqual(len((await stopped).cut), 1)
+        await client.lost
+
+    async def test_is_ready(self) -> None:
+        """A server is ready from the moment that it accepts to the first moment of its stop."""
+        app: Deferred[Resource] = Deferred()
+        server = self.server(app, shutdown_delay=FOR_EVER)
+        self.assertFalse(server.is_ready)
+        server.startService()
+        self.assertFalse(server.is_ready)
+        app.callback(Echo())
+        await server.ready()
+        self.assertTrue(server.is_ready)
+        stopped = server.stopService()
+        self.assertFalse(server.is_ready)
+        server.cut()
+        await stopped
+        self.assertFalse(server.is_ready)
+
+    async def test_started_again(self) -> None:
+        """A server that is started again after a stop is ready, and its stop has its delay."""
+        server = await self.running(Echo(), shutdown_delay=0.1)
+        await server.stopService()
+        accepts = server.ready()
+        server.startService()
+        await accepts
+        self.assertTrue(server.is_ready)
+        self.assertGreaterEqual((await server.stopService()).delay, 0.1)
+
+
 class Waiting:
     """A WSGI application whose answers wait for the test."""
 
@@ -564,6 +652,29 @@ class WSGITests(RealReactorTestCase):
         done = run_python("-c", HANGING)
         self.assertEqual((done.stdout, done.stderr), ("1 cut\n", ""))
         self.assertEqual(done.returncode, 0)
+
+    async def test_environ(self) -> None:
+        """It finds in its environ whether its server is ready, and whether that drains."""
+        asked: list[dict[str, Any]] = []
+
+        def app(environ: Any, start_response: Any) -> list[bytes]:
+            asked.append(environ)
+            start_response("200 OK", [("Content-Length", "4")])
+            return [b"wsgi"]
+
+        def told() -> list[bool]:
+            environ = asked[0]
+            names = ("twisted_graceful.is_ready", "twisted_graceful.is_draining")
+            return [environ[name]() for name in names]
+
+        server = await self.running(app, shutdown_delay=FOR_EVER)
+        self.assertEqual(await fetch(url(server)), b"wsgi")
+        self.assertEqual(told(), [True, False])
+        stopped = server.stopService()
+        self.assertEqual(told(), [False, True])
+        server.cut()
+        await stopped
+        self.assertEqual(told(), [False, True])
 
 
 def alive_since(before: set[threading.Thread]) -> list[threading.Thread]:
@@ -721,6 +832,55 @@ class GracefulServiceTests(RealReactorTestCase):
         self.assertEqual(log, ["started"])
         app.answer()
         await client.lost
+        await stopped
+        self.assertEqual(log, ["started", "stopped"])
+
+    async def test_longest_delay(self) -> None:
+        """All its servers serve on for the longest shutdown delay of them, none is ready."""
+        servers = [new("127.0.0.1:0", Echo()), new("127.0.0.1:0", Echo(), shutdown_delay=FOR_EVER)]
+        service = await self.started(*servers)
+        self.assertTrue(service.is_ready)
+        stopped = service.stopService()
+        self.assertFalse(service.is_ready)
+        await turns()
+        for server in servers:
+            client = await connect(port(server))
+            client.transport.write(GET)
+            self.assertIn(b"Connection: close", await client.lost)
+        service.cut()
+        self.assertEqual((await stopped).told_to_close, 2)
+
+    async def test_all_are_told_first(self) -> None:
+        """The applications of all servers learn of a stop before anything is closed."""
+        apps = [Echo(hold=True), Echo(hold=True)]
+        servers = [new("127.0.0.1:0", app) for app in apps]
+        service = await self.started(*servers)
+        clients = [
+            await self.asking(server, app) for server, app in zip(servers, apps, strict=True)
+        ]
+        bound: list[list[bool]] = []
+        for app in apps:
+            told = draining(app.held[0])
+            told.addCallback(lambda _: bound.append([bool(server.bound) for server in servers]))
+        stopped = service.stopService()
+        self.assertEqual(bound, [[True, True]] * 2)
+        for app, client in zip(apps, clients, strict=True):
+            app.answer()
+            await client.lost
+        await stopped
+
+    async def test_beside_in_the_delay(self) -> None:
+        """In the delay the services beside the servers run on, for requests still come."""
+        log: list[str] = []
+        service = self.service(new("127.0.0.1:0", Echo(), shutdown_delay=FOR_EVER))
+        Beside(log).setServiceParent(service)
+        accepts = service.servers[0].ready()
+        service.startService()
+        await accepts
+        stopped = service.stopService()
+        await turns()
+        self.assertEqual(log, ["started"])
+        service.cut()
         await stopped
         self.assertEqual(log, ["started", "stopped"])
 

@@ -338,7 +338,7 @@ class MemoryDrainTests(SynchronousTestCase):
         self.assertNoResult(drained)
         self.app.answer()
         self.client.close()
-        self.assertEqual(self.successResultOf(drained), DrainReport(answered=1))
+        self.assertEqual(self.successResultOf(drained), DrainReport(answered=1, told_to_close=1))
 
     def test_refuses(self) -> None:
         """While it drains it accepts nobody; resumed it does."""

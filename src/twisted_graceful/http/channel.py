@@ -254,6 +254,7 @@ class Channel(Connection):
         if b"Connection" in headers and heads.has_option(headers[b"Connection"], b"close"):
             return True
         if (self._client_finished or self._connections.draining) and not self.has_unread():
+            self._connections.told_to_close += self._connections.draining
             return True
         if head.keep_alive:
             headers[b"Connection"] = [b"keep-alive"]

@@ -57,9 +57,12 @@ class Connections:
 
     Attributes:
         answered: how many requests have been.
+        told_to_close: how many clients were told, in a drain or before it, that an answer is the
+            connection's last.
         complaints: what is told of clients in the log.
         is_crowded: whether clients wait for a place; set by whoever accepts them.
-        draining: whether the next answer of each connection is to be its last.
+        draining: whether a drain is announced or under way: the next answer of each
+            connection is to be its last.
     """
 
     is_crowded: Callable[[], bool] = staticmethod(lambda: False)
@@ -70,10 +73,12 @@ class Connections:
         self.clock = clock
         self.settings = settings
         self.answered = 0
+        self.told_to_close = 0
         self.complaints = Complaints(clock)
         self.draining = False
         self._open: set[Connection] = set()
         self._drain: _Drain | None = None
+        self._announced = _Announcement(self)
         self._drain_begins: set[Deferred[None]] = set()
         self._sweep: IDelayedCall | None = None
         self._round: list[Connection] = []
@@ -177,6 +182,25 @@ class Connections:
         """Nobody waits any more for what `when_draining` returned: it will not fire."""
         self._drain_begins.discard(begins)
 
+    @property
+    def welcomes_clients(self) -> bool:
+        """Whether new connections may come: until a drain begins, though it be announced."""
+        return self._drain is None
+
+    def announce(self) -> None:
+        """Tell all applications, and each client with its next answer, that a drain will come.
+
+        Nothing is closed for that which is not answered.
+        """
+        if self.draining:
+            return
+        self.draining = True
+        self._announced = _Announcement(self)
+        begins, self._drain_begins = self._drain_begins, set()
+        for each in begins:
+            if not each.called:  # an application may have fired it on its own
+                each.callback(None)
+
     def drain(self) -> Deferred[DrainReport]:
         """Let what was begun end, close what is idle, and cut the rest at the deadline.
 
@@ -185,18 +209,14 @@ class Connections:
         Returns:
             A Deferred that fires when no connection is left.
         """
+        self.announce()
         if self._drain is None:
-            self._drain = _Drain(self)
-            self.draining = True
-            begins, self._drain_begins = self._drain_begins, set()
-            for each in begins:
-                if not each.called:  # an application may have fired it on its own
-                    each.callback(None)
+            self._drain = _Drain(self, self._announced)
             self._drain.check()
         return self._drain.report()
 
     def resume(self) -> None:
-        """Forget the drain: connections live on as if it had not been begun."""
+        """Forget the drain: connections live on as if it had not been announced."""
         drain, self._drain = self._drain, None
         self.draining = False
         if drain is not None:
@@ -208,14 +228,23 @@ class Connections:
             self._drain.cut_all()
 
 
+class _Announcement:
+    """When a drain was announced, and what had been counted until then."""
+
+    def __init__(self, connections: Connections) -> None:
+        self.time = connections.clock.seconds()
+        self.answered = connections.answered
+        self.told_to_close = connections.told_to_close
+
+
 class _Drain:
     """One drain, from its begin to its report."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, announced: _Announcement) -> None:
         self._connections = connections
         self._clock = connections.clock
         self._begun = self._clock.seconds()
-        self._answered_before = connections.answered
+        self._announced = announced
         self._closed_idle = 0
         self._to_send_away = 0
         self._sent_away = 0
@@ -244,11 +273,13 @@ class _Drain:
         if self._deadline.active():
             self._deadline.cancel()
         self._report = DrainReport(
-            answered=self._connections.answered - self._answered_before,
+            answered=self._connections.answered - self._announced.answered,
             closed_idle=self._closed_idle,
             cut=tuple(self._cut),
             seconds=self._clock.seconds() - self._begun,
             sent_away=self._sent_away,
+            told_to_close=self._connections.told_to_close - self._announced.told_to_close,
+            delay=self._begun - self._announced.time,
         )
         waiting, self._waiting = self._waiting, []
         for each in waiting:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
+from typing import Any
 
 
 class Outcome(Enum):
@@ -53,14 +54,18 @@ class Cut:
 
 @dataclass(frozen=True)
 class DrainReport:
-    """What a drain did, from its begin to its end.
+    """What a drain did, from the moment that it was announced to its end.
 
     Attributes:
-        answered: requests answered since the drain began.
+        answered: requests answered.
         closed_idle: connections closed because no further request came on them.
         cut: the requests that the deadline ended.
         seconds: how long the drain took.
         sent_away: WebSockets that were told that the server goes away.
+        handed_over: connections that the successor has taken, open.
+        told_to_close: connections whose client was told with an answer that it is the last:
+            by ``Connection: close``, or in HTTP/2 by a GOAWAY.
+        delay: seconds before the drain for which its announcement stood (``shutdown_delay``).
     """
 
     answered: int = 0
@@ -68,6 +73,9 @@ class DrainReport:
     cut: tuple[Cut, ...] = ()
     seconds: float = 0.0
     sent_away: int = 0
+    handed_over: int = 0
+    told_to_close: int = 0
+    delay: float = 0.0
 
     def __add__(self, other: DrainReport) -> DrainReport:
         """The report of two drains that ran side by side."""
@@ -77,17 +85,35 @@ class DrainReport:
             self.cut + other.cut,
             max(self.seconds, other.seconds),
             self.sent_away + other.sent_away,
+            self.handed_over + other.handed_over,
+            self.told_to_close + other.told_to_close,
+            max(self.delay, other.delay),
         )
 
     def __str__(self) -> str:
-        sent_away = f"{self.sent_away} WebSockets sent away, " if self.sent_away else ""
-        text = (
-            f"{self.answered} answered, {self.closed_idle} idle closed, {sent_away}"
-            f"{len(self.cut)} cut, in {self.seconds:.1f} s"
-        )
+        # Where there was none of these, nobody misses them.
+        some = {
+            "handed over": self.handed_over,
+            "told to close": self.told_to_close,
+            "idle closed": self.closed_idle,
+            "WebSockets sent away": self.sent_away,
+        }
+        counts = [
+            f"{self.answered} answered",
+            *(f"{count} {what}" for what, count in some.items() if count),
+            f"{len(self.cut)} cut",
+        ]
+        text = f"{', '.join(counts)}, in {self.seconds:.1f} s"
+        if self.delay >= 0.05:  # else it is a turn of the reactor
+            text += f" after a delay of {self.delay:.1f} s"
         if self.cut:
             text += f"; cut: {listed(self.cut)}"
         return text
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The same as the fields of a log event: numbers, and a dictionary for each cut."""
+        return asdict(self)
 
     @property
     def exit_status(self) -> int:

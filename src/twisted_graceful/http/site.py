@@ -36,12 +36,14 @@ class Site(TwistedSite):
             section 6), what we prefer first.
         access_log: where each request is told of when it is over; None for nowhere.
         proxies: whose word of a request's client is believed; None for nobody's.
+        stopping: whether new clients are asked to go elsewhere, since nobody will serve them here.
     """
 
     protocols: Mapping[bytes, Callable[[], Connection]]
     displayTracebacks = False
     noisy = False
     access_log: AccessLog | None = None
+    stopping = False
 
     def __init__(self, resource: IResource, *, settings: Settings, reactor: IReactorTime) -> None:
         super().__init__(resource, reactor=reactor)
@@ -87,11 +89,36 @@ class Site(TwistedSite):
             request.channel.log(self.access_log, request)
 
 
+def _site_of(request: Any) -> Site | None:
+    """The site that answers a request; None if it is of another kind."""
+    site = getattr(request, "site", None)
+    return site if isinstance(site, Site) else None
+
+
+def is_ready(request: Any) -> bool:
+    """Tell whether the service that answers a request wants more of them.
+
+    This is what a load balancer asks for, and what ``/readyz`` of Kubernetes means: 200 if
+    it is so, 503 if not.
+
+    Args:
+        request: a `twisted.web.server.Request` that is being answered.
+
+    Returns:
+        False from the first moment of a stop, before the shutdown delay. An upgrade changes
+        nothing, for the successor serves; what is asked in a warm-up is whether the
+        application can serve. True for a request that a server of another kind answers.
+    """
+    site = _site_of(request)
+    return site is None or not site.stopping
+
+
 def draining(request: Any) -> Deferred[None]:
-    """Learn when the server that answers a request begins to drain.
+    """Learn when the server that answers a request begins to drain, or announces that it will.
 
     Event streams and long polls end their answer then, in their own words; what is
-    still unfinished at the drain deadline is cut. WebSockets can take their leave.
+    still unfinished at the drain deadline is cut. WebSockets can take their leave. Nothing
+    has been closed yet; with a ``shutdown_delay`` it is the begin of that.
 
     Args:
         request: a `twisted.web.server.Request` that is being answered. Where a WebSocket
@@ -105,8 +132,8 @@ def draining(request: Any) -> Deferred[None]:
     for each in (request, getattr(request, "transport", None)):
         if isinstance(each, UpgradeTransport):
             request = each.request
-    site = getattr(request, "site", None)
-    if not isinstance(site, Site) or getattr(request, "channel", None) is None:
+    site = _site_of(request)
+    if site is None or getattr(request, "channel", None) is None:
         return Deferred()
     begins = site.connections.when_draining()
     request.notifyFinish().addBoth(lambda _: site.connections.forget(begins))

@@ -73,7 +73,7 @@ class MemoryServer:
         Raises:
             ConnectionRefusedError: the server drains.
         """
-        if self.connections.draining:
+        if not self.connections.welcomes_clients:
             raise ConnectionRefusedError("the server drains")
         return MemoryConnection(self, self._reactor.accept(*self._port))
 
@@ -119,6 +119,11 @@ class MemoryServer:
             self.clock.advance(due - self.clock.seconds())
         self.clock.advance(until - self.clock.seconds())
         self.turn()
+
+    def announce_stop(self) -> None:
+        """Let readiness be false, as it is in the shutdown delay; `drain` ends that."""
+        self.site.stopping = True
+        self.connections.announce()
 
     def drain(self) -> Deferred[DrainReport]:
         """Begin to drain.

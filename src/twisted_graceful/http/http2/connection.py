@@ -375,6 +375,8 @@ class Http2Connection(Connection):
             self._announce()
 
     def _announce(self) -> None:
+        if self._connections.draining and self.streams:  # else it is idle, and closed as such
+            self._connections.told_to_close += 1
         self._end = _End.ANNOUNCED
         self.unsettled = True
         self._confirmation_due = self.now() + self._settings.idle_grace
