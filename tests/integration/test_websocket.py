@@ -103,7 +103,7 @@ class LibraryMixin:
         with self.serve("--drain-timeout", "4") as server:
             clients = [self.connect(server) for _ in range(3)]
             server.kill(signal.SIGTERM)
-            server.said("drain")
+            server.said("Stopping")
             for each in clients:
                 each.send("still here")
                 self.assertEqual(each.recv(timeout=15), "still here")
