@@ -9,8 +9,10 @@ from __future__ import annotations
 import socket
 from typing import Any, Protocol
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorSocket
 from twisted.internet.protocol import Factory
+from twisted.logger import Logger
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
@@ -36,7 +38,7 @@ class Ready(amp.Command):
 class Failed(amp.Command):
     """Child to parent: I shall never be ready, and this is why."""
 
-    arguments = [(b"reason", amp.Unicode())]
+    arguments = [(b"reason", amp.Unicode(optional=True))]
 
 
 class Stopping(amp.Command):
@@ -72,14 +74,32 @@ class Peer(Protocol):
 class Channel(amp.BinaryBoxProtocol, amp.BoxDispatcher, amp.CommandLocator):
     """One end of a control channel: what `amp.AMP` is, without its log lines.
 
+    The two ends may be of different versions. Commands and arguments that one of them does not
+    know change nothing, and neither does a fault in what it does about them: AMP would close the
+    channel, and the other end take that for a death.
+
     Args:
         peer: who is told what arrives.
     """
+
+    _log = Logger()
 
     def __init__(self, peer: Peer) -> None:
         amp.BoxDispatcher.__init__(self, self)
         amp.BinaryBoxProtocol.__init__(self, self)
         self._peer = peer
+
+    def dispatchCommand(self, box: Any) -> Deferred[Any]:
+        """Do what a command says; what goes wrong is an answer, if one is waited for."""
+
+        def failed(failure: Failure) -> Failure | None:
+            if failure.check(amp.RemoteAmpError) is None:  # what AMP does not foresee
+                self._log.failure("The message {box} failed", failure, box=dict(box))
+                failure = Failure(amp.RemoteAmpError(b"FAILED", failure.getErrorMessage()))
+            return failure if amp.ASK in box else None
+
+        dispatched: Deferred[Any] = super().dispatchCommand(box)
+        return dispatched.addErrback(failed)
 
     def _received(self, command: type[amp.Command], **arguments: Any) -> dict[str, object]:
         self._peer.received(command, **arguments)
@@ -90,8 +110,8 @@ class Channel(amp.BinaryBoxProtocol, amp.BoxDispatcher, amp.CommandLocator):
         return self._received(Ready)
 
     @Failed.responder
-    def _failed(self, reason: str) -> dict[str, object]:
-        return self._received(Failed, reason=reason)
+    def _failed(self, reason: str | None) -> dict[str, object]:
+        return self._received(Failed, reason=reason or "it does not say why")
 
     @Stopping.responder
     def _stopping(self) -> dict[str, object]:

@@ -1,0 +1,154 @@
+"""The control channel between processes of different versions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.testing import StringTransport
+from twisted.protocols import amp
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_graceful.process.control import (
+    Channel,
+    Failed,
+    Goodbye,
+    NotNow,
+    Ready,
+    Stopping,
+    Upgrade,
+)
+
+
+class Novel(amp.Command):
+    """A command of a version to come."""
+
+    arguments = [(b"content", amp.String())]
+
+
+class NovelTold(Novel):
+    """The same, without an answer."""
+
+    requiresAnswer = False
+
+
+class Peer:
+    """Notes what it receives, and may fail at it."""
+
+    def __init__(self) -> None:
+        self.commands: list[tuple[type[amp.Command], dict[str, Any]]] = []
+        self.fault: Exception | None = None
+        self.lost = False
+
+    def received(self, command: type[amp.Command], **arguments: Any) -> None:
+        """A command."""
+        self.commands.append((command, arguments))
+        if self.fault is not None:
+            raise self.fault
+
+    def channel_lost(self, reason: Failure) -> None:
+        """The end."""
+        self.lost = True
+
+
+class ChannelTests(SynchronousTestCase):
+    """Two ends of a channel, with the bytes carried by hand."""
+
+    def setUp(self) -> None:
+        """Connect them."""
+        self.peers = Peer(), Peer()
+        self.ends = Channel(self.peers[0]), Channel(self.peers[1])
+        self.wires = StringTransport(), StringTransport()
+        for end, wire in zip(self.ends, self.wires, strict=True):
+            end.makeConnection(wire)
+
+    def carry(self) -> None:
+        """Carry all bytes, both ways."""
+        for sender, receiver in ((0, 1), (1, 0), (0, 1)):
+            data = self.wires[sender].value()
+            self.wires[sender].clear()
+            self.ends[receiver].dataReceived(data)
+
+    def ask(self, command: type[amp.Command], **arguments: Any) -> Any:
+        """Let the first end send a command, and carry it; its answer, or what was refused."""
+        outcome: list[Any] = []
+        # AMP drops the channel when an error comes that nobody waits for.
+        self.ends[0].callRemote(command, **arguments).addBoth(outcome.append)
+        self.carry()
+        [answer] = outcome
+        return answer.value if isinstance(answer, Failure) else answer
+
+    def write(self, **fields: bytes) -> bytes:
+        """Let the first end send a command that is made by hand; the bytes of the answer."""
+        named = {name.encode(): value for name, value in fields.items()}
+        self.ends[0].sendBox(amp.AmpBox({b"_ask": b"a1", **named}))
+        self.ends[1].dataReceived(self.wires[0].value())
+        answer = self.wires[1].value()
+        for wire in self.wires:
+            wire.clear()
+        return answer
+
+    def check_whole(self) -> None:
+        """The channel still carries a command, and its answer."""
+        self.peers[1].fault = None
+        self.assertEqual(self.ask(Upgrade), {})
+        self.assertEqual(self.peers[1].commands[-1], (Upgrade, {}))
+        self.assertEqual([wire.disconnecting for wire in self.wires], [False, False])
+
+    def test_a_command_and_its_answer(self) -> None:
+        """What one end sends the other one receives, and the first learns that it has."""
+        self.assertEqual(self.ask(Failed, reason="it fell"), {})
+        self.assertEqual(self.peers[1].commands, [(Failed, {"reason": "it fell"})])
+
+    def test_an_unknown_command(self) -> None:
+        """A command of another version is answered as unknown; the channel stays whole."""
+        self.assertIsInstance(self.ask(Novel, content=b"x" * 60000), amp.UnhandledCommand)
+        self.check_whole()
+
+    def test_an_unknown_command_that_is_told(self) -> None:
+        """One whose answer nobody waits for changes nothing; the channel stays whole."""
+        self.ends[0].tell(Novel, content=b"")
+        self.carry()
+        self.ends[0].callRemote(NovelTold, content=b"")
+        self.carry()
+        self.assertEqual(self.peers[1].commands, [])
+        self.check_whole()
+
+    def test_an_unknown_argument(self) -> None:
+        """An argument of another version is ignored."""
+        self.assertIn(b"_answer", self.write(_command=b"Stopping", since=b"now"))
+        self.assertEqual(self.peers[1].commands, [(Stopping, {})])
+        self.check_whole()
+
+    def test_a_missing_argument(self) -> None:
+        """A reason that another version does not give is made up for."""
+        self.assertIn(b"_answer", self.write(_command=b"Failed"))
+        self.assertEqual(self.peers[1].commands, [(Failed, {"reason": "it does not say why"})])
+        self.check_whole()
+
+    def test_an_argument_that_makes_no_sense(self) -> None:
+        """Bytes that are no text are an error of this command, and of nothing else."""
+        self.assertIn(b"_error", self.write(_command=b"Failed", reason=b"\xff"))
+        self.assertEqual(self.peers[1].commands, [])
+        self.assertEqual(len(self.flushLoggedErrors(UnicodeDecodeError)), 1)
+        self.check_whole()
+
+    def test_a_refusal(self) -> None:
+        """A refusal reaches the sender as what it is."""
+        self.peers[1].fault = NotNow("too late")
+        self.assertIsInstance(self.ask(Ready), NotNow)
+        self.check_whole()
+
+    def test_a_fault(self) -> None:
+        """A fault in what a command leads to is logged and answered; the channel stays whole."""
+        self.peers[1].fault = ZeroDivisionError("a fault")
+        self.assertIsInstance(self.ask(Goodbye), amp.RemoteAmpError)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.check_whole()
+
+    def test_the_end(self) -> None:
+        """After the end of the channel nothing is an error that is only told."""
+        self.ends[0].connectionLost(Failure(ConnectionResetError()))
+        self.assertTrue(self.peers[0].lost)
+        self.ends[0].tell(Upgrade)
+        self.failureResultOf(self.ends[0].callRemote(Goodbye), ConnectionResetError)
