@@ -119,6 +119,11 @@ class Server(Service):
         return [each.getsockname()[:2] for each in self._sockets]
 
     @property
+    def connected(self) -> int:
+        """How many connections are open."""
+        return 0 if self._site is None else len(self._site.connections)
+
+    @property
     def urls(self) -> list[str]:
         """The root of each, such as ``https://127.0.0.1:8443``."""
         return [self._url(each) for each in self._sockets]

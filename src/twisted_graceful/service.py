@@ -27,6 +27,7 @@ from .app import log_not_served
 from .errors import GracefulError
 from .http.port import Room
 from .http.report import DrainReport
+from .process import systemd
 from .process.exit_status import exit_with
 from .process.generation import Generation
 from .process.inheritance import claim, seize
@@ -39,6 +40,7 @@ from .settings import Settings
 
 # Whatever the application starts while it is imported must not inherit what we inherited.
 seize()
+systemd.seize()
 
 
 class GracefulService(MultiService):
@@ -105,6 +107,7 @@ class GracefulService(MultiService):
         self._room = Room(self._reactor)
         self._launch = Launch.of_this_process(os.environ) if launch is None else launch
         self._generation: Generation | None = None
+        self._supervisor = systemd.Supervisor(self._reactor)
         # Before twistd opens its log, and writes its pid file.
         private.append_to_log_files()
         private.take_over_pid_file(self._found_pid_file, self._remove_pid_file)
@@ -179,6 +182,8 @@ class GracefulService(MultiService):
                 "An upgrade was asked for, and ignored: this program has been started without "
                 "upgrades; `listen_and_serve_forever` has them"
             )
+            self._supervisor.reloads("An upgrade was asked for, and ignored", 0)
+            self._supervisor.serves("Serves on; it has been started without upgrades")
         elif self._generation is not None:
             self._generation.upgrade()
 
@@ -188,7 +193,7 @@ class GracefulService(MultiService):
         Asked again: cut what is left, and stop at once.
         """
         if self._generation is not None:
-            at_once = self._at_once or self._leaving
+            at_once = self._at_once or self._generation.is_asked_to_stop
             self._log.info("Stopping: {how}", how="at once" if at_once else "in order")
             self._generation.stop()
 
@@ -196,6 +201,7 @@ class GracefulService(MultiService):
         """Stop the reactor, and cut what is being answered."""
         self._at_once = True
         self.stop()
+        self.cut()
 
     def reopen_logs(self) -> None:
         """Go on in new log files, after somebody has moved the present ones away.
@@ -226,6 +232,10 @@ class GracefulService(MultiService):
             )
         self._signals.install()
         self._reactor.callWhenRunning(self._signals.install)  # the reactor sets its own
+        self._supervisor = systemd.Supervisor(
+            self._reactor, systemd.seize(), speaks=inheritance is None
+        )
+        self._supervisor.loads("Loading", self._upgrade_timeout)
         self._generation = generation = Generation(
             self._reactor,
             self,
@@ -233,6 +243,7 @@ class GracefulService(MultiService):
             launch=self._launch,
             upgrade_timeout=self._upgrade_timeout,
             probation=self._probation,
+            supervisor=self._supervisor,
             pid_file=self._pid_file,
         )
         super().startService()
@@ -274,22 +285,28 @@ class GracefulService(MultiService):
         """Tell all first, of every server, and then go on accepting for a while."""
         for server in self.servers:
             server.announce()
-        delays = [each.settings.shutdown_delay for each in self.servers]
-        delay = 0 if self._at_once else max(delays, default=0)
+        delay = 0 if self._at_once else self._longest_delay()
         await gatherResults([server.lame_duck(delay) for server in self.servers])
 
     async def _stop_others(self) -> None:
         """Stop the services beside the servers; they have as long as a drain has."""
-        others = [each for each in reversed(list(self)) if not isinstance(each, Server)]
-        longest = max((each.settings.drain_timeout for each in self.servers), default=0)
-        for other in others:
+        for other in self._others():
             self._stopping = maybeDeferred(other.stopService)
             if self._at_once:
                 self._stopping.cancel()
             try:
-                await self._stopping.addTimeout(longest, self._reactor)
+                await self._stopping.addTimeout(self._longest_drain(), self._reactor)
             except Exception as error:
                 self._log.failure("{other!r} did not stop: {error!r}", other=other, error=error)
+
+    def _others(self) -> list[IService]:
+        return [each for each in reversed(list(self)) if not isinstance(each, Server)]
+
+    def _longest_delay(self) -> float:
+        return max((each.settings.shutdown_delay for each in self.servers), default=0.0)
+
+    def _longest_drain(self) -> float:
+        return max((each.settings.drain_timeout for each in self.servers), default=0.0)
 
     def _found_pid_file(self, path: str) -> None:
         self._pid_file = path
@@ -324,6 +341,11 @@ class GracefulService(MultiService):
 
     def leave(self) -> None:
         """Stop the reactor, which stops this service; not if that is what goes on."""
+        connections = sum(each.connected for each in self.servers)
+        self._supervisor.stops(
+            f"Stopping; connections that drain: {connections}",
+            self._longest_delay() + self._longest_drain() * (1 + len(self._others())),
+        )
         if self.running:
             self._leaving = True
             for server in self.servers:

@@ -99,6 +99,7 @@ class _World:
 
     generation: generation.Generation
     idle = False  # whether a drain is over at once
+    pid = 2  # of the child
 
     def __init__(self, *, predecessor: bool) -> None:
         self.loading = True

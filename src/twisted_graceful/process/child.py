@@ -69,9 +69,13 @@ class Child(ProcessProtocol):
         reactor: starts it and keeps the time.
         observer: is told; every child that was started is reported ended, once.
         timeout: seconds it may take until it is ready.
+
+    Attributes:
+        pid: of the process; it is known when it has been started.
     """
 
     transport: IProcessTransport | None
+    pid: int
 
     def __init__(self, reactor: Any, observer: Observer, timeout: float) -> None:
         self._reactor = reactor
@@ -134,7 +138,8 @@ class Child(ProcessProtocol):
             self.end,
             f"it was not ready within {self._timeout:g} seconds (the upgrade timeout)",
         )
-        return int(self.transport.pid)
+        self.pid = int(self.transport.pid)
+        return self.pid
 
     def end(self, reason: str) -> None:
         """End the process: SIGTERM, and SIGKILL if it does not heed it.

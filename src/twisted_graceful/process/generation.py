@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
@@ -22,6 +22,7 @@ from .machine import ACCEPTING, Input, Machine, Output, State
 from .output import release
 from .pidfile import PidFile
 from .predecessor import Predecessor
+from .systemd import Supervisor
 
 ACCEPT_AGAIN = 1.0
 """Seconds between two tries to accept while the system refuses."""
@@ -64,9 +65,13 @@ class Generation:
         upgrade_timeout: seconds that a successor may take until it is ready.
         probation: seconds for which this process, when it has drained, waits for the
             successor to die.
+        supervisor: is told what becomes of the service; None if there is none.
         pid_file: the path of the pid file that names the serving generation; None
             if there is none.
         pid: of this process.
+
+    Attributes:
+        is_asked_to_stop: whether somebody wished that; again, it is to be at once.
     """
 
     _log = Logger()
@@ -80,6 +85,7 @@ class Generation:
         launch: Launch,
         upgrade_timeout: float,
         probation: float,
+        supervisor: Supervisor | None = None,
         pid_file: str | None = None,
         pid: int | None = None,
     ) -> None:
@@ -92,14 +98,17 @@ class Generation:
         self._probation = probation
         self._probation_ends: IDelayedCall | None = None
         self._pid = os.getpid() if pid is None else pid
+        self._supervisor = Supervisor(reactor) if supervisor is None else supervisor
         path = pid_file or (inheritance.pid_file if inheritance is not None else "")
         self._pid_file = PidFile(path, self._pid) if path else None
         self._child: Child | None = None
         self._child_ended: Deferred[None] = Deferred()
         self._farewell: Deferred[None] = succeed(None)
         self._upgrade_due = False
+        self.is_asked_to_stop = False
         self._drain: object = None
         self._successor: Child | None = None  # that serves, and outlives us
+        self._alone: Deferred[None] = Deferred()  # fires when the predecessor is gone
         outputs: Mapping[Output, Callable[[], None]] = {
             Output.SERVE: self._serve,
             Output.SPAWN: self._spawn,
@@ -165,12 +174,19 @@ class Generation:
 
     def stop(self) -> None:
         """Drain and let the process end, as somebody wishes; asked again: end at once."""
+        is_asked_again, self.is_asked_to_stop = self.is_asked_to_stop, True
+        if self.state is State.STOPPING and not is_asked_again:
+            return  # it was the successor that was asked; a service manager asks both
         if self._predecessor is not None and self.state is State.TAKING_OVER:
-            self._farewell = self._predecessor.stopping()
+            heard = self._predecessor.stopping()
+            # With our end systemd takes the service for ended, and ends who is left.
+            self._farewell = self._alone if self._supervisor else heard
         self._machine.send(Input.STOP)
 
     def service_stops(self) -> None:
         """The service is being stopped. If nobody wished it, the predecessor may resume."""
+        if self.state is State.TAKING_OVER:
+            self._supervisor.is_silent()
         if self.state is not State.STOPPING:
             self._machine.send(Input.STOP)
 
@@ -209,7 +225,10 @@ class Generation:
 
     def predecessor_gone(self) -> None:
         """The predecessor has ended."""
+        if self.state is State.TAKING_OVER:
+            self._supervisor.says(self._serving())
         self._machine.send(Input.PREDECESSOR_GONE)
+        self._end_wait()
 
     def child_ready(self) -> None:
         """The successor can serve."""
@@ -235,6 +254,9 @@ class Generation:
 
     # What the table makes us do
 
+    def _serving(self) -> str:
+        return f"Generation {self.number} serves (pid {self._pid})"
+
     def _serve(self) -> None:
         self._accept()
         if self._inheritance is not None:
@@ -242,14 +264,24 @@ class Generation:
                 self._pid_file.write()
             release(self._inheritance.stdout, self._inheritance.stderr)
         self._log.info("Generation {number} serves (pid {pid})", number=self.number, pid=self._pid)
+        drains = f"; generation {self.number - 1} drains"
+        self._supervisor.serves(
+            self._serving() + (drains if self.state is State.TAKING_OVER else "")
+        )
 
     def _spawn(self) -> None:
         number = self.number + 1
+        self._supervisor.reloads(
+            f"Upgrade: generation {number} starts; generation {self.number} serves "
+            f"(pid {self._pid})",
+            self._upgrade_timeout,
+        )
         self._child = Child(self._reactor, self, self._upgrade_timeout)
         self._child_ended = Deferred()
         try:
             self._launch.require_possible()
-            pid = self._child.start(self._launch, number, self._workload.listeners())
+            launch = self._launch.with_variables(self._supervisor.environment)
+            pid = self._child.start(launch, number, self._workload.listeners())
         except (OSError, UpgradeRefused) as error:
             self.child_ended(f"it could not be started: {error}", "")
         except Exception as error:
@@ -301,6 +333,11 @@ class Generation:
         )
 
     def _hand_over(self) -> None:
+        assert self._child is not None
+        new = f"Generation {self.number + 1} serves (pid {self._child.pid})"
+        self._supervisor.hands_over(
+            self._child.pid, f"{new}; generation {self.number} (pid {self._pid}) drains"
+        )
         self._log.info(
             "Upgrade: generation {new} is ready; generation {old} drains",
             new=self.number + 1,
@@ -335,6 +372,7 @@ class Generation:
     def _cut(self) -> None:
         if self._child is not None:
             self._child.kill()
+        self._end_wait()
         self._workload.cut()
 
     def _end_child(self) -> None:
@@ -346,8 +384,13 @@ class Generation:
         self._end_probation()
         if self._child is not None and self._drain is not None:
             self._successor, self._child = self._child, None
-            self._farewell = self._successor.let_go()
+            told = (self._successor.let_go(), self._supervisor.heard())
+            self._farewell = gatherResults(told).addCallback(lambda _: None)
         self._workload.leave()
+
+    def _end_wait(self) -> None:
+        if not self._alone.called:
+            self._alone.callback(None)
 
     def _report_failure(self, reason: str, output: str) -> None:
         text = "Upgrade failed: generation {new}: {reason}. Generation {old} "
@@ -361,4 +404,7 @@ class Generation:
             text += written + "\n{output}"
         self._log.error(
             text, new=self.number + 1, old=self.number, pid=self._pid, reason=reason, output=output
+        )
+        self._supervisor.serves(
+            f"Upgrade failed: generation {self.number + 1}: {reason}. {self._serving()}"
         )

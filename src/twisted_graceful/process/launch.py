@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import UpgradeRefused
@@ -91,6 +91,10 @@ class Launch:
             },
             refusal=refusal,
         )
+
+    def with_variables(self, variables: Mapping[str, str]) -> Launch:
+        """The same command, with these variables in its environment too."""
+        return replace(self, environment={**self.environment, **variables})
 
     def require_possible(self) -> None:
         """Make sure that the command can be started again.
