@@ -192,7 +192,10 @@ class Generation:
 
     def stopped(self) -> Deferred[None]:
         """A Deferred that fires when neither predecessor nor child needs this process any more."""
-        return self._farewell
+        if self._successor is None:
+            return self._farewell
+        both = gatherResults([self._farewell, self._supervisor.heard()])
+        return both.addCallback(lambda _: None)
 
     def ended(self) -> None:
         """This process serves no more, and ends."""
@@ -384,8 +387,7 @@ class Generation:
         self._end_probation()
         if self._child is not None and self._drain is not None:
             self._successor, self._child = self._child, None
-            told = (self._successor.let_go(), self._supervisor.heard())
-            self._farewell = gatherResults(told).addCallback(lambda _: None)
+            self._farewell = self._successor.let_go()
         self._workload.leave()
 
     def _end_wait(self) -> None:
