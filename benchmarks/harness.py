@@ -74,6 +74,7 @@ class Server:
 
     Attributes:
         address: where it serves, host and port.
+        log: where its output goes.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class Server:
     ) -> None:
         self.address = address
         self._command = command
-        self._log = log
+        self.log = log
         self._directory = directory
         # What is installed beside this interpreter is found first.
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
@@ -105,7 +106,7 @@ class Server:
         Raises:
             Trouble: it does not.
         """
-        with self._log.open("ab") as log:
+        with self.log.open("ab") as log:
             try:
                 self._process = subprocess.Popen(
                     self._command,
@@ -145,7 +146,7 @@ class Server:
     def output(self, lines: int = 30) -> str:
         """The end of what it wrote."""
         with suppress(OSError):
-            return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
+            return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
         return ""
 
 

@@ -8,6 +8,7 @@ import re
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness import Trouble
@@ -63,25 +64,63 @@ def pinned(core: int) -> Iterator[None]:
 # Processes
 
 
-def _session(leader: int) -> Iterator[list[str]]:
-    """For each process of a session, its fields in /proc/PID/stat from the third on (proc(5))."""
-    for entry in PROC.iterdir():
-        if entry.name.isdigit():
-            with suppress(FileNotFoundError, ProcessLookupError):
-                # The name before it may hold anything.
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                if fields[3] == str(leader):
-                    yield fields
+@dataclass(frozen=True)
+class Process:
+    """A process, as it was at one moment.
+
+    Attributes:
+        pid: its number.
+        session: the number of the process that leads its session.
+        runs: whether it has not ended; who has ended stays until it is waited for.
+        cpu: the processor time that it has used, in seconds.
+        resident: its memory, in bytes (RSS).
+    """
+
+    pid: int
+    session: int
+    runs: bool
+    cpu: float
+    resident: int
+
+    @classmethod
+    def look(cls, pid: int) -> Process | None:
+        """It, from /proc/PID/stat (proc(5)); None if there is none of this number."""
+        try:
+            text = (PROC / str(pid) / "stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        # The name, which may hold anything, ends with the last parenthesis.
+        state, *fields = text.rpartition(")")[2].split()
+        return cls(
+            pid,
+            session=int(fields[2]),
+            runs=state not in "ZX",
+            cpu=(int(fields[10]) + int(fields[11])) / TICKS,
+            resident=int(fields[20]) * PAGE,
+        )
+
+    def descriptors(self) -> int:
+        """How many it has open; 0 if it has ended."""
+        try:
+            return len(os.listdir(PROC / str(self.pid) / "fd"))
+        except OSError:
+            return 0
+
+
+def session(leader: int) -> list[Process]:
+    """The processes of a session."""
+    found = (Process.look(int(each.name)) for each in PROC.iterdir() if each.name.isdigit())
+    return [each for each in found if each is not None and each.session == leader]
 
 
 def cpu_seconds(leader: int) -> float:
     """The processor time that the processes of a session have used."""
-    return sum(int(fields[11]) + int(fields[12]) for fields in _session(leader)) / TICKS
+    return sum(each.cpu for each in session(leader))
 
 
 def resident(leader: int) -> int:
     """The memory that the processes of a session have, in bytes (RSS)."""
-    return sum(int(fields[21]) for fields in _session(leader)) * PAGE
+    return sum(each.resident for each in session(leader))
 
 
 def children_cpu_seconds() -> float:

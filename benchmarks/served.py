@@ -19,6 +19,12 @@ from load import Endpoint
 STOP_TIMEOUT = 40.0
 """Seconds that the last generation may take to end; more than the default drain timeout."""
 
+ENVIRONMENT = {
+    "PYTHONPATH": str(HERE),
+    # A file that is replaced twice in a second has a stale .pyc, which Python trusts.
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+
 
 @dataclass(frozen=True)
 class Upgrade:
@@ -51,6 +57,7 @@ class Served(Server):
     Attributes:
         endpoints: where it serves: on TCP, and on a UNIX socket and with TLS if the command
             has places for these.
+        pid_file: names the process that serves.
         exit_statuses: of the generations that have ended, by pid; None if unknown.
     """
 
@@ -63,17 +70,17 @@ class Served(Server):
         directory: Path = HERE,
     ) -> None:
         port, tls_port = free_ports(2)
-        self._pid_file = files / "server.pid"
+        self.pid_file = files / "server.pid"
         places = {
             "port": port,
             "tls_port": tls_port,
-            "pidfile": self._pid_file,
+            "pidfile": self.pid_file,
             "unix": files / "server.sock",
             "certificate": files / "certificate.pem",
             "key": files / "key.pem",
         }
         words = [word.format(**places) for word in shlex.split(command)]
-        super().__init__(words, (HOST, port), log, directory, {"PYTHONPATH": str(HERE)})
+        super().__init__(words, (HOST, port), log, directory, ENVIRONMENT)
         self.endpoints = [Endpoint("tcp", (HOST, port))]
         if "{unix}" in command:
             self.endpoints.append(Endpoint("unix", str(places["unix"])))
@@ -145,7 +152,7 @@ class Served(Server):
     def serving(self) -> int:
         """The pid of the serving generation; 0 if there is none."""
         with suppress(OSError, ValueError):
-            return int(self._pid_file.read_text())
+            return int(self.pid_file.read_text())
         return 0
 
     def _send(self, number: signal.Signals) -> int:

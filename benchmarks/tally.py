@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+
+from harness import align
 
 FAILURES = ("refused", "reset", "lost", "truncated", "wrong", "racing")
 """What can become of a request that is not answered as it must be."""
@@ -122,6 +124,14 @@ class Tally:
     def _longest_gap(self) -> float:
         times = (at for at, _ in self.answers)
         return max((after - before for before, after in pairwise(times)), default=0.0)
+
+
+def summaries(kinds: Mapping[str, Mapping[str, float]], total: Mapping[str, float]) -> list[str]:
+    """Lines of a table of summaries."""
+    rows = [["clients of kind", *total]]
+    for name, numbers in [*kinds.items(), ("total", total)]:
+        rows.append([name, *map("{:g}".format, numbers.values())])
+    return align(rows)
 
 
 def percentile(ascending: Sequence[float], share: float) -> float:

@@ -24,7 +24,6 @@ from harness import (
     SUCCESS,
     TROUBLE,
     Trouble,
-    align,
     complete,
     graceful_has,
     write_json,
@@ -32,7 +31,7 @@ from harness import (
 from load import Group, Load
 from machine import raise_file_limit
 from served import Served, Upgrade, become_subreaper
-from tally import FAILURES, Failure, Tally
+from tally import FAILURES, Failure, Tally, summaries
 
 COMMAND = (
     "twistd -n --pidfile {pidfile} graceful --port 127.0.0.1:{port} --probation 0 "
@@ -155,10 +154,7 @@ async def run(options: argparse.Namespace, served: Served) -> Result:
 
 def table(result: Result) -> str:
     """The result, for people."""
-    rows = [["clients of kind", *result.total]]
-    for name, numbers in [*result.kinds.items(), ("total", result.total)]:
-        rows.append([name, *map("{:g}".format, numbers.values())])
-    lines = align(rows)
+    lines = summaries(result.kinds, result.total)
     rate = result.total["answered"] / result.seconds
     lines += [
         "",
