@@ -117,6 +117,9 @@ class Deployer:
 
     async def deploy_first(self) -> None:
         """Upgrade once before the load: only from then on is one generation like another."""
+        # The kernel accepts before the process does, or would heed the signal.
+        if (seen := await self._ask_for_version()) != str(self._serving_version):
+            raise Trouble(f"the first generation does not serve: {seen}")
         await self.deploy(DEPLOYS[0])
         self.done.clear()
 

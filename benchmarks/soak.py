@@ -365,6 +365,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--seconds", type=float, default=600, help="for how long there are deploys")
     add("--seed", type=int, default=SystemRandom().randrange(10**6), help="of all chance")
     add("--deploys", nargs="+", choices=names, default=names, help="the kinds of deploys")
+    add("--options", default="", help="more of twistd graceful")
     add("--timeout", type=float, metavar="SECONDS", help="for the run; 3 minutes more if not given")
     add("--plot", default="soak.png", metavar="PATH", help="where the picture is put, a PNG")
     add("--json", metavar="PATH", help="write the report as JSON too; - prints it instead")
@@ -380,7 +381,11 @@ def serve(options: argparse.Namespace, files: Path, log: Path) -> Soak:
         has.remove("--tls-cert")
         skipped.append("there is no openssl, and so no TLS")
     served = Served(
-        " ".join([COMMAND, *(PARTS[option] for option in has)]), signal.SIGUSR2, log, files, files
+        " ".join([COMMAND, *(PARTS[option] for option in has), options.options]),
+        signal.SIGUSR2,
+        log,
+        files,
+        files,
     )
     deployer = Deployer(
         served, files, Random(f"{options.seed}"), PROBATION if "--probation" in has else 0.0
@@ -414,7 +419,7 @@ def main() -> int:
             return TROUBLE
         report(result, soak, options)
         if result.exit_status:
-            print(f"{result.trouble}\nThe last the server wrote:\n{soak.output()}", file=sys.stderr)
+            print(f"{result.trouble or 'Failures'}\nThe last the server wrote:\n{soak.output()}", file=sys.stderr)
         return result.exit_status
 
 

@@ -34,10 +34,9 @@ from served import Served, Upgrade, become_subreaper
 from tally import FAILURES, Failure, Tally, summaries
 
 COMMAND = (
-    "twistd -n --pidfile {pidfile} graceful --port 127.0.0.1:{port} --probation 0 "
-    "--app upgrade_app.resource"
+    "twistd -n --pidfile {pidfile} graceful --port 127.0.0.1:{port} --app upgrade_app.resource"
 )
-NEWER = {"--unix-mode": "--port unix:{unix}", "--probation": "--probation 0.5"}
+NEWER = {"--unix-mode": "--port unix:{unix}", "--probation": "--probation 0"}
 """What is added where twistd graceful has such an option, which older versions have not."""
 
 SHOWN_FAILURES = 20

@@ -11,7 +11,10 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "upgrade.py"
-PLAIN = "twistd -n --pidfile {pidfile} graceful --port 127.0.0.1:{port} --app upgrade_app.resource"
+PLAIN = (
+    "twistd -n --pidfile {pidfile} graceful --port 127.0.0.1:{port} --app upgrade_app.resource"
+    " --probation 0"
+)
 HASTY = f"{PLAIN} --drain-timeout 0.1"
 FAILURES = ("refused", "reset", "lost", "truncated", "wrong", "racing")
 CLOSES = ("announced", "fin", "rst", "broken")
