@@ -43,7 +43,7 @@ COMMAND = (
     "twistd -n --pidfile {pidfile} graceful --app app.resource --port http:127.0.0.1:{port}"
     " --upgrade-timeout 5"
 )
-PROBATION = 3.0
+PROBATION = 2.0
 """Seconds for which a predecessor can still come back."""
 
 PARTS = {
@@ -74,7 +74,7 @@ PAUSE = (0.2, 1.5)
 LOOK_INTERVAL = 0.25
 """Seconds between two looks at the processes."""
 
-WITHOUT_CLIENTS = 3.0
+WITHOUT_CLIENTS = 2.5
 """Seconds without clients, in which the least number of descriptors is taken."""
 
 MOST_GENERATIONS = 2
@@ -419,7 +419,10 @@ def main() -> int:
             return TROUBLE
         report(result, soak, options)
         if result.exit_status:
-            print(f"{result.trouble or 'Failures'}\nThe last the server wrote:\n{soak.output()}", file=sys.stderr)
+            print(
+                f"{result.trouble or 'Failures'}\nThe last the server wrote:\n{soak.output()}",
+                file=sys.stderr,
+            )
         return result.exit_status
 
 
