@@ -135,6 +135,11 @@ class Text:
 
 
 @dataclass(frozen=True)
+class FilePath(Text):
+    """A text that is the path of a file."""
+
+
+@dataclass(frozen=True)
 class NetworkList(Text):
     """A text that `Networks` are written in."""
 
@@ -233,12 +238,12 @@ class Settings:
     # As much as a socket's receive buffer holds anyway.
     spool_size: int = _size(65536, "a larger body is kept in a temporary file")
     tls_cert: str = _setting(
-        Text("the path of a PEM file"),
+        FilePath("the path of a PEM file"),
         "",
         "the certificate, then those that sign it, and the key if that has no file of its own; "
         "with it ports speak TLS, unless they are written with http:",
     )
-    tls_key: str = _setting(Text("the path of a PEM file"), "", "the key of the certificate")
+    tls_key: str = _setting(FilePath("the path of a PEM file"), "", "the key of the certificate")
     # Kestrel's HandshakeTimeout; a handshake takes two round trips, and nginx has 60 s.
     tls_handshake_timeout: float = _seconds(10, "how long a TLS handshake may take; 0: for ever")
     # Longer than the keep-alive pool of the usual load balancer (60 s at AWS and nginx),
@@ -272,7 +277,9 @@ class Settings:
     )
     # None, as in gunicorn and twistd: it grows without end, so who wants one says where.
     access_log: str = _setting(
-        Text("path"), "", "where each request is logged; - for standard output; nowhere by default"
+        FilePath("path"),
+        "",
+        "where each request is logged; - for standard output; nowhere by default",
     )
     access_log_format: str = _setting(
         # What every tool that reads logs reads; JSON says more.

@@ -28,7 +28,7 @@ from .process.twistd import log_file, skip_what_is_done
 from .reload import Reload, watch_source
 from .server import Server, global_reactor
 from .service import GracefulService
-from .settings import Flag, Settings
+from .settings import FilePath, Flag, Settings, Text
 from .welcome import Welcome
 
 _log = Logger()
@@ -69,6 +69,16 @@ def _is_flag(option: Option) -> bool:
     return isinstance(option.kind, Flag)
 
 
+def _completer(option: Option) -> usage.Completer:
+    """How a shell completes its value."""
+    kind = option.kind
+    if isinstance(kind, FilePath):
+        return usage.CompleteFiles()
+    if isinstance(kind, Text) and kind.choices:
+        return usage.CompleteList(kind.choices)
+    return usage.Completer(descr=kind.unit)  # which only says what is to be typed
+
+
 class Options(usage.Options):
     """What ``twistd graceful`` understands."""
 
@@ -87,6 +97,13 @@ class Options(usage.Options):
         ["config", None, "", f"path: a TOML file with options; also {config.CONFIG}"],
         *(_parameter(each) for each in OPTIONS if not (_is_flag(each) or each.repeatable)),
     ]
+    compData = usage.Completions(
+        optActions={
+            "config": usage.CompleteFiles("*.toml"),
+            **{each.name: _completer(each) for each in OPTIONS if not _is_flag(each)},
+        },
+        multiUse=[each.name for each in OPTIONS if each.repeatable],
+    )
 
     def __init__(self) -> None:
         super().__init__()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from io import StringIO
+from io import BytesIO, StringIO
 from types import ModuleType
 from typing import Any
 from unittest.mock import patch
@@ -15,13 +16,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful import tap
 from twisted_graceful.address import Address
+from twisted_graceful.config import OPTIONS
 from twisted_graceful.process import inheritance
 from twisted_graceful.process.inheritance import VARIABLE
 from twisted_graceful.process.ownership import GivenFiles
 from twisted_graceful.process.twistd import skip_what_is_done
 from twisted_graceful.reload import Reload
 from twisted_graceful.service import GracefulService
-from twisted_graceful.settings import Flag, NetworkList, Number, Settings, Text, kind_of
+from twisted_graceful.settings import FilePath, Flag, NetworkList, Number, Settings, Text, kind_of
 from twisted_graceful.tap import Options, makeService
 
 from ..certificates import ONE, ONE_KEY
@@ -150,6 +152,29 @@ class OptionsTests(SynchronousTestCase):
             self.assertIn(f"[default: {each.default}", entry)
         for default in ("[default: 8080]", "[default: a welcome page]"):
             self.assertIn(default, text)
+
+
+class CompletionTests(SynchronousTestCase):
+    """What Twisted's completion for zsh is told."""
+
+    def test_every_option_is_completed(self) -> None:
+        """Each option is there, with what its value can be."""
+        twistd = ServerOptions()
+        twistd._shellCompFile = BytesIO()
+        words = ("graceful", "--port", "1", "--", "--_shell-completion", "zsh:5")
+        self.assertEqual(self.assertRaises(SystemExit, twistd.parseOptions, words).code, 0)
+        text = twistd._shellCompFile.getvalue().decode()
+        for option in OPTIONS:
+            [line] = re.findall(rf"^['\"]\*?--{option.name}=?\[.*$", text, re.MULTILINE)
+            kind = option.kind
+            self.assertEqual(line[1] == "*", option.repeatable, line)
+            self.assertEqual(f"--{option.name}=" in line, not isinstance(kind, Flag), line)
+            if isinstance(kind, FilePath):
+                self.assertIn(":_files", line)
+            elif isinstance(kind, Text) and kind.choices:
+                self.assertIn(f":({' '.join(kind.choices)})", line)
+            elif not isinstance(kind, Flag):
+                self.assertTrue(line.rstrip("'\" \\").endswith(f":{kind.unit}:"), line)
 
 
 class SourcesTests(SynchronousTestCase):
