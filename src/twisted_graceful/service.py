@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 
 from . import private
 from .app import log_not_served
+from .clock import keep_steady
 from .errors import GracefulError
 from .http.port import Room
 from .http.report import DrainReport
@@ -57,7 +58,8 @@ class GracefulService(MultiService):
         probation: seconds after that in which this process accepts again should the
             successor die, even if it has drained; 0 for none.
         signals: whether TERM, INT and QUIT stop this process, USR2 and HUP upgrade it, and USR1
-            opens its logs anew. If so its exit status is 1 when a stop cut a request.
+            opens its logs anew. If so its exit status is 1 when a stop cut a request, and the
+            reactor's clock does not follow when the system's is set.
         upgradable: whether a successor can be started at all.
         pid_file: the path of the pid file, if the caller knows it.
         launch: how to start a successor; None for the command of this process.
@@ -90,6 +92,8 @@ class GracefulService(MultiService):
         settings = Settings.of({name: it for name, it in chosen.items() if it is not None})
         self.report: DrainReport | None = None
         self._reactor = global_reactor() if reactor is None else reactor
+        if signals:  # a reactor that others run too is theirs to change
+            keep_steady(self._reactor)
         self._upgrade_timeout = settings.upgrade_timeout
         self._probation = settings.probation
         self._upgradable = upgradable

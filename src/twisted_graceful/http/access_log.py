@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from ..clock import time_of_day
 from .head import Head
 from .report import Outcome
 from .request_id import new_request_id
@@ -23,6 +24,9 @@ BATCH = 32
 
 BUFFER = 64 * 1024
 """Bytes of lines after which they are written: a system call for some hundreds of lines."""
+
+_NOT_SET = 0.01
+"""Seconds by which two readings of the clock may differ though nobody has set it."""
 
 INTERVAL = 1.0
 """Seconds after which they are made in any case; as long as a reader of the log likes to wait."""
@@ -198,6 +202,7 @@ class AccessLog:
     ) -> None:
         self._line = FORMATS[format]()
         self._clock = clock
+        self._time_of_day = time_of_day(clock)
         self._sink = sink
         self._batch = BATCH if buffer else 1
         self._buffer = buffer
@@ -245,6 +250,10 @@ class AccessLog:
 
     def _make_lines(self) -> None:
         entries, self._entries = self._entries, []
+        # What was noted is in seconds of the clock, which leaves the time of day if that is set.
+        set_by = self._time_of_day() - self._clock.seconds()
+        if abs(set_by) > _NOT_SET:
+            entries = [(now + set_by, begun + set_by, *rest) for now, begun, *rest in entries]
         try:
             self._lines += b"".join(map(self._line, entries))
         except Exception:

@@ -12,6 +12,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site as TwistedSite
 from twisted.web.server import version
 
+from ..clock import time_of_day
 from ..networks import Networks
 from ..settings import Settings
 from .access_log import AccessLog
@@ -53,7 +54,7 @@ class Site(TwistedSite):
         http2 = AVAILABLE and settings.max_concurrent_streams > 0
         self.protocols = {**({b"h2": http2_connection} if http2 else {}), b"http/1.1": Channel}
         self.server_name = version
-        self._seconds = reactor.seconds
+        self._seconds = time_of_day(reactor)
         self._date_second = -1
         self._date = b""
 
