@@ -54,5 +54,9 @@ class InheritanceError(GracefulError):
     """A process was started as a successor, but what it was given cannot be used."""
 
 
+class ActivationError(GracefulError):
+    """A service manager passed sockets to this process that cannot be used."""
+
+
 class UpgradeRefused(GracefulError):
     """This process cannot start a successor; the text says why and what to do."""

@@ -28,7 +28,7 @@ from .clock import keep_steady
 from .errors import GracefulError
 from .http.port import Room
 from .http.report import DrainReport
-from .process import systemd
+from .process import activation, systemd
 from .process.exit_status import exit_with
 from .process.generation import Generation
 from .process.inheritance import claim, seize
@@ -41,6 +41,7 @@ from .settings import Settings
 
 # Whatever the application starts while it is imported must not inherit what we inherited.
 seize()
+activation.seize()
 systemd.seize()
 
 
@@ -70,6 +71,7 @@ class GracefulService(MultiService):
         report: what the last drain did; None before.
 
     Raises:
+        ActivationError: a service manager passed sockets that cannot be used.
         InheritanceError: this process was started as a successor, but not by us.
     """
 
@@ -107,7 +109,9 @@ class GracefulService(MultiService):
         self._exit_with = exit_with
         self._inheritance = claim()
         self._logs = LogFiles(self._reactor)
-        self._listeners = Listeners(self._inheritance.sockets() if self._inheritance else ())
+        self._listeners = Listeners(
+            self._inheritance.sockets() if self._inheritance else (), activation.claim()
+        )
         self._room = Room(self._reactor)
         self._launch = Launch.of_this_process(os.environ) if launch is None else launch
         self._generation: Generation | None = None
@@ -227,6 +231,14 @@ class GracefulService(MultiService):
             LogFileError: an access log cannot be opened.
         """
         self.open()
+        for name, where in self._listeners.not_served():
+            self._log.warn(
+                "The service manager passed a socket that nothing here serves: {where} (of the "
+                "name {name}). Clients that connect there wait without end; give a server that "
+                "address (--port)",
+                where=where,
+                name=name,
+            )
         inheritance, self._inheritance = self._inheritance, None
         self._at_once = self._leaving = False
         if self._upgradable and not self._owns_process:

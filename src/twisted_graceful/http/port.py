@@ -200,7 +200,10 @@ class Port(tcp.Port):
         try:
             if len(where) == 4:  # IPv6: the host with its scope
                 flags = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
-                where = (socket.getnameinfo(where, flags)[0], *where[1:])
+                host = socket.getnameinfo(where, flags)[0]
+                # A client with IPv4, at a socket for both: one that systemd has bound.
+                host = host.removeprefix("::ffff:") if "." in host else host
+                where = (host, *where[1:])
             factory: Any = self.factory
             protocol = factory.buildProtocol(self._buildAddr(where))
             if protocol is None:

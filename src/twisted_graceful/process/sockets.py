@@ -79,6 +79,18 @@ def _resolve(address: Address) -> Sequence[tuple[int, str, tuple[int, ...]]]:
     return list(dict.fromkeys(each))
 
 
+def _places(address: Address) -> set[object]:
+    """Where a socket may be bound that serves an address."""
+    try:
+        return {(family, host, address.port) for family, host, _ in _resolve(address)}
+    except (OSError, UnicodeError):
+        return set()  # to bind it will say why
+
+
+def _place(listener: socket.socket) -> object:
+    return (listener.family, *listener.getsockname()[:2])
+
+
 def _listen(family: int, where: tuple[object, ...], backlog: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -125,6 +137,8 @@ def pending(listener: socket.socket) -> bool:
 
 def text(listener: socket.socket) -> str:
     """Where a socket listens, ``host:port``."""
+    if listener.family == socket.AF_UNIX:
+        return f"unix:{listener.getsockname()!r}"
     host, port = listener.getsockname()[:2]
     return authority(host, port)
 
@@ -134,9 +148,16 @@ class Listeners:
 
     Args:
         inherited: sockets from a predecessor, with their names, in its order.
+        activated: sockets from a service manager, with the names that it has for them. They
+            serve the addresses that they are bound to.
     """
 
-    def __init__(self, inherited: Iterable[tuple[str, Sequence[socket.socket]]] = ()) -> None:
+    def __init__(
+        self,
+        inherited: Iterable[tuple[str, Sequence[socket.socket]]] = (),
+        activated: Iterable[tuple[str, socket.socket]] = (),
+    ) -> None:
+        self._activated = list(activated)
         self._inherited = [(name, list(sockets)) for name, sockets in inherited]
         self._used: list[tuple[str, list[socket.socket]]] = []
 
@@ -152,12 +173,24 @@ class Listeners:
         name = address.name
         inherited = next((entry for entry in self._inherited if entry[0] == name), None)
         if inherited is None:
-            sockets = bind(address, backlog)
+            sockets = self._take_activated(address) or bind(address, backlog)
         else:
             self._inherited.remove(inherited)
             sockets = inherited[1]
         self._used.append((name, sockets))
         return sockets
+
+    def _take_activated(self, address: Address) -> list[socket.socket]:
+        if not self._activated:
+            return []
+        places = _places(address)
+        taken = [entry for entry in self._activated if _place(entry[1]) in places]
+        self._activated = [entry for entry in self._activated if entry not in taken]
+        return [listener for _, listener in taken]
+
+    def not_served(self) -> list[tuple[str, str]]:
+        """The name and the address of each socket from a service manager that nobody opened."""
+        return [(name, text(listener)) for name, listener in self._activated]
 
     def close(self, sockets: Sequence[socket.socket]) -> None:
         """Close sockets that `open` returned."""
