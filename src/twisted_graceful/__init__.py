@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .errors import (
+        ActivationError,
         AddressError,
         AppError,
         BindError,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 # Loaded when they are first used (PEP 562): the settings are read without the HTTP server.
 _HOMES = {
+    "ActivationError": "errors",
     "AddressError": "errors",
     "AppError": "errors",
     "BindError": "errors",
@@ -47,6 +49,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "ActivationError",
     "AddressError",
     "AppError",
     "BindError",
