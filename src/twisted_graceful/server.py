@@ -16,7 +16,6 @@ from twisted.internet.defer import (
     maybeDeferred,
     succeed,
 )
-from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -27,12 +26,14 @@ from . import private
 from .app import as_resource, log_not_served
 from .errors import BindError, CertificateError
 from .http.access_log import BUFFER, AccessLog
+from .http.handover import Mover
 from .http.poller import transport_for
 from .http.port import Port, Room
 from .http.preface import behind_proxies
 from .http.report import DrainReport
 from .http.site import Site
 from .http.transport import GatheringServer
+from .moving import Carrier, Handed
 from .process import sockets
 from .process.log_file import LogFile, LogFiles, resolve
 from .settings import Settings
@@ -94,8 +95,9 @@ class Server(Service):
         self._access_log: AccessLog | None = None
         self._sockets: list[socket.socket] = []
         self._secure: set[socket.socket] = set()
+        self._names: dict[socket.socket, str] = {}
         self._certificate: ssl.SSLContext | None = None
-        self._ports: list[IListeningPort] = []
+        self._ports: list[Port] = []
         self._accepted = False
         self._closing: list[Deferred[Any]] = []
         self._transport, self._poller = transport_for(self._reactor)
@@ -184,7 +186,7 @@ class Server(Service):
         self._fault = None
         if not self.coordinated:
             await self.lame_duck(self.settings.shutdown_delay)
-        report = await self.drain(listen_on=False)
+        report = await self.drain()
         closing, self._closing = self._closing, []
         await gatherResults(closing)
         if self._poller is not None:
@@ -228,6 +230,7 @@ class Server(Service):
             for each in self.addresses:
                 opened = self.listeners.open(each, self.settings.backlog)
                 self._sockets += opened
+                self._names.update(dict.fromkeys(opened, each.name))
                 if self._is_secure(each):
                     self._secure.update(opened)
         except BindError:
@@ -267,6 +270,7 @@ class Server(Service):
         self.listeners.close(self._sockets)
         self._sockets = []
         self._secure.clear()
+        self._names.clear()
 
     def _close_log(self) -> None:
         access_log, self._access_log = self._access_log, None
@@ -350,11 +354,28 @@ class Server(Service):
             port = private.port(Port, self._reactor, listener, factory)
             port.transport = transport
             port.room = self.room
+            port.name = self._names[listener]
             port.startListening()
             self._ports.append(port)
             self._log.info("Listening on {url}", url=self._url(listener))
         self._accepted = True
         self._tell_waiting(None)
+
+    def can_take_up(self, handed: Handed) -> bool:
+        """Whether a connection that another process has let go would be served here."""
+        port = self._port_of(handed)
+        return port is not None and port.can_take_up(handed)
+
+    def take_up(self, handed: Handed) -> None:
+        """Serve a connection that another process has let go; its descriptor is ours."""
+        port = self._port_of(handed)
+        assert port is not None
+        assert self._site is not None
+        port.take_up(handed, self._site)
+
+    def _port_of(self, handed: Handed) -> Port | None:
+        # Which of those with this name is all the same: they serve alike.
+        return next((each for each in self._ports if each.name == handed.listener), None)
 
     def _connections_of(self, listener: socket.socket) -> tuple[Any, type[GatheringServer]]:
         """What makes the connections of a listener, and the transport for them."""
@@ -405,26 +426,28 @@ class Server(Service):
     def _delay_over(self, result: object) -> None:
         self._delay = None
 
-    def drain(self, *, listen_on: bool) -> Deferred[DrainReport]:
+    def drain(self, carrier: Carrier | None = None) -> Deferred[DrainReport]:
         """Stop accepting, let what was begun end, and cut the rest at the deadline.
 
         Args:
-            listen_on: whether another process goes on with the listening sockets. If not,
-                connections that wait in the kernel's queue are ours, and are served.
+            carrier: brings connections to the process that goes on with the listening sockets.
+                If there is none, connections that wait in the kernel's queue are ours, and are
+                served.
 
         Returns:
             A Deferred of the report; of the same one if a drain is under way.
         """
         ports, self._ports = self._ports, []
         for port, listener in zip(ports, self._sockets, strict=False):
-            if not listen_on:
+            if carrier is None:
                 self._accept_queued(port, listener)
             self._closing.append(maybeDeferred(port.stopListening))
-        if not listen_on:
+        if carrier is None:
             self._close_sockets()
         if self._site is None:
             return succeed(DrainReport())
-        return self._site.connections.drain()
+        mover = None if carrier is None else Mover(self._reactor, carrier)
+        return self._site.connections.drain(mover)
 
     def _accept_queued(self, port: Any, listener: socket.socket) -> None:
         # A close would reset what the kernel has queued. Bounded, for under a flood of new

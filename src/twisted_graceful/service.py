@@ -28,6 +28,7 @@ from .clock import keep_steady
 from .errors import GracefulError
 from .http.port import Room
 from .http.report import DrainReport
+from .moving import Carrier, Handed
 from .process import activation, systemd
 from .process.exit_status import exit_with
 from .process.generation import Generation
@@ -350,10 +351,18 @@ class GracefulService(MultiService):
             server.flush_log()
         self._logs.reopen()
 
-    def hand_over(self) -> Deferred[list[DrainReport]]:
-        """Let every server stop accepting and drain."""
+    def hand_over(self, carrier: Carrier) -> Deferred[list[DrainReport]]:
+        """Let every server stop accepting, give away what can move, and drain."""
         self._accepting = False
-        return gatherResults([server.drain(listen_on=True) for server in self.servers])
+        return gatherResults([server.drain(carrier) for server in self.servers])
+
+    def can_take_up(self, handed: Handed) -> bool:
+        """Whether a server has the listener of a connection, and would serve it."""
+        return any(server.can_take_up(handed) for server in self.servers)
+
+    def take_up(self, handed: Handed) -> None:
+        """Let the server that has its listener serve a connection."""
+        next(each for each in self.servers if each.can_take_up(handed)).take_up(handed)
 
     def leave(self) -> None:
         """Stop the reactor, which stops this service; not if that is what goes on."""

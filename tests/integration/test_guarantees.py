@@ -78,19 +78,20 @@ class GuaranteeTests(SynchronousTestCase):
             self.assertTrue(slow.closed())
             self.assertEqual(server.ended(server.pid), 0)
 
-    def test_an_upgrade_refuses_nothing(self) -> None:
-        """An upgrade refuses nothing: who connects is served, who was idle gets one more answer."""
-        with served("--idle-grace", "5") as server:
-            idle = server.connect()
+    def test_an_upgrade_is_invisible(self) -> None:
+        """An upgrade is invisible: who connects is served, and who is connected stays so."""
+        with served() as server:
+            idle, busy = server.connect(), server.hold()
             self.assertEqual(idle.ask("/").body, "1")
             with Watch(lambda: wrong(server.get())) as connecting:
                 server.deploy("2")
                 server.kill(signal.SIGUSR2)
                 server.hand_over()
-                answer = idle.ask("/")
-                self.assertEqual((answer.body, answer.last), ("1", True))
-                self.assertTrue(idle.closed())
                 until(lambda: server.get().body == "2", "the new code answers")
+                server.open("held")
+                for client, version in ((busy, "1"), (busy, "2"), (idle, "2")):
+                    answer = client.answer() if version == "1" else client.ask("/")
+                    self.assertEqual((answer.body, answer.last), (version, False))
             self.assertEqual(connecting.wrong, [])
 
     def test_a_bad_deploy_cannot_take_the_service_down(self) -> None:

@@ -22,7 +22,7 @@ class ReactorTests(SynchronousTestCase):
             self.assertEqual([client.ask("/").body for _ in range(3)], ["1"] * 3)
             server.deploy("2")
             server.upgrade()
-            client.closed()
+            self.assertEqual(client.ask("/").body, "2")
             self.assertEqual(server.get().body, "2")
             self.assertEqual(server.stop(), 0)
 

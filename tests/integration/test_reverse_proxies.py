@@ -142,9 +142,8 @@ class ProxyTests:
             self.assertEqual(self.kind.failures(peer), Counter())
 
     def test_idle_connections(self: Any) -> None:
-        """Of what an upgrade finds idle the proxy uses some, the rest is closed, none fails."""
-        half = BURST // 2
-        with served("--idle-grace", "2") as server, self.kind.before(server) as peer:
+        """What an upgrade finds idle moves, and the proxy goes on to use it; none fails."""
+        with served() as server, self.kind.before(server) as peer:
             clients = self.burst(server, peer, "held")
             server.open("held")
             self.answers(clients)
@@ -152,11 +151,8 @@ class ProxyTests:
             predecessor = server.pid
             server.kill(signal.SIGUSR2)
             server.hand_over()
-            seen = [client.ask("/").body for client in clients[:half]]
-            self.assertEqual(seen, ["1"] * half)
             server.ended(predecessor)
-            counts = f"{half} answered, {half} told to close, {BURST - half} idle closed, 0 cut"
-            server.said(f"Drained: {counts}")
+            server.said(f"Drained: .*{BURST} handed over")
             seen = [client.ask("/").body for client in clients]
             self.assertEqual(seen, ["2"] * BURST)
             for client in clients:

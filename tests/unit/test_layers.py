@@ -16,7 +16,7 @@ PACKAGE = Path(twisted_graceful.__file__).parent
 
 LAYERS = [
     {"errors", "networks"},
-    {"settings", "address", "clock", "private"},
+    {"settings", "address", "clock", "private", "moving"},
     {"http", "process", "app", "wsgi", "welcome"},
     {"server"},
     {"service"},

@@ -177,7 +177,9 @@ class _World:
     def listeners(self) -> list[Any]:
         return []
 
-    def hand_over(self) -> Deferred[None]:
+    carrier: Any = None
+
+    def hand_over(self, carrier: object) -> Deferred[None]:
         self.did.append("hand over")
         if self.idle:
             return succeed(None)

@@ -17,8 +17,9 @@ from . import head as heads
 from . import refusal
 from .access_log import AccessLog, Fragment, Loggable
 from .body import Body, ChunkedBody, SizedBody
-from .connection import NEVER, Connection, in_kernel
+from .connection import NEVER, in_kernel
 from .connections import WAITING, Phase
+from .handover import MovableConnection
 from .head import Head, Refused
 from .progress import Progress
 from .report import Cut, Outcome
@@ -32,7 +33,7 @@ _PIPELINE_LIMIT = 16384
 # To look a member up in an Enum takes as long as a call, before Python 3.12.
 _ANSWERING, _CLOSING, _IDLE = Phase.ANSWERING, Phase.CLOSING, Phase.IDLE
 
-_NOT_READING = (_ANSWERING, _CLOSING)
+_NOT_READING = (_ANSWERING, _CLOSING, Phase.MOVING)
 
 _CR = 0x0D
 _EMPTY_LINES = re.compile(rb"(?:\r\n)+")
@@ -40,7 +41,7 @@ _EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Channel(Connection):
+class Channel(MovableConnection):
     """An HTTP/1.1 connection, and the requests that come on it, one by one.
 
     To `twisted.web.http.Request` it is what Twisted's own ``HTTPChannel`` is.
@@ -50,7 +51,6 @@ class Channel(Connection):
     begun, the connection is closed.
     """
 
-    _buffer = b""
     _request: Request | None = None
     _answered: Request | None = None
     """A request whose answer is complete, and not sent yet; then it is logged."""
@@ -59,8 +59,6 @@ class Channel(Connection):
     _producer_pulls = False
     _progress: Progress | None = None
     _head: Head | None = None
-    _begun = 0.0
-    _served = 0
     _received = 0
     _last = False
     _parsing = False
@@ -253,12 +251,26 @@ class Channel(Connection):
                 return True
         if b"Connection" in headers and heads.has_option(headers[b"Connection"], b"close"):
             return True
-        if (self._client_finished or self._connections.draining) and not self.has_unread():
+        if (
+            self._client_finished
+            or (self._connections.draining and not self._connections.moves(self))
+        ) and not self.has_unread():
             self._connections.told_to_close += self._connections.draining
             return True
         if head.keep_alive:
             headers[b"Connection"] = [b"keep-alive"]
         return False
+
+    def _is_between_requests(self) -> bool:
+        """Whether another process could go on with the connection."""
+        return not (
+            self._request
+            or self._answered
+            or self._body
+            or self._producer
+            or self._blocked
+            or self._aborted
+        )
 
     def has_unread(self) -> bool:
         """Whether a further request has been begun: here, or in the kernel's queue."""
@@ -287,6 +299,8 @@ class Channel(Connection):
         timeout = self._settings.idle_timeout
         self.deadline = now + timeout if timeout else NEVER
         self.unsettled = True
+        if self._connections.mover is not None and self._connections.mover.add(self):
+            return  # another process reads what follows
         if self._blocked:
             self._pause_reading()
         elif not self._reading:

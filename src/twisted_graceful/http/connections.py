@@ -17,6 +17,7 @@ from .report import Cut, DrainReport
 
 if TYPE_CHECKING:
     from .connection import Connection
+    from .handover import Mover
 
 SWEEP_INTERVAL = 0.25
 """Seconds between two looks at connections: the precision of every deadline.
@@ -42,6 +43,7 @@ class Phase(Enum):
     UPGRADED = "speaking WebSocket"
     LEAVING = "closing its WebSocket"
     CLOSING = "reading its last answer"
+    MOVING = "on its way to another process"
 
 
 WAITING = (Phase.SILENT, Phase.IDLE)
@@ -59,6 +61,8 @@ class Connections:
         answered: how many requests have been.
         told_to_close: how many clients were told, in a drain or before it, that an answer is the
             connection's last.
+        handed_over: how many connections have been moved to another process.
+        mover: what moves them, in a drain.
         complaints: what is told of clients in the log.
         is_crowded: whether clients wait for a place; set by whoever accepts them.
         draining: whether a drain is announced or under way: the next answer of each
@@ -74,6 +78,8 @@ class Connections:
         self.settings = settings
         self.answered = 0
         self.told_to_close = 0
+        self.handed_over = 0
+        self.mover: Mover | None = None
         self.complaints = Complaints(clock)
         self.draining = False
         self._open: set[Connection] = set()
@@ -123,6 +129,8 @@ class Connections:
                 self._log.failure("A deadline could not be carried out: the connection is ended")
                 self.end(connection)
         if self._drain is not None:
+            if self.mover is not None:
+                self.mover.add_waiting(self)  # of those that had to wait for their clients
             self._drain.close_idle(now)
             self._drain.send_away(now)
         elif self.is_crowded():
@@ -187,6 +195,10 @@ class Connections:
         """Whether new connections may come: until a drain begins, though it be announced."""
         return self._drain is None
 
+    def moves(self, connection: Connection) -> bool:
+        """Whether another process will go on with a connection."""
+        return self.mover is not None and self.mover.moves(connection)
+
     def announce(self) -> None:
         """Tell all applications, and each client with its next answer, that a drain will come.
 
@@ -201,23 +213,30 @@ class Connections:
             if not each.called:  # an application may have fired it on its own
                 each.callback(None)
 
-    def drain(self) -> Deferred[DrainReport]:
+    def drain(self, mover: Mover | None = None) -> Deferred[DrainReport]:
         """Let what was begun end, close what is idle, and cut the rest at the deadline.
 
         The caller has stopped accepting. Asked again while it runs, it is the same drain.
 
+        Args:
+            mover: what brings connections to the process that serves now; None if none does.
+
         Returns:
             A Deferred that fires when no connection is left.
         """
-        self.announce()
         if self._drain is None:
+            self.mover = mover  # before applications end their answers
+            self.announce()
             self._drain = _Drain(self, self._announced)
             self._drain.check()
+            if mover is not None:
+                mover.add_waiting(self)
         return self._drain.report()
 
     def resume(self) -> None:
         """Forget the drain: connections live on as if it had not been announced."""
         drain, self._drain = self._drain, None
+        self.mover = None
         self.draining = False
         if drain is not None:
             drain.finish()
@@ -245,6 +264,7 @@ class _Drain:
         self._clock = connections.clock
         self._begun = self._clock.seconds()
         self._announced = announced
+        self._handed_over_before = connections.handed_over
         self._closed_idle = 0
         self._to_send_away = 0
         self._sent_away = 0
@@ -280,6 +300,7 @@ class _Drain:
             sent_away=self._sent_away,
             told_to_close=self._connections.told_to_close - self._announced.told_to_close,
             delay=self._begun - self._announced.time,
+            handed_over=self._connections.handed_over - self._handed_over_before,
         )
         waiting, self._waiting = self._waiting, []
         for each in waiting:
@@ -312,5 +333,7 @@ class _Drain:
 
     def close_idle(self, now: float) -> None:
         for connection in self._connections.idle(now, self._begun):
+            if self._connections.moves(connection):
+                continue
             self._closed_idle += 1
             connection.loseConnection()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import errno
+import json
 import resource
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import tcp
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IProtocolFactory, IReactorTime
 from twisted.logger import Logger
+
+from ..moving import Handed
 
 _THAT_ONE = (errno.ECONNABORTED, errno.EPERM, errno.EPROTO, errno.ENETDOWN, errno.EHOSTUNREACH)
 """What accept(2) says of the one connection, which has failed meanwhile."""
@@ -160,11 +164,13 @@ class Port(tcp.Port):
 
     Attributes:
         room: what its connections need; to be set before it listens.
+        name: of its listener, for a process that takes its connections over.
     """
 
     _log = Logger()
 
     room: Room
+    name = ""
 
     @property
     def waits(self) -> bool:
@@ -190,12 +196,45 @@ class Port(tcp.Port):
                 room.wait(self, error)
                 return
             accepted += 1
-            self._begin(client, where)
+            self._begin(client, where, self.factory)
         # As Twisted has it: where there were many, look for more; where there was one, for one.
         many = accepted == self.numberAccepts
         self.numberAccepts = accepted + 20 if many else max(1, accepted)
 
-    def _begin(self, client: socket.socket, where: tuple[Any, ...]) -> None:
+    def can_take_up(self, handed: Handed) -> bool:
+        """Whether a connection that came in elsewhere would be served as if it were ours."""
+        transport: Any = self.transport
+        return self.room.free > 0 and transport.takes_up(json.loads(handed.facts))
+
+    def take_up(self, handed: Handed, factory: IProtocolFactory) -> None:
+        """Serve a connection that another process has begun.
+
+        Args:
+            handed: what came with it; the descriptor is ours.
+            factory: makes what goes on with it.
+        """
+        client = socket.socket(fileno=handed.descriptor)
+        try:
+            where = client.getpeername()
+        except OSError:  # it has ended on its way
+            client.close()
+            return
+        facts = json.loads(handed.facts)
+
+        def begun(transport: Any) -> None:
+            transport.take_up(facts)
+
+        protocol: Any = self._begin(client, where, factory, begun)
+        if protocol is not None:
+            protocol.take_up(handed)
+
+    def _begin(
+        self,
+        client: socket.socket,
+        where: tuple[Any, ...],
+        factory: Any,
+        prepare: Callable[[Any], None] | None = None,
+    ) -> Any:
         transport: Any = None
         try:
             if len(where) == 4:  # IPv6: the host with its scope
@@ -204,23 +243,27 @@ class Port(tcp.Port):
                 # A client with IPv4, at a socket for both: one that systemd has bound.
                 host = host.removeprefix("::ffff:") if "." in host else host
                 where = (host, *where[1:])
-            factory: Any = self.factory
             protocol = factory.buildProtocol(self._buildAddr(where))
             if protocol is None:
                 client.close()
-                return
+                return None
             number = self.sessionno
             self.sessionno = number + 1
             transport = self.transport(client, protocol, where, self, number, self.reactor)
             transport.room = self.room
+            transport.listener = self.name
             self.room.enter()
+            if prepare is not None:
+                prepare(transport)
             protocol.makeConnection(transport)
+            return protocol
         except Exception:
             self._log.failure("A connection could not be begun: it is closed")
             if transport is None:
                 client.close()
             else:
                 transport.abortConnection()
+            return None
 
     def connectionLost(self, reason: Any) -> None:
         """The port is closed."""

@@ -7,6 +7,7 @@ spoken after it, TLS too, finds the connection as if it had just been accepted.
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.interfaces import IAddress, IProtocolFactory
@@ -81,6 +82,21 @@ class PrefacedServer(GatheringServer):
     def getHost(self) -> Any:
         """The address that the client connected to."""
         return super().getHost() if self.proxied is None else self.proxied.destination
+
+    def facts(self) -> dict[str, Any]:
+        """What another process must know to go on with this connection."""
+        return {"proxied": None if self.proxied is None else self.proxied.as_facts()}
+
+    @classmethod
+    def takes_up(cls, facts: Mapping[str, Any]) -> bool:
+        """Whether it can go on with a connection of which these are the facts."""
+        return cls.movable and "proxied" in facts
+
+    def take_up(self, facts: Mapping[str, Any]) -> None:
+        """Go on with it: its header was read."""
+        self._begun = True
+        if facts["proxied"] is not None:
+            self.proxied = Proxied.of_facts(facts["proxied"])
 
     def doRead(self) -> Any:
         """Read once; called by the reactor."""

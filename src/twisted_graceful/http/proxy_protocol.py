@@ -14,8 +14,9 @@ from __future__ import annotations
 import ipaddress
 import re
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from twisted.internet.address import IPv4Address, IPv6Address
 
@@ -71,6 +72,19 @@ class Proxied:
     source: IPv4Address | IPv6Address
     destination: IPv4Address | IPv6Address
     secure: bool = False
+
+    def as_facts(self) -> list[Any]:
+        """This, in values that JSON has."""
+        ends = (self.source, self.destination)
+        return [*((end.host, end.port) for end in ends), self.secure]
+
+    @classmethod
+    def of_facts(cls, facts: Sequence[Any]) -> Proxied:
+        """What `as_facts` was made of."""
+        *ends, secure = facts
+        kinds = (IPv6Address if ":" in host else IPv4Address for host, _ in ends)
+        source, destination = (kind("TCP", *end) for kind, end in zip(kinds, ends, strict=True))
+        return cls(source, destination, bool(secure))
 
 
 @dataclass(frozen=True, slots=True)

@@ -259,6 +259,7 @@ class TLSServer(GatheringServer):
         context: certificate and key; set once for all, by `over_tls`.
     """
 
+    movable = False  # its keys are in OpenSSL, which does not give them away
     context: ssl.SSLContext
     protocol: Any
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import sys
 import termios
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
@@ -65,6 +65,8 @@ class GatheringServer(Server):
     """A transport that gathers what is written, and counts what is sent.
 
     Attributes:
+        movable: whether another process can go on with a connection of this kind.
+        listener: the name of the listener that it came in by; empty if nobody asks.
         flusher: flushes this transport at the end of the turn; set once for all, by
             `with_flusher`.
         waiting_in: what waits for this transport instead of the reactor of its port; likewise.
@@ -72,6 +74,8 @@ class GatheringServer(Server):
         room: where the connection has a place, until it is lost.
     """
 
+    movable = True
+    listener = ""
     flusher: Flusher
     waiting_in: Any = None
     sent = 0
@@ -97,6 +101,18 @@ class GatheringServer(Server):
     def with_flusher(cls, flusher: Flusher, waiting_in: Any = None) -> type[GatheringServer]:
         """This class, for one reactor."""
         return type(cls.__name__, (cls,), {"flusher": flusher, "waiting_in": waiting_in})
+
+    def facts(self) -> dict[str, Any]:
+        """What another process must know to go on with this connection."""
+        return {}
+
+    @classmethod
+    def takes_up(cls, facts: Mapping[str, Any]) -> bool:
+        """Whether it can go on with a connection of which these are the facts."""
+        return cls.movable and "proxied" not in facts
+
+    def take_up(self, facts: Mapping[str, Any]) -> None:
+        """Go on with it; called before there is a protocol."""
 
     @property
     def unsent(self) -> int:

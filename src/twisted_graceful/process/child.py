@@ -27,6 +27,7 @@ from .control import (
     Upgrade,
     open_channel,
 )
+from .handover import Sender
 from .inheritance import VARIABLE, Inheritance
 from .launch import Launch
 from .output import Capture
@@ -72,6 +73,7 @@ class Child(ProcessProtocol):
 
     Attributes:
         pid: of the process; it is known when it has been started.
+        carrier: brings connections to it, when it serves.
     """
 
     transport: IProcessTransport | None
@@ -82,6 +84,7 @@ class Child(ProcessProtocol):
         self._observer = observer
         self._timeout = timeout
         self._channel = Channel(self)
+        self.carrier = Sender(reactor, self._channel)
         self._control: socket.socket | None = None
         self._capture: Capture | None = None
         self._timer: IDelayedCall | None = None

@@ -6,6 +6,7 @@ to get wrong. It speaks AMP. Its EOF is how either side learns of the other's en
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import Any, Protocol
 
@@ -57,11 +58,73 @@ class Goodbye(amp.Command):
     """Parent to child: you serve, and I am about to end. The answer says that all was heard."""
 
 
+NO_DESCRIPTOR = -1
+"""What comes in the place of a descriptor that this process had no room for."""
+
+
+class SocketDescriptor(amp.Argument):
+    """A socket, sent beside the message, and known by its inode.
+
+    `amp.Descriptor` counts descriptors. But the kernel drops those that the receiver has no room
+    for (unix(7), MSG_CTRUNC), and the next would be taken for them. The inode of a socket is its
+    own, in all processes (fstat(2)).
+    """
+
+    def toStringProto(self, inObject: int, proto: Any) -> bytes:
+        """Send a descriptor; it must stay open until the message is answered."""
+        proto.transport.sendFileDescriptor(inObject)
+        return b"%d" % os.fstat(inObject).st_ino
+
+    def fromStringProto(self, inString: bytes, proto: Any) -> int:
+        """The descriptor, which is the caller's to close; `NO_DESCRIPTOR` if none came."""
+        descriptor: int = proto.claim(int(inString))
+        return descriptor
+
+
+class Offer(amp.Command):
+    """Either way: take these connections. Those that the answer does not refuse are kept, and
+    not touched before the grant."""
+
+    arguments = [
+        (b"version", amp.Integer()),
+        (b"batch", amp.Integer()),
+        (
+            b"connections",
+            amp.AmpList(
+                [
+                    (b"descriptor", SocketDescriptor()),
+                    (b"listener", amp.Unicode()),
+                    (b"facts", amp.Unicode()),
+                    (b"unread", amp.String()),
+                ]
+            ),
+        ),
+    ]
+    response = [(b"refused", amp.ListOf(amp.Integer()))]
+
+
+class Grant(amp.Command):
+    """The answer to an offer has come in time: what was not refused is yours."""
+
+    arguments = [(b"batch", amp.Integer())]
+    requiresAnswer = False
+
+
+class Revoke(amp.Command):
+    """An offer is taken back: close what you keep of it."""
+
+    arguments = [(b"batch", amp.Integer())]
+    requiresAnswer = False
+
+
 class Peer(Protocol):
     """What the owner of one end of a channel is told."""
 
-    def received(self, command: type[amp.Command], **arguments: Any) -> None:
+    def received(self, command: type[amp.Command], **arguments: Any) -> dict[str, Any] | None:
         """The other end sent a command.
+
+        Returns:
+            The answer; None if there is nothing to say.
 
         Raises:
             NotNow: it is refused; the other end is told so.
@@ -88,6 +151,7 @@ class Channel(amp.BinaryBoxProtocol, amp.BoxDispatcher, amp.CommandLocator):
         amp.BoxDispatcher.__init__(self, self)
         amp.BinaryBoxProtocol.__init__(self, self)
         self._peer = peer
+        self._arrived: dict[int, int] = {}
 
     def dispatchCommand(self, box: Any) -> Deferred[Any]:
         """Do what a command says; what goes wrong is an answer, if one is waited for."""
@@ -101,9 +165,17 @@ class Channel(amp.BinaryBoxProtocol, amp.BoxDispatcher, amp.CommandLocator):
         dispatched: Deferred[Any] = super().dispatchCommand(box)
         return dispatched.addErrback(failed)
 
-    def _received(self, command: type[amp.Command], **arguments: Any) -> dict[str, object]:
-        self._peer.received(command, **arguments)
-        return {}
+    def fileDescriptorReceived(self, descriptor: int) -> None:
+        """A descriptor arrived, some time before its message."""
+        os.set_inheritable(descriptor, False)
+        self._arrived[os.fstat(descriptor).st_ino] = descriptor
+
+    def claim(self, inode: int) -> int:
+        """Take a socket that has arrived; `NO_DESCRIPTOR` if it has not."""
+        return self._arrived.pop(inode, NO_DESCRIPTOR)
+
+    def _received(self, command: type[amp.Command], **arguments: Any) -> dict[str, Any]:
+        return self._peer.received(command, **arguments) or {}
 
     @Ready.responder
     def _ready(self) -> dict[str, object]:
@@ -129,14 +201,31 @@ class Channel(amp.BinaryBoxProtocol, amp.BoxDispatcher, amp.CommandLocator):
     def _goodbye(self) -> dict[str, object]:
         return self._received(Goodbye)
 
+    @Offer.responder
+    def _offer(self, **arguments: Any) -> dict[str, object]:
+        return self._received(Offer, **arguments)
+
+    @Grant.responder
+    def _grant(self, batch: int) -> dict[str, object]:
+        return self._received(Grant, batch=batch)
+
+    @Revoke.responder
+    def _revoke(self, batch: int) -> dict[str, object]:
+        return self._received(Revoke, batch=batch)
+
     def tell(self, command: type[amp.Command], **arguments: Any) -> None:
         """Send a command and do not wait; if the other end is gone, it need not know."""
-        self.callRemote(command, **arguments).addErrback(lambda _: None)
+        answer = self.callRemote(command, **arguments)
+        if answer is not None:
+            answer.addErrback(lambda _: None)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """The channel is gone."""
         super().connectionLost(reason)
         self.transport = None
+        for descriptor in self._arrived.values():  # whose messages have not come in whole
+            os.close(descriptor)
+        self._arrived.clear()
         self._peer.channel_lost(reason)
 
 

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from ..errors import UpgradeRefused
+from ..moving import Carrier, Recipient
 from .child import Child
 from .inheritance import Inheritance
 from .launch import Launch
@@ -28,7 +29,7 @@ ACCEPT_AGAIN = 1.0
 """Seconds between two tries to accept while the system refuses."""
 
 
-class Workload(Protocol):
+class Workload(Recipient, Protocol):
     """What a generation runs."""
 
     def listeners(self) -> Sequence[tuple[str, Sequence[socket.socket]]]:
@@ -41,8 +42,15 @@ class Workload(Protocol):
             OSError: the system refuses; it can be asked again.
         """
 
-    def hand_over(self) -> Deferred[Any]:
-        """Stop accepting and drain; the Deferred fires when nothing is left."""
+    def hand_over(self, carrier: Carrier) -> Deferred[Any]:
+        """Stop accepting, give away what can move, and drain.
+
+        Args:
+            carrier: brings connections to the successor.
+
+        Returns:
+            A Deferred that fires when nothing is left.
+        """
 
     def logs_moved(self) -> None:
         """Go on in new log files."""
@@ -127,7 +135,7 @@ class Generation:
         self._machine = Machine(first, outputs)
         self._predecessor: Predecessor | None = None
         if inheritance is not None:
-            self._predecessor = Predecessor(reactor, inheritance.control, self)
+            self._predecessor = Predecessor(reactor, inheritance.control, self, workload)
 
     @property
     def state(self) -> State:
@@ -352,7 +360,8 @@ class Generation:
             if self._drain is drain:  # else it was given up by a resume
                 self._machine.send(Input.DRAINED)
 
-        self._workload.hand_over().addCallback(drained)
+        assert self._child is not None
+        self._workload.hand_over(self._child.carrier).addCallback(drained)
 
     def _resume(self) -> None:
         self._end_probation()

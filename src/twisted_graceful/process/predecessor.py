@@ -9,18 +9,23 @@ from twisted.internet.defer import Deferred
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
+from ..moving import Recipient
 from .control import (
     HEARD_TIMEOUT,
     REASON_LIMIT,
     Channel,
     Failed,
+    Grant,
     LogsMoved,
     NotNow,
+    Offer,
     Ready,
+    Revoke,
     Stopping,
     Upgrade,
     open_channel,
 )
+from .handover import Receiver
 
 
 class Observer(Protocol):
@@ -43,11 +48,15 @@ class Predecessor:
         reactor: reads the channel.
         control: the descriptor of our end of the channel; it is closed with it.
         observer: is told.
+        recipient: takes the connections up that it hands over.
     """
 
-    def __init__(self, reactor: Any, control: int, observer: Observer) -> None:
+    def __init__(
+        self, reactor: Any, control: int, observer: Observer, recipient: Recipient
+    ) -> None:
         self._reactor = reactor
         self._observer = observer
+        self._receiver = Receiver(recipient)
         self._channel = Channel(self)
         with socket.socket(fileno=control) as end:
             open_channel(reactor, end, self._channel)
@@ -93,13 +102,21 @@ class Predecessor:
         """Tell it that the log files have been moved."""
         self._channel.tell(LogsMoved)
 
-    def received(self, command: type[amp.Command], **arguments: Any) -> None:
+    def received(self, command: type[amp.Command], **arguments: Any) -> dict[str, Any] | None:
         """The predecessor sent a command."""
         if command is Upgrade:
             self._observer.upgrade()
         elif command is LogsMoved:
             self._observer.logs_moved()
+        elif command is Offer:
+            return {"refused": self._receiver.offered(**arguments)}
+        elif command is Grant:
+            self._receiver.granted(**arguments)
+        elif command is Revoke:
+            self._receiver.revoked(**arguments)
+        return None
 
     def channel_lost(self, reason: Failure) -> None:
         """The predecessor has ended."""
+        self._receiver.lost()
         self._observer.predecessor_gone()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import json
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -13,9 +15,12 @@ from ..app import as_resource
 from ..errors import AppError
 from ..http.access_log import AccessLog
 from ..http.connections import Connections
+from ..http.handover import Mover
 from ..http.preface import behind_proxies
 from ..http.report import DrainReport
 from ..http.site import Site
+from ..http.transport import GatheringServer
+from ..moving import Departure, Handed
 from ..settings import Settings
 from .messages import Response, format_request, take_response
 from .transport import MemoryReactor, MemorySocket
@@ -36,6 +41,7 @@ class MemoryServer:
     Attributes:
         access_log: the lines of the access log, if the setting of that name has a value; no
             file is written.
+        kernels: the sockets of its connections, by number.
         clock: the time; `advance` moves it as it passes for a real server.
         site: what makes and keeps the connections.
 
@@ -56,6 +62,8 @@ class MemoryServer:
             self.site.access_log = AccessLog(
                 self.settings.access_log_format, self.clock, self._keep_line
             )
+        self.kernels: dict[int, MemorySocket] = {}
+        self._successor: MemoryServer | None = None
         self._reactor = MemoryReactor(self.clock)
         self._port = behind_proxies(self.site, self.site, self._reactor.transport)
 
@@ -75,7 +83,27 @@ class MemoryServer:
         """
         if not self.connections.welcomes_clients:
             raise ConnectionRefusedError("the server drains")
-        return MemoryConnection(self, self._reactor.accept(*self._port))
+        kernel = MemorySocket()
+        self.kernels[kernel.number] = kernel
+        self._reactor.begin(kernel, *self._port)
+        return MemoryConnection(self, kernel)
+
+    def can_take_up(self, handed: Handed) -> bool:
+        """Whether a connection of another server can go on here."""
+        return self._port[1].takes_up(json.loads(handed.facts))
+
+    def take_up(self, handed: Handed, kernel: MemorySocket) -> None:
+        """Go on with a connection of another server."""
+        self.kernels[kernel.number] = kernel
+        transport = self._port[1]
+        facts = json.loads(handed.facts)
+
+        def made(*args: Any) -> GatheringServer:
+            begun = transport(*args)
+            begun.take_up(facts)
+            return begun
+
+        self._reactor.begin(kernel, self.site, cast(Any, made)).take_up(handed)
 
     def get(self, path: str) -> Response:
         """Ask for a resource, on a connection of its own.
@@ -147,9 +175,25 @@ class MemoryServer:
             raise AssertionError("the drain did not end with its deadline")
         return reports[0]
 
+    def hand_over(self, successor: MemoryServer) -> Deferred[DrainReport]:
+        """Begin to drain, and hand over to another server all connections that can move.
+
+        Their clients are served by it from then on.
+
+        Args:
+            successor: it shall have the same clock.
+
+        Returns:
+            A Deferred that fires with the report when the drain is over.
+        """
+        self._successor = successor
+        return self.connections.drain(Mover(self.clock, _Link(self, successor)))
+
     def turn(self) -> None:
         """Read and send all that can be. Whoever looks at a connection does this first."""
         self._reactor.run()
+        if self._successor is not None:
+            self._successor.turn()
 
 
 class MemoryConnection:
@@ -261,6 +305,29 @@ class MemoryConnection:
         """Whether the server has reset the connection, so that answers may be lost."""
         self._server.turn()
         return self._kernel.reset
+
+
+class _Link:
+    """Carries connections from one server in memory to another."""
+
+    is_open = True
+    room = sys.maxsize
+
+    def __init__(self, sender: MemoryServer, receiver: MemoryServer) -> None:
+        self._sender = sender
+        self._receiver = receiver
+        self.on_room: Callable[[], None] = lambda: None
+
+    def send(self, departures: list[Departure]) -> None:
+        for each in departures:
+            kernel = self._sender.kernels.pop(each.handed.descriptor)
+            if self._receiver.can_take_up(each.handed):
+                kernel.owners += 1  # a duplicate of the descriptor
+                each.let_go()
+                self._receiver.take_up(each.handed, kernel)
+            else:
+                self._sender.kernels[kernel.number] = kernel
+                each.take_back()
 
 
 def _no_wsgi(app: Any) -> IResource:

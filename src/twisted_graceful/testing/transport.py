@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from itertools import count
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -32,6 +33,7 @@ class MemorySocket:
     """The server's socket of a connection, with what the kernel holds for either side.
 
     Attributes:
+        number: its descriptor, which no real file has.
         inbox: what the client has sent and the server has not read.
         outbox: what the server has sent and the client has not read.
         received: what the client has read.
@@ -40,11 +42,15 @@ class MemorySocket:
         client_gone: whether the client takes nothing any more.
         client_reset: whether the client has reset the connection.
         server_finished: whether the server's FIN follows the outbox.
-        closed: whether the server has closed the socket.
+        owners: how many of the server's processes have a descriptor of it.
+        closed: whether the server has closed the socket, in all of them.
         reset: whether that reset the connection, and destroyed what was in the outbox.
     """
 
+    _numbers = count(1 << 30)
+
     def __init__(self) -> None:
+        self.number = next(self._numbers)
         self.inbox = bytearray()
         self.outbox = bytearray()
         self.received = bytearray()
@@ -53,6 +59,7 @@ class MemorySocket:
         self.client_gone = False
         self.client_reset = False
         self.server_finished = False
+        self.owners = 1
         self.closed = False
         self.reset = False
 
@@ -109,7 +116,11 @@ class MemorySocket:
         return 0
 
     def close(self) -> None:
-        """Close; bytes that nobody has read make it a reset, as in Linux."""
+        """Close a descriptor; of the last one bytes that nobody has read make a reset, as in
+        Linux."""
+        self.owners -= 1
+        if self.owners:
+            return
         self.closed = True
         if self.inbox or self.reset:
             self.reset = True
@@ -123,8 +134,8 @@ class MemorySocket:
         """It never blocks."""
 
     def fileno(self) -> int:
-        """There is no descriptor."""
-        return -1
+        """Its number."""
+        return self.number
 
 
 class MemoryTransport(GatheringServer):
@@ -160,22 +171,24 @@ class MemoryReactor:
         self.callLater = clock.callLater
         self.transport = MemoryTransport.with_flusher(Flusher(self))
 
-    def accept(self, factory: IProtocolFactory, transport: type[GatheringServer]) -> MemorySocket:
-        """Let a client connect.
+    def begin(
+        self, kernel: MemorySocket, factory: IProtocolFactory, transport: type[GatheringServer]
+    ) -> Any:
+        """Serve a connection.
 
         Args:
+            kernel: the socket of the connection.
             factory: makes the protocol.
             transport: ours, or a subclass of it.
 
         Returns:
-            The socket of the connection.
+            The protocol.
         """
-        kernel = MemorySocket()
         protocol = factory.buildProtocol(IPv4Address("TCP", *CLIENT))
         assert protocol is not None
         made: Any = transport  # whose arguments are those of a `MemoryTransport`
         protocol.makeConnection(made(kernel, protocol, self))
-        return kernel
+        return protocol
 
     def addReader(self, transport: MemoryTransport) -> None:
         """Let this transport read what arrives."""

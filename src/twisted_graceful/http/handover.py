@@ -1,0 +1,209 @@
+"""Connections that move to another process, and go on there as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.main import CONNECTION_DONE
+from twisted.python.failure import Failure
+
+from .. import private
+from ..moving import Carrier, Departure, Handed
+from .connection import NEVER, Connection
+from .connections import Phase
+from .report import Cut, Outcome
+
+if TYPE_CHECKING:
+    from .transport import GatheringServer
+
+_PHASES = {each.name.lower(): each for each in (Phase.SILENT, Phase.IDLE, Phase.READING)}
+_NAMES = {phase: name for name, phase in _PHASES.items()}
+
+_UNREAD_LIMIT = 32768
+"""Bytes of further requests that are handed over; of more, some are answered first."""
+
+
+class MovableConnection(Connection):
+    """A connection that another process can go on with, between two requests.
+
+    Half a head may have been read of the next one; of its body nothing.
+    """
+
+    _buffer = b""
+    _begun = 0.0
+    _served = 0
+    _before = Phase.IDLE
+    """What it was doing before it was detached."""
+
+    @property
+    def can_move(self) -> bool:
+        """Whether it can be handed over, now or after this answer."""
+        movable: bool = self.transport.movable
+        return movable and not self._client_finished
+
+    def _is_between_requests(self) -> bool:
+        """Whether nothing is read, answered or to be sent but the head of the next request."""
+        raise NotImplementedError
+
+    def detach(self) -> Handed | None:
+        """Stop reading, so that another process can.
+
+        Returns:
+            What that process needs; None if it cannot have the connection now.
+        """
+        if (
+            self.phase not in _NAMES
+            or not self.can_move
+            or not self._is_between_requests()
+            or len(self._buffer) > _UNREAD_LIMIT
+        ):
+            return None
+        transport: GatheringServer = self.transport
+        transport.flush()
+        if transport.unsent or not transport.connected:
+            return None
+        self._pause_reading()
+        self._before, self.phase = self.phase, Phase.MOVING
+        now = self._seconds()
+        facts = {
+            "phase": _NAMES[self._before],
+            "age": max(0.0, now - self.since),
+            "begun": max(0.0, now - self._begun),
+            "served": self._served,
+            **transport.facts(),
+        }
+        return Handed(transport.fileno(), transport.listener, json.dumps(facts), self._buffer)
+
+    def let_go(self) -> None:
+        """Another process serves it: close our descriptor, and nothing else."""
+        if self.phase is Phase.MOVING and self.transport.connected:
+            self._connections.handed_over += 1
+            self._leave()
+
+    def _leave(self) -> None:
+        private.close_without_shutdown(self.transport)
+        self.transport.connectionLost(Failure(CONNECTION_DONE))
+
+    def take_back(self) -> None:
+        """Nobody else serves it; and nobody will."""
+        if self.phase is not Phase.MOVING or not self.transport.connected:
+            return
+        self.phase = self._before
+        self._resume_reading()
+        if self._buffer:
+            self.dataReceived(b"")
+
+    def take_up(self, handed: Handed) -> None:
+        """Go on where another process has stopped; called when the transport is connected."""
+        facts = json.loads(handed.facts)
+        now = self._seconds()
+        self._served = int(facts["served"])
+        self._begun = now - float(facts["begun"])
+        self.phase = phase = _PHASES[facts["phase"]]
+        self.since = now - float(facts["age"])
+        settings = self._settings
+        idle = phase is Phase.IDLE
+        timeout = settings.idle_timeout if idle else settings.read_header_timeout
+        self.deadline = self.since + timeout if timeout else NEVER
+        if handed.unread:
+            self.dataReceived(handed.unread)
+
+    def end(self, outcome: Outcome = Outcome.CUT) -> tuple[Cut, ...]:
+        """End the connection at once; one that is on its way is left to who takes it."""
+        if self.phase is Phase.MOVING:
+            self._leave()
+            return ()
+        return super().end(outcome)
+
+
+class _Departure:
+    """A connection that is on its way."""
+
+    def __init__(
+        self, connection: MovableConnection, handed: Handed, refused: set[Connection]
+    ) -> None:
+        self.handed = handed
+        self.let_go = connection.let_go
+        self._connection = connection
+        self._refused = refused
+
+    def take_back(self) -> None:
+        """It stays ours."""
+        self._refused.add(self._connection)
+        self._connection.take_back()
+
+
+class Mover:
+    """Moves the connections of a site to another process, one after the other.
+
+    Those that wait for their turn are served here meanwhile.
+
+    Args:
+        clock: calls us when the turn of the reactor is over.
+        carrier: brings them there.
+    """
+
+    def __init__(self, clock: IReactorTime, carrier: Carrier) -> None:
+        self._clock = clock
+        self._carrier = carrier
+        self._detached: list[_Departure] = []
+        self._waiting: deque[MovableConnection] = deque()
+        self._refused: set[Connection] = set()
+        carrier.on_room = self._go_on
+
+    def moves(self, connection: Connection) -> bool:
+        """Whether a connection will move when its present request is answered."""
+        return (
+            isinstance(connection, MovableConnection)
+            and connection.can_move
+            and connection not in self._refused
+            and self._carrier.is_open
+        )
+
+    def add_waiting(self, connections: Iterable[Connection]) -> None:
+        """Move connections when it is their turn."""
+        if not self._waiting:
+            self._waiting.extend(
+                each
+                for each in connections
+                if isinstance(each, MovableConnection) and self.moves(each)
+            )
+            self._schedule()
+
+    def add(self, connection: MovableConnection) -> bool:
+        """Move a connection whose answer is complete, before those that can wait.
+
+        Returns:
+            Whether it is on its way; if not it is to be served.
+        """
+        departure = self._detach(connection) if self.moves(connection) else None
+        if departure is None:
+            return False
+        if not self._detached:
+            self._schedule()
+        self._detached.append(departure)
+        return True
+
+    def _schedule(self) -> None:
+        # What is complete in one turn goes together; and after what this turn has to say.
+        self._clock.callLater(0, self._go_on)
+
+    def _detach(self, connection: MovableConnection) -> _Departure | None:
+        handed = connection.detach()
+        return None if handed is None else _Departure(connection, handed, self._refused)
+
+    def _go_on(self) -> None:
+        departures: list[Departure] = [*self._detached]
+        self._detached = []
+        room = self._carrier.room - len(departures)
+        while self._waiting and room > 0:
+            departure = self._detach(self._waiting.popleft())
+            if departure is not None:
+                departures.append(departure)
+                room -= 1
+        if departures:
+            self._carrier.send(departures)

@@ -1,0 +1,73 @@
+"""A connection on its way from one process to another, as both sides of the journey see it.
+
+What serves knows how to let a connection go and how to take one up; what carries knows how to
+bring it to another process. These are the words between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """What is handed over with a connection.
+
+    Attributes:
+        descriptor: of its socket.
+        listener: the name of the listener that it came in by.
+        facts: what whoever serves it must know of it; opaque to what carries it.
+        unread: bytes that were read from it, and belong to no answered request.
+    """
+
+    descriptor: int
+    listener: str
+    facts: str
+    unread: bytes
+
+
+class Departure(Protocol):
+    """A connection that leaves: nobody reads from it, or writes to it, until its fate is known."""
+
+    @property
+    def handed(self) -> Handed:
+        """What goes; the descriptor stays whose it is."""
+
+    def let_go(self) -> None:
+        """It is another's now: close our descriptor, and leave the connection as it is."""
+
+    def take_back(self) -> None:
+        """It stays ours: go on with it."""
+
+
+class Carrier(Protocol):
+    """What brings connections to another process.
+
+    Attributes:
+        on_room: is called when there is room again.
+    """
+
+    on_room: Callable[[], None]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether more can be sent, now or later."""
+
+    @property
+    def room(self) -> int:
+        """How many should be sent now."""
+
+    def send(self, departures: list[Departure]) -> None:
+        """Send connections; in the end each is let go or taken back, maybe at once."""
+
+
+class Recipient(Protocol):
+    """What takes connections up that another process has let go."""
+
+    def can_take_up(self, handed: Handed) -> bool:
+        """Whether a connection would be served; its descriptor is not to be touched."""
+
+    def take_up(self, handed: Handed) -> None:
+        """Serve a connection, whose descriptor belongs to the recipient from now on."""

@@ -1,0 +1,362 @@
+"""The journey of a connection over a control channel, whatever becomes of the two ends."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.protocols import amp
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.unit.support import leaves_nothing_open
+from twisted_graceful.moving import Handed
+from twisted_graceful.process import handover
+from twisted_graceful.process.control import Channel, Grant, Offer, Ready, Revoke
+from twisted_graceful.process.handover import BATCH, TIMEOUT, VERSION, WINDOW, Receiver, Sender
+
+
+class Wire:
+    """One direction of a channel, and what it carries: bytes and descriptors."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.to = channel
+        self.queue: deque[Callable[[], None]] = deque()
+        self.frozen = False
+        self.lose = 0  # descriptors that the receiver has no room for
+
+    def write(self, data: bytes) -> None:
+        """Bytes leave."""
+        self.queue.append(lambda: self.to.dataReceived(data))
+
+    def writeSequence(self, data: list[bytes]) -> None:
+        """Bytes leave."""
+        self.write(b"".join(data))
+
+    def sendFileDescriptor(self, descriptor: int) -> None:
+        """A descriptor leaves; it is sent when its turn has come, as by Twisted."""
+
+        def deliver() -> None:
+            duplicate = os.dup(descriptor)
+            if self.lose:
+                self.lose -= 1
+                os.close(duplicate)
+            else:
+                self.to.fileDescriptorReceived(duplicate)
+
+        self.queue.append(deliver)
+
+    def loseConnection(self) -> None:
+        """AMP does so when it gives up."""
+        raise AssertionError("the channel was closed")
+
+
+class Leaving:
+    """A connection that leaves."""
+
+    def __init__(self, unread: bytes = b"", listener: str = "a:80") -> None:
+        self.ours, self.clients = socket.socketpair()
+        self.handed = Handed(self.ours.fileno(), listener, '{"phase": "idle"}', unread)
+        self.fate = ""
+
+    def let_go(self) -> None:
+        """It is another's."""
+        self.fate += "gone"
+        self.ours.close()
+
+    def take_back(self) -> None:
+        """It is ours."""
+        self.fate += "back"
+
+    def close(self) -> None:
+        """Close what is left."""
+        self.ours.close()
+        self.clients.close()
+
+
+class Ends:
+    """A sender and a receiver, and the channel between them."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.taken: list[Handed] = []
+        self.wanted = True
+        self.receiver = Receiver(self)
+        self.sending = Channel(self)
+        self.receiving = Channel(self)
+        self.there, self.back = Wire(self.receiving), Wire(self.sending)
+        self.sending.makeConnection(self.there)
+        self.receiving.makeConnection(self.back)
+        self.sender = Sender(self.clock, self.sending)
+
+    # The owner of both ends, and the recipient
+
+    def received(self, command: type[amp.Command], **arguments: Any) -> dict[str, Any] | None:
+        """As in a successor."""
+        if command is Offer:
+            return {"refused": self.receiver.offered(**arguments)}
+        if command is Grant:
+            self.receiver.granted(**arguments)
+        if command is Revoke:
+            self.receiver.revoked(**arguments)
+        return None
+
+    def channel_lost(self, reason: Failure) -> None:
+        """As in a successor."""
+        self.receiver.lost()
+
+    def can_take_up(self, handed: Handed) -> bool:
+        """Whether the listener is ours."""
+        if handed.listener == "raises":
+            raise RuntimeError("on purpose")
+        return self.wanted and handed.listener == "a:80"
+
+    def take_up(self, handed: Handed) -> None:
+        """Serve it: answer with what came with it."""
+        self.taken.append(handed)
+        with socket.socket(fileno=handed.descriptor) as connection:
+            connection.sendall(b"served " + handed.unread)
+
+    # The test
+
+    def run(self, most: int = 10**6) -> None:
+        """Let messages arrive, until none is left."""
+        for _ in range(most):
+            for wire in (self.there, self.back):
+                if wire.queue and not wire.frozen:
+                    wire.queue.popleft()()
+                    break
+            else:
+                return
+
+    def end(self) -> None:
+        """One of the two processes ends: what was sent arrives, and what it says is lost."""
+        for channel in (self.sending, self.receiving):
+            channel.connectionLost(Failure(ConnectionDone()))
+
+
+class JourneyTests(SynchronousTestCase):
+    """Connections on their way."""
+
+    def setUp(self) -> None:
+        """Open a channel; whatever happens, no descriptor may be left open."""
+        nothing = leaves_nothing_open(self)
+        nothing.__enter__()
+        self.ends = Ends()
+        self.leaving: list[Leaving] = []
+
+        def end() -> None:
+            self.ends.run()
+            self.ends.end()
+            for each in self.leaving:
+                each.close()
+            nothing.__exit__(None, None, None)
+
+        self.addCleanup(end)
+
+    def send(self, count: int = 1, **arguments: Any) -> list[Leaving]:
+        """Let connections leave."""
+        leaving = [Leaving(**arguments) for _ in range(count)]
+        self.leaving += leaving
+        self.ends.sender.send(list(leaving))
+        return leaving
+
+    def fates(self) -> list[str]:
+        """What became of each."""
+        return [each.fate for each in self.leaving]
+
+    def test_taken(self) -> None:
+        """The receiver serves the very connection, with what was read of it."""
+        [one] = self.send(unread=b"GET")
+        self.ends.run()
+        self.assertEqual(one.fate, "gone")
+        self.assertEqual(one.clients.recv(99), b"served GET")
+        self.assertEqual(one.clients.recv(99), b"")
+
+    def test_not_touched_before_the_grant(self) -> None:
+        """As long as the sender can take it back, the receiver does nothing with it."""
+        self.send()
+        self.ends.back.frozen = True
+        self.ends.run()
+        self.assertEqual((self.ends.taken, self.fates()), ([], [""]))
+
+    def test_refused(self) -> None:
+        """What the receiver has no listener for stays, and the others of the batch go."""
+        self.send(listener="a:80")
+        more = [Leaving(), Leaving(listener="b:80"), Leaving(listener="raises"), Leaving()]
+        self.leaving += more
+        self.ends.sender.send(list(more))
+        self.ends.run()
+        self.assertEqual(self.fates(), ["gone", "gone", "back", "back", "gone"])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_no_descriptor_left_in_the_receiver(self) -> None:
+        """A descriptor that the kernel has dropped does not mix up the others."""
+        self.ends.there.lose = 1
+        leaving = [Leaving(unread=b"%d" % each) for each in range(3)]
+        self.leaving += leaving
+        self.ends.sender.send(list(leaving))
+        self.ends.run()
+        self.assertEqual(self.fates(), ["back", "gone", "gone"])
+        self.assertEqual(
+            [each.clients.recv(99) for each in leaving[1:]], [b"served 1", b"served 2"]
+        )
+
+    def test_no_descriptor_left_in_the_sender(self) -> None:
+        """Without a descriptor for the journey a connection stays; the next one goes."""
+        calls = [0]
+
+        def dup(descriptor: int, dup: Callable[[int], int] = os.dup) -> int:
+            calls[0] += 1
+            if calls[0] == 2:
+                raise OSError(errno.EMFILE, "too many open files")
+            return dup(descriptor)
+
+        with self.subTest("the second"):
+            patch = self.patch(handover.os, "dup", dup)
+            self.send(3)
+            patch.restore()
+        self.ends.run()
+        self.assertEqual(self.fates(), ["gone", "back", "back"])
+        [after] = self.send()
+        self.ends.run()
+        self.assertEqual(after.fate, "gone")
+
+    def test_silent(self) -> None:
+        """From a receiver that stands still a connection is taken back in time, and never served
+        twice: awake again, it closes what it was offered."""
+        self.ends.there.frozen = True
+        [one] = self.send()
+        self.ends.run()
+        self.ends.clock.advance(TIMEOUT)
+        self.assertEqual(one.fate, "back")
+        one.close()  # its number may be another's now
+        other = socket.socket()
+        self.addCleanup(other.close)
+        self.ends.there.frozen = False
+        self.ends.run()
+        self.assertEqual((self.ends.taken, one.fate), ([], "back"))
+
+    def test_silent_after_the_answer(self) -> None:
+        """An answer that comes too late changes nothing."""
+        self.ends.back.frozen = True
+        [one] = self.send()
+        self.ends.run()
+        self.ends.clock.advance(TIMEOUT)
+        self.ends.back.frozen = False
+        self.ends.run()
+        self.assertEqual((self.ends.taken, one.fate), ([], "back"))
+
+    def test_nothing_more_for_the_silent(self) -> None:
+        """Nothing more is sent to a receiver that has stood still."""
+        self.ends.there.frozen = True
+        self.send()
+        self.ends.clock.advance(TIMEOUT)
+        self.assertFalse(self.ends.sender.is_open)
+        self.assertEqual(self.ends.sender.room, 0)
+        [late] = self.send()
+        self.assertEqual(late.fate, "back")
+
+    def test_the_end_at_any_moment(self) -> None:
+        """If a process dies after any number of messages, each connection is served by one of
+        them or by nobody, and never by both."""
+        for messages in range(12):
+            ends = self.ends = Ends()
+            leaving = self.send(2)
+            ends.run(messages)
+            ends.end()
+            served = {each.unread for each in ends.taken}
+            for each in leaving:
+                self.assertIn(each.fate, ("back", "gone"))
+                each.ours.close()
+            if served:
+                self.assertEqual([each.fate for each in leaving], ["gone", "gone"])
+        self.ends = Ends()
+
+    def test_after_the_end(self) -> None:
+        """To a receiver that has ended nothing is sent."""
+        self.ends.end()
+        [one] = self.send()
+        self.assertEqual(one.fate, "back")
+        self.ends = Ends()
+
+    def test_another_version(self) -> None:
+        """A receiver of another version refuses, and the channel lives on."""
+        self.patch(handover, "VERSION", VERSION + 1)
+        self.ends.there.frozen = True
+        [one] = self.send()
+        self.patch(handover, "VERSION", VERSION)
+        self.ends.there.frozen = False
+        self.ends.run()
+        self.assertEqual(one.fate, "back")
+        self.assertTrue(self.ends.sender.is_open)
+
+    def test_a_receiver_that_knows_no_offers(self) -> None:
+        """To a predecessor of this version nothing can be handed over, and the channel lives on."""
+        locate = self.ends.receiving.locateResponder
+        known = {Ready.commandName}
+        self.ends.receiving.locateResponder = (  # type: ignore[method-assign]
+            lambda name: locate(name) if name in known else None
+        )
+        [one] = self.send()
+        self.ends.run()
+        self.assertEqual(one.fate, "back")
+        self.assertFalse(self.ends.sender.is_open)
+        answers: list[object] = []
+        self.ends.sending.callRemote(Ready).addCallback(answers.append)
+        self.ends.run()
+        self.assertEqual(answers, [{}])
+
+    def test_bounded(self) -> None:
+        """Few are on their way at a time; when they have arrived there is room for more."""
+        sender = self.ends.sender
+        self.send(WINDOW - BATCH)
+        self.assertEqual(sender.room, BATCH)
+        self.send(BATCH)
+        self.assertEqual(sender.room, 0)
+        room: list[int] = []
+        sender.on_room = lambda: room.append(sender.room)
+        self.ends.run()
+        self.assertEqual(room, [BATCH, 2 * BATCH, 3 * BATCH, WINDOW])
+
+    def test_large(self) -> None:
+        """What fits no message stays, and what fits goes, in several."""
+        self.send(unread=b"x" * 60_000)
+        self.send(5, unread=b"x" * 20_000)
+        self.ends.run()
+        self.assertEqual(self.fates(), ["back", *["gone"] * 5])
+
+    def test_lost_by_the_recipient(self) -> None:
+        """A recipient that fails loses one connection, and not the others."""
+        self.send(3)
+        served: list[Handed] = []
+
+        def take_up(handed: Handed) -> None:
+            served.append(handed)
+            os.close(handed.descriptor)
+            if len(served) == 1:
+                raise RuntimeError("on purpose")
+
+        self.ends.take_up = take_up  # type: ignore[method-assign]
+        self.ends.run()
+        self.assertEqual(len(served), 3)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_descriptors_are_not_inherited(self) -> None:
+        """What the application starts gets nothing of it."""
+        inheritable: list[bool] = []
+
+        def take_up(handed: Handed) -> None:
+            inheritable.append(os.get_inheritable(handed.descriptor))
+            os.close(handed.descriptor)
+
+        self.ends.take_up = take_up  # type: ignore[method-assign]
+        self.send()
+        self.ends.run()
+        self.assertEqual(inheritable, [False])
