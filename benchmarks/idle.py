@@ -43,38 +43,67 @@ async def bytes_per_connection(server: Server, connections: int) -> float:
         before = resident(server.pid)
         opened += [await _open(server, stack, each) for each in range(WARM_UP, connections)]
         after = resident(server.pid)
-        closed = sum(map(_ended, opened))
+        closed = sum(map(ended, opened))
         if closed:
             raise Trouble(f"it closed {closed} of {len(opened)} connections")
     return (after - before) / (connections - WARM_UP)
 
 
 async def _open(server: Server, stack: ExitStack, number: int) -> socket.socket:
-    """A connection on which one request was answered."""
-    connection = stack.enter_context(socket.socket())
-    connection.setblocking(False)
-    connection.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
-    connection.bind((f"127.0.0.{2 + number // PORTS}", 0))
-    try:
-        await asyncio.wait_for(_ask(connection, server.address), ANSWER_TIMEOUT)
-    except (OSError, asyncio.TimeoutError) as error:
-        raise Trouble(f"connection {number} got no answer: {error!r}") from error
+    connection = stack.enter_context(await connect(server.address, number))
+    await ask(connection, REQUEST, HELLO)
     return connection
 
 
-async def _ask(connection: socket.socket, address: tuple[str, int]) -> None:
+async def connect(address: tuple[str, int] | str, number: int) -> socket.socket:
+    """A new connection, which is the caller's to close.
+
+    Args:
+        address: host and port, or the path of a UNIX socket.
+        number: of this connection; there may be more than a single address has ports for.
+
+    Raises:
+        Trouble: there is none.
+    """
+    unix = isinstance(address, str)
+    connection = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
+    try:
+        connection.setblocking(False)
+        if not unix:
+            connection.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+            connection.bind((f"127.0.0.{2 + number // PORTS}", 0))
+        await asyncio.get_running_loop().sock_connect(connection, address)
+    except OSError as error:
+        connection.close()
+        raise Trouble(f"cannot make connection {number}: {error!r}") from error
+    return connection
+
+
+async def ask(connection: socket.socket, request: bytes, end: bytes) -> bytes:
+    """Send a request, and read its answer up to what it ends with.
+
+    Raises:
+        Trouble: there is none in time.
+    """
+    try:
+        return await asyncio.wait_for(_ask(connection, request, end), ANSWER_TIMEOUT)
+    except (OSError, asyncio.TimeoutError) as error:
+        raise Trouble(f"a connection got no answer: {error!r}") from error
+
+
+async def _ask(connection: socket.socket, request: bytes, end: bytes) -> bytes:
     loop = asyncio.get_running_loop()
-    await loop.sock_connect(connection, address)
-    await loop.sock_sendall(connection, REQUEST)
+    await loop.sock_sendall(connection, request)
     answer = b""
-    while not answer.endswith(HELLO):
+    while not answer.endswith(end):
         piece = await loop.sock_recv(connection, 4096)
         if not piece:
             raise ConnectionError("closed")
         answer += piece
+    return answer
 
 
-def _ended(connection: socket.socket) -> bool:
+def ended(connection: socket.socket) -> bool:
     """Whether the server has closed a connection."""
     try:
         return not connection.recv(1)

@@ -1,4 +1,4 @@
-"""The upgrade benchmark, in short runs: it completes, and it sees what is lost."""
+"""The benchmarks of upgrades, in short runs: they complete, and see what is lost."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "upgrade.py"
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 PLAIN = (
     "twistd -n --pidfile {pidfile} graceful --port 127.0.0.1:{port} --app upgrade_app.resource"
     " --probation 0"
@@ -21,10 +21,13 @@ CLOSES = ("announced", "fin", "rst", "broken")
 TIMEOUT = 90
 
 
-def benchmark(*options: str) -> tuple[int, dict[str, Any], str]:
+def benchmark(*options: str, script: str = "upgrade.py") -> tuple[int, Any, str]:
     """Run it: its exit status, its report, and what it says on standard error."""
     done = subprocess.run(
-        [sys.executable, str(BENCHMARK), "--json", "-", "--timeout", str(TIMEOUT), *options],
+        [
+            *(sys.executable, str(BENCHMARKS / script)),
+            *("--json", "-", "--timeout", str(TIMEOUT), *options),
+        ],
         capture_output=True,
         text=True,
         timeout=TIMEOUT + 15,
@@ -81,3 +84,19 @@ class UpgradeBenchmarkTests(SynchronousTestCase):
         self.assertEqual(status, 1, errors)
         self.assertGreater(report["total"]["announced"], 0)
         self.assertEqual([report["total"][each] for each in FAILURES], [0] * len(FAILURES))
+
+
+class HandoverBenchmarkTests(SynchronousTestCase):
+    """A short run of the benchmark of the handover."""
+
+    def test_it_measures(self) -> None:
+        """It upgrades without connections and with some, and says what became of these."""
+        if sys.platform != "linux":
+            raise SkipTest("it runs on Linux only")
+        status, report, errors = benchmark("--connections", "50", script="handover.py")
+        self.assertIn(status, (0, 1), errors)
+        self.assertEqual([each["connections"] for each in report], [0, 50])
+        for each in report:
+            self.assertEqual(each["newest"], each["kept"])
+            self.assertGreater(each["new"], 0)
+            self.assertGreaterEqual(each["gone"], each["ready"])
