@@ -107,7 +107,9 @@ def watch_source(apps: Iterable[str], config: str) -> Callable[[Event], Iterator
             "--reload needs watchfiles: pip install 'twisted-graceful[reload]'"
         ) from None
     is_python = PythonFilter()
+    # Now, before twistd changes to its --rundir.
     config = config and os.path.abspath(config)
+    paths = directories(apps, config)
 
     def counts(change: Change, path: str) -> bool:
         # What begins with a dot is on its way to its name, or an editor's.
@@ -116,7 +118,7 @@ def watch_source(apps: Iterable[str], config: str) -> Callable[[Event], Iterator
 
     def changes(stop: Event) -> Iterator[Changes]:
         return watch(
-            *directories(apps, config),
+            *paths,
             watch_filter=counts,
             stop_event=stop,
             raise_interrupt=False,

@@ -19,7 +19,7 @@ from twisted.python.usage import UsageError
 from . import config
 from .app import load
 from .config import OPTIONS, Chosen, Option, option_name
-from .errors import AppError, ConfigError, GracefulError
+from .errors import AppError, ConfigError, GracefulError, SettingsError
 from .process.inheritance import is_successor
 from .process.launch import Launch
 from .process.log_file import STANDARD, resolve
@@ -175,6 +175,7 @@ class Options(usage.Options):
             sources.append(config.for_development())
         chosen = config.effective(*sources)
         self.update((name, each.value) for name, each in chosen.items())
+        self.sources = {name: each.source for name, each in chosen.items()}
         return chosen
 
     def postOptions(self) -> None:
@@ -190,7 +191,9 @@ class Options(usage.Options):
         names = [port.name for port in ports.value]
         taken = [port for port in ports.value if port.port and names.count(port.name) > 1]
         if taken:
-            raise UsageError(f"--port: {str(taken[0])!r} was given more than once")
+            raise UsageError(
+                f"--port: {str(taken[0])!r} was given more than once (by {ports.source})"
+            )
         if self.pop("print-config", False):
             _settings(self)  # which checks it
             sys.stdout.write(config.to_toml(chosen))
@@ -235,7 +238,14 @@ def makeService(options: Options) -> IService:
 
 
 def _settings(options: Options) -> Settings:
-    return Settings(**{each.name: options[option_name(each)] for each in Settings.describe()})
+    try:
+        return Settings(**{each.name: options[option_name(each)] for each in Settings.describe()})
+    except SettingsError as error:  # each is accepted, but not with the others
+        name = error.name.replace("_", "-")
+        raise ConfigError(
+            f"--{name}: {error.given!r} (from {options.sources[name]}) is not accepted; "
+            f"it must be {error.accepted}"
+        ) from None
 
 
 def _text(path: str, where: str) -> str:

@@ -176,7 +176,9 @@ class SourceTests(SynchronousTestCase):
 
         self.patch(watchfiles, "watch", watch)
         stop = Event()
-        list(watch_source([], "graceful.toml")(stop))
+        changes = watch_source([], "graceful.toml")
+        os.chdir("/")  # as twistd does, later
+        list(changes(stop))
         self.assertEqual((asked["paths"], asked["stop_event"]), ((self.directory,), stop))
         for name, counts in (
             ("app.py", True),

@@ -256,6 +256,8 @@ class SourcesTests(SynchronousTestCase):
         said = self.refused("--app", "a.a", "--app", "b.b")
         self.assertIn("2 times (by the command line)", said)
         self.assertIn("3 times (by the environment variable GRACEFUL_PORT)", said)
+        self.set("GRACEFUL_PORT", "1,1")
+        self.assertIn("than once (by the environment variable GRACEFUL_PORT)", self.refused())
 
     def test_print_config(self) -> None:
         """--print-config prints it, to be read again, and ends well; nothing is loaded."""
@@ -274,7 +276,10 @@ class SourcesTests(SynchronousTestCase):
 
     def test_print_config_refuses_what_is_wrong(self) -> None:
         """What could not be served is no configuration to print."""
-        self.assertIn("given together with", self.refused("--tls-key", "key", "--print-config"))
+        self.set("GRACEFUL_TLS_KEY", "key")
+        said = self.refused("--print-config")
+        self.assertIn("--tls-key: 'key' (from the environment variable GRACEFUL_TLS_KEY)", said)
+        self.assertIn("given together with", said)
 
 
 def printed_names(printed: str) -> list[str]:
