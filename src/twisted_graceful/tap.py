@@ -87,7 +87,9 @@ class Options(usage.Options):
         "Serves Twisted web resources, Klein and WSGI applications. TERM and INT answer what was "
         "begun, then end the process; a second one ends it at once. USR2 and HUP replace the "
         "process by one that runs the code on disk, without closing the port. Bytes may be "
-        "written with KiB, MiB or GiB."
+        "written with KiB, MiB or GiB. Each option may also be in the environment "
+        "(GRACEFUL_READ_TIMEOUT) or in a TOML file; the command line counts first, then the "
+        "environment, then the file."
     )
     optFlags = [
         *([each.name, None, each.help] for each in OPTIONS if _is_flag(each)),
