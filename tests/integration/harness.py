@@ -198,6 +198,11 @@ class Server:
         return int(self.said(rf"generation {generation} starts \(pid (\d+)\)", attempt)[1])
 
     @property
+    def launched(self) -> int:
+        """The process that the command is."""
+        return self._process.pid
+
+    @property
     def pid(self) -> int:
         """The process that serves, as far as the test knows."""
         return self.serving(self._generation)

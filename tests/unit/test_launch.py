@@ -85,7 +85,7 @@ class RefusalTests(SynchronousTestCase):
         """Process 1 of a container is told why it cannot be upgraded, and what to do."""
         text = self.refusal(launch("serve.py", argv=("serve.py",), pid=1))
         self.assertIn("process 1 of its container", text)
-        self.assertIn("replace the container", text)
+        self.assertIn("Start a new container", text)
 
     def test_an_interactive_program_is_refused(self) -> None:
         """What was typed or piped in is told that there is no command to start again."""

@@ -17,6 +17,9 @@ TWISTD_AGAIN = "twisted_graceful.process.twistd"
 _TWISTD = re.compile(r"twistd[0-9.]*")
 """The names under which twistd is installed, with some version of Python in it."""
 
+_ENDS_WITH_ITS_CHILD = ("tini", "tini-static", "docker-init", "dumb-init", "catatonit")
+"""Inits of containers that end when the process that they have started does."""
+
 _NOT_INHERITED = (VARIABLE, "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID")
 """What names descriptors of this process only: ours, and socket activation (sd_listen_fds(3))."""
 
@@ -69,10 +72,10 @@ class Launch:
                 "this program was typed in or piped in, so there is no command to start again; "
                 "put it into a file"
             )
-        elif (os.getpid() if pid is None else pid) == 1:
+        elif holder := _holds_container(os.getpid() if pid is None else pid):
             refusal = (
-                "this is process 1 of its container, which would end together with it; "
-                "replace the container instead"
+                f"{holder}, and the container would end together with it. "
+                "Start a new container with the new code instead"
             )
         elif (
             _TWISTD.fullmatch(Path(argv[0]).name) is not None
@@ -104,6 +107,19 @@ class Launch:
         """
         if self.refusal:
             raise UpgradeRefused(self.refusal)
+
+
+def _holds_container(pid: int) -> str:
+    """Why a container ends when a process does; empty if it does not."""
+    if pid == 1:
+        return "this is process 1 of its container"
+    try:
+        init = Path("/proc/1/comm").read_text().strip() if os.getppid() == 1 else ""
+    except OSError:
+        init = ""
+    if init in _ENDS_WITH_ITS_CHILD:
+        return f"this is the process for which {init} runs its container"
+    return ""
 
 
 def _logical_directory(environ: Mapping[str, str]) -> str:

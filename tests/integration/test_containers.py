@@ -1,0 +1,68 @@
+"""Process 1 of a container: it cannot be replaced, and the container ends with it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from . import proc
+from .harness import GRACEFUL, Server
+from .programs import run
+
+CONTAINER = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+"""A process in a namespace of its own, where it has the id 1; see unshare(1)."""
+
+INIT = f"""\
+#!{sys.executable}
+import signal, subprocess, sys
+child = subprocess.Popen(sys.argv[1:])
+signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+sys.exit(child.wait())
+"""
+
+
+class ContainerTests(SynchronousTestCase):
+    """A single process that holds its container."""
+
+    def setUp(self) -> None:
+        """Skip where there are no namespaces."""
+        done = run(*CONTAINER, "true")
+        if done.returncode:
+            raise SkipTest(f"no container can be made here: {done.stderr.decode()}")
+
+    def refuses_upgrades(self, server: Server, pid: int, reason: str) -> None:
+        """It says why it cannot be upgraded and what to do, serves on, and stops."""
+        for number, count in ((signal.SIGHUP, 1), (signal.SIGUSR2, 2)):
+            server.kill(number, pid)
+            server.said(f"Upgrade failed: generation 1: .*{reason}.* Start a new container", count)
+        self.assertEqual(server.get().body, "1")
+
+    def test_process_1(self) -> None:
+        """As process 1 it refuses HUP and USR2, and TERM and INT, which 1 must catch, stop it."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with Server("--app", "app.resource", command=(*CONTAINER, *GRACEFUL)) as server:
+                self.assertEqual(server.serving(0), 1)
+                (pid,) = proc.children(server.launched)
+                self.refuses_upgrades(server, pid, "this is process 1")
+                holder = server.hold()
+                server.kill(number, pid)
+                server.wait_for("held.draining")
+                server.open("held")
+                self.assertEqual(holder.answer().body, "1")
+                holder.close()
+                self.assertEqual(server.exit_status(), 0)
+
+    def test_below_an_init_that_ends_with_its_child(self) -> None:
+        """The same below ``docker run --init``, whose init ends when the first process does."""
+        server = Server("--app", "app.resource", command=(*CONTAINER, "./docker-init", *GRACEFUL))
+        server.write("docker-init", INIT)
+        (server.directory / "docker-init").chmod(0o755)
+        with server:
+            server.serving(0)
+            (init,) = proc.children(server.launched)
+            (pid,) = proc.children(init)
+            self.refuses_upgrades(server, pid, "docker-init")
+            server.kill(signal.SIGTERM, init)
+            self.assertEqual(server.exit_status(), 0)
