@@ -13,6 +13,8 @@ from twisted_graceful.process import activation
 from twisted_graceful.process.activation import Activation
 from twisted_graceful.process.sockets import Listeners, close
 
+from .support import temporary_directory
+
 
 class TakeTests(SynchronousTestCase):
     """The environment variables, as process 5 finds them."""
@@ -81,7 +83,20 @@ class ListenersTests(SynchronousTestCase):
         listener, port = self.listener("0.0.0.0")
         self.assertEqual(Listeners((), [("a", listener)]).open(Address("", port), 5), [listener])
         listeners = Listeners((), [("a", listener)])
-        self.assertRaises(BindError, listeners.open, Address("127.0.0.1", port), 5)
+        address = Address("127.0.0.1", port)
+        error = self.assertRaises(BindError, listeners.open, address, 5)
+        self.assertIn(f"The service manager passed 0.0.0.0:{port} (a)", str(error))
+
+    def test_unix_sockets(self) -> None:
+        """Of a UNIX socket, which no port can be yet, the path is told, or the abstract name."""
+        path = f"{temporary_directory(self)}/app.sock"
+        for where, shown in ((path, path), ("\0" + path, "@" + path)):
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(where)
+                listener.listen()
+                listeners = Listeners((), [("a", listener)])
+                self.assertEqual(listeners.not_served(), [("a", f"unix:{shown}")])
+                self.addCleanup(close, listeners.open(LOCAL, 5))
 
     def test_any_free_port(self) -> None:
         """Port 0 is not the port of any."""

@@ -8,6 +8,7 @@ and adopt, in the first generation too.
 from __future__ import annotations
 
 import errno
+import os
 import select
 import socket
 from collections.abc import Iterable, Sequence
@@ -79,16 +80,16 @@ def _resolve(address: Address) -> Sequence[tuple[int, str, tuple[int, ...]]]:
     return list(dict.fromkeys(each))
 
 
-def _places(address: Address) -> set[object]:
-    """Where a socket may be bound that serves an address."""
+def _serves(listener: socket.socket, address: Address) -> bool:
+    """Whether a socket is bound to an address."""
+    if listener.family == socket.AF_UNIX:
+        return text(listener) == address.name
+    host, port = listener.getsockname()[:2]
     try:
-        return {(family, host, address.port) for family, host, _ in _resolve(address)}
+        places = {(family, host, address.port) for family, host, _ in _resolve(address)}
     except (OSError, UnicodeError):
-        return set()  # to bind it will say why
-
-
-def _place(listener: socket.socket) -> object:
-    return (listener.family, *listener.getsockname()[:2])
+        return False  # to bind it will say why
+    return (listener.family, host, port) in places
 
 
 def _listen(family: int, where: tuple[object, ...], backlog: int) -> socket.socket:
@@ -136,9 +137,10 @@ def pending(listener: socket.socket) -> bool:
 
 
 def text(listener: socket.socket) -> str:
-    """Where a socket listens, ``host:port``."""
+    """Where a socket listens, ``host:port``, or ``unix:`` and a path."""
     if listener.family == socket.AF_UNIX:
-        return f"unix:{listener.getsockname()!r}"
+        path = listener.getsockname()  # bytes, if it is in the abstract namespace
+        return f"unix:{os.fsdecode(path).replace(chr(0), '@', 1)}"
     host, port = listener.getsockname()[:2]
     return authority(host, port)
 
@@ -173,20 +175,26 @@ class Listeners:
         name = address.name
         inherited = next((entry for entry in self._inherited if entry[0] == name), None)
         if inherited is None:
-            sockets = self._take_activated(address) or bind(address, backlog)
+            sockets = self._activated_for(address) or self._bind(address, backlog)
         else:
             self._inherited.remove(inherited)
             sockets = inherited[1]
         self._used.append((name, sockets))
         return sockets
 
-    def _take_activated(self, address: Address) -> list[socket.socket]:
-        if not self._activated:
-            return []
-        places = _places(address)
-        taken = [entry for entry in self._activated if _place(entry[1]) in places]
+    def _activated_for(self, address: Address) -> list[socket.socket]:
+        taken = [entry for entry in self._activated if _serves(entry[1], address)]
         self._activated = [entry for entry in self._activated if entry not in taken]
         return [listener for _, listener in taken]
+
+    def _bind(self, address: Address, backlog: int) -> list[socket.socket]:
+        try:
+            return bind(address, backlog)
+        except BindError as error:
+            passed = ", ".join(f"{where} ({name})" for name, where in self.not_served())
+            if not passed:
+                raise
+            raise BindError(f"{error}. The service manager passed {passed}") from error
 
     def not_served(self) -> list[tuple[str, str]]:
         """The name and the address of each socket from a service manager that nobody opened."""
