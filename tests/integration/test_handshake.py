@@ -1,0 +1,187 @@
+"""Either process of an upgrade is killed, at every step of the handshake between them."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from . import proc
+from .harness import Server
+from .waiting import until
+
+ANNOUNCED = '''
+
+async def announced() -> Resource:
+    """An application that tells the test when its process has said that it is ready."""
+    from twisted.internet import reactor
+
+    made = await slow_factory()
+
+    def tell(turns: int) -> None:
+        if turns:
+            reactor.callLater(0, tell, turns - 1)
+        else:
+            say("told")
+
+    tell(5)
+    return made
+'''
+
+
+class StepTestCase(SynchronousTestCase):
+    """An upgrade that the test lets go on step by step."""
+
+    def setUp(self) -> None:
+        """Start a server."""
+        self.server = Server("--app", "app.announced", "--probation", "60")
+        self.deploy("1")
+        self.server.open("factory")
+        self.server.__enter__()
+        self.addCleanup(self.server.__exit__, None, None, None)
+        self.old = self.server.serving(0)
+        self.server.wait_for("told")
+
+    def deploy(self, version: str) -> None:
+        """Put a version of the application in place."""
+        self.server.deploy(version)
+        app = self.server.directory / "app.py"
+        self.server.write("app.py", app.read_text() + ANNOUNCED)
+
+    # The steps, each after the one before
+
+    def spawned(self) -> None:
+        """The successor has just been started."""
+        self.server.shut("factory")
+        (self.server.directory / "told").unlink()
+        self.deploy("2")
+        self.server.kill(signal.SIGUSR2, self.old)
+        self.new = self.server.starting(1)
+
+    def loading(self) -> None:
+        """It loads its application."""
+        self.spawned()
+        self.server.wait_for("factory.begun")
+
+    def told(self) -> None:
+        """It has said that it is ready; nobody has heard that yet."""
+        self.loading()
+        self.server.kill(signal.SIGSTOP, self.old)
+        self.server.open("factory")
+        self.server.wait_for("told")
+
+    def heard(self) -> None:
+        """The predecessor has heard it, and has said so; the successor does not know yet."""
+        self.told()
+        self.server.kill(signal.SIGSTOP, self.new)
+        self.server.kill(signal.SIGCONT, self.old)
+        self.server.said("generation 1 is ready; generation 0 drains")
+
+    def draining(self) -> None:
+        """The successor serves, and the predecessor drains."""
+        self.spawned()
+        self.held = self.server.hold()
+        self.server.open("factory")
+        self.server.serving(1)
+
+    def standing_by(self) -> None:
+        """The successor serves, and the predecessor has drained."""
+        self.spawned()
+        self.server.open("factory")
+        self.server.said("generation 0 has drained")
+
+
+class KilledSuccessorTests(StepTestCase):
+    """SIGKILL to the successor: the predecessor serves, as if nothing had been."""
+
+    def check(self, step: Callable[[], None]) -> None:
+        """It serves after this step, those too who came meanwhile; the next upgrade works."""
+        step()
+        waiting = self.server.connect()
+        self.server.kill(signal.SIGKILL, self.new)
+        until(lambda: not proc.alive(self.new), "the successor is dead")
+        waiting.get("/pid")
+        self.server.kill(signal.SIGCONT, self.old)
+        self.server.said("Upgrade failed: generation 1: it was killed by SIGKILL")
+        if step not in (self.draining, self.standing_by):  # else it may have had the connection
+            self.assertEqual(waiting.answer().body, str(self.old))
+        self.assertEqual(self.server.get().body, "1")
+        self.assertEqual(self.server.family(), [self.old])
+        until(lambda: self.server.pid_file == str(self.old), "the pid file names who serves")
+        self.server.open("factory")
+        self.deploy("3")
+        self.server.kill(signal.SIGUSR2, self.old)
+        until(lambda: self.server.get().body == "3", "the next upgrade works")
+
+    def test_spawned(self) -> None:
+        """Killed when it has just been started."""
+        self.check(self.spawned)
+
+    def test_loading(self) -> None:
+        """Killed while it loads."""
+        self.check(self.loading)
+
+    def test_told(self) -> None:
+        """Killed when it has said that it is ready, before that is heard."""
+        self.check(self.told)
+
+    def test_heard(self) -> None:
+        """Killed when it may serve, before it knows."""
+        self.check(self.heard)
+
+    def test_draining(self) -> None:
+        """Killed while the predecessor drains, whose request goes on."""
+        self.check(self.draining)
+        self.server.open("held")
+        self.assertEqual(self.held.answer().body, "1")
+
+    def test_standing_by(self) -> None:
+        """Killed when the predecessor has drained."""
+        self.check(self.standing_by)
+
+
+class KilledPredecessorTests(StepTestCase):
+    """SIGKILL to the predecessor: the successor serves, as soon as it can."""
+
+    def check(self, step: Callable[[], None]) -> None:
+        """It serves after this step, those too who came meanwhile; the next upgrade works."""
+        step()
+        self.server.kill(signal.SIGKILL, self.old)
+        until(lambda: not proc.alive(self.old), "the predecessor is dead")
+        waiting = self.server.connect()
+        waiting.get("/pid")
+        self.server.kill(signal.SIGCONT, self.new)
+        self.server.open("factory")
+        self.assertEqual(waiting.answer().body, str(self.new))
+        self.assertEqual(self.server.get().body, "2")
+        until(lambda: self.server.family() == [self.new], "nobody else is left")
+        self.assertEqual(self.server.pid_file, str(self.new))
+        self.deploy("3")
+        self.server.kill(signal.SIGUSR2, self.new)
+        until(lambda: self.server.get().body == "3", "the next upgrade works")
+        self.assertEqual(self.server.serving(2), int(self.server.get("/pid").body))
+
+    def test_spawned(self) -> None:
+        """Killed when it has just started its successor."""
+        self.check(self.spawned)
+
+    def test_loading(self) -> None:
+        """Killed while the successor loads."""
+        self.check(self.loading)
+
+    def test_told(self) -> None:
+        """Killed before it has heard that the successor is ready."""
+        self.check(self.told)
+
+    def test_heard(self) -> None:
+        """Killed when it accepts no more, before the successor knows."""
+        self.check(self.heard)
+
+    def test_draining(self) -> None:
+        """Killed while it drains."""
+        self.check(self.draining)
+
+    def test_standing_by(self) -> None:
+        """Killed when it has drained."""
+        self.check(self.standing_by)
