@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         InheritanceError,
         LogFileError,
         SettingsError,
+        WarmUpError,
     )
     from .http.report import Cut, DrainReport
     from .http.site import draining, is_ready
@@ -40,6 +41,7 @@ _HOMES = {
     "Server": "server",
     "Settings": "settings",
     "SettingsError": "errors",
+    "WarmUpError": "errors",
     "draining": "http.site",
     "is_ready": "http.site",
     "listen_and_serve": "run",
@@ -64,6 +66,7 @@ __all__ = [
     "Server",
     "Settings",
     "SettingsError",
+    "WarmUpError",
     "draining",
     "is_ready",
     "listen_and_serve",

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
-from .errors import AppError
+from .errors import AppError, GracefulError
 
 MakeWSGIResource = Callable[[Any], IResource]
 
@@ -164,9 +164,9 @@ def log_not_served(log: Logger, what: str, failure: Failure) -> None:
     """
     error = failure.value
     extra: dict[str, Failure] = {}
-    if not isinstance(error, AppError):
+    if not isinstance(error, GracefulError):
         extra["log_failure"] = failure
-    elif error.inside and error.__cause__ is not None:
+    elif isinstance(error, AppError) and error.inside and error.__cause__ is not None:
         cause = error.__cause__
         extra["log_failure"] = Failure(cause, type(cause), cause.__traceback__)
     log.critical("{what} is not served: {error}", what=what, error=error, **extra)

@@ -19,7 +19,7 @@ from typing import Any
 from . import address
 from .address import Address
 from .errors import ConfigError, GracefulError, SettingsError
-from .settings import Flag, Kind, Settings, Text, kind_of, parse
+from .settings import Flag, Kind, Settings, Several, Text, kind_of, parse
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -131,6 +131,14 @@ def option_name(setting: Field[Any]) -> str:
     return setting.name.replace("_", "-")
 
 
+def _of_setting(setting: Field[Any]) -> Option:
+    name, kind, help = option_name(setting), kind_of(setting), setting.metadata["help"]
+    if isinstance(kind, Several):
+        help = f"{kind.unit}: {help}."
+        return Option(name, kind.each, setting.default, help, repeatable=True, otherwise="none")
+    return Option(name, kind, setting.default, help)
+
+
 OPTIONS = (
     Option(
         "port",
@@ -160,10 +168,7 @@ OPTIONS = (
         "For development: upgrade when a Python file changes, or the --config. Needs the "
         "extra `reload`.",
     ),
-    *(
-        Option(option_name(each), kind_of(each), each.default, each.metadata["help"])
-        for each in Settings.describe()
-    ),
+    *map(_of_setting, Settings.describe()),
 )
 """All of them, but for those that are no configuration and only print something."""
 

@@ -50,6 +50,10 @@ class AppError(GracefulError):
         self.inside = inside
 
 
+class WarmUpError(GracefulError):
+    """An application did not answer a warm-up request as it should."""
+
+
 class InheritanceError(GracefulError):
     """A process was started as a successor, but what it was given cannot be used."""
 

@@ -19,7 +19,6 @@ from twisted.internet.defer import (
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.resource import IResource
 
 from . import address as addresses
 from . import private
@@ -294,14 +293,15 @@ class Server(Service):
     def load(self) -> Deferred[None]:
         """Make the resource and all that is needed to answer.
 
+        Nothing has to be bound for that. What was loaded is given up by `stopService`, also
+        while it loads.
+
         Returns:
-            A Deferred that fires when this server can serve; it fails with `AppError`.
+            A Deferred that fires when this server can serve; it fails with `AppError`
+            or `WarmUpError`.
         """
-        self._threads = Threads(self._reactor, self.settings.wsgi_threads, self._environ())
-        self._loading = maybeDeferred(
-            as_resource, self._app, self._threads.resource, wsgi=self._wsgi
-        )
-        return self._loading.addCallback(self._loaded).addBoth(self._load_over)
+        self._loading = ensureDeferred(self._load())
+        return self._loading.addBoth(self._load_over)
 
     def _environ(self) -> dict[str, Callable[[], bool]]:
         """What a WSGI application, which sees no request, asks instead; from any thread."""
@@ -314,15 +314,35 @@ class Server(Service):
 
         return {"twisted_graceful.is_ready": is_ready, "twisted_graceful.is_draining": is_draining}
 
-    def _loaded(self, resource: IResource) -> None:
-        self._site = Site(resource, settings=self.settings, reactor=self._reactor)
+    async def _load(self) -> None:
+        self._threads = Threads(self._reactor, self.settings.wsgi_threads, self._environ())
+        made = as_resource(self._app, self._threads.resource, wsgi=self._wsgi)
+        resource = await made if isinstance(made, Deferred) else made
+        self._site = site = Site(resource, settings=self.settings, reactor=self._reactor)
+        # The site must outlive its last port: a drain still answers.
+        site.doStart()
+        if self.settings.warm_up:
+            await self._warm_up(site)
         if self._log_file is not None:
-            self._site.access_log = self._access_log = AccessLog(
+            site.access_log = self._access_log = AccessLog(
                 self.settings.access_log_format, self._reactor, self._log_file.write, buffer=BUFFER
             )
-        self._site.connections.is_crowded = lambda: self.room.is_waited_for
-        # The site must outlive its last port: a drain still answers.
-        self._site.doStart()
+        site.connections.is_crowded = lambda: self.room.is_waited_for
+
+    async def _warm_up(self, site: Site) -> None:
+        from .http.warm_up import warm_up  # Twisted's client, which most servers do not need
+
+        if self._poller is not None:
+            self._poller.open()
+        await warm_up(
+            site,
+            self.settings.warm_up,
+            transport=self._transport,
+            secure=all(map(self._is_secure, self.addresses)),
+            timeout=self.settings.warm_up_timeout,
+            reactor=self._reactor,
+        )
+        site.connections.answered = 0  # of clients
 
     def _load_over(self, result: Any) -> Any:
         self._loading = None

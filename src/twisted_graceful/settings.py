@@ -154,6 +154,59 @@ class NetworkList(Text):
         return "addresses and networks such as 10.0.0.0/8, separated by commas, or * for any"
 
 
+@dataclass(frozen=True)
+class Target(Text):
+    """A path with its query, or a URL that has one; what cannot be sent as it is is encoded."""
+
+    # A fragment is never sent (RFC 9110 section 4.2.5).
+    _FORM = re.compile(r"""(?:https?://[!-"$-.0-~]+)?/[!-"$-~]*""")
+
+    def accepts(self, value: object) -> bool:
+        """Whether it is a text of this form."""
+        return isinstance(value, str) and self._FORM.fullmatch(value) is not None
+
+    def __str__(self) -> str:
+        return "a path such as /health, or a URL such as http://example.com/health, percent-encoded"
+
+
+@dataclass(frozen=True)
+class Several:
+    """Several values of a kind, in order: a tuple.
+
+    Args:
+        each: the kind.
+    """
+
+    each: Kind
+
+    @property
+    def unit(self) -> str:
+        """What each is."""
+        return self.each.unit
+
+    def parse(self, text: str) -> tuple[Any, ...]:
+        """The values that are written there, with white space between them."""
+        return tuple(map(self.each.parse, text.split()))
+
+    def gather(self, value: object) -> object:
+        """A tuple, from one value or a sequence of them."""
+        return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+
+    def accepts(self, value: object) -> bool:
+        """Whether each is of the kind.
+
+        Raises:
+            ValueError: one is not; the text names it.
+        """
+        for each in value if isinstance(value, tuple) else ():
+            if not self.each.accepts(each):
+                raise ValueError(f"not {each!r}")
+        return isinstance(value, tuple)
+
+    def __str__(self) -> str:
+        return f"one or several, each {self.each}"
+
+
 def _setting(kind: Kind, default: Any, help: str) -> Any:
     """A field that the command line, the documentation and the checks are all made from."""
     return field(default=default, metadata={"kind": kind, "help": help})
@@ -298,6 +351,15 @@ class Settings:
         "for how long after that the old one stays, and accepts again should the new one die; "
         "0: not at all",
     )
+    # None: which page opens the database is known to its author only.
+    warm_up: tuple[str, ...] = _setting(
+        Several(Target("path or URL")),
+        (),
+        "what a new process must answer, in this order, before it serves; an error or a status of "
+        "500 and more fails its start, or its upgrade",
+    )
+    # gunicorn's timeout; a first request may have caches to fill.
+    warm_up_timeout: float = _seconds(30, "how long each of these answers may take", minimum=0.001)
     # Off, since a proxy that does not set both fields passes on what clients send.
     proxy_headers: bool = _setting(
         Flag(), False, "believe X-Forwarded-For and X-Forwarded-Proto of trusted proxies"
@@ -317,7 +379,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         for each in fields(self):
-            _check(each.name, kind_of(each), getattr(self, each.name))
+            kind = kind_of(each)
+            if isinstance(kind, Several):
+                object.__setattr__(self, each.name, kind.gather(getattr(self, each.name)))
+            _check(each.name, kind, getattr(self, each.name))
         if self.tls_key and not self.tls_cert:
             raise SettingsError("tls_key", self.tls_key, "given together with tls_cert")
 

@@ -8,23 +8,26 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
 from twisted.application.service import IService
+from twisted.internet import defer
 from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.usage import UsageError
 
 from . import config
 from .app import load
+from .check import Check
 from .config import OPTIONS, Chosen, Option, option_name
 from .errors import AppError, ConfigError, GracefulError, SettingsError
 from .process.inheritance import is_successor
 from .process.launch import Launch
-from .process.log_file import STANDARD, resolve
+from .process.log_file import STANDARD, check_writable, resolve
 from .process.ownership import GivenFiles
-from .process.twistd import log_file, skip_what_is_done
+from .process.twistd import log_file, only_look, skip_what_is_done
 from .reload import Reload, watch_source
 from .server import Server, global_reactor
 from .service import GracefulService
@@ -33,8 +36,10 @@ from .welcome import Welcome
 
 _log = Logger()
 
-_IMPORTS = re.compile("importlib|" + re.escape(os.path.dirname(__file__)))
-"""File names of the code that imports an application."""
+_LOADERS = re.compile(
+    "|".join(map(re.escape, ("importlib", defer.__file__, os.path.dirname(__file__))))
+)
+"""File names of the code that imports an application, or waits for it."""
 
 
 def _coerce(option: Option) -> Callable[[str], Any]:
@@ -94,6 +99,7 @@ class Options(usage.Options):
     optFlags = [
         *([each.name, None, each.help] for each in OPTIONS if _is_flag(each)),
         ["print-config", None, "Print the configuration and where it comes from, and exit."],
+        ["check", None, "Load everything, bind nothing, say what is wrong, and exit with 0 or 1."],
     ]
     optParameters = [
         ["config", None, "", f"path: a TOML file with options; also {config.CONFIG}"],
@@ -207,6 +213,8 @@ class Options(usage.Options):
         if is_successor():
             skip_what_is_done(parent)
         self["log_file"] = log_file(parent)
+        if self.get("check"):
+            only_look(parent)
         self["uid"], self["gid"] = parent.get("uid"), parent.get("gid")
 
 
@@ -216,7 +224,7 @@ for _option in OPTIONS:
 
 
 def makeService(options: Options) -> IService:
-    """The service that the options describe, with its sockets bound.
+    """The service that the options describe, with its sockets bound; with ``--check`` a `Check`.
 
     Raises:
         SystemExit: something cannot be loaded or bound; the text says what.
@@ -228,14 +236,14 @@ def makeService(options: Options) -> IService:
     for sentence in config.unknown_variables(os.environ):
         _log.warn("{sentence}; it is ignored", sentence=sentence)
     try:
-        service = _make(options)
+        chosen = _settings(options)
+        servers = _servers(options, chosen)
+        if options.get("check"):
+            return _check(options, chosen, servers)
+        service = _service(options, chosen, servers)
         service.open()
-    except AppError as error:
-        if error.inside:
-            traceback.print_exception(_of_the_application(error))
-        raise SystemExit(f"twistd graceful: --app {error}") from None
     except GracefulError as error:
-        raise SystemExit(f"twistd graceful: {error}") from None
+        raise SystemExit(_said(error)) from None
     return service
 
 
@@ -259,18 +267,46 @@ def _text(path: str, where: str) -> str:
         raise ConfigError(f"{where}: {path!r} is not UTF-8: {error}") from None
 
 
-def _make(options: Options) -> GracefulService:
-    settings = _settings(options)
+def _said(error: BaseException) -> str:
+    """What is wrong; if it is in the application's own code, its traceback has been printed."""
+    if not isinstance(error, AppError):
+        return f"twistd graceful: {error}"
+    if error.inside:
+        traceback.print_exception(_of_the_application(error))
+    return f"twistd graceful: --app {error}"
+
+
+def _servers(options: Options, settings: Settings) -> list[Server]:
     ports = [str(port) for port in options["port"]]
     apps = [load(name) for name in options["app"]]
     if len(apps) > 1:
         wsgi = bool(options["wsgi"])
         served = zip(ports, apps, strict=True)
-        servers = [Server(port, app, settings=settings, wsgi=wsgi) for port, app in served]
-    elif apps:
-        servers = [Server(ports, apps[0], settings=settings, wsgi=bool(options["wsgi"]))]
-    else:
-        servers = [Server(ports, Welcome, settings=settings)]
+        return [Server(port, app, settings=settings, wsgi=wsgi) for port, app in served]
+    if apps:
+        return [Server(ports, apps[0], settings=settings, wsgi=bool(options["wsgi"]))]
+    return [Server(ports, Welcome, settings=settings)]
+
+
+def _check(options: Options, settings: Settings, servers: list[Server]) -> Check:
+    out, err = sys.stdout, sys.stderr  # twistd puts its log in their place
+
+    def report(error: BaseException | None) -> None:
+        if error is None:
+            names = ", ".join(options["app"]) or "a welcome page"
+            out.write(f"twistd graceful: {names}: can be served\n")
+        else:
+            with redirect_stderr(err):
+                err.write(f"{_said(error)}\n")
+
+    for path in (options["log_file"], resolve(settings.access_log)):
+        check_writable(path)
+    check = Check(*servers, timeout=settings.upgrade_timeout, report=report)
+    check.open()
+    return check
+
+
+def _service(options: Options, settings: Settings, servers: list[Server]) -> GracefulService:
     service = GracefulService(
         *servers,
         upgrade_timeout=settings.upgrade_timeout,
@@ -285,7 +321,7 @@ def _make(options: Options) -> GracefulService:
             service
         )
     if options["uid"] is not None or options["gid"] is not None:
-        named = (options["log_file"], options["pid_file"], resolve(options["access-log"]))
+        named = (options["log_file"], options["pid_file"], resolve(settings.access_log))
         files = [path for path in named if path and path not in STANDARD]
         GivenFiles(files, options["uid"], options["gid"]).setServiceParent(service)
     return service
@@ -295,6 +331,6 @@ def _of_the_application(error: AppError) -> BaseException:
     """The application's own exception, without the frames of how we came to import it."""
     cause = error.__cause__ or error
     frames = cause.__traceback__
-    while frames is not None and _IMPORTS.search(frames.tb_frame.f_code.co_filename):
+    while frames is not None and _LOADERS.search(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
     return cause.with_traceback(frames)

@@ -18,7 +18,7 @@ from twisted_graceful.config import (
     unknown_variables,
 )
 from twisted_graceful.errors import ConfigError, GracefulError
-from twisted_graceful.settings import Flag, Settings, Text
+from twisted_graceful.settings import Flag, Settings, Several, Text
 
 from .support import examples
 
@@ -31,7 +31,10 @@ class TableTests(SynchronousTestCase):
         options = {option.key: option for option in OPTIONS}
         for each in Settings.describe():
             self.assertEqual(options[each.name].default, each.default)
-            self.assertEqual(options[each.name].kind, each.metadata["kind"])
+            kind = each.metadata["kind"]
+            several = isinstance(kind, Several)
+            self.assertEqual(options[each.name].kind, kind.each if several else kind)
+            self.assertEqual(options[each.name].repeatable, several)
         self.assertEqual(len(options), len(OPTIONS))
 
 
@@ -47,6 +50,7 @@ class EnvironmentTests(SynchronousTestCase):
         for option in OPTIONS:
             text = {Flag: "yes", Text: "combined"}.get(type(option.kind), "7")
             text = "10.0.0.7" if option.name == "forwarded-allow-ips" else text
+            text = "/7" if option.name == "warm-up" else text
             variable = f"GRACEFUL_{option.name.replace('-', '_').upper()}"
             [(name, chosen)] = from_environment({variable: text, "PORT": "1"}).items()
             self.assertEqual(name, option.name)

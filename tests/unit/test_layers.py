@@ -19,7 +19,7 @@ LAYERS = [
     {"settings", "address", "clock", "private", "moving"},
     {"http", "process", "app", "wsgi", "welcome"},
     {"server"},
-    {"service"},
+    {"service", "check"},
     {"config", "reload"},
     {"run", "tap"},
     {"testing"},

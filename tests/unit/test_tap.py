@@ -23,7 +23,16 @@ from twisted_graceful.process.ownership import GivenFiles
 from twisted_graceful.process.twistd import skip_what_is_done
 from twisted_graceful.reload import Reload
 from twisted_graceful.service import GracefulService
-from twisted_graceful.settings import FilePath, Flag, NetworkList, Number, Settings, Text, kind_of
+from twisted_graceful.settings import (
+    FilePath,
+    Flag,
+    NetworkList,
+    Number,
+    Settings,
+    Several,
+    Text,
+    kind_of,
+)
 from twisted_graceful.tap import Options, makeService
 
 from ..certificates import ONE, ONE_KEY
@@ -126,7 +135,16 @@ class OptionsTests(SynchronousTestCase):
                 continue
             text = kind.choices[-1] if isinstance(kind, Text) and kind.choices else "7"
             text = "10.0.0.7" if isinstance(kind, NetworkList) else text
+            text = "/7" if isinstance(kind, Several) else text
             self.assertEqual(options(f"--{name}", text)[name], kind.parse(text))
+
+    def test_what_holds_several(self) -> None:
+        """An option that holds several values is repeatable, and keeps their order."""
+        self.assertEqual(options()["warm-up"], ())
+        given = options("--warm-up", "/b", "--warm-up", "/a")
+        self.assertEqual(given["warm-up"], ("/b", "/a"))
+        self.assertEqual(options("--warm-up", "/d")["warm-up"], ("/d",))
+        self.assertIn("--warm-up: 'health' is not", self.refused("--warm-up", "health"))
 
     def test_a_wrong_value(self) -> None:
         """A wrong value is refused by the option's name, as given, with unit and range."""
@@ -149,7 +167,8 @@ class OptionsTests(SynchronousTestCase):
             self.assertTrue(found, name)
             entry = entry.partition(" --")[0]
             self.assertTrue(entry.startswith(f"{kind_of(each).unit}: "), entry)
-            self.assertIn(f"[default: {each.default}", entry)
+            default = each.default if each.default != () else "none"
+            self.assertIn(f"[default: {default}", entry)
         for default in ("[default: 8080]", "[default: a welcome page]"):
             self.assertIn(default, text)
 

@@ -213,6 +213,26 @@ class LogFiles:
             file.reopen()
 
 
+def check_writable(path: str) -> None:
+    """See whether a log file can be opened, without making one.
+
+    Args:
+        path: as `resolve` returned it.
+
+    Raises:
+        LogFileError: it cannot.
+    """
+    if not path or path in STANDARD:
+        return
+    directory = os.path.dirname(path)
+    if os.path.exists(path):
+        os.close(_open(path))
+    elif not os.path.isdir(directory):
+        raise LogFileError(f"cannot open the log file {path}: there is no directory {directory}")
+    elif not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
+        raise LogFileError(f"cannot open the log file {path}: {os.strerror(errno.EACCES)}")
+
+
 def resolve(path: str) -> str:
     """What a path means in the present directory, for later; no path is none."""
     return path if path in STANDARD or not path else os.path.abspath(path)

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, MutableMapping
 from typing import Any
+
+from twisted.logger import (
+    FilteringLogObserver,
+    ILogObserver,
+    LogLevel,
+    LogLevelFilterPredicate,
+    textFileLogObserver,
+)
 
 from . import inheritance
 
@@ -27,6 +36,34 @@ def skip_what_is_done(options: MutableMapping[str, Any]) -> str:
     pid_file = options["pidfile"]
     options.update(_DONE)
     return os.path.abspath(pid_file) if pid_file else ""
+
+
+def only_look(options: MutableMapping[str, Any]) -> None:
+    """Let twistd, or twist, stay where it is, leave no file, and say only what is wrong.
+
+    Its user, root and directory are as in a real start.
+
+    Args:
+        options: twistd's or twist's; changed in place.
+    """
+    if "pidfile" in options:
+        options.update(
+            nodaemon=True,
+            pidfile="",
+            logfile="",
+            syslog=False,
+            logger="twisted_graceful.process.twistd.complaints",
+        )
+    else:
+        options.update(
+            logFile=sys.stderr, logLevel=LogLevel.warn, fileLogObserverFactory=textFileLogObserver
+        )
+
+
+def complaints() -> ILogObserver:
+    """What writes what is wrong to standard error, and nothing else; named to twistd."""
+    only = LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)
+    return FilteringLogObserver(textFileLogObserver(sys.stderr), [only])
 
 
 def log_file(options: Mapping[str, Any]) -> str:
