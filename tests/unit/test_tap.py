@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
+from twisted.application.twist._options import TwistOptions
 from twisted.python.logfile import BaseLogFile
 from twisted.scripts.twistd import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
@@ -20,7 +21,7 @@ from twisted_graceful.config import OPTIONS
 from twisted_graceful.process import inheritance
 from twisted_graceful.process.inheritance import VARIABLE
 from twisted_graceful.process.ownership import GivenFiles
-from twisted_graceful.process.twistd import skip_what_is_done
+from twisted_graceful.process.twistd import complaints, only_look, skip_what_is_done
 from twisted_graceful.reload import Reload
 from twisted_graceful.service import GracefulService
 from twisted_graceful.settings import (
@@ -362,6 +363,27 @@ class TwistdOptionsTests(SynchronousTestCase):
         known = set(parent)
         skip_what_is_done(parent)
         self.assertEqual(set(parent), known)
+
+    def test_what_a_check_changes_is_known(self) -> None:
+        """Each option that a check changes is one that twistd, or twist, has."""
+        twist = TwistOptions()
+        twist.selectDefaultLogObserver()
+        for parent in (twistd_options(), twist):
+            known = set(parent)
+            only_look(parent)
+            self.assertEqual(set(parent), known)
+
+    def test_a_check_leaves_no_process_and_no_file(self) -> None:
+        """A check does not daemonize, and has neither pid file nor log; its user is as given."""
+        parent = twistd_options(*self.given, "--logfile", "app.log", "--syslog")
+        ours = Options()
+        ours.parent = parent
+        ours.parseOptions(["--check"])
+        names = ("nodaemon", "pidfile", "logfile", "syslog", "uid", "chroot")
+        self.assertEqual([parent[each] for each in names], [True, "", "", False, 0, "/srv"])
+        self.assertEqual(ours["log_file"], os.path.abspath("app.log"))
+        parent.postOptions()  # which looks the observer up
+        self.assertIs(parent["logger"], complaints)
 
     def test_no_pid_file(self) -> None:
         """If twistd was told to write none, there is none to take over."""
