@@ -365,7 +365,6 @@ class Server(Service):
         assert self._site is not None
         if self._poller is not None:
             self._poller.open()
-        self._site.stopping = False
         self._site.connections.resume()
         self.room.check()
         self._closing = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 
@@ -12,6 +13,25 @@ from ..certificates import ONE, ONE_KEY
 from .client import Client
 from .harness import FOREGROUND, Server, served
 from .http2_client import Http2Client
+from .load import Load
+from .peers import free_port, haproxy
+from .waiting import until
+
+HAPROXY = """
+listen web
+    bind 127.0.0.1:{port}
+    log stdout format raw local0
+    log-format "outcome %ST %ts %s"
+    option dontlognull
+    retries 0
+    http-reuse always
+    option httpchk GET /ready
+    timeout check 1s
+    default-server check inter 100ms fall 2 rise 1
+    server stopping 127.0.0.1:{stopping}
+    server staying 127.0.0.1:{staying}
+"""
+"""One that never asks twice, so that whatever a server refuses or loses is an error."""
 
 LONG = ("--shutdown-delay", "60")
 """A delay that no test waits for."""
@@ -199,6 +219,19 @@ class EndTests(SynchronousTestCase):
             self.assertEqual(server.ended(server.serving(0)), 0)
             self.assertNotIn("not ready any more", server.log)
 
+    def test_successor(self) -> None:
+        """A successor on probation has its delay; its predecessor comes back no more."""
+        with served(*LONG, "--probation", "60") as server:
+            predecessor = server.pid
+            server.kill(signal.SIGUSR2)
+            server.hand_over()
+            stopping(server)
+            server.ended(predecessor)
+            self.assertEqual(server.get("/ready").status, 503)
+            server.kill(signal.SIGTERM)
+            self.assertEqual(server.ended(server.pid), 0)
+            self.assertTrue(server.refuses())
+
     def test_stop_while_a_successor_starts(self) -> None:
         """A stop in the middle of an upgrade ends the successor, and then has its delay."""
         with Server("--app", "app.slow_factory", *LONG) as server:
@@ -211,6 +244,28 @@ class EndTests(SynchronousTestCase):
             stopping(server)
             server.ended(successor)
             self.assertTrue(server.connect().ask("/").last)
+
+
+class LoadBalancerTests(SynchronousTestCase):
+    """What the delay is for."""
+
+    def test_haproxy(self) -> None:
+        """Of several servers behind HAProxy one stops under load, and no request fails."""
+        with (
+            served("--shutdown-delay", "1.5") as stopping,
+            served() as staying,
+            free_port() as port,
+        ):
+            config = HAPROXY.format(port=port, stopping=stopping.ports[0], staying=staying.ports[0])
+            with haproxy(port, config=config) as peer:
+                with Load(f"http://127.0.0.1:{port}/") as load:
+                    until(lambda: "outcome 200 -- stopping" in peer.log, "it gets requests")
+                    self.assertEqual(stopping.stop(), 0)
+                outcomes = set(re.findall(r"^outcome (\S+ \S\S) ", peer.log, re.MULTILINE))
+            self.assertEqual(load.summary.errors, ())
+            # A request whose client has gone is one that wrk had open at its end.
+            self.assertEqual({each for each in outcomes if each[-2] != "C"}, {"200 --"})
+            self.assertRegex(stopping.log, "[1-9][0-9]* answered, .*told to close, .*0 cut, in ")
 
 
 class WaysInTests(SynchronousTestCase):

@@ -566,17 +566,23 @@ class ShutdownDelayTests(RealReactorTestCase):
 
     async def test_handed_over(self) -> None:
         """A server whose successor serves has no delay, and is ready still."""
-        server = await self.running(Echo(), shutdown_delay=FOR_EVER)
-        await server.drain(Nobody())
+        app = Echo(hold=True)
+        server = await self.running(app, shutdown_delay=FOR_EVER)
+        client = await self.asking(server, app)
+        server.drain(Nobody())
+        stopped = server.stopService()
         self.assertTrue(server.is_ready)
-        await server.stopService()
+        app.answer()
+        await client.lost
+        await stopped
 
     async def test_stopped_twice(self) -> None:
         """A second stop neither ends the delay nor begins another one."""
-        server = await self.running(Echo(), shutdown_delay=0.3)
+        server = await self.running(Echo(), shutdown_delay=FOR_EVER)
         first, second = server.stopService(), server.stopService()
         await turns()
-        self.assertNoResult(second)
+        self.assertNoResult(first)
+        server.cut()
         await first
         await second
 
@@ -861,6 +867,21 @@ class GracefulServiceTests(RealReactorTestCase):
             self.assertIn(b"Connection: close", await client.lost)
         service.cut()
         self.assertEqual((await stopped).told_to_close, 2)
+
+    async def test_told_at_once(self) -> None:
+        """It is not ready, and applications know, before the reactor has begun to stop."""
+        app = Echo(hold=True)
+        server = new("127.0.0.1:0", app)
+        service = await self.started(server)
+        client = await self.asking(server, app)
+        self.patch(service, "_stop_reactor", lambda: None)  # which runs the tests
+        service.stop()
+        self.assertFalse(service.is_ready)
+        self.successResultOf(draining(app.held[0]))
+        stopped = service.stopService()
+        app.answer()
+        await client.lost
+        await stopped
 
     async def test_all_are_told_first(self) -> None:
         """The applications of all servers learn of a stop before anything is closed."""
