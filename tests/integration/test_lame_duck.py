@@ -289,11 +289,14 @@ class WaysInTests(SynchronousTestCase):
             self.assertEqual((answer.status, answer.last), (503, True))
 
     def test_reactor_stopped_by_the_application(self) -> None:
-        """An application that stops the reactor itself."""
+        """An application that stops the reactor itself; TERM is the first word of its operator."""
         server = Server(command=(sys.executable, "program.py"))
         server.write("program.py", STOPPED_BY_ITSELF)
         with server:
             server.get("/stop")
+            self.serves_on(server)
+            server.kill(signal.SIGTERM)
+            server.said("Stopping: in order")
             self.serves_on(server)
             server.kill(signal.SIGTERM)
             self.assertEqual(server.exit_status(), 0)
