@@ -799,6 +799,20 @@ class GracefulServiceTests(RealReactorTestCase):
         app.callback(Echo())
         await accepts
 
+    async def test_is_accepting(self) -> None:
+        """It accepts from start to hand-over, again after a resume, and not when stopped."""
+        service = self.service()
+        self.assertFalse(service.is_accepting())
+        service.startService()
+        self.assertTrue(service.is_accepting())
+        carrier: Any = None  # there is no connection to give away
+        await service.hand_over(carrier)
+        self.assertFalse(service.is_accepting())
+        service.accept()
+        self.assertTrue(service.is_accepting())
+        await service.stopService()
+        self.assertFalse(service.is_accepting())
+
     async def test_report(self) -> None:
         """Its stop returns what all drains did together, and keeps it."""
         apps = [Echo(hold=True), Echo(hold=True)]
