@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import signal
+import tempfile
+from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from . import proc
-from .harness import DAEMON, Server, served
+from .harness import DAEMON, GRACEFUL, Server, served
+from .load import Load
+from .programs import run
 from .waiting import Watch, until
 
+CLIENTS = 16
 LONG = ("--probation", "60")
 STANDS_BY = "generation 0 has drained; it accepts again should generation 1 die within"
 
@@ -78,6 +84,23 @@ class DeathTests(ProbationTestCase):
             server.kill(signal.SIGUSR2)
             self.resumed(server, old, "it exited with status 0")
 
+    def test_under_load(self) -> None:
+        """What the successor was answering is lost with it; all else is answered, nothing hangs."""
+        with served(*LONG) as server:
+            url = f"http://127.0.0.1:{server.ports[0]}/"
+            with Load(url, connections=CLIENTS) as load:
+                old = self.stands_by(server)
+                server.kill(signal.SIGKILL)
+                self.resumed(server, old, "it was killed by SIGKILL")
+                with Watch(lambda: "" if server.get().body == "1" else "new code") as clients:
+                    until(lambda: clients.looks > 50, "many more answers")
+            self.assertEqual(clients.wrong, [])
+            [errors] = load.summary.errors
+            counts = [int(count) for count in re.findall(r"\d+", errors)]
+            connect, read, write, timeout = counts
+            self.assertEqual((connect, timeout), (0, 0), errors)
+            self.assertLessEqual(read + write, CLIENTS, errors)
+
     def test_twice(self) -> None:
         """Two bad deploys in a row are survived, and the third, a good one, serves."""
         with served(*LONG) as server:
@@ -104,6 +127,40 @@ class DeathTests(ProbationTestCase):
             client.get("/pid")
             server.kill(signal.SIGCONT, old)
             self.assertEqual(client.answer().body, str(old))
+
+
+class FullDiskTests(ProbationTestCase):
+    """The disk is full where the pid file is."""
+
+    def test_it_stays_whole(self) -> None:
+        """An upgrade goes on; the old pid file stays as it was, and the log says who serves."""
+        with tempfile.TemporaryDirectory(prefix="graceful-") as small:
+            mount = run("mount", "-t", "tmpfs", "-o", "size=8k", "none", small)
+            if mount.returncode:
+                raise SkipTest(f"no file system can be mounted: {mount.stderr!r}")
+            self.addCleanup(run, "umount", "--lazy", small)
+            pid_file = Path(small) / "app.pid"
+            command = [each.replace("app.pid", str(pid_file)) for each in GRACEFUL]
+            with Server("--app", "app.resource", *LONG, command=command) as server:
+                server.get()
+                (Path(small) / "filler").write_bytes(b"x" * 4096)
+                self.assertRaises(OSError, (Path(small) / "more").write_bytes, b"x")
+                old = self.stands_by(server)
+                new = server.pid
+                server.said(rf"No space left on device; .*the serving process, which is {new}\b")
+                self.assertEqual(pid_file.read_text().strip(), str(old))
+                self.assertEqual(server.get().body, "2")
+                self.assertEqual(
+                    sorted(each.name for each in Path(small).glob("*app*")), ["app.pid"]
+                )
+                # Who is named there passes on what it is told.
+                server.deploy("3")
+                (Path(small) / "filler").unlink()
+                server.kill(signal.SIGUSR2, int(pid_file.read_text()))
+                server.hand_over()
+                self.assertEqual(server.get().body, "3")
+                until(lambda: pid_file.read_text() == str(server.pid), "it names who serves")
+            run("umount", small)
 
 
 class EndTests(ProbationTestCase):

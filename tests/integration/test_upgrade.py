@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from . import proc
 from .harness import DAEMON, SERVED, Server, served
+from .load import Load
 from .waiting import Watch, until
 
 
@@ -146,6 +148,24 @@ class OneAtATimeTests(SynchronousTestCase):
             self.assertEqual(watch.wrong, [])
             self.assertGreater(watch.looks, 10)
             self.assertEqual(server.get().body, "6")
+
+    def test_storm(self) -> None:
+        """A hundred USR2 a second, for 5 s and under load: nothing is lost, the newest serves."""
+        with served("--probation", "60") as server:
+            url = f"http://127.0.0.1:{server.ports[0]}/"
+            with Load(url) as load, Watch(lambda: too_many(server)) as watch:
+                for second in range(5):
+                    server.deploy(f"{second + 2}")
+                    for _ in range(100):
+                        server.kill(signal.SIGUSR2, int(server.pid_file))
+                        time.sleep(0.01)  # the pace of the storm, not a wait for something
+                until(lambda: server.get().body == "6", "the newest code serves")
+                until(lambda: proc.children(int(server.pid_file)) == [], "no upgrade is due")
+            self.assertEqual(watch.wrong, [])
+            self.assertEqual(load.summary.errors, ())
+            self.assertGreater(load.summary.requests, 1000)
+            self.assertEqual(server.get().body, "6")
+            self.assertNotIn("Traceback", server.log)
 
     def test_signal_while_the_successor_loads(self) -> None:
         """A USR2 during an upgrade is remembered, and brings what was deployed for it."""

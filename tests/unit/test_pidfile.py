@@ -123,6 +123,20 @@ class PidFileTests(SynchronousTestCase):
         self.assertIn(path, text)
         self.assertIn("which is 7", text)
 
+    def test_a_full_disk(self) -> None:
+        """Where there is no space left the old file stays whole, and no other one is left."""
+        self.put(b"8")
+
+        def full(*_: object) -> NoReturn:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        self.patch(os, "chmod", full)  # the first call after the write
+        with capturedLogs() as events:
+            PidFile(self.path, 7).write()
+        self.assertRegex(self.logged(events), "No space left .*which is 7")
+        self.assertEqual(self.content(), "8")
+        self.assertEqual(os.listdir(self.directory), ["app.pid"])
+
     def test_a_rename_that_fails_leaves_no_temporary_file(self) -> None:
         """Where the path is a directory the write is logged, and leaves nothing behind."""
         os.mkdir(self.path)
