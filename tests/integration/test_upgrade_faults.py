@@ -27,6 +27,12 @@ for descriptor in range(3, 20):
         found.sendall(b"garbage" * 1000)
 """
 
+FEW_DESCRIPTORS = """\
+import os, resource
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1 + {spare}, most))
+"""
+
 SCRIPT = """\
 import os
 from dataclasses import replace
@@ -193,6 +199,16 @@ class SpawnTests(FaultTestCase):
             self.assertEqual(proc.children(server.pid), [])
             client.ask("/descriptors/1024")
             client.close()
+            self.works(server)
+
+    def test_no_descriptors_for_the_successor(self) -> None:
+        """A successor that has too few descriptors to start, or to serve, never serves half."""
+        with self.server("--app", "entry.app") as server:
+            server.serving(0)
+            reasons = "exited with status 1|no descriptors left to serve with .Too many open files."
+            for attempt, spare in enumerate((0, 3, 5, 8), 1):
+                server.write("entry.py", FEW_DESCRIPTORS.format(spare=spare) + GOOD)
+                self.fails(server, reasons, "Too many open files", attempt=attempt)
             self.works(server)
 
     def test_no_interpreter(self) -> None:

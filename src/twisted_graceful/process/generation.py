@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, gatherResults, succeed
@@ -27,6 +28,10 @@ from .systemd import Supervisor
 
 ACCEPT_AGAIN = 1.0
 """Seconds between two tries to accept while the system refuses."""
+
+SPARE_DESCRIPTORS = 16
+"""What a successor must still be able to open when it is ready, beside a port for each listener:
+what waits for its connections, its pid file, the first connections."""
 
 
 class Workload(Recipient, Protocol):
@@ -147,9 +152,28 @@ class Generation:
     def loaded(self) -> None:
         """All that is to be served can be served."""
         if self.state is State.SUCCEEDING and self._predecessor is not None:
-            self._predecessor.let_go().addCallback(self._may_serve)
+            try:
+                self._require_descriptors()
+            except OSError as error:
+                # The predecessor has what this process lacks, and is still there.
+                reason = f"it has no descriptors left to serve with ({error.strerror})"
+                self._log.error("Generation {new}: {reason}", new=self.number, reason=reason)
+                self._predecessor.fail(reason).addCallback(lambda _: self.stop())
+            else:
+                self._predecessor.let_go().addCallback(self._may_serve)
         else:
             self._machine.send(Input.LOADED)
+
+    def _require_descriptors(self) -> None:
+        """Make sure that this process can accept.
+
+        Raises:
+            OSError: it has no descriptors for that (EMFILE), or the system has none (ENFILE).
+        """
+        needed = SPARE_DESCRIPTORS + sum(len(each) for _, each in self._workload.listeners())
+        with ExitStack() as opened:
+            for _ in range(needed):
+                opened.callback(os.close, os.open(os.devnull, os.O_RDONLY))
 
     def _may_serve(self, allowed: bool) -> None:
         if allowed:
