@@ -130,7 +130,7 @@ KINDS = (
     Kind("pipelined", 4, _pipelined, think=(0.0, 0.05)),
     # Idle for longer than a drain keeps an idle connection: a server that does not hand it
     # over closes it without an announcement, and that can race the next request.
-    Kind("resting", 0, fast, think=(1.0, 6.0)),
+    Kind("resting", 500, fast, think=(1.0, 6.0)),
     # None by default, since few other servers have an application for it.
     Kind("event-stream", 0, _events, think=(0.0, 0.1)),
 )

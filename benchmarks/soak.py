@@ -65,6 +65,9 @@ CLIENTS = {
 }
 """How many there are of each kind, at each endpoint."""
 
+RESTING = 20
+"""And of those that are idle for long, where connections can move: not with TLS."""
+
 SMALL = ("keep-alive", "one-request")
 """The kinds of clients whose latency is drawn."""
 
@@ -160,9 +163,10 @@ class Soak:
         self._skipped = skipped
         self._options = options
         self._load = Load(
-            Group(kind, endpoint, CLIENTS.get(kind.name, 0))
+            Group(kind, endpoint, count)
             for endpoint in served.endpoints
             for kind in KINDS
+            for count in [_clients(kind.name, moves=endpoint.tls is None)]
         )
         self._trouble = ""
         self._seconds = 0.0
@@ -281,6 +285,10 @@ class Soak:
             [failure.at for failure in result.failures],
             path,
         )
+
+
+def _clients(kind: str, moves: bool) -> int:
+    return RESTING * moves if kind == "resting" else CLIENTS[kind]
 
 
 def is_in_flight(failure: Failure, deaths: Iterable[Death]) -> bool:
