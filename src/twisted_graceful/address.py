@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import posixpath
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
+from typing import TypeAlias
 
 from .errors import AddressError
 
 ACCEPTED = (
     "8080, :8080, 127.0.0.1:8080, localhost:3000, [::1]:8080, or port 0 for any free port; "
+    "unix:/run/app.sock, or unix:@name for an abstract socket; "
     "with http: or https: before it, to say whether TLS is spoken there"
 )
 
 _SCHEMES = ("http", "https")
+_UNIX = "unix:"
+_ABSTRACT = "@"
 
 
 @dataclass(frozen=True)
@@ -30,12 +35,79 @@ class Address:
     scheme: str = ""
 
     def __str__(self) -> str:
-        return f"{self.scheme}:{self.name}" if self.scheme else self.name
+        return _with_scheme(self)
 
     @property
     def name(self) -> str:
         """The name of its listener, which is the same whatever is spoken there."""
         return authority(self.host, self.port)
+
+    @property
+    def is_one_place(self) -> bool:
+        """Whether it is always the same place, so that only one can listen there."""
+        return self.port != 0
+
+    def within(self, directory: str) -> Address:
+        """The same in any directory."""
+        return self
+
+
+@dataclass(frozen=True)
+class UnixAddress:
+    """Where to listen: a UNIX socket.
+
+    Attributes:
+        path: of the socket file; ``@`` and a name for a socket of Linux's abstract namespace,
+            which has no file (unix(7)).
+        scheme: as of an `Address`.
+    """
+
+    path: str
+    scheme: str = ""
+
+    def __str__(self) -> str:
+        return _with_scheme(self)
+
+    @property
+    def name(self) -> str:
+        """The name of its listener, which is the same whatever is spoken there."""
+        return _UNIX + self.path
+
+    @property
+    def is_one_place(self) -> bool:
+        """Whether it is always the same place, so that only one can listen there."""
+        return True
+
+    @property
+    def file(self) -> str:
+        """The path of the socket file; empty if there is none."""
+        return "" if self.path.startswith(_ABSTRACT) else self.path
+
+    @classmethod
+    def of(cls, sockaddr: str | bytes) -> UnixAddress:
+        """The address that getsockname(2) returned."""
+        if isinstance(sockaddr, bytes):
+            return cls(_ABSTRACT + sockaddr[1:].decode(errors="surrogateescape"))
+        return cls(sockaddr)
+
+    @property
+    def sockaddr(self) -> str | bytes:
+        """What bind(2) and connect(2) take."""
+        name = self.path.removeprefix(_ABSTRACT)
+        return self.file or b"\0" + name.encode(errors="surrogateescape")
+
+    def within(self, directory: str) -> UnixAddress:
+        """The address with the absolute path that it means in a directory."""
+        if not self.file:
+            return self
+        return replace(self, path=posixpath.normpath(posixpath.join(directory, self.path)))
+
+
+ListenAddress: TypeAlias = Address | UnixAddress
+
+
+def _with_scheme(address: ListenAddress) -> str:
+    return f"{address.scheme}:{address.name}" if address.scheme else address.name
 
 
 def authority(host: str, port: int) -> str:
@@ -43,12 +115,12 @@ def authority(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def parse(text: str | int) -> Address:
+def parse(text: str | int) -> ListenAddress:
     """A listen address, from what a user wrote.
 
     Args:
-        text: a port, ``:port``, ``host:port`` or ``[IPv6 address]:port``; with ``http:`` or
-            ``https:`` before it.
+        text: a port, ``:port``, ``host:port`` or ``[IPv6 address]:port``; ``unix:path`` or
+            ``unix:@name``; with ``http:`` or ``https:`` before it.
 
     Returns:
         The address; ``str()`` of it is its one canonical text.
@@ -56,10 +128,16 @@ def parse(text: str | int) -> Address:
     Raises:
         AddressError: the text is none of these.
     """
-    given = str(text).strip()
+    scheme, given = _scheme(str(text).strip())
+    if given.lower().startswith(_UNIX):
+        path = given[len(_UNIX) :]
+        if path in ("", _ABSTRACT) or "\0" in path or path.endswith("/"):
+            raise _error(text, f"{path!r} is not the path of a socket")
+        return UnixAddress(path, scheme)
+    if given.startswith(("/", "./", "../")) and not given.startswith("//"):
+        raise _error(text, f"a UNIX socket is written {_UNIX}{given}")
     if "/" in given:
-        raise _error(text, "it is no URL and no path, only a scheme, a host and a port")
-    scheme, given = _scheme(given)
+        raise _error(text, "it is no URL, only a scheme, a host and a port")
     if given.endswith("]"):
         raise _error(text, "the port is missing")
     host, _, port = given.rpartition(":")

@@ -17,9 +17,8 @@ from dataclasses import Field, dataclass
 from typing import Any
 
 from . import address
-from .address import Address
 from .errors import ConfigError, GracefulError, SettingsError
-from .settings import Flag, Kind, Settings, Several, Text, kind_of, parse
+from .settings import Flag, Kind, Mode, Permissions, Settings, Several, Text, kind_of, parse
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -40,7 +39,7 @@ class ListenAddress:
 
     unit: str = "address"
 
-    def parse(self, text: str) -> Address:
+    def parse(self, text: str) -> address.ListenAddress:
         """The address that is written there.
 
         Raises:
@@ -50,7 +49,7 @@ class ListenAddress:
 
     def accepts(self, value: object) -> bool:
         """Whether it is an address."""
-        return isinstance(value, Address)
+        return isinstance(value, address.ListenAddress)
 
     def __str__(self) -> str:
         return address.ACCEPTED
@@ -104,7 +103,9 @@ class Option:
             ConfigError: it is not accepted; the text says where it was, and what is.
         """
         try:
-            if not isinstance(given, (str, int, float)):
+            # A number does not say whether it was written in octal.
+            octal = isinstance(self.kind, Mode)
+            if not isinstance(given, str if octal else (str, int, float)):
                 raise SettingsError(self.name, given, str(self.kind))
             return parse(self.name, self.kind, str(given))
         except SettingsError as error:
@@ -145,8 +146,9 @@ OPTIONS = (
         ListenAddress(),
         (address.parse(8080),),
         "Where to listen: 8080, :8080, 127.0.0.1:8080, localhost:3000, [::1]:8080; port 0 "
-        "for any free port. With https: before it it speaks TLS, with http: it does not, with "
-        "neither it does if there is a --tls-cert.",
+        "for any free port; unix:/run/app.sock, or unix:@name for an abstract socket. With https: "
+        "before it it speaks TLS, with http: it does not, with neither it does if there is a "
+        "--tls-cert.",
         repeatable=True,
         otherwise="8080",
     ),
@@ -310,7 +312,7 @@ def _toml(value: object) -> str:
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, (int, float)):
+    if isinstance(value, (int, float)) and not isinstance(value, Permissions):
         return repr(value)
     # A basic string of TOML is one of JSON, except that it must not hold DEL.
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

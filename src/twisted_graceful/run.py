@@ -37,7 +37,8 @@ def new(
 
     Args:
         address: where to listen: ``8080``, ``":8080"``, ``"127.0.0.1:8080"``,
-            ``"localhost:3000"``, ``"[::1]:8080"``; port 0 for any free port. With ``http:``
+            ``"localhost:3000"``, ``"[::1]:8080"``; port 0 for any free port;
+            ``"unix:/run/app.sock"``, or ``"unix:@name"`` for an abstract socket. With ``http:``
             before it it is plain, with ``https:``, or with neither and a ``tls_cert``, it speaks
             TLS. A sequence of these serves the application on each.
         app: an `IResource`; a Klein app; a WSGI callable; a class or function without

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -32,8 +33,10 @@ from .http.preface import behind_proxies
 from .http.report import DrainReport
 from .http.site import Site
 from .http.transport import GatheringServer
+from .http.unix import of_family
 from .moving import Carrier, Handed
 from .process import sockets
+from .process.launch import working_directory
 from .process.log_file import LogFile, LogFiles, resolve
 from .settings import Settings
 from .wsgi import Threads
@@ -80,7 +83,8 @@ class Server(Service):
         reactor: Any = None,
     ) -> None:
         several = [address] if isinstance(address, (str, int)) else address
-        self.addresses = [addresses.parse(each) for each in several]
+        here = working_directory(os.environ)
+        self.addresses = [addresses.parse(each).within(here) for each in several]
         self.settings = Settings() if settings is None else settings
         self._app = app
         self._wsgi = wsgi
@@ -116,8 +120,19 @@ class Server(Service):
 
     @property
     def bound(self) -> list[tuple[str, int]]:
-        """Host and port of every socket that listens for this server; empty when stopped."""
-        return [each.getsockname()[:2] for each in self._sockets]
+        """Host and port of every socket that listens for this server; empty when stopped.
+
+        UNIX sockets have neither; `urls` has them too.
+        """
+        families = (socket.AF_INET, socket.AF_INET6)
+        return [each.getsockname()[:2] for each in self._sockets if each.family in families]
+
+    @property
+    def unix_addresses(self) -> list[addresses.UnixAddress]:
+        """Those of its addresses that are UNIX sockets with a file."""
+        return [
+            each for each in self.addresses if isinstance(each, addresses.UnixAddress) and each.file
+        ]
 
     @property
     def connected(self) -> int:
@@ -126,12 +141,17 @@ class Server(Service):
 
     @property
     def urls(self) -> list[str]:
-        """The root of each, such as ``https://127.0.0.1:8443``."""
+        """The root of each, such as ``https://127.0.0.1:8443``.
+
+        There are no URLs for UNIX sockets: ``unix:/run/app.sock``, or ``https:unix:/run/app.sock``.
+        """
         return [self._url(each) for each in self._sockets]
 
     def _url(self, listener: socket.socket) -> str:
-        scheme = "https" if listener in self._secure else "http"
-        return f"{scheme}://{sockets.text(listener)}"
+        secure = listener in self._secure
+        if listener.family == socket.AF_UNIX:
+            return f"{'https:' if secure else ''}{sockets.text(listener)}"
+        return f"{'https' if secure else 'http'}://{sockets.text(listener)}"
 
     def _where(self) -> str:
         return ", ".join(map(str, self.addresses))
@@ -227,7 +247,7 @@ class Server(Service):
             atexit.register(self._close_log)  # a program may end without stopping its services
         try:
             for each in self.addresses:
-                opened = self.listeners.open(each, self.settings.backlog)
+                opened = self.listeners.open(each, self.settings.backlog, self.settings.unix_mode)
                 self._sockets += opened
                 self._names.update(dict.fromkeys(opened, each.name))
                 if self._is_secure(each):
@@ -257,7 +277,7 @@ class Server(Service):
             ) from error
         self._certificate = certificate.load(self.settings.tls_cert, self.settings.tls_key)
 
-    def _is_secure(self, address: addresses.Address) -> bool:
+    def _is_secure(self, address: addresses.ListenAddress) -> bool:
         return address.scheme == "https" or (not address.scheme and bool(self.settings.tls_cert))
 
     def close(self) -> None:
@@ -369,8 +389,9 @@ class Server(Service):
         self.room.check()
         self._closing = []
         for listener in self._sockets[len(self._ports) :]:
-            factory, transport = self._connections_of(listener)
-            port = private.port(Port, self._reactor, listener, factory)
+            kind, transport = of_family(listener.family, self._transport)
+            factory, transport = self._connections_of(listener, transport)
+            port = private.port(kind, self._reactor, listener, factory)
             port.transport = transport
             port.room = self.room
             port.name = self._names[listener]
@@ -396,11 +417,12 @@ class Server(Service):
         # Which of those with this name is all the same: they serve alike.
         return next((each for each in self._ports if each.name == handed.listener), None)
 
-    def _connections_of(self, listener: socket.socket) -> tuple[Any, type[GatheringServer]]:
-        """What makes the connections of a listener, and the transport for them."""
+    def _connections_of(
+        self, listener: socket.socket, transport: type[GatheringServer]
+    ) -> tuple[Any, type[GatheringServer]]:
+        """What makes the connections of a listener, and the transport for what is spoken there."""
         assert self._site is not None
         factory: Any = self._site
-        transport = self._transport
         if self._certificate is not None and listener in self._secure:
             from .http.tls import over_tls
 
@@ -457,6 +479,8 @@ class Server(Service):
             A Deferred of the report; of the same one if a drain is under way.
         """
         ports, self._ports = self._ports, []
+        if carrier is None:
+            self.listeners.remove_files(self._sockets)
         for port, listener in zip(ports, self._sockets, strict=False):
             if carrier is None:
                 self._accept_queued(port, listener)

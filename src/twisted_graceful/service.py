@@ -279,6 +279,8 @@ class GracefulService(MultiService):
     async def _stop(self) -> DrainReport:
         generation = self._generation
         if generation is not None:
+            if generation.predecessor_resumes:
+                self._listeners.give_back()
             generation.service_stops()
         await self._lame_duck()
         drains = gatherResults([server.stopService() for server in self.servers])
@@ -290,6 +292,7 @@ class GracefulService(MultiService):
         await self._stop_others()
         if generation is not None:
             generation.ended()
+        self._listeners.close_unused()
         if not self._leaving:
             self._signals.restore()
         if self._owns_process and report.exit_status:
@@ -338,10 +341,15 @@ class GracefulService(MultiService):
         """What a successor inherits."""
         return self._listeners.in_use()
 
+    def alone(self) -> None:
+        """Be the only generation: own the listeners, and close those that are not served."""
+        self._listeners.own()
+        self._listeners.close_unused()
+
     def accept(self) -> None:
         """Let every server accept."""
         self._accepting = True
-        self._listeners.close_unused()
+        self._listeners.own()
         for server in self.servers:
             server.accept()
 
@@ -354,6 +362,7 @@ class GracefulService(MultiService):
     def hand_over(self, carrier: Carrier) -> Deferred[list[DrainReport]]:
         """Let every server stop accepting, give away what can move, and drain."""
         self._accepting = False
+        self._listeners.entrust()
         return gatherResults([server.drain(carrier) for server in self.servers])
 
     def can_take_up(self, handed: Handed) -> bool:

@@ -86,6 +86,33 @@ class Size(Number):
         return f"{super().__str__()}; KiB, MiB and GiB are understood"
 
 
+class Permissions(int):
+    """Those of a file, which are written in octal."""
+
+    def __str__(self) -> str:
+        return f"{self:o}"
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True)
+class Mode:
+    """The permissions of a file (chmod(1))."""
+
+    unit: str = "octal"
+
+    def parse(self, text: str) -> int:
+        """The permissions that are written there: ``660``, ``0o660``."""
+        return Permissions(text, 8)
+
+    def accepts(self, value: object) -> bool:
+        """Whether these are permissions; 660 and 666 in decimal are none."""
+        return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 0o777
+
+    def __str__(self) -> str:
+        return 'permissions in octal, such as 660; in a program 0o660, in a TOML file "660"'
+
+
 @dataclass(frozen=True)
 class Flag:
     """On or off; off by default."""
@@ -236,6 +263,11 @@ class Settings:
     # ask for. The kernel caps it at net.core.somaxconn.
     backlog: int = _count(
         2048, "connections", "how many connections the kernel queues for us", minimum=1
+    )
+    # As open as a port of 127.0.0.1, and as with systemd, nginx, uvicorn and Twisted: the proxy
+    # is another user, in general.
+    unix_mode: int = _setting(
+        Mode(), Permissions(0o666), "permissions of a new UNIX socket; the umask does not count"
     )
     # As many as there are descriptors for: `twisted_graceful.http.port` says how that is reckoned.
     max_connections: int = _count(

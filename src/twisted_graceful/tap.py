@@ -197,7 +197,7 @@ class Options(usage.Options):
                 "give one --app for all ports, or as many as there are ports"
             )
         names = [port.name for port in ports.value]
-        taken = [port for port in ports.value if port.port and names.count(port.name) > 1]
+        taken = [port for port in ports.value if port.is_one_place and names.count(port.name) > 1]
         if taken:
             raise UsageError(
                 f"--port: {str(taken[0])!r} was given more than once (by {ports.source})"
@@ -237,10 +237,12 @@ def makeService(options: Options) -> IService:
         _log.warn("{sentence}; it is ignored", sentence=sentence)
     try:
         chosen = _settings(options)
-        servers = _servers(options, chosen)
+        # Before an application is imported, which may change the directory.
+        launch = Launch.of_this_process(os.environ, twistd_is_told=True)
+        servers = _servers(options, chosen, launch.directory)
         if options.get("check"):
             return _check(options, chosen, servers)
-        service = _service(options, chosen, servers)
+        service = _service(options, chosen, servers, launch)
         service.open()
     except GracefulError as error:
         raise SystemExit(_said(error)) from None
@@ -276,8 +278,8 @@ def _said(error: BaseException) -> str:
     return f"twistd graceful: --app {error}"
 
 
-def _servers(options: Options, settings: Settings) -> list[Server]:
-    ports = [str(port) for port in options["port"]]
+def _servers(options: Options, settings: Settings, directory: str) -> list[Server]:
+    ports = [str(port.within(directory)) for port in options["port"]]
     apps = [load(name) for name in options["app"]]
     if len(apps) > 1:
         wsgi = bool(options["wsgi"])
@@ -306,14 +308,16 @@ def _check(options: Options, settings: Settings, servers: list[Server]) -> Check
     return check
 
 
-def _service(options: Options, settings: Settings, servers: list[Server]) -> GracefulService:
+def _service(
+    options: Options, settings: Settings, servers: list[Server], launch: Launch
+) -> GracefulService:
     service = GracefulService(
         *servers,
         upgrade_timeout=settings.upgrade_timeout,
         probation=settings.probation,
         signals=True,
         pid_file=options["pid_file"],
-        launch=Launch.of_this_process(os.environ, twistd_is_told=True),
+        launch=launch,
     )
     if options["reload"]:
         watch = watch_source(options["app"], options["config"])
@@ -323,6 +327,7 @@ def _service(options: Options, settings: Settings, servers: list[Server]) -> Gra
     if options["uid"] is not None or options["gid"] is not None:
         named = (options["log_file"], options["pid_file"], resolve(settings.access_log))
         files = [path for path in named if path and path not in STANDARD]
+        files += [each.file for server in servers for each in server.unix_addresses]
         GivenFiles(files, options["uid"], options["gid"]).setServiceParent(service)
     return service
 

@@ -38,18 +38,23 @@ class Client:
     """One connection.
 
     Args:
-        port: of 127.0.0.1.
+        port: of 127.0.0.1; or the path of a UNIX socket.
         tls: what it needs to speak TLS; None for none. An end of the connection without a
             closing alert is then an error.
         source: the address that we have; any of 127.0.0.0/8.
     """
 
     def __init__(
-        self, port: int, tls: ssl.SSLContext | None = None, source: str = "127.0.0.1"
+        self, port: int | str, tls: ssl.SSLContext | None = None, source: str = "127.0.0.1"
     ) -> None:
-        self.socket = socket.create_connection(
-            ("127.0.0.1", port), timeout=DEADLINE, source_address=(source, 0)
-        )
+        if isinstance(port, str):
+            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.settimeout(DEADLINE)
+            self.socket.connect(port)
+        else:
+            self.socket = socket.create_connection(
+                ("127.0.0.1", port), timeout=DEADLINE, source_address=(source, 0)
+            )
         if tls is not None:
             self.socket = tls.wrap_socket(
                 self.socket, server_hostname="localhost", suppress_ragged_eofs=False

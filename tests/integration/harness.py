@@ -256,8 +256,8 @@ class Server:
         first = self.log.partition("Generation 0 serves")[0]
         return [int(port) for port in re.findall(r"Listening on https?://\S+:(\d+)", first)]
 
-    def connect(self, port: int | None = None) -> Client:
-        """A new connection."""
+    def connect(self, port: int | str | None = None) -> Client:
+        """A new connection, to a port or to the path of a UNIX socket."""
         client = Client(self.ports[0] if port is None else port, self.tls)
         self._resources.callback(client.close)
         return client
@@ -270,7 +270,7 @@ class Server:
             return True
         return False
 
-    def get(self, path: str = "/", port: int | None = None) -> Answer:
+    def get(self, path: str = "/", port: int | str | None = None) -> Answer:
         """The answer to one request on a connection of its own."""
         client = self.connect(port)
         client.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")

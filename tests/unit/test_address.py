@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.address import Address, authority, parse
+from twisted_graceful.address import Address, UnixAddress, authority, parse
 from twisted_graceful.errors import AddressError
 
 from .support import examples
@@ -31,6 +31,13 @@ ACCEPTED = [
     ("http:localhost:80", Address("localhost", 80, "http"), "http:localhost:80"),
     ("https:[::1]:8443", Address("::1", 8443, "https"), "https:[::1]:8443"),
     ("https:http:80", Address("http", 80, "https"), "https:http:80"),
+    ("unix:/run/app.sock", UnixAddress("/run/app.sock"), "unix:/run/app.sock"),
+    ("unix:app.sock", UnixAddress("app.sock"), "unix:app.sock"),
+    ("unix:@app", UnixAddress("@app"), "unix:@app"),
+    ("UNIX:/a b/[c]:80", UnixAddress("/a b/[c]:80"), "unix:/a b/[c]:80"),
+    ("https:unix:/a", UnixAddress("/a", "https"), "https:unix:/a"),
+    ("HTTP:unix:@a/b", UnixAddress("@a/b", "http"), "http:unix:@a/b"),
+    ("unix:unix:a", UnixAddress("unix:a"), "unix:unix:a"),
 ]
 
 REFUSED = [
@@ -53,12 +60,18 @@ REFUSED = [
     ("[]:80", "'' in brackets is not an IPv6 address"),
     ("a b:80", "'a b' is not a host"),
     ("user@host:80", "'user@host' is not a host"),
-    ("host/path:80", "it is no URL and no path"),
-    ("https://localhost:8443", "it is no URL and no path"),
+    ("host/path:80", "it is no URL"),
+    ("https://localhost:8443", "it is no URL"),
     ("https:", "'' is not a port"),
     ("https:localhost", "'localhost' is not a port"),
     ("https:::1:8443", "an IPv6 address goes in brackets"),
     ("a\0b:80", "is not a host"),
+    ("unix:", "'' is not the path of a socket"),
+    ("unix:@", "'@' is not the path of a socket"),
+    ("unix:/run/", "'/run/' is not the path of a socket"),
+    ("unix:/a\0b", "is not the path of a socket"),
+    ("/run/app.sock", "a UNIX socket is written unix:/run/app.sock"),
+    ("./app.sock", "a UNIX socket is written unix:./app.sock"),
 ]
 
 
@@ -97,7 +110,8 @@ class ParseTests(SynchronousTestCase):
         """A user reads the wrong text, as given, and each way to write it right."""
         text = str(self.assertRaises(AddressError, parse, "nonsense"))
         self.assertIn("'nonsense'", text)
-        for example in ("8080", ":8080", "127.0.0.1:8080", "localhost:3000", "[::1]:8080"):
+        hosts = ("8080", ":8080", "127.0.0.1:8080", "localhost:3000", "[::1]:8080")
+        for example in (*hosts, "unix:/run/app.sock", "unix:@name"):
             self.assertIn(example, text)
             parse(example)
 
@@ -112,6 +126,11 @@ names = st.from_regex(r"[a-z0-9]([a-z0-9.-]{0,20}[a-z0-9])?", fullmatch=True).fi
 hosts = st.one_of(st.just(""), names, st.ip_addresses().map(str))
 ports = st.integers(0, 65535)
 schemes = st.sampled_from(["", "http", "https"])
+paths = (
+    st.text(min_size=1)
+    .map(lambda path: path.replace("\0", ""))
+    .filter(lambda path: path.strip() == path and path not in ("", "@") and path[-1:] != "/")
+)
 
 
 class RoundTripTests(SynchronousTestCase):
@@ -126,13 +145,36 @@ class RoundTripTests(SynchronousTestCase):
         address = Address(host, port, scheme)
         self.assertEqual(parse(str(address)), address)
 
+    @examples
+    @given(paths, schemes)
+    def test_every_path_is_read_back_from_its_text(self, path: str, scheme: str) -> None:
+        """The text of a UNIX socket names that socket and no other."""
+        address = UnixAddress(path, scheme)
+        self.assertEqual(parse(str(address)), address)
+
+    def test_a_relative_path_means_something_in_its_directory_only(self) -> None:
+        """A path becomes absolute; what is absolute or no path stays as it is."""
+        for written, absolute in (
+            ("unix:app.sock", "unix:/srv/app.sock"),
+            ("https:unix:../run//app.sock", "https:unix:/run/app.sock"),
+            ("unix:/run/app.sock", "unix:/run/app.sock"),
+            ("unix:@app", "unix:@app"),
+            ("localhost:80", "localhost:80"),
+        ):
+            self.assertEqual(str(parse(written).within("/srv")), absolute)
+
+    def test_what_the_system_calls_it(self) -> None:
+        """bind(2) gets the path, or for an abstract socket a NUL byte and its name."""
+        self.assertEqual(UnixAddress("/run/a").sockaddr, "/run/a")
+        self.assertEqual(UnixAddress("@a").sockaddr, b"\0a")
+
     def test_the_name_of_a_listener_is_without_the_scheme(self) -> None:
         """A port that turns to TLS keeps its listener."""
         names = {parse(text).name for text in ("8443", "http:8443", "https:8443")}
         self.assertEqual(names, {":8443"})
 
     @examples
-    @given(st.lists(st.sampled_from(["http", "https", *"[]:*. /@%a1٣\0-"]), max_size=12))
+    @given(st.lists(st.sampled_from(["http", "https", "unix:", *"[]:*. /@%a1٣\0-"]), max_size=12))
     def test_any_text_is_refused_or_has_a_canonical_form(self, parts: list[str]) -> None:
         """Whatever is given, it is an `AddressError` or an address that reads back the same."""
         try:

@@ -186,6 +186,9 @@ class _World:
         self.drains.append(Deferred())
         return self.drains[-1]
 
+    def alone(self) -> None:
+        pass
+
     def accept(self) -> None:
         self.did.append("accept")
 

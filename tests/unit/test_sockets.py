@@ -187,42 +187,42 @@ class ListenersTests(SocketTestCase):
     def test_an_inherited_address_is_not_bound_again(self) -> None:
         """An address that was inherited, by its name, keeps its sockets."""
         inherited = self.bind(LOCAL)
-        opened = Listeners([(str(LOCAL), inherited)]).open(LOCAL, 5)
+        opened = Listeners([(str(LOCAL), inherited)]).open(LOCAL, 5, 0o666)
         self.assertEqual(opened, inherited)
 
     def test_whatever_is_spoken_there(self) -> None:
         """A port that turns from plain to TLS, or back, is the same listener."""
         plain, secure = Address("127.0.0.1", 0), Address("127.0.0.1", 0, "https")
         first = Listeners()
-        opened = first.open(plain, 5)
+        opened = first.open(plain, 5, 0o666)
         self.addCleanup(sockets.close, opened)
         second = Listeners(first.in_use())
-        self.assertEqual(second.open(secure, 5), opened)
-        self.assertEqual(Listeners(second.in_use()).open(plain, 5), opened)
+        self.assertEqual(second.open(secure, 5, 0o666), opened)
+        self.assertEqual(Listeners(second.in_use()).open(plain, 5, 0o666), opened)
 
     def test_a_new_address_is_bound(self) -> None:
         """An address that was not inherited gets new sockets."""
         inherited = self.bind(LOCAL)
-        (new,) = Listeners([(":80", inherited)]).open(LOCAL, 5)
+        (new,) = Listeners([(":80", inherited)]).open(LOCAL, 5, 0o666)
         self.addCleanup(new.close)
         self.assertNotIn(new, inherited)
 
     def test_two_of_the_same_name_keep_their_order(self) -> None:
         """Two servers on any free port have the same two ports in the next generation."""
         first = Listeners()
-        opened = [first.open(LOCAL, 5), first.open(LOCAL, 5)]
+        opened = [first.open(LOCAL, 5, 0o666), first.open(LOCAL, 5, 0o666)]
         for each in opened:
             self.addCleanup(sockets.close, each)
         self.assertEqual(first.in_use(), [(str(LOCAL), each) for each in opened])
         second = Listeners(first.in_use())
-        self.assertEqual([second.open(LOCAL, 5), second.open(LOCAL, 5)], opened)
+        self.assertEqual([second.open(LOCAL, 5, 0o666), second.open(LOCAL, 5, 0o666)], opened)
         self.assertEqual(second.in_use(), first.in_use())
 
     def test_what_is_not_served_any_more_is_closed(self) -> None:
         """Inherited sockets that no server asked for are closed, all others stay open."""
         used, unused = self.bind(LOCAL), self.bind(LOCAL)
         listeners = Listeners([(str(LOCAL), used), (":80", unused)])
-        listeners.open(LOCAL, 5)
+        listeners.open(LOCAL, 5, 0o666)
         listeners.close_unused()
         self.assertEqual((used[0].fileno() >= 0, unused[0].fileno()), (True, -1))
         self.assertEqual(listeners.in_use(), [(str(LOCAL), used)])
@@ -230,9 +230,9 @@ class ListenersTests(SocketTestCase):
     def test_a_successor_inherits_what_is_in_use(self) -> None:
         """Closed sockets are not inherited, and an address can be opened again after a close."""
         listeners = Listeners()
-        opened = listeners.open(LOCAL, 5)
+        opened = listeners.open(LOCAL, 5, 0o666)
         listeners.close(opened)
         self.assertEqual((opened[0].fileno(), listeners.in_use()), (-1, []))
-        again = listeners.open(LOCAL, 5)
+        again = listeners.open(LOCAL, 5, 0o666)
         self.addCleanup(sockets.close, again)
         self.assertEqual(listeners.in_use(), [(str(LOCAL), again)])

@@ -295,8 +295,8 @@ def _host(client: Any) -> bytes:
     try:
         host: str = client.host
     except AttributeError:
-        return b"-"  # a UNIX socket's client has no address
-    return host.encode()
+        return b"-"
+    return host.encode() or b"-"  # a UNIX socket's client has no address
 
 
 _HEXADECIMAL = {byte: f"\\x{byte:02X}" for byte in _SUSPICIOUS}

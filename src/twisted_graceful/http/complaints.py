@@ -57,4 +57,6 @@ class Complaints:
 def _named(client: Any) -> str:
     """An address as people write it."""
     host = getattr(client, "host", None)
+    if host == "":
+        return "a client of a UNIX socket"
     return str(client) if host is None else authority(host, client.port)

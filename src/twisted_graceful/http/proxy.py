@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IAddress
 
 from ..networks import Networks, address
 from .head import Head
-from .request import Request
+from .request import MAX_PORT, Request
 
 if TYPE_CHECKING:
     from .channel import Channel
@@ -36,8 +36,6 @@ _ENTRY = re.compile(
 
 _IS_SECURE = {b"http": False, b"https": True, b"ws": False, b"wss": True}
 """Schemes; Traefik says ``wss`` of a WebSocket."""
-
-_MAX_PORT = 65535
 
 _REMEMBERED = 4096
 _REMEMBERED_LENGTH = 256
@@ -119,7 +117,7 @@ def _read_entry(entry: bytes) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Add
     host = match["v4"] or match["v6"] or match["bare"]
     port = int(match["port"] or 0)
     try:
-        return (address(host.decode()), port) if port <= _MAX_PORT else None
+        return (address(host.decode()), port) if port <= MAX_PORT else None
     except ValueError:
         return None
 
@@ -160,9 +158,9 @@ class ForwardedRequest(Request):
     def getHost(self) -> IAddress:
         """Our address, with the port that the client asked."""
         host: IAddress = super().getHost()
-        if self._secure is None:
+        if self._secure is None or not isinstance(host, (IPv4Address, IPv6Address)):
             return host
-        return _with_port(host, self.getHeader(b"Host") or b"", self.isSecure())
+        return type(host)("TCP", host.host, self.port_asked())
 
     def isSecure(self) -> bool:
         """Whether the client speaks TLS."""
@@ -170,14 +168,3 @@ class ForwardedRequest(Request):
             secure: bool = super().isSecure()
             return secure
         return self._secure
-
-
-def _with_port(host: IAddress, asked: bytes, secure: bool) -> IAddress:
-    """An address with the port that is in the value of a ``Host`` field, or goes without saying."""
-    if not isinstance(host, (IPv4Address, IPv6Address)):
-        return host
-    port = asked.rpartition(b":")[2]
-    number = int(port) if port.isdigit() and len(port) <= len(str(_MAX_PORT)) else 0
-    if not 0 < number <= _MAX_PORT:
-        number = 443 if secure else 80
-    return type(host)("TCP", host.host, number)

@@ -15,6 +15,7 @@ from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
+from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
@@ -42,6 +43,7 @@ from .head import Head, Refused, known_name
 from .report import printable
 from .request_id import accepted as accepted_id
 from .request_id import new_request_id
+from .unix import LocalAddress
 
 if TYPE_CHECKING:
     from .channel import Channel
@@ -109,6 +111,8 @@ def _args(request: Request) -> dict[bytes, list[bytes]]:
     _, question, query = request.uri.partition(b"?")
     return parse_qs(query, True) if question else {}
 
+
+MAX_PORT = 65535
 
 _NOT_COPIED = {"_content", "_encoder", "head", "notifications", "producer"}
 """What means nothing in another process."""
@@ -213,6 +217,19 @@ class Request(TwistedRequest):
         if not self.notifications:
             self.notifications = []
         return super().notifyFinish()
+
+    def getHost(self) -> Any:
+        """Our address. That of a UNIX socket has the port that the client, or its proxy, asked."""
+        host = self.host
+        if isinstance(host, UNIXAddress):
+            return LocalAddress(host.name, "localhost", self.port_asked())
+        return host
+
+    def port_asked(self) -> int:
+        """The port that is in the ``Host`` field, or goes without saying."""
+        port = (self.getHeader(b"Host") or b"").rpartition(b":")[2]
+        number = int(port) if port.isdigit() and len(port) <= len(str(MAX_PORT)) else 0
+        return number if 0 < number <= MAX_PORT else 443 if self.isSecure() else 80
 
     def getStateToCopyFor(self, issuer: Any) -> Any:
         """What ``twisted.web.distrib`` sends to another process: Twisted's, which is in a dict."""

@@ -31,6 +31,7 @@ from .handover import Sender
 from .inheritance import VARIABLE, Inheritance
 from .launch import Launch
 from .output import Capture
+from .unix import UnixListener
 
 KILL_AFTER = 3.0
 """Seconds between SIGTERM and SIGKILL for a child that is to end; it serves nobody yet."""
@@ -116,13 +117,23 @@ class Child(ProcessProtocol):
             with theirs:
                 open_channel(self._reactor, self._control, self._channel)
                 descriptors = [0, self._capture.stdout, self._capture.stderr, theirs.fileno(), 1, 2]
-                names = []
+                names, files = [], []
                 for name, sockets in listeners:
                     first = len(descriptors)
                     descriptors += [each.fileno() for each in sockets]
                     names.append((name, tuple(range(first, len(descriptors)))))
+                    files += [
+                        (first + number, *each.file)
+                        for number, each in enumerate(sockets)
+                        if isinstance(each, UnixListener) and each.file is not None
+                    ]
                 inheritance = Inheritance(
-                    generation, control=3, stdout=4, stderr=5, listeners=tuple(names)
+                    generation,
+                    control=3,
+                    stdout=4,
+                    stderr=5,
+                    listeners=tuple(names),
+                    files=tuple(files),
                 )
                 self._reactor.spawnProcess(
                     self,

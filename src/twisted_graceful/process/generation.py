@@ -47,6 +47,9 @@ class Workload(Recipient, Protocol):
             OSError: the system refuses; it can be asked again.
         """
 
+    def alone(self) -> None:
+        """No other generation holds the listeners; said once the last one has gone."""
+
     def hand_over(self, carrier: Carrier) -> Deferred[Any]:
         """Stop accepting, give away what can move, and drain.
 
@@ -222,6 +225,11 @@ class Generation:
         if self.state is not State.STOPPING:
             self._machine.send(Input.STOP)
 
+    @property
+    def predecessor_resumes(self) -> bool:
+        """Whether, if this process ended now, its predecessor would accept again."""
+        return self.state is State.TAKING_OVER
+
     def stopped(self) -> Deferred[None]:
         """A Deferred that fires when neither predecessor nor child needs this process any more."""
         if self._successor is None:
@@ -260,6 +268,7 @@ class Generation:
 
     def predecessor_gone(self) -> None:
         """The predecessor has ended."""
+        self._workload.alone()
         if self.state is State.TAKING_OVER:
             self._supervisor.says(self._serving())
         self._machine.send(Input.PREDECESSOR_GONE)
@@ -293,6 +302,8 @@ class Generation:
         return f"Generation {self.number} serves (pid {self._pid})"
 
     def _serve(self) -> None:
+        if self._predecessor is None:
+            self._workload.alone()
         self._accept()
         if self._inheritance is not None:
             if self._pid_file is not None:

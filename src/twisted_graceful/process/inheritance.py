@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..errors import InheritanceError
+from .unix import UnixListener
 
 VARIABLE = "TWISTED_GRACEFUL_INHERITANCE"
 VERSION = 1
@@ -31,6 +32,7 @@ class Inheritance:
             predecessor captures it.
         stderr: likewise.
         listeners: the names of the listeners, each with its sockets.
+        files: descriptors of UNIX sockets, with device and inode of the file that is theirs.
         pid_file: the path of the pid file that this process takes over; empty if none.
     """
 
@@ -39,6 +41,7 @@ class Inheritance:
     stdout: int
     stderr: int
     listeners: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    files: tuple[tuple[int, int, int], ...] = ()
     pid_file: str = ""
 
     @classmethod
@@ -81,6 +84,10 @@ class Inheritance:
                 (str(name), tuple(int(descriptor) for descriptor in descriptors))
                 for name, descriptors in data["listeners"]
             ),
+            files=tuple(
+                (int(descriptor), int(device), int(inode))
+                for descriptor, device, inode in data.get("files", ())
+            ),
             pid_file=str(data.get("pid_file", "")),
         )
 
@@ -99,10 +106,15 @@ class Inheritance:
         Raises:
             InheritanceError: a descriptor is not a listening socket.
         """
-        return [
-            (name, [_listening(name, descriptor) for descriptor in descriptors])
-            for name, descriptors in self.listeners
-        ]
+        files = {descriptor: (device, inode) for descriptor, device, inode in self.files}
+        listeners = []
+        for name, descriptors in self.listeners:
+            sockets = [_listening(name, descriptor) for descriptor in descriptors]
+            for descriptor, each in zip(descriptors, sockets, strict=True):
+                if isinstance(each, UnixListener):
+                    each.file = files.get(descriptor)
+            listeners.append((name, sockets))
+        return listeners
 
 
 _seized: Inheritance | InheritanceError | None = None
@@ -157,6 +169,8 @@ def claim() -> Inheritance | None:
 def _listening(name: str, descriptor: int) -> socket.socket:
     try:
         listener = socket.socket(fileno=descriptor)
+        if listener.family == socket.AF_UNIX:
+            listener = UnixListener(fileno=listener.detach())
         listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError as error:
         raise InheritanceError(

@@ -88,7 +88,7 @@ class Launch:
         return cls(
             executable=executable,
             arguments=arguments,
-            directory=_logical_directory(environ),
+            directory=working_directory(environ),
             environment={
                 name: value for name, value in environ.items() if name not in _NOT_INHERITED
             },
@@ -122,7 +122,7 @@ def _holds_container(pid: int) -> str:
     return ""
 
 
-def _logical_directory(environ: Mapping[str, str]) -> str:
+def working_directory(environ: Mapping[str, str]) -> str:
     """``$PWD`` where it names the working directory, else its physical path.
 
     In a release directory behind a symlink (``current -> releases/7``) the next

@@ -18,7 +18,8 @@ class GivenFiles(Service):
     is started without them.
 
     Args:
-        paths: of the files; one that is not there, or no plain file, is left alone.
+        paths: of the files; one that is not there, or neither a plain file nor a socket,
+            is left alone.
         uid: of the user; None for no change.
         gid: of the group; None for that of the user.
     """
@@ -36,7 +37,8 @@ class GivenFiles(Service):
         """Change the owner of the files, which twistd has made by now."""
         for path in self._paths:
             try:
-                if stat.S_ISREG(os.stat(path).st_mode):  # and not /dev/null, say
+                mode = os.stat(path).st_mode
+                if stat.S_ISREG(mode) or stat.S_ISSOCK(mode):  # and not /dev/null, say
                     os.chown(path, self._uid, self._gid)
             except FileNotFoundError:
                 pass

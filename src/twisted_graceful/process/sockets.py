@@ -8,13 +8,15 @@ and adopt, in the first generation too.
 from __future__ import annotations
 
 import errno
-import os
 import select
 import socket
 from collections.abc import Iterable, Sequence
 
-from ..address import Address, authority
+from twisted.logger import Logger
+
+from ..address import Address, ListenAddress, UnixAddress, authority
 from ..errors import BindError
+from . import unix
 
 _ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 """What `bind` and `socket` say where there is no IPv6, or no such address of a name."""
@@ -80,9 +82,9 @@ def _resolve(address: Address) -> Sequence[tuple[int, str, tuple[int, ...]]]:
     return list(dict.fromkeys(each))
 
 
-def _serves(listener: socket.socket, address: Address) -> bool:
+def _serves(listener: socket.socket, address: ListenAddress) -> bool:
     """Whether a socket is bound to an address."""
-    if listener.family == socket.AF_UNIX:
+    if listener.family == socket.AF_UNIX or isinstance(address, UnixAddress):
         return text(listener) == address.name
     host, port = listener.getsockname()[:2]
     try:
@@ -137,22 +139,27 @@ def pending(listener: socket.socket) -> bool:
 
 
 def text(listener: socket.socket) -> str:
-    """Where a socket listens, ``host:port``, or ``unix:`` and a path."""
+    """Where a socket listens, ``host:port`` or ``unix:path``."""
+    where = listener.getsockname()
     if listener.family == socket.AF_UNIX:
-        path = listener.getsockname()  # bytes, if it is in the abstract namespace
-        return f"unix:{os.fsdecode(path).replace(chr(0), '@', 1)}"
-    host, port = listener.getsockname()[:2]
-    return authority(host, port)
+        return UnixAddress.of(where).name
+    return authority(*where[:2])
 
 
 class Listeners:
     """The listening sockets of a process, by the name of the address they serve.
 
+    The file of a UNIX socket is removed with it, but not while it is entrusted: while another
+    generation serves on it, or would again should this process end.
+
     Args:
-        inherited: sockets from a predecessor, with their names, in its order.
+        inherited: sockets from a predecessor, with their names, in its order. They are
+            entrusted to it until `own` is called.
         activated: sockets from a service manager, with the names that it has for them. They
             serve the addresses that they are bound to.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -162,12 +169,19 @@ class Listeners:
         self._activated = list(activated)
         self._inherited = [(name, list(sockets)) for name, sockets in inherited]
         self._used: list[tuple[str, list[socket.socket]]] = []
+        self._came = {each for _, sockets in self._inherited for each in sockets}
+        self._entrusted = set(self._came)
 
-    def open(self, address: Address, backlog: int) -> list[socket.socket]:
+    def open(self, address: ListenAddress, backlog: int, mode: int) -> list[socket.socket]:
         """The sockets of an address: inherited where there are any, else bound now.
 
         Two servers may have the same address if its port is 0; each gets its own
         sockets, in the same order in every generation.
+
+        Args:
+            address: an absolute path, if it is one.
+            backlog: how many connections the kernel queues, 1 or more.
+            mode: permissions of the file of a UNIX socket.
 
         Raises:
             BindError: the system refused the address.
@@ -175,20 +189,23 @@ class Listeners:
         name = address.name
         inherited = next((entry for entry in self._inherited if entry[0] == name), None)
         if inherited is None:
-            sockets = self._activated_for(address) or self._bind(address, backlog)
+            sockets = self._activated_for(address) or self._bind(address, backlog, mode)
         else:
+            sockets = self._reachable(inherited[1], address, backlog, mode)
+        if inherited is not None and sockets is inherited[1]:
             self._inherited.remove(inherited)
-            sockets = inherited[1]
         self._used.append((name, sockets))
         return sockets
 
-    def _activated_for(self, address: Address) -> list[socket.socket]:
+    def _activated_for(self, address: ListenAddress) -> list[socket.socket]:
         taken = [entry for entry in self._activated if _serves(entry[1], address)]
         self._activated = [entry for entry in self._activated if entry not in taken]
         return [listener for _, listener in taken]
 
-    def _bind(self, address: Address, backlog: int) -> list[socket.socket]:
+    def _bind(self, address: ListenAddress, backlog: int, mode: int) -> list[socket.socket]:
         try:
+            if isinstance(address, UnixAddress):
+                return [unix.bind(address, backlog, mode)]
             return bind(address, backlog)
         except BindError as error:
             passed = ", ".join(f"{where} ({name})" for name, where in self.not_served())
@@ -200,14 +217,51 @@ class Listeners:
         """The name and the address of each socket from a service manager that nobody opened."""
         return [(name, text(listener)) for name, listener in self._activated]
 
+    def _reachable(
+        self, inherited: list[socket.socket], address: ListenAddress, backlog: int, mode: int
+    ) -> list[socket.socket]:
+        if all(unix.is_reachable(each) for each in inherited):
+            return inherited
+        # Somebody has removed the file, or the directory is another one, behind a symlink.
+        try:
+            return self._bind(address, backlog, mode)
+        except BindError as error:
+            self._log.warn(
+                "{address} does not lead to the inherited socket any more, and {error}. The "
+                "inherited one is served on",
+                address=address,
+                error=error,
+            )
+            return inherited
+
+    def entrust(self) -> None:
+        """Another process serves on all of them, or would again: their files stay."""
+        self._entrusted = {each for _, sockets in self._used for each in sockets}
+
+    def give_back(self) -> None:
+        """The predecessor will serve again on what was inherited: those files stay."""
+        self._entrusted = set(self._came)
+
+    def own(self) -> None:
+        """Nobody else would serve on any of them when this process ends."""
+        self._entrusted = set()
+
+    def remove_files(self, sockets: Iterable[socket.socket]) -> None:
+        """Remove the files of sockets, unless they are entrusted, so that nobody connects anew."""
+        for each in sockets:
+            if isinstance(each, unix.UnixListener) and each not in self._entrusted:
+                each.remove_file()
+
     def close(self, sockets: Sequence[socket.socket]) -> None:
         """Close sockets that `open` returned."""
         self._used = [entry for entry in self._used if not set(entry[1]) & set(sockets)]
+        self.remove_files(sockets)
         close(sockets)
 
     def close_unused(self) -> None:
         """Close what was inherited and is not served any more."""
         for _, sockets in self._inherited:
+            self.remove_files(sockets)
             close(sockets)
         self._inherited = []
 
