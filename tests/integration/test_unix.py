@@ -375,7 +375,7 @@ class ChangedAddressesTests(UnixTestCase):
             new = server.serving(1)
             if isinstance(end, int):
                 server.kill(end, new)
-            server.said("accepts again")
+            server.said("accepts again, with the code")
             self.assertEqual(self.sockets(server), left)
             self.assertEqual([self.file(server, name) for name in ("a.sock", "b.sock")], before)
             for name in ("a.sock", "b.sock"):

@@ -7,7 +7,7 @@ import socket
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.address import Address
+from twisted_graceful.address import Address, parse
 from twisted_graceful.errors import ActivationError, BindError
 from twisted_graceful.process import activation
 from twisted_graceful.process.activation import Activation
@@ -74,21 +74,23 @@ class ListenersTests(SynchronousTestCase):
         listener, port = self.listener()
         listeners = Listeners((), [("a", other), ("b", listener)])
         address = Address("127.0.0.1", port)
-        self.assertEqual(listeners.open(address, 5), [listener])
+        self.assertEqual(listeners.open(address, 5, 0o666), [listener])
         self.assertEqual(listeners.in_use(), [(address.name, [listener])])
         self.assertEqual([name for name, _ in listeners.not_served()], ["a"])
 
     def test_all_interfaces(self) -> None:
         """One that is bound to all interfaces serves a port without a host, and no host."""
         listener, port = self.listener("0.0.0.0")
-        self.assertEqual(Listeners((), [("a", listener)]).open(Address("", port), 5), [listener])
+        self.assertEqual(
+            Listeners((), [("a", listener)]).open(Address("", port), 5, 0o666), [listener]
+        )
         listeners = Listeners((), [("a", listener)])
         address = Address("127.0.0.1", port)
-        error = self.assertRaises(BindError, listeners.open, address, 5)
+        error = self.assertRaises(BindError, listeners.open, address, 5, 0o666)
         self.assertIn(f"The service manager passed 0.0.0.0:{port} (a)", str(error))
 
     def test_unix_sockets(self) -> None:
-        """Of a UNIX socket, which no port can be yet, the path is told, or the abstract name."""
+        """A UNIX socket serves the port of its path, or abstract name; both can be told."""
         path = f"{temporary_directory(self)}/app.sock"
         for where, shown in ((path, path), ("\0" + path, "@" + path)):
             with socket.socket(socket.AF_UNIX) as listener:
@@ -96,13 +98,17 @@ class ListenersTests(SynchronousTestCase):
                 listener.listen()
                 listeners = Listeners((), [("a", listener)])
                 self.assertEqual(listeners.not_served(), [("a", f"unix:{shown}")])
-                self.addCleanup(close, listeners.open(LOCAL, 5))
+                address = parse(f"unix:{shown}")
+                self.assertEqual(listeners.open(address, 5, 0o666), [listener])
+                listeners.remove_files([listener])
+                self.assertEqual(os.path.exists(path), True)
+                self.addCleanup(close, listeners.open(LOCAL, 5, 0o666))
 
     def test_any_free_port(self) -> None:
         """Port 0 is not the port of any."""
         listener, _ = self.listener()
         listeners = Listeners((), [("a", listener)])
-        opened = listeners.open(LOCAL, 5)
+        opened = listeners.open(LOCAL, 5, 0o666)
         self.addCleanup(close, opened)
         self.assertNotEqual(opened, [listener])
 
@@ -112,7 +118,7 @@ class ListenersTests(SynchronousTestCase):
         listener, port = self.listener()
         address = Address("127.0.0.1", port)
         listeners = Listeners([(address.name, [old])], [("a", listener)])
-        self.assertEqual(listeners.open(address, 5), [old])
+        self.assertEqual(listeners.open(address, 5, 0o666), [old])
 
 
 LOCAL = Address("127.0.0.1", 0)

@@ -26,6 +26,7 @@ from twisted.web.resource import EncodingResourceWrapper
 from twisted.web.server import GzipEncoderFactory
 
 from twisted_graceful import private
+from twisted_graceful.http.unix import UnixPort
 from twisted_graceful.testing import MemoryServer
 
 from .support import run_python, temporary_directory
@@ -342,3 +343,24 @@ class PortTests(SynchronousTestCase):
             self.assertNotEqual(port.fileno(), listener.fileno())
             port.connectionLost(None)
             socket.create_connection(listener.getsockname()).close()
+
+    def test_of_a_unix_socket(self) -> None:
+        """Its name in logs is its own, and a close leaves the original, its file and mode alone."""
+        from twisted.internet import reactor
+
+        path = os.path.join(temporary_directory(self), "app.sock")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            listener.listen()
+            listener.setblocking(False)
+            os.chmod(path, 0o600)
+            port = private.port(UnixPort, reactor, listener, Factory())
+            self.assertIn("(not listening)", repr(port))
+            port.startListening()
+            self.assertIn(f" on unix:{path}>", repr(port))
+            self.assertEqual(port.getHost().name, path.encode())
+            port.connectionLost(None)
+            self.assertIn("(not listening)", repr(port))
+            self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(path)
