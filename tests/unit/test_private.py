@@ -26,6 +26,7 @@ from twisted.web.resource import EncodingResourceWrapper
 from twisted.web.server import GzipEncoderFactory
 
 from twisted_graceful import private
+from twisted_graceful.http.port import Room
 from twisted_graceful.http.unix import UnixPort
 from twisted_graceful.testing import MemoryServer
 
@@ -359,6 +360,7 @@ class PortTests(SynchronousTestCase):
             port.startListening()
             self.assertIn(f" on unix:{path}>", repr(port))
             self.assertEqual(port.getHost().name, path.encode())
+            port.room = Room(Clock())
             port.connectionLost(None)
             self.assertIn("(not listening)", repr(port))
             self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
