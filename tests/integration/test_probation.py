@@ -84,6 +84,23 @@ class DeathTests(ProbationTestCase):
             server.kill(signal.SIGUSR2)
             self.resumed(server, old, "it exited with status 0")
 
+    def test_last_words(self) -> None:
+        """What the successor logged as an error before its death is in the report of that."""
+        last = (
+            "\nfrom twisted.internet import reactor\nfrom twisted.logger import Logger\n"
+            "Logger().info('said at the start')\n"
+            "reactor.callLater(0.3, lambda: Logger().critical('the last words'))\n"
+            "reactor.callLater(0.5, os._exit, 3)\n"
+        )
+        with served(*LONG) as server:
+            old = server.pid
+            server.write("app.py", (server.directory / "app.py").read_text() + last)
+            server.kill(signal.SIGUSR2)
+            self.resumed(server, old, "it exited with status 3")
+            report = server.log.partition("Upgrade failed")[2]
+            self.assertRegex(report, r"The last it wrote:\n\s*\S+ \[.*#critical\] the last words\n")
+            self.assertNotIn("said at the start", report)
+
     def test_under_load(self) -> None:
         """What the successor was answering is lost with it; all else is answered, nothing hangs."""
         with served(*LONG) as server:

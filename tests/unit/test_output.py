@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
+from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.process import output
@@ -152,7 +153,7 @@ class ReleaseTests(SynchronousTestCase):
 
     def test_no_descriptor_is_left(self) -> None:
         """The descriptors of the real streams are closed when they have become 1 and 2."""
-        _, out, _ = self.run_child("release(*real)", "print(os.listdir('/dev/fd')[:-1])")
+        _, out, _ = self.run_child("release(*real).close()", "print(os.listdir('/dev/fd')[:-1])")
         self.assertEqual(out, "['0', '1', '2']\n")
 
     def test_nobody_reads_the_real_streams(self) -> None:
@@ -200,3 +201,44 @@ class ReleaseTests(SynchronousTestCase):
             "print(open('own').read(), file=sys.stderr)",
         )
         self.assertEqual((out, err), ("", "EARLY\nLATE\nearly\nlate\n\n"))
+
+
+class LastWordsTests(SynchronousTestCase):
+    """What a child logs after it was ready."""
+
+    def setUp(self) -> None:
+        """A capture, and what keeps last words in it."""
+        self.capture = Capture()
+        self.addCleanup(self.capture.close)
+        self.words = output.LastWords(self.capture.stderr)
+        self.log = Logger()
+
+    def test_what_is_kept(self) -> None:
+        """Warnings and worse are kept, with their tracebacks; what is usual is not."""
+        self.log.info("usual")
+        self.log.warn("unusual")
+        try:
+            raise ZeroDivisionError("a fault")
+        except ZeroDivisionError:
+            self.log.failure("it fell")
+        self.words.close()
+        self.log.warn("too late")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        lines = self.capture.tail().splitlines()
+        self.assertRegex(lines[0], "#warn. unusual$")
+        self.assertRegex(lines[1], "#critical. it fell$")
+        self.assertRegex(lines[-1], "ZeroDivisionError: a fault$")
+
+    def test_it_is_bounded(self) -> None:
+        """An application that complains without end does not fill the memory; the last is kept."""
+        for number in range(2000):
+            self.log.warn("complaint {number}, and more of the kind" + "!" * 100, number=number)
+        self.words.close()
+        self.assertLess(os.fstat(self.capture.stderr).st_size, 70_000)
+        self.assertIn("complaint 1999,", self.capture.tail())
+
+    def test_nothing_is_left_open(self) -> None:
+        """Its descriptor is closed with it."""
+        with leaves_nothing_open(self):
+            output.LastWords(self.capture.stderr).close()
+        self.words.close()

@@ -60,7 +60,8 @@ class Observer(Protocol):
 
         Args:
             reason: why, in words.
-            output: the last lines of what it wrote before it was ready.
+            output: the last lines of what it wrote before it was ready, or then logged as a warning
+                or worse.
         """
 
 

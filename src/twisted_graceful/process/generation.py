@@ -21,7 +21,7 @@ from .child import Child
 from .inheritance import Inheritance
 from .launch import Launch
 from .machine import ACCEPTING, Input, Machine, Output, State
-from .output import release
+from .output import LastWords, release
 from .pidfile import PidFile
 from .predecessor import Predecessor
 from .systemd import Supervisor
@@ -121,6 +121,7 @@ class Generation:
         self._child_ended: Deferred[None] = Deferred()
         self._farewell: Deferred[None] = succeed(None)
         self._upgrade_due = False
+        self._last_words: LastWords | None = None
         self.is_asked_to_stop = False
         self._drain: object = None
         self._successor: Child | None = None  # that serves, and outlives us
@@ -269,6 +270,7 @@ class Generation:
     def predecessor_gone(self) -> None:
         """The predecessor has ended."""
         self._workload.alone()
+        self._forget_last_words()
         if self.state is State.TAKING_OVER:
             self._supervisor.says(self._serving())
         self._machine.send(Input.PREDECESSOR_GONE)
@@ -296,6 +298,11 @@ class Generation:
         self._machine.send(Input.CHILD_ENDED)
         ended.callback(None)
 
+    def _forget_last_words(self) -> None:
+        words, self._last_words = self._last_words, None
+        if words is not None:
+            words.close()
+
     # What the table makes us do
 
     def _serving(self) -> str:
@@ -308,7 +315,9 @@ class Generation:
         if self._inheritance is not None:
             if self._pid_file is not None:
                 self._pid_file.write()
-            release(self._inheritance.stdout, self._inheritance.stderr)
+            self._last_words = release(self._inheritance.stdout, self._inheritance.stderr)
+            if self.state is not State.TAKING_OVER:
+                self._forget_last_words()
         self._log.info("Generation {number} serves (pid {pid})", number=self.number, pid=self._pid)
         drains = f"; generation {self.number - 1} drains"
         self._supervisor.serves(
@@ -442,12 +451,10 @@ class Generation:
         text = "Upgrade failed: generation {new}: {reason}. Generation {old} "
         if self.state in ACCEPTING:
             text += "serves on."
-            written = " The last it wrote:"
         else:
             text += "(pid {pid}) accepts again, with the code from before the upgrade."
-            written = " The last it wrote until it was ready (the rest is in the log itself):"
         if output:
-            text += written + "\n{output}"
+            text += " The last it wrote:\n{output}"
         self._log.error(
             text, new=self.number + 1, old=self.number, pid=self._pid, reason=reason, output=output
         )

@@ -1,8 +1,9 @@
-"""What a child writes before it is ready: kept for the log, then let go.
+"""What a child writes before it is ready, and its last words after that: kept for the log.
 
 A pipe to the parent would break when the parent is killed, and would block when it
 is busy. So the child's standard streams are files in memory until it is ready; then
-the child copies what is in them to the real streams and goes on there.
+the child copies what is in them to the real streams and goes on there. They are empty then,
+and as long as the parent may still tell of the child's death, its worst log entries go there too.
 """
 
 from __future__ import annotations
@@ -14,8 +15,14 @@ import sys
 import tempfile
 from contextlib import suppress
 
+from twisted.logger import ILogObserver, LogEvent, LogLevel, eventAsText, globalLogPublisher
+from zope.interface import implementer
+
 _COPY_LIMIT = 1 << 20
 """Bytes of early output that are copied; more than an application should say."""
+
+_WORDS_LIMIT = 1 << 16
+"""Bytes of last words after which they begin anew."""
 
 
 def _memory_file() -> int:
@@ -55,19 +62,56 @@ def _end_of(descriptor: int, limit: int = 16384) -> str:
     return os.pread(descriptor, limit, max(0, size - limit)).decode("utf-8", "replace")
 
 
-def release(stdout: int, stderr: int) -> None:
+@implementer(ILogObserver)
+class LastWords:
+    """A log observer that leaves warnings and worse where the parent finds them.
+
+    Args:
+        descriptor: a file in memory; it is duplicated.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._file = os.dup(descriptor)
+        globalLogPublisher.addObserver(self)
+
+    def __call__(self, event: LogEvent) -> None:
+        """Something was logged."""
+        if event.get("log_level", LogLevel.info) < LogLevel.warn:
+            return
+        text = eventAsText(event).encode("utf-8", "replace") + b"\n"
+        with suppress(OSError):
+            if os.fstat(self._file).st_size > _WORDS_LIMIT:
+                os.ftruncate(self._file, 0)
+            os.pwrite(self._file, text, os.fstat(self._file).st_size)
+
+    def close(self) -> None:
+        """Nobody will read more of them."""
+        globalLogPublisher.removeObserver(self)
+        os.close(self._file)
+
+
+def release(stdout: int, stderr: int) -> LastWords | None:
     """Let the standard streams of this process be the real ones from now on.
 
     Args:
         stdout: the descriptor of the real standard output; it is closed.
         stderr: likewise, of standard error.
+
+    Returns:
+        What keeps the last words of this process, until it is closed; None if the parent
+        has nothing to read them from.
     """
+    words: LastWords | None = None
+    if _is_capture(2):
+        with suppress(OSError):  # no descriptor is left
+            words = LastWords(2)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
     for standard, real in ((1, stdout), (2, stderr)):
         if _is_capture(standard):  # else the application has put something else there
             _write(real, os.pread(standard, _COPY_LIMIT, 0))
+            os.ftruncate(standard, 0)
             os.dup2(real, standard)
         os.close(real)
     # Python chose the buffering when the streams were files.
@@ -75,6 +119,7 @@ def release(stdout: int, stderr: int) -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None and stream is not None and stream.isatty():
             reconfigure(line_buffering=True)
+    return words
 
 
 def _is_capture(descriptor: int) -> bool:
