@@ -17,7 +17,7 @@ class Handed:
 
     Attributes:
         descriptor: of its socket.
-        listener: the name of the listener that it came in by.
+        listener: where the listener is bound that it came in by.
         facts: what whoever serves it must know of it; opaque to what carries it.
         unread: bytes that were read from it, and belong to no answered request.
     """
@@ -67,7 +67,7 @@ class Recipient(Protocol):
     """What takes connections up that another process has let go."""
 
     def can_take_up(self, handed: Handed) -> bool:
-        """Whether a connection would be served; its descriptor is not to be touched."""
+        """Whether a connection will be served; its descriptor is not to be touched."""
 
     def take_up(self, handed: Handed) -> None:
-        """Serve a connection, whose descriptor belongs to the recipient from now on."""
+        """Serve a connection, as was said; its descriptor belongs to the recipient from now on."""

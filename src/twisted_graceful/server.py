@@ -98,7 +98,6 @@ class Server(Service):
         self._access_log: AccessLog | None = None
         self._sockets: list[socket.socket] = []
         self._secure: set[socket.socket] = set()
-        self._names: dict[socket.socket, str] = {}
         self._certificate: ssl.SSLContext | None = None
         self._ports: list[Port] = []
         self._accepted = False
@@ -249,7 +248,6 @@ class Server(Service):
             for each in self.addresses:
                 opened = self.listeners.open(each, self.settings.backlog, self.settings.unix_mode)
                 self._sockets += opened
-                self._names.update(dict.fromkeys(opened, each.name))
                 if self._is_secure(each):
                     self._secure.update(opened)
         except BindError:
@@ -289,7 +287,6 @@ class Server(Service):
         self.listeners.close(self._sockets)
         self._sockets = []
         self._secure.clear()
-        self._names.clear()
 
     def _close_log(self) -> None:
         access_log, self._access_log = self._access_log, None
@@ -394,12 +391,16 @@ class Server(Service):
             port = private.port(kind, self._reactor, listener, factory)
             port.transport = transport
             port.room = self.room
-            port.name = self._names[listener]
+            port.name = sockets.text(listener)
             port.startListening()
             self._ports.append(port)
             self._log.info("Listening on {url}", url=self._url(listener))
         self._accepted = True
         self._tell_waiting(None)
+
+    def listens_on(self, handed: Handed) -> bool:
+        """Whether a connection that another process has let go came in by a listener of ours."""
+        return self._port_of(handed) is not None
 
     def can_take_up(self, handed: Handed) -> bool:
         """Whether a connection that another process has let go would be served here."""
@@ -414,7 +415,6 @@ class Server(Service):
         port.take_up(handed, self._site)
 
     def _port_of(self, handed: Handed) -> Port | None:
-        # Which of those with this name is all the same: they serve alike.
         return next((each for each in self._ports if each.name == handed.listener), None)
 
     def _connections_of(

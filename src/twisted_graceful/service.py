@@ -371,7 +371,7 @@ class GracefulService(MultiService):
 
     def take_up(self, handed: Handed) -> None:
         """Let the server that has its listener serve a connection."""
-        next(each for each in self.servers if each.can_take_up(handed)).take_up(handed)
+        next(each for each in self.servers if each.listens_on(handed)).take_up(handed)
 
     def leave(self) -> None:
         """Stop the reactor, which stops this service; not if that is what goes on."""

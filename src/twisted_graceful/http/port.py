@@ -164,7 +164,7 @@ class Port(tcp.Port):
 
     Attributes:
         room: what its connections need; to be set before it listens.
-        name: of its listener, for a process that takes its connections over.
+        name: where it listens, for a process that takes its connections over.
     """
 
     _log = Logger()

@@ -66,7 +66,7 @@ class GatheringServer(Server):
 
     Attributes:
         movable: whether another process can go on with a connection of this kind.
-        listener: the name of the listener that it came in by; empty if nobody asks.
+        listener: where the listener is bound that it came in by; empty if nobody asks.
         flusher: flushes this transport at the end of the turn; set once for all, by
             `with_flusher`.
         waiting_in: what waits for this transport instead of the reactor of its port; likewise.
