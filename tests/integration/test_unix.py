@@ -184,6 +184,41 @@ class ServingTests(UnixTestCase):
                 self.assertEqual(watch.wrong, [])
 
 
+class HandoverTests(UnixTestCase):
+    """Connections that are open during an upgrade."""
+
+    def test_idle_ones_move(self) -> None:
+        """A kept connection goes on, open, in the successor, with the half request that it has."""
+        with self.server() as server:
+            server.serving(0)
+            clients = [server.connect(self.path(server)) for _ in range(5)]
+            for client in clients:
+                self.assertEqual(client.ask("/").body, "1")
+            for version in ("2", "3"):
+                clients[0].send("GET / HT")
+                server.deploy(version)
+                server.upgrade()
+                clients[0].send("TP/1.1\r\nHost: localhost\r\n\r\n")
+                answer = clients[0].answer()
+                self.assertEqual((answer.body, answer.last), (version, False))
+                for client in clients[1:]:
+                    answer = client.ask("/")
+                    self.assertEqual((answer.body, answer.last), (version, False))
+
+    def test_of_an_address_that_is_gone(self) -> None:
+        """A kept connection whose address the successor does not have is closed with notice."""
+        with self.script("unix:a.sock", "unix:b.sock") as server:
+            server.serving(0)
+            client = server.connect(self.path(server, "a.sock"))
+            client.ask("/")
+            server.write("addresses", "unix:b.sock")
+            server.kill(signal.SIGUSR2)
+            server.hand_over()
+            answer = client.ask("/")
+            self.assertEqual((answer.body, answer.last), ("1", True))
+            self.assertTrue(client.closed())
+
+
 class FileTests(UnixTestCase):
     """The socket file, from its making to its end."""
 
