@@ -18,7 +18,7 @@ def opened(kind: str) -> socket.socket:
     """A socket of a kind; the path follows ``unix:``."""
     if kind.startswith("unix:"):
         listener = socket.socket(socket.AF_UNIX)
-        listener.bind(kind.removeprefix("unix:"))
+        listener.bind(os.path.abspath(kind.removeprefix("unix:")))
         listener.listen()
         return listener
     if kind == "dual":
@@ -36,7 +36,7 @@ def main() -> None:
     end = sys.argv.index("--")
     names, *kinds = sys.argv[1:end]
     sockets = [opened(kind) for kind in kinds]
-    port = str(sockets[0].getsockname()[1])
+    port = str(sockets[0].getsockname()[1])  # of a path it is nothing
     spare = [os.dup(each.fileno()) for each in sockets]  # above those that are to be
     for at, descriptor in enumerate(spare):
         os.dup2(descriptor, FIRST + at, inheritable=True)

@@ -78,6 +78,21 @@ class ActivationTests(SynchronousTestCase):
                     answer += more
             self.assertEqual(answer.partition(b"\r\n\r\n")[2].split()[0], b"::1")
 
+    def test_unix(self) -> None:
+        """A UNIX socket is served by the port of its path; its file is the manager's to remove."""
+        command = (*GRACEFUL, "--port", "unix:app.sock")
+        with activated("unix:app.sock", command=command) as server:
+            server.serving(0)
+            path = server.directory / "app.sock"
+            inode = path.stat().st_ino
+            server.upgrade()
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(path))
+                client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                self.assertIn(b"200 OK", client.recv(4096))
+            self.assertEqual(server.stop(), 0)
+            self.assertEqual(path.stat().st_ino, inode)
+
     def test_that_nobody_serves(self) -> None:
         """A socket that no port serves is told of, with its name and its address."""
         command = (*GRACEFUL, "--port", "127.0.0.1:{port}")
