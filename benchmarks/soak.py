@@ -48,7 +48,7 @@ PROBATION = 2.0
 
 PARTS = {
     "--tls-cert": "--port https:127.0.0.1:{tls_port} --tls-cert {certificate} --tls-key {key}",
-    "--unix-mode": "--port unix:{unix}",
+    "--unix-mode": "--port http:unix:{unix}",
     "--warm-up": "--warm-up /warm-up",
     "--probation": f"--probation {PROBATION}",
 }
@@ -81,6 +81,7 @@ WITHOUT_CLIENTS = 2.5
 """Seconds without clients, in which the least number of descriptors is taken."""
 
 MOST_GENERATIONS = 2
+SHOWN_FAILURES = 50
 
 CUT = {"reset": 0.5, "racing": 0.5, "lost": 0.5, "truncated": 5.0}
 """What can become of a request that is in flight when its process is killed.
@@ -336,7 +337,7 @@ def table(result: Result) -> str:
         f"  descriptors without clients: {trend(result.idle_descriptors)}",
         f"the load client was late by {result.client_lag:g} ms at most",
         f"{len(result.failures) + len(result.problems)} failures",
-        *(_describe(failure, result) for failure in result.failures),
+        *(_describe(failure, result) for failure in result.failures[:SHOWN_FAILURES]),
         *result.problems,
     ]
     return "\n".join(lines)
