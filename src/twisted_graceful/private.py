@@ -32,6 +32,7 @@ __all__ = [
     "port",
     "raw_headers",
     "take_over_pid_file",
+    "was_told_to_stop",
 ]
 
 
@@ -111,6 +112,14 @@ def take_over_pid_file(found: Callable[[str], None], remove: Callable[[str], Non
 
     runner_class.setupEnvironment = setupEnvironment
     runner_class.removePID = removePID
+
+
+def was_told_to_stop(reactor: Any) -> bool:
+    """Whether it was a signal that stopped a reactor whose signals are its own.
+
+    An application that stops its reactor is a fault of new code; a signal is somebody's wish.
+    """
+    return getattr(reactor, "_exitSignal", None) is not None
 
 
 def logging_has_begun() -> bool:

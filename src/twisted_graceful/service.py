@@ -279,6 +279,8 @@ class GracefulService(MultiService):
     async def _stop(self) -> DrainReport:
         generation = self._generation
         if generation is not None:
+            if not self._owns_process and private.was_told_to_stop(self._reactor):
+                generation.stop()
             if generation.predecessor_resumes:
                 self._listeners.give_back()
             generation.service_stops()

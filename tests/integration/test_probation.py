@@ -10,12 +10,25 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from . import proc
-from .harness import DAEMON, GRACEFUL, Server, served
+from .harness import DAEMON, FOREGROUND, GRACEFUL, Server, served
 from .load import Load
 from .programs import run
 from .waiting import Watch, until
 
 CLIENTS = 16
+OWN_SIGNALS = """\
+import os, signal, sys
+sys.path.insert(0, os.getcwd())
+from twisted.application.service import Application
+from twisted.internet import reactor
+from twisted_graceful import GracefulService, new
+import app
+
+application = Application("tac")
+service = GracefulService(new("127.0.0.1:0", app.resource, idle_grace=0.3), probation=60)
+service.setServiceParent(application)
+signal.signal(signal.SIGUSR2, lambda *_: reactor.callFromThread(service.upgrade))
+"""
 LONG = ("--probation", "60")
 STANDS_BY = "generation 0 has drained; it accepts again should generation 1 die within"
 
@@ -237,6 +250,18 @@ class EndTests(ProbationTestCase):
             self.assertEqual(server.ended(old), 0)
             self.assertTrue(server.refuses())
             self.assertEqual(server.pid_file, "")
+            self.assertNotIn("Upgrade failed", server.log)
+
+    def test_term_to_a_successor_that_handles_no_signals(self) -> None:
+        """TERM stops a service in a program that leaves signals to the reactor, too."""
+        server = Server("-y", "app.tac", command=FOREGROUND)
+        server.write("app.tac", OWN_SIGNALS)
+        with server:
+            old = self.stands_by(server)
+            new = server.pid
+            server.kill(signal.SIGTERM)
+            server.ended(new)
+            self.assertEqual(server.ended(old), 0)
             self.assertNotIn("Upgrade failed", server.log)
 
     def test_a_successor_that_hangs_is_not_dead(self) -> None:

@@ -366,3 +366,28 @@ class PortTests(SynchronousTestCase):
             self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
             with socket.socket(socket.AF_UNIX) as client:
                 client.connect(path)
+
+
+class StopSignalTests(SynchronousTestCase):
+    """A real reactor, in a process of its own."""
+
+    def stopped(self, how: str) -> str:
+        """What is said of a reactor that was stopped in some way."""
+        code = (
+            "import os; from twisted.internet import reactor\n"
+            "from twisted_graceful.private import was_told_to_stop\n"
+            f"reactor.callWhenRunning({how})\n"
+            "told = lambda: print(was_told_to_stop(reactor))\n"
+            "reactor.addSystemEventTrigger('before', 'shutdown', told)\n"
+            "reactor.run()\n"
+        )
+        return run_python("-c", code).stdout.strip()
+
+    def test_a_signal(self) -> None:
+        """After TERM or INT the reactor knows that it was a signal."""
+        for number in (15, 2):
+            self.assertEqual(self.stopped(f"os.kill, os.getpid(), {number}"), "True")
+
+    def test_an_application(self) -> None:
+        """A reactor that the application has stopped was not told to."""
+        self.assertEqual(self.stopped("reactor.stop"), "False")
