@@ -17,6 +17,12 @@ def wrong(answer: Answer) -> str:
     return "" if answer.status == 200 and answer.body in ("1", "2", "3") else repr(answer)
 
 
+DIE_SOON = """
+from twisted.internet import reactor
+reactor.callLater(0.5, os._exit, 1)
+"""
+
+
 class KeepAlive:
     """A client that makes a new connection only when the server has announced the close."""
 
@@ -98,7 +104,7 @@ class GuaranteeTests(SynchronousTestCase):
         """A bad deploy cannot take the service down: the old code serves on."""
         die = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"
         hang = "import time\ntime.sleep(600)\n"
-        with served("--upgrade-timeout", "3") as server:
+        with served("--upgrade-timeout", "3", "--probation", "60") as server:
             pid = server.pid
             with Watch(lambda: "" if server.get().body == "1" else "not served") as clients:
                 for attempt, code in enumerate(("def half(\n", "import nowhere\n", die, hang), 1):
@@ -108,8 +114,16 @@ class GuaranteeTests(SynchronousTestCase):
             self.assertEqual(clients.wrong, [])
             self.assertEqual(server.family(), [pid])
             server.deploy("2")
-            server.upgrade()
-            self.assertEqual(server.get().body, "2")
+            app = server.directory / "app.py"
+            server.write("app.py", app.read_text() + DIE_SOON)
+            server.kill(signal.SIGUSR2)
+            server.said("generation 0 has drained")
+            server.said("Upgrade failed", attempt + 1)
+            self.assertEqual(server.get().body, "1")
+            self.assertEqual(server.family(), [pid])
+            server.deploy("2")
+            server.kill(signal.SIGUSR2)
+            until(lambda: server.get().body == "2", "the new code serves")
 
     def test_the_newest_code_on_disk_ends_up_serving(self) -> None:
         """The newest code on disk ends up serving, however the signals fall."""
