@@ -264,10 +264,10 @@ class Settings:
     backlog: int = _count(
         2048, "connections", "how many connections the kernel queues for us", minimum=1
     )
-    # As open as a port of 127.0.0.1, and as with systemd, nginx, uvicorn and Twisted: the proxy
-    # is another user, in general.
+    # Its user and its group, to which the proxy's user is added; systemd, nginx, uvicorn and
+    # Twisted let everyone on the machine in.
     unix_mode: int = _setting(
-        Mode(), Permissions(0o666), "permissions of a new UNIX socket; the umask does not count"
+        Mode(), Permissions(0o660), "permissions of a new UNIX socket; the umask does not count"
     )
     # As many as there are descriptors for: `twisted_graceful.http.port` says how that is reckoned.
     max_connections: int = _count(
