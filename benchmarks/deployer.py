@@ -33,6 +33,12 @@ START = 0.5
 STARTS = re.compile(r"generation \d+ starts \(pid (\d+)\)")
 """What the log says of each successor."""
 
+READY = "is ready; generation"
+"""What the predecessor's log says before the successor accepts."""
+
+LOG_DELAY = 0.1
+"""Seconds until what happened is in the log."""
+
 DEATH_NOTE = "died"
 """A file with the time at which an application has ended its process."""
 
@@ -168,8 +174,9 @@ class Deployer:
         os.kill(old if whose == "predecessor" else successor, signal.SIGKILL)
         at = time.monotonic() - self.epoch
         self.killed[whose] += 1
-        # Before it is ready a successor has no clients.
-        if whose == "predecessor" or self._served.serving == successor:
+        # Before it is ready a successor has no clients. The log tells: the pid file comes later.
+        await asyncio.sleep(LOG_DELAY)
+        if whose == "predecessor" or READY in self._said(mark):
             self.deaths.append(Death(round(at, 3), whose))
         return True
 
