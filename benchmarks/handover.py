@@ -79,9 +79,11 @@ async def measure(served: Served, endpoint: int, connections: int) -> Measured:
     await served.start()
     address = served.endpoints[endpoint].address
     with ExitStack() as stack:
-        idle = [stack.enter_context(await connect(address, each)) for each in range(connections)]
-        for each in idle:
-            await ask(each, REQUEST, ANSWER)
+        idle = []
+        for number in range(connections):
+            idle.append(stack.enter_context(await connect(address, number)))
+            # At once: the kernel's queue is shorter than this.
+            await ask(idle[-1], REQUEST, ANSWER)
         await asyncio.sleep(SETTLE)
         old, new, times = await _upgrade(served, connections)
         kept = [each for each in idle if not ended(each)]
