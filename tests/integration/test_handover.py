@@ -138,6 +138,22 @@ class HandoverTests(HandoverTestCase):
             self.assertIn("192.0.2.7", client.ask("/client").body)
 
 
+class SignalTests(SynchronousTestCase):
+    """Signals in the first moments."""
+
+    def test_usr2_before_the_start(self) -> None:
+        """An upgrade that is asked for as soon as the port is bound is done after the start."""
+        server = served()
+        early = f"lambda *_: say('sent') or os.kill(os.getpid(), {int(signal.SIGUSR2)})"
+        what = f"befalls(service.GracefulService, 'privilegedStartService', {early})"
+        deploy(server, "1", f"from twisted_graceful import service\n{what}")
+        with server:
+            server.wait_for("sent")
+            server.deploy("2")
+            server.hand_over()
+            self.assertEqual(server.get().body, "2")
+
+
 class FaultTests(HandoverTestCase):
     """What befalls one of the two while connections move.
 
