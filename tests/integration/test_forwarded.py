@@ -28,9 +28,9 @@ CLIENT = "127.0.0.5"
 
 
 def configuration(begin: str) -> str:
-    """The configuration in the README that begins with these words."""
+    """The configuration in the README, for TCP, that begins with these words."""
     blocks = re.findall(r"\.\. code:: \w+\n\n((?: +.*\n|\n)+)", README.read_text())
-    [found] = [each for each in blocks if each.lstrip().startswith(begin)]
+    [found] = [each for each in blocks if each.lstrip().startswith(begin) and "unix:" not in each]
     return found
 
 

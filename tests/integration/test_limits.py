@@ -122,7 +122,7 @@ class DescriptorTests(SynchronousTestCase):
             server.connect().get("/")
             server.said("No connection can be accepted")
             server.kill(signal.SIGTERM)
-            server.wait_for("held.draining")
+            until(server.refuses, "the port is closed")
             self.assertEqual(server.finish_drain(holder), 0)
 
 
