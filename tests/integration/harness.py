@@ -72,6 +72,8 @@ class Server:
             **os.environ,
             # A file that is replaced twice in a second has a stale .pyc, which Python trusts.
             "PYTHONDONTWRITEBYTECODE": "1",
+            # A title must leave in place what the family is known by.
+            "SPT_NOENV": "1",
             **(environment or {}),
             FAMILY: self._family,
         }

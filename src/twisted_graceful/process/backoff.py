@@ -1,0 +1,61 @@
+"""When to start a process again that has died: at once, and if it keeps dying ever later."""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IReactorTime
+
+FIRST = 0.25
+"""Seconds before the second start in a row; each further delay is twice as long."""
+
+LONGEST = 30.0
+"""Seconds of the longest delay: code that is put right meanwhile serves half a minute later."""
+
+LONGEST_IF_READY = 2.0
+"""Likewise, for a process that has been ready: it serves, if not for long. Whoever knows a request
+that kills a process must not be able to keep all of them away for half a minute."""
+
+HEALTHY = 10.0
+"""Seconds after ready from which on a death is the first one again."""
+
+
+class Backoff:
+    """The delays between the starts of one process that is replaced when it dies.
+
+    Args:
+        clock: tells how long it has lived.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._deaths = 0
+        self._ready_at: float | None = None
+
+    def ready(self) -> None:
+        """The process can serve."""
+        self._ready_at = self._clock.seconds()
+
+    def ended(self) -> float:
+        """The process has died.
+
+        Returns:
+            Seconds until the next is to be started; 0 for at once.
+        """
+        ready_at, self._ready_at = self._ready_at, None
+        if ready_at is not None and self._clock.seconds() - ready_at >= HEALTHY:
+            self._deaths = 0
+        self._deaths += 1
+        if self._deaths == 1:
+            return 0.0
+        longest = LONGEST if ready_at is None else LONGEST_IF_READY
+        # Bounded before the power is, which would be too large for a float one day.
+        return min(longest, FIRST * 2.0 ** min(self._deaths - 2, 30))
+
+    def reset(self) -> None:
+        """Forget all deaths: the next process runs other code."""
+        self._deaths = 0
+        self._ready_at = None
+
+
+def in_words(delay: float) -> str:
+    """When a next start is, for the log."""
+    return f"in {delay:g} seconds" if delay else "at once"

@@ -1,0 +1,41 @@
+"""Which process a line of the log is from, where several write to one log."""
+
+from __future__ import annotations
+
+from twisted.logger import ILogObserver, LogEvent, LogPublisher, globalLogPublisher
+from zope.interface import implementer
+
+
+def prefix(generation: int, worker: int) -> str:
+    """What stands before the system in each line: ``g2 w3``; ``g2`` for who is no worker."""
+    return f"g{generation} w{worker}" if worker else f"g{generation}"
+
+
+@implementer(ILogObserver)
+class Prefix:
+    """An observer that puts a text before the system of each event, and writes nothing itself.
+
+    It changes the event, as Twisted's own observers for the older log do; so it must be there
+    before those that write, which see it then whoever they are: twistd's file, twist's,
+    ``--logger``, those of the application. JSON logs have it in ``log_system``.
+
+    Args:
+        text: what is put there.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __call__(self, event: LogEvent) -> None:
+        """Something was logged."""
+        system = event.get("log_system")
+        if system is None:
+            level = event.get("log_level")
+            name = "-" if level is None else level.name
+            system = f"{event.get('log_namespace', '-')}#{name}"
+        event["log_system"] = f"{self._text} {system}"
+
+
+def prefix_lines(text: str, publisher: LogPublisher = globalLogPublisher) -> None:
+    """Put a text before the system of each event from now on, for observers that come later."""
+    publisher.addObserver(Prefix(text))

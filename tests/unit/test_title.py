@@ -1,0 +1,56 @@
+"""What ps(1) shows."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from unittest.mock import patch
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_graceful.process.title import set_title, title
+
+from .support import run_python
+
+
+class TitleTests(SynchronousTestCase):
+    """Titles of all kinds of processes."""
+
+    def test_words(self) -> None:
+        """A title says the role, the generation, and what is served."""
+        self.assertEqual(
+            [
+                title(2, 0, is_master=True, apps=["app.resource"]),
+                title(2, 3, is_master=False, apps=["a.one", "b.two"]),
+                title(0, 0, is_master=False, apps=[]),
+            ],
+            [
+                "twisted-graceful: master, generation 2 [app.resource]",
+                "twisted-graceful: worker 3, generation 2 [a.one, b.two]",
+                "twisted-graceful: generation 0",
+            ],
+        )
+
+    def test_without_the_extra(self) -> None:
+        """If the library is not there nothing happens."""
+        with patch.dict(sys.modules, {"setproctitle": None}):
+            set_title("hello")
+
+    def test_with_the_extra(self) -> None:
+        """If it is there it is told the title."""
+        said: list[str] = []
+        module = ModuleType("setproctitle")
+        module.setproctitle = said.append  # type: ignore[attr-defined]
+        with patch.dict(sys.modules, {"setproctitle": module}):
+            set_title("hello")
+        self.assertEqual(said, ["hello"])
+
+    def test_the_system_shows_it(self) -> None:
+        """The system's list of processes has it in the place of the command line."""
+        done = run_python(
+            "-c",
+            "from twisted_graceful.process.title import set_title\n"
+            "set_title('hello')\n"
+            "print(open('/proc/self/cmdline').read().strip('\\0 '))",
+        )
+        self.assertEqual(done.stdout, "hello\n", done.stderr)
