@@ -241,6 +241,28 @@ class FaultTests(HandoverTestCase):
             self.served_or_ended(server, clients, {"1", "1, last"})
             self.assertEqual(server.get().body, "2")
 
+    def test_channel_full(self) -> None:
+        """A channel that is full holds nobody: what is still in its queue is taken back."""
+        server = served(*PATIENT)
+        full = "lambda self, *_: self._channel.transport.dataBuffer and say('full')"
+        narrow = "lambda self, *_: self._control.setsockopt(1, 7, 1)"  # SO_SNDBUF, at its least
+        deploy(
+            server,
+            "1",
+            "from twisted_graceful.process import child\nhandover.TIMEOUT = 0.5\n"
+            f"befalls(child.Child, 'start', {narrow}, after=True)\n"
+            f"befalls(handover.Sender, '_late', {full})",
+        )
+        with server:
+            clients = self.clients(server)
+            deaf = "lambda self: self._predecessor._channel.transport.pauseProducing()"
+            deploy(server, "2", f"befalls(generation.Generation, '_serve', {deaf})")
+            server.kill(signal.SIGUSR2)
+            server.hand_over()
+            server.wait_for("full")
+            self.served_or_ended(server, clients, {"1", "1, last"})
+            self.assertEqual(server.get().body, "2")
+
     def test_no_descriptors_in_the_successor(self) -> None:
         """What the successor has no descriptors for is closed with notice; the rest moves."""
         few = "__import__('resource').setrlimit(7, (60, 4096))"
