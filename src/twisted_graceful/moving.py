@@ -43,13 +43,7 @@ class Departure(Protocol):
 
 
 class Carrier(Protocol):
-    """What brings connections to another process.
-
-    Attributes:
-        on_room: is called when there is room again.
-    """
-
-    on_room: Callable[[], None]
+    """What brings connections to another process."""
 
     @property
     def is_open(self) -> bool:
@@ -58,6 +52,9 @@ class Carrier(Protocol):
     @property
     def room(self) -> int:
         """How many should be sent now."""
+
+    def call_when_room(self, call: Callable[[], None]) -> None:
+        """Call this, and whatever else was given here, each time that there is room again."""
 
     def send(self, departures: list[Departure]) -> None:
         """Send connections; in the end each is let go or taken back, maybe at once."""

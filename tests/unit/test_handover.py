@@ -206,6 +206,34 @@ class FactsTests(SynchronousTestCase):
         generations.servers[1].advance(2)
         self.assertTrue(client.ended)
 
+    def test_answer_in_the_kernel(self) -> None:
+        """A client that still reads its last answer is not idle after the upgrade either."""
+        generations = Generations(idle_timeout=10, write_timeout=8, max_request_line=40_000)
+        client = generations.servers[0].connect()
+        client.reading = False
+        client.request("GET", "/" + "x" * 30_000)
+        generations.upgrade()
+        self.assertEqual(len(generations.servers[0].connections), 0)
+        for _ in range(5):
+            generations.servers[1].advance(6)
+            self.assertFalse(client.ended or client.closed)
+            client.take_some(4000)
+        client.reading = True
+        generations.servers[1].advance(9)
+        self.assertFalse(client.ended)
+        generations.servers[1].advance(3)
+        self.assertTrue(client.ended)
+
+    def test_answer_that_nobody_reads(self) -> None:
+        """The time that a client has to read an answer does not end with an upgrade."""
+        generations = Generations(idle_timeout=100, write_timeout=10)
+        client = generations.servers[0].connect()
+        client.reading = False
+        client.request("GET", "/" + "x" * 5000)
+        generations.upgrade()
+        generations.servers[1].advance(12)
+        self.assertTrue(client.closed)
+
     def test_max_requests_per_connection(self) -> None:
         """The requests that the predecessor answered count."""
         generations = Generations(max_requests_per_connection=2)
@@ -299,10 +327,17 @@ class Stubborn:
     """A carrier that neither takes nor returns anything before it is told to."""
 
     is_open = True
-    room = 10
 
     def __init__(self) -> None:
         self.departures: list[object] = []
+
+    @property
+    def room(self) -> int:
+        """For ten."""
+        return 10 - len(self.departures)
+
+    def call_when_room(self, call: object) -> None:
+        """Never."""
 
     def send(self, departures: list[object]) -> None:
         """Keep them."""
@@ -327,6 +362,15 @@ class OnTheirWayTests(SynchronousTestCase):
         self.server.advance(10)
         self.assertEqual(self.client.received, b"")
         self.assertFalse(self.client.closed)
+
+    def test_no_deadline(self) -> None:
+        """What may be another's is not shut down when its time is over; taken back, it is."""
+        self.server.advance(self.server.settings.read_header_timeout + 1)
+        [kernel] = self.server.kernels.values()
+        self.assertFalse(kernel.closed or kernel.reset or kernel.server_finished)
+        self.departure.take_back()
+        self.server.advance(1)
+        self.assertTrue(kernel.server_finished)
 
     def test_taken_back(self) -> None:
         """Taken back, it is served, with notice."""
@@ -354,6 +398,59 @@ class OnTheirWayTests(SynchronousTestCase):
         self.server.turn()
         self.assertTrue(self.client.closed)
         self.successResultOf(self.drained)
+
+
+class RoomTests(SynchronousTestCase):
+    """As many as the carrier has room for are on their way, and in the end all."""
+
+    def setUp(self) -> None:
+        """Let there be more busy connections than room."""
+        self.app = Generation(0, hold=True)
+        self.server = MemoryServer(self.app)
+        self.clients = [self.server.connect() for _ in range(15)]
+        for client in self.clients:
+            client.request("GET", "/")
+        self.carrier = Stubborn()
+
+    def hand_over(self) -> None:
+        """Begin to hand over."""
+        self.server.connections.drain(Mover(self.server.clock, self.carrier))
+        self.server.turn()
+
+    def test_busy(self) -> None:
+        """Of connections whose answers are complete at once, those without room are served here."""
+        self.hand_over()
+        for _ in self.clients:
+            self.app.answer()
+        self.server.turn()
+        self.assertEqual(len(self.carrier.departures), 10)
+        self.app.hold = False
+        for client in self.clients[10:]:
+            client.request("GET", "/")
+            answers = client.responses()
+            self.assertEqual([each.body for each in answers], [b"0 held", b"0 / "])
+            self.assertNotIn("connection", answers[1].headers)
+
+    def test_later(self) -> None:
+        """Those without room follow as soon as there is some, though nobody says so."""
+        self.hand_over()
+        for _ in self.clients:
+            self.app.answer()
+        self.server.turn()
+        self.carrier.departures.clear()  # they have arrived
+        self.server.advance(1)
+        self.assertEqual(len(self.carrier.departures), 5)
+
+    def test_idle(self) -> None:
+        """The same for those that were idle."""
+        for _ in self.clients:
+            self.app.answer()
+        self.server.turn()
+        self.hand_over()
+        self.assertEqual(len(self.carrier.departures), 10)
+        self.carrier.departures.clear()
+        self.server.advance(1)
+        self.assertEqual(len(self.carrier.departures), 5)
 
 
 class UnreadTests(SynchronousTestCase):

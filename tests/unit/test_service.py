@@ -41,6 +41,9 @@ class Nobody:
     is_open = False
     room = 0
 
+    def call_when_room(self, call: Callable[[], None]) -> None:
+        """Never."""
+
     def send(self, departures: list[Departure]) -> None:
         """Never called."""
 

@@ -109,8 +109,14 @@ class MovableConnection(Connection):
         idle = phase is Phase.IDLE
         timeout = settings.idle_timeout if idle else settings.read_header_timeout
         self.deadline = self.since + timeout if timeout else NEVER
+        self.unsettled = True  # the kernel may still hold a part of the last answer
         if handed.unread:
             self.dataReceived(handed.unread)
+
+    def check(self, now: float) -> None:
+        """Do what the time has come for; nothing to one that is on its way, and maybe another's."""
+        if self.phase is not Phase.MOVING:
+            super().check(now)
 
     def end(self, outcome: Outcome = Outcome.CUT) -> tuple[Cut, ...]:
         """End the connection at once; one that is on its way is left to who takes it."""
@@ -153,7 +159,7 @@ class Mover:
         self._detached: list[_Departure] = []
         self._waiting: deque[MovableConnection] = deque()
         self._refused: set[Connection] = set()
-        carrier.on_room = self._go_on
+        carrier.call_when_room(self._go_on)
 
     def moves(self, connection: Connection) -> bool:
         """Whether a connection will move when its present request is answered."""
@@ -165,22 +171,28 @@ class Mover:
         )
 
     def add_waiting(self, connections: Iterable[Connection]) -> None:
-        """Move connections when it is their turn."""
+        """Move connections when it is their turn; to be called again until none is left.
+
+        Nobody else says that there is room when those that went before had to stay.
+        """
         if not self._waiting:
             self._waiting.extend(
                 each
                 for each in connections
                 if isinstance(each, MovableConnection) and self.moves(each)
             )
+        if self._waiting:
             self._schedule()
 
     def add(self, connection: MovableConnection) -> bool:
         """Move a connection whose answer is complete, before those that can wait.
 
         Returns:
-            Whether it is on its way; if not it is to be served.
+            Whether it is on its way; if not it is to be served: it cannot go, or not now.
         """
-        departure = self._detach(connection) if self.moves(connection) else None
+        if len(self._detached) >= self._carrier.room or not self.moves(connection):
+            return False
+        departure = self._detach(connection)
         if departure is None:
             return False
         if not self._detached:

@@ -94,6 +94,7 @@ class PrefacedServer(GatheringServer):
 
     def take_up(self, facts: Mapping[str, Any]) -> None:
         """Go on with it: its header was read."""
+        super().take_up(facts)
         self._begun = True
         if facts["proxied"] is not None:
             self.proxied = Proxied.of_facts(facts["proxied"])

@@ -113,6 +113,7 @@ class GatheringServer(Server):
 
     def take_up(self, facts: Mapping[str, Any]) -> None:
         """Go on with it; called before there is a protocol."""
+        self.sent = self.unacknowledged  # what the other process has sent is still to be read
 
     @property
     def unsent(self) -> int:

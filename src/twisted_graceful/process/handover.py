@@ -52,9 +52,6 @@ class Sender:
     Args:
         clock: keeps the time.
         channel: to the receiver.
-
-    Attributes:
-        on_room: is called when there is room for more.
     """
 
     _log = Logger()
@@ -65,7 +62,7 @@ class Sender:
         self._offered: dict[int, Sequence[Departure]] = {}
         self._last = 0
         self._failed = False
-        self.on_room: Callable[[], None] = lambda: None
+        self._callers: list[Callable[[], None]] = []
 
     @property
     def is_open(self) -> bool:
@@ -78,6 +75,10 @@ class Sender:
         if not self.is_open:
             return 0
         return max(0, WINDOW - sum(map(len, self._offered.values())))
+
+    def call_when_room(self, call: Callable[[], None]) -> None:
+        """Call this, and whatever else was given here, each time that there is room again."""
+        self._callers.append(call)
 
     def send(self, departures: list[Departure]) -> None:
         """Offer connections; each is let go if the receiver takes it, else taken back."""
@@ -151,7 +152,8 @@ class Sender:
             else:
                 each.let_go()
         if self.is_open and departures:
-            self.on_room()
+            for call in self._callers:
+                call()
 
     def _late(self, number: int) -> None:
         self._channel.tell(Revoke, batch=number)

@@ -316,7 +316,9 @@ class _Link:
     def __init__(self, sender: MemoryServer, receiver: MemoryServer) -> None:
         self._sender = sender
         self._receiver = receiver
-        self.on_room: Callable[[], None] = lambda: None
+
+    def call_when_room(self, call: Callable[[], None]) -> None:
+        """There always is."""
 
     def send(self, departures: list[Departure]) -> None:
         for each in departures:
