@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
@@ -53,6 +54,14 @@ class CaptureTests(SynchronousTestCase):
         capture = self.capture()
         os.write(capture.stderr, b"before \xff after")
         self.assertEqual(capture.tail(), "before \N{REPLACEMENT CHARACTER} after")
+
+    def test_a_file_that_was_emptied(self) -> None:
+        """Who writes on after that has no gap before it."""
+        capture = self.capture()
+        os.write(capture.stdout, b"one\n")
+        os.ftruncate(capture.stdout, 0)
+        os.write(capture.stdout, b"two\n")
+        self.assertEqual(capture.tail(), "two")
 
     def test_reading_does_not_disturb_writing(self) -> None:
         """The child goes on writing where it was after the parent has read."""
@@ -107,7 +116,7 @@ class ReleaseTests(SynchronousTestCase):
         Returns:
             Its exit status, and what it wrote to the real streams.
         """
-        capture = Capture()
+        capture = self.capture = Capture()
         self.addCleanup(capture.close)
         directory = temporary_directory(self)
         with (
@@ -150,6 +159,40 @@ class ReleaseTests(SynchronousTestCase):
         """A process that the child starts later writes to the real streams too."""
         _, out, _ = self.run_child("release(*real)", "os.system('echo hello')")
         self.assertEqual(out, "hello\n")
+
+    def test_the_stacks_of_a_process_that_is_aborted(self) -> None:
+        """SIGABRT, also in the middle of a call that blocks, leaves the stacks to the parent."""
+        status, out, err = self.run_child(
+            "import signal, threading, time",
+            "from twisted.logger import Logger",
+            "def waits(): time.sleep(60)",
+            "def blocks(): signal.setitimer(signal.ITIMER_REAL, 0.1); waits()",
+            "def idles(): time.sleep(60)",
+            "signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGABRT))",
+            "threading.Thread(target=idles, daemon=True).start()",
+            "words = release(*real)",
+            "for number in range(100): Logger().warn('complaint')",
+            "blocks()",
+        )
+        self.assertEqual((status, out, err), (-signal.SIGABRT, "", ""))
+        tail = self.capture.tail()
+        self.assertRegex(
+            tail, r"(?s)complaint\nFatal Python error.* in idles.* in waits\n.* in blocks"
+        )
+        self.assertEqual(tail.count("complaint"), 30)
+
+    def test_faults_are_told_as_before_when_nobody_reads_the_last_words(self) -> None:
+        """When the last words are closed a fault is written where it would have been without."""
+        for told, option in ((False, ()), (True, ("import faulthandler; faulthandler.enable()",))):
+            status, _, err = self.run_child(
+                *option,
+                "import signal",
+                "release(*real).close()",
+                "os.kill(os.getpid(), signal.SIGABRT)",
+            )
+            self.assertEqual(status, -signal.SIGABRT)
+            self.assertEqual("Fatal Python error" in err, told)
+            self.assertEqual(self.capture.tail(), "")
 
     def test_no_descriptor_is_left(self) -> None:
         """The descriptors of the real streams are closed when they have become 1 and 2."""

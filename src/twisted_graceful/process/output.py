@@ -3,11 +3,14 @@
 A pipe to the parent would break when the parent is killed, and would block when it
 is busy. So the child's standard streams are files in memory until it is ready; then
 the child copies what is in them to the real streams and goes on there. They are empty then,
-and as long as the parent may still tell of the child's death, its worst log entries go there too.
+and as long as the parent may still tell of the child's death, its worst log entries go there too,
+and the stacks of its threads when it is ended by a fault.
 """
 
 from __future__ import annotations
 
+import faulthandler
+import fcntl
 import os
 import select
 import stat
@@ -24,12 +27,20 @@ _COPY_LIMIT = 1 << 20
 _WORDS_LIMIT = 1 << 16
 """Bytes of last words after which they begin anew."""
 
+_FAULT = "Fatal Python error"
+"""How what faulthandler writes begins."""
+
 
 def _memory_file() -> int:
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("output", os.MFD_CLOEXEC)
-    with tempfile.TemporaryFile() as file:  # where there is no memfd_create(2)
-        return os.dup(file.fileno())
+        descriptor = os.memfd_create("output", os.MFD_CLOEXEC)
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    # What the child writes is added at the end, by whichever of its descriptors, also when the
+    # file was emptied meanwhile.
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_APPEND)
+    return descriptor
 
 
 class Capture:
@@ -44,12 +55,14 @@ class Capture:
             raise
 
     def tail(self, lines: int = 30) -> str:
-        """The last lines that were written, to standard output first, then to standard error."""
-        return "\n".join(
-            line
-            for descriptor in (self.stdout, self.stderr)
-            for line in _end_of(descriptor).splitlines()[-lines:]
-        )
+        """The last lines that were written, to standard output first, then to standard error.
+
+        If the child was ended by a fault, the stacks of its threads come on top, whole.
+        """
+        out = _end_of(self.stdout)
+        err, fault, stacks = _end_of(self.stderr).partition(_FAULT)
+        last = [*out.splitlines()[-lines:], *err.splitlines()[-lines:]]
+        return "\n".join([*last, *f"{fault}{stacks}".splitlines()])
 
     def close(self) -> None:
         """Forget the output. The child can still write."""
@@ -66,6 +79,9 @@ def _end_of(descriptor: int, limit: int = 16384) -> str:
 class LastWords:
     """A log observer that leaves warnings and worse where the parent finds them.
 
+    So are the stacks of all threads, when this process ends by a fault (SIGSEGV, SIGBUS, SIGFPE,
+    SIGILL), or by SIGABRT, with which a parent asks for them.
+
     Args:
         descriptor: a file in memory; it is duplicated.
     """
@@ -73,6 +89,8 @@ class LastWords:
     def __init__(self, descriptor: int) -> None:
         self._file = os.dup(descriptor)
         globalLogPublisher.addObserver(self)
+        self._had_faulthandler = faulthandler.is_enabled()
+        faulthandler.enable(self._file)
 
     def __call__(self, event: LogEvent) -> None:
         """Something was logged."""
@@ -82,11 +100,15 @@ class LastWords:
         with suppress(OSError):
             if os.fstat(self._file).st_size > _WORDS_LIMIT:
                 os.ftruncate(self._file, 0)
-            os.pwrite(self._file, text, os.fstat(self._file).st_size)
+            os.write(self._file, text)
 
     def close(self) -> None:
         """Nobody will read more of them."""
         globalLogPublisher.removeObserver(self)
+        if self._had_faulthandler:
+            faulthandler.enable(2)
+        else:
+            faulthandler.disable()
         os.close(self._file)
 
 
