@@ -11,6 +11,7 @@ import fcntl
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from inspect import unwrap
 from operator import attrgetter
@@ -18,19 +19,19 @@ from socket import socket
 from typing import Any
 
 from twisted.internet._producer_helpers import _PullToPush as PullToPush
-from twisted.python.logfile import BaseLogFile
+from twisted.python.logfile import BaseLogFile, LogFile
 from twisted.web.http_headers import Headers
 from twisted.web.resource import _IEncodingResource as IEncodingResource
 
 __all__ = [
     "IEncodingResource",
     "PullToPush",
-    "append_to_log_files",
     "close_without_shutdown",
     "headers",
     "logging_has_begun",
     "port",
     "raw_headers",
+    "share_log_files",
     "take_over_pid_file",
     "was_told_to_stop",
 ]
@@ -61,23 +62,67 @@ def port(kind: Any, reactor: Any, listener: socket, factory: Any) -> Any:
     return kind._fromListeningDescriptor(reactor, listener.fileno(), listener.family, factory)
 
 
-def append_to_log_files() -> None:
-    """Let Twisted's log files, from now on, be opened for appending.
+def share_log_files() -> None:
+    """Let Twisted's log files, from now on, be shared by several processes; once is enough.
 
-    Twisted writes where it believes the end to be. While two generations share a log,
-    each would overwrite what the other one has just written.
+    Twisted writes where it believes the end to be: two processes that share a log overwrite what
+    the other one has just written. So they are opened for appending. And a process whose file
+    another one has rotated, or logrotate has moved, goes on in the one that has the path now.
+    Of several that come to rotate it at the same time only one does.
     """
+    if getattr(LogFile.rotate, "is_shared", False):
+        return
+    open_file, should_rotate, rotate = (
+        BaseLogFile._openFile,
+        LogFile.shouldRotate,
+        LogFile.rotate,
+    )
 
-    original = unwrap(BaseLogFile._openFile)
-
-    @wraps(original)
+    @wraps(open_file)
     def _openFile(self: BaseLogFile) -> None:
-        original(self)
+        # A file that is not there Twisted makes empty, also if another process has just made it.
+        mode = 0o666 if self.defaultMode is None else self.defaultMode
+        os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, mode))
+        open_file(self)
         descriptor = self._file.fileno()
         flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
         fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_APPEND)
 
+    def follow(self: LogFile) -> bool:
+        """Go on in the file that has the path, if that is another one; whether it was."""
+        status = os.fstat(self._file.fileno())
+        with suppress(OSError):
+            if os.path.samestat(status, os.stat(self.path)):
+                self.size = status.st_size  # what others have written counts too
+                return False
+        old = self._file
+        try:
+            self._openFile()
+        except OSError:
+            self._file = old  # there may be no right to make it anew
+            return False
+        old.close()
+        return True
+
+    @wraps(should_rotate)
+    def shouldRotate(self: LogFile) -> bool:
+        follow(self)
+        return bool(should_rotate(self))
+
+    @wraps(rotate)
+    def rotate_once(self: LogFile) -> None:
+        lock = os.dup(self._file.fileno())  # for Twisted closes the file
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not follow(self):
+                rotate(self)
+        finally:
+            os.close(lock)
+
+    rotate_once.is_shared = True  # type: ignore[attr-defined]
     BaseLogFile._openFile = _openFile  # type: ignore[method-assign]
+    LogFile.shouldRotate = shouldRotate  # type: ignore[method-assign]
+    LogFile.rotate = rotate_once  # type: ignore[method-assign]
 
 
 def take_over_pid_file(found: Callable[[str], None], remove: Callable[[str], None]) -> None:

@@ -118,7 +118,7 @@ class GracefulService(MultiService):
         self._generation: Generation | None = None
         self._supervisor = systemd.Supervisor(self._reactor)
         # Before twistd opens its log, and writes its pid file.
-        private.append_to_log_files()
+        private.share_log_files()
         private.take_over_pid_file(self._found_pid_file, self._remove_pid_file)
         self._accepting = False
         self._at_once = False

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 from twisted.logger import LogEvent, Logger, LogLevel, LogPublisher, textFileLogObserver
 from twisted.trial.unittest import SynchronousTestCase
@@ -62,7 +63,7 @@ from twisted.application.app import AppLogger
 from twisted.logger import Logger
 from twisted.python.components import Componentized
 from twisted_graceful import private
-private.append_to_log_files()
+private.share_log_files()
 logger = AppLogger({"logfile": sys.argv[1]})
 logger.start(Componentized())
 for size in map(int, sys.argv[2:]):
@@ -90,13 +91,13 @@ class WholeLineTests(SynchronousTestCase):
             self.assertEqual(message.count("+0000 [") + message.count("-0000 ["), 1)
 
     def test_one_file(self) -> None:
-        """Of long events of several processes in one log file each is whole."""
-        path = os.path.join(temporary_directory(self), "app.log")
-        programs = [
-            subprocess.Popen([sys.executable, "-c", WRITES, path, *["9000"] * 10]) for _ in range(3)
-        ]
+        """Of long events of several processes in one log each is whole, and in a file once."""
+        directory = temporary_directory(self)
+        command = [sys.executable, "-c", WRITES, os.path.join(directory, "app.log")]
+        programs = [subprocess.Popen([*command, *["9000"] * 20]) for _ in range(3)]
         self.assertEqual([each.wait(30) for each in programs], [0, 0, 0])
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
-        # Twisted indents the further lines of an event.
-        self.assertEqual(text.count("] " + "\u00e9\n\t" * 9000 + "end of event\n"), 30)
+        files = [path.read_text() for path in Path(directory).iterdir()]
+        # Twisted rotates the log at 1 MB, and indents the further lines of an event.
+        self.assertEqual(len(files), 3)
+        event = "] " + "\u00e9\n\t" * 9000 + "end of event\n"
+        self.assertEqual(sum(text.count(event) for text in files), 60)

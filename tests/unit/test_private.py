@@ -79,12 +79,17 @@ class CloseWithoutShutdownTests(SynchronousTestCase):
         self.assertRaises(AttributeError, private.close_without_shutdown, object())
 
 
-class AppendToLogFilesTests(SynchronousTestCase):
-    """Two generations with the same log file."""
+class ShareLogFilesTests(SynchronousTestCase):
+    """Two processes with the same log file."""
 
     def setUp(self) -> None:
-        """Let log files be opened as Twisted does, whatever was done before."""
+        """Let log files be as Twisted has them, whatever was done before."""
         self.patch(BaseLogFile, "_openFile", unwrap(BaseLogFile._openFile))
+        self.patch(LogFile, "shouldRotate", unwrap(LogFile.shouldRotate))
+        rotate: Any = LogFile.rotate
+        if getattr(rotate, "is_shared", False):
+            rotate = rotate.__wrapped__
+        self.patch(LogFile, "rotate", rotate)
         self.directory = temporary_directory(self)
 
     def written_by_two(self, kind: type[BaseLogFile]) -> str:
@@ -103,7 +108,7 @@ class AppendToLogFilesTests(SynchronousTestCase):
 
     def test_no_generation_overwrites_the_other(self) -> None:
         """Every line of two writers is in the file, in the order in which it was written."""
-        private.append_to_log_files()
+        private.share_log_files()
         for kind in (LogFile, DailyLogFile):
             self.assertEqual(self.written_by_two(kind), "old 1\nnew, longer\nold 2\n")
 
@@ -113,7 +118,7 @@ class AppendToLogFilesTests(SynchronousTestCase):
 
     def test_a_rotated_file_too(self) -> None:
         """The file that is opened after a rotation is opened in the same way."""
-        private.append_to_log_files()
+        private.share_log_files()
         log = LogFile("log", self.directory)
         log.write("before\n")
         log.rotate()
@@ -127,9 +132,71 @@ class AppendToLogFilesTests(SynchronousTestCase):
 
     def test_twice_is_once(self) -> None:
         """A second call, of a second service, changes nothing."""
-        private.append_to_log_files()
-        private.append_to_log_files()
+        private.share_log_files()
+        before = BaseLogFile._openFile, LogFile.shouldRotate, LogFile.rotate
+        private.share_log_files()
+        after = BaseLogFile._openFile, LogFile.shouldRotate, LogFile.rotate
+        self.assertEqual(after, before)
         self.assertEqual(self.written_by_two(LogFile), "old 1\nnew, longer\nold 2\n")
+
+    def two(self, **options: int) -> tuple[LogFile, LogFile]:
+        """Two writers of a file, shared."""
+        private.share_log_files()
+        both = (
+            LogFile("log", self.directory, **options),
+            LogFile("log", self.directory, **options),
+        )
+        for each in both:
+            self.addCleanup(each.close)
+        return both
+
+    def content(self, name: str = "log") -> str:
+        """What a file has."""
+        with open(os.path.join(self.directory, name)) as file:
+            return file.read()
+
+    def test_who_has_not_rotated_follows(self) -> None:
+        """When one writer rotates the file the other goes on in the new one too."""
+        one, other = self.two()
+        one.write("before\n")
+        one.rotate()
+        other.write("other\n")
+        one.write("one\n")
+        self.assertEqual((self.content(), self.content("log.1")), ("other\none\n", "before\n"))
+
+    def test_only_one_rotates(self) -> None:
+        """Of two that are told to rotate one does, and no file is made for the other."""
+        one, other = self.two()
+        one.write("before\n")
+        one.rotate()
+        other.rotate()
+        other.write("after\n")
+        self.assertEqual(sorted(os.listdir(self.directory)), ["log", "log.1"])
+        self.assertEqual((self.content(), self.content("log.1")), ("after\n", "before\n"))
+
+    def test_the_size_is_that_of_the_file(self) -> None:
+        """What others have written counts: the file is as long as one writer would let it be."""
+        one, other = self.two(rotateLength=10)
+        other.write("123456789\n")
+        one.write("next\n")
+        self.assertEqual((self.content(), self.content("log.1")), ("next\n", "123456789\n"))
+
+    def test_a_file_that_was_moved_away(self) -> None:
+        """After another program has moved the file all go on in a new one, with no signal."""
+        both = self.two()
+        both[0].write("before\n")
+        os.rename(os.path.join(self.directory, "log"), os.path.join(self.directory, "old"))
+        for each in both:
+            each.write("after\n")
+        self.assertEqual((self.content(), self.content("old")), ("after\nafter\n", "before\n"))
+
+    def test_a_file_that_cannot_be_made_anew(self) -> None:
+        """If there is no place for a new file the old one is written on."""
+        one, _ = self.two()
+        os.rename(os.path.join(self.directory, "log"), os.path.join(self.directory, "old"))
+        self.patch(one, "path", os.path.join(self.directory, "gone", "log"))
+        one.write("after\n")
+        self.assertEqual(self.content("old"), "after\n")
 
 
 class Runner(UnixApplicationRunner):
