@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from .harness import BESIDE_PYTHON
 from .programs import program
 
-README = Path(__file__).parents[2] / "README.rst"
+COMPLETION = Path(__file__).parents[2] / "examples" / "shell" / "completion.bash"
 SECONDS = 20
 """What a shell may take on a busy machine."""
 
@@ -76,13 +76,12 @@ class ZshTests(SynchronousTestCase):
 
 
 class BashTests(SynchronousTestCase):
-    """bash, with what the README says."""
+    """bash, with the example."""
 
     def test_options(self) -> None:
         """Names of our options are completed, and then files."""
-        [block] = re.findall(r"\.\. code:: bash\n\n((?:    .*\n|\n)+)", README.read_text())
         shell = Terminal(self, program("bash"), "--norc", "-i")
-        (shell.directory / "completion").write_text(re.sub("^    ", "", block, flags=re.MULTILINE))
+        (shell.directory / "completion").write_text(COMPLETION.read_text())
         (shell.directory / "access.log").touch()
         shell.type(". ./completion; echo re''ady\n", "ready")
         shell.type("twistd -n graceful --port 8080 --tls-k\t", "--tls-key ")

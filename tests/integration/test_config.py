@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from .harness import FOREGROUND, Server
 
 ONE_APP = '[graceful]\napp = "app.resource"\n'
 OTHER_APP = '[tool.graceful]\napp = "app.Other"\n'
-README = Path(__file__).parents[2] / "README.rst"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 class FileTests(SynchronousTestCase):
@@ -70,16 +69,10 @@ class FileTests(SynchronousTestCase):
             server.said("'graceful.toml' cannot be read")
             self.assertEqual(server.get().body, "1")
 
-    def test_example_of_the_readme(self) -> None:
-        """The file that the README shows serves the application that it shows."""
-        blocks = {
-            kind: re.sub("^    ", "", block, flags=re.MULTILINE)
-            for kind, block in re.findall(
-                r"\.\. code:: (toml|python)\n\n((?:    .*\n|\n)+)", README.read_text()
-            )[::-1]  # the first of each kind is the one that stays
-        }
-        with self.server(blocks["toml"]) as server:
-            server.write("mod.py", blocks["python"])
+    def test_example(self) -> None:
+        """The example of a file serves the application that it names."""
+        with self.server((EXAMPLES / "graceful.toml").read_text()) as server:
+            server.write("mod.py", (EXAMPLES / "mod.py").read_text())
             self.assertEqual(server.get().body, "Hello\n")
 
 

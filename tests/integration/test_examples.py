@@ -28,6 +28,11 @@ def example(name: str, command: tuple[str, ...], *options: str) -> Server:
 class ExampleTests(SynchronousTestCase):
     """The examples."""
 
+    def test_mod(self) -> None:
+        """The smallest application answers."""
+        with example("mod.py", GRACEFUL, "--app", "mod.resource") as server:
+            self.assertEqual(server.get().body, "Hello\n")
+
     def test_klein(self) -> None:
         """The Klein example answers, and its slow answer outlives an upgrade."""
         with example("klein_app.py", GRACEFUL, "--app", "klein_app.app") as server:
@@ -100,6 +105,14 @@ class ExampleTests(SynchronousTestCase):
             server.hand_over()
             self.assertEqual(server.get().body, "Hello\n")
 
+    def test_group(self) -> None:
+        """The servers of the group answer, and stop together."""
+        with example("group.py", (sys.executable, "group.py")) as server:
+            bodies = {server.get(port=port).body for port in server.ports}
+            self.assertEqual(bodies, {"Hello, world\n", "Hello, administrator\n"})
+            server.kill(signal.SIGTERM)
+            self.assertEqual(server.exit_status(), 0)
+
     def test_embedding(self) -> None:
         """The embedding program asks its own server, and stops it."""
         done = subprocess.run(
@@ -109,9 +122,9 @@ class ExampleTests(SynchronousTestCase):
         self.assertTrue(done.stdout.startswith("Hello\nstopped: 0 answered"), done.stdout)
 
     def test_all(self) -> None:
-        """There is a test for each example."""
+        """There is a test for each example; that of graceful.toml is in test_config."""
         tested = {
             *("klein_app", "flask_app", "event_stream", "websocket"),
-            *("hello", "script", "embedding", "readiness"),
+            *("hello", "script", "embedding", "readiness", "mod", "group", "graceful"),
         }
         self.assertEqual({path.stem for path in EXAMPLES.iterdir() if path.is_file()}, tested)

@@ -1,4 +1,4 @@
-"""The server behind nginx and HAProxy, with the configurations of the README."""
+"""The server behind nginx and HAProxy, with the configurations of the examples."""
 
 from __future__ import annotations
 
@@ -21,24 +21,18 @@ from .waiting import until
 
 Before: TypeAlias = Callable[[Server], AbstractContextManager[Peer]]
 
-README = Path(__file__).parents[2] / "README.rst"
+PROXIES = Path(__file__).parents[2] / "examples" / "proxies"
+PROXY_PROTOCOL = PROXIES / "haproxy-proxy-protocol.cfg"
 
 CLIENT = "127.0.0.5"
 """A client that is none of the proxies that are trusted."""
-
-
-def configuration(begin: str) -> str:
-    """The configuration in the README, for TCP, that begins with these words."""
-    blocks = re.findall(r"\.\. code:: \w+\n\n((?: +.*\n|\n)+)", README.read_text())
-    [found] = [each for each in blocks if each.lstrip().startswith(begin) and "unix:" not in each]
-    return found
 
 
 @contextmanager
 def nginx_before(server: Server | Peer) -> Iterator[Peer]:
     """nginx before a server, or before another proxy."""
     with free_port() as port:
-        config = filled_in(configuration("upstream"), port, server.ports[0])
+        config = filled_in((PROXIES / "nginx.conf").read_text(), port, server.ports[0])
         with nginx(port, http=config) as peer:
             yield peer
 
@@ -47,7 +41,7 @@ def nginx_before(server: Server | Peer) -> Iterator[Peer]:
 def haproxy_before(server: Server) -> Iterator[Peer]:
     """HAProxy before a server."""
     with free_port() as port:
-        config = filled_in(configuration("frontend web"), port, server.ports[0])
+        config = filled_in((PROXIES / "haproxy.cfg").read_text(), port, server.ports[0])
         # By default the first request of a client comes on a connection of its own.
         config = config.replace("server app", "http-reuse always\n    server app")
         with haproxy(port, config=config) as peer:
@@ -145,11 +139,11 @@ class ProxyProtocolTests(SynchronousTestCase):
 
     def test_haproxy(self) -> None:
         """HAProxy says who its client is, in both versions; when it checks us it is let in."""
-        readme = configuration("listen web").replace(
+        example = PROXY_PROTOCOL.read_text().replace(
             "mode tcp", "mode tcp\n log stdout format raw local0\n option log-health-checks"
         )
         for version in ("send-proxy", "send-proxy-v2"):
-            config = readme.replace("send-proxy-v2", f"{version} inter 100ms")
+            config = example.replace("send-proxy-v2", f"{version} inter 100ms")
             with served("--proxy-protocol") as server, free_port() as port:
                 config = filled_in(config, port, server.ports[0])
                 with haproxy(port, config=config) as peer:
@@ -158,7 +152,7 @@ class ProxyProtocolTests(SynchronousTestCase):
 
     def test_nginx(self) -> None:
         """nginx says who its client is."""
-        found = re.search(r"stream {(.*)}", configuration("stream"), re.DOTALL)
+        found = re.search(r"stream {(.*)}", (PROXIES / "nginx-stream.conf").read_text(), re.DOTALL)
         assert found is not None
         with served("--proxy-protocol") as server, free_port() as port:
             config = filled_in(found[1], port, server.ports[0])
@@ -167,7 +161,7 @@ class ProxyProtocolTests(SynchronousTestCase):
 
     def test_tls_of_the_proxy(self) -> None:
         """HAProxy says that its client speaks TLS with it."""
-        config = configuration("listen web").replace("send-proxy-v2", "send-proxy-v2-ssl")
+        config = PROXY_PROTOCOL.read_text().replace("send-proxy-v2", "send-proxy-v2-ssl")
         with served("--proxy-protocol") as server, free_port() as port:
             server.write("site.pem", ONE + ONE_KEY)
             secure = f"127.0.0.1:{port} ssl crt {server.directory / 'site.pem'}"
@@ -178,7 +172,7 @@ class ProxyProtocolTests(SynchronousTestCase):
     def test_tls_through_the_proxy(self) -> None:
         """The header comes before TLS that a client speaks with us."""
         with served("--proxy-protocol", certificate=ONE + ONE_KEY) as server, free_port() as port:
-            config = filled_in(configuration("listen web"), port, server.ports[0])
+            config = filled_in(PROXY_PROTOCOL.read_text(), port, server.ports[0])
             with haproxy(port, config=config):
                 self.check_tls(port)
 

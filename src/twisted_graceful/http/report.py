@@ -112,7 +112,7 @@ class DrainReport:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The same as the fields of a log event: numbers, and a dictionary for each cut."""
+        """The same, as a log event has it in fields; each cut is a dictionary."""
         return asdict(self)
 
     @property

@@ -72,7 +72,7 @@ class MemoryServer:
 
     @property
     def connections(self) -> Connections:
-        """The registry of the site: its drain can be resumed and cut there."""
+        """The registry of the site; its drain can be resumed and cut there."""
         return self.site.connections
 
     def connect(self) -> MemoryConnection:
