@@ -62,5 +62,9 @@ class ActivationError(GracefulError):
     """A service manager passed sockets to this process that cannot be used."""
 
 
+class WorkerError(GracefulError):
+    """A worker ended before it was ready."""
+
+
 class UpgradeRefused(GracefulError):
     """This process cannot start a successor; the text says why and what to do."""

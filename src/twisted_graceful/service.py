@@ -32,9 +32,10 @@ from .moving import Carrier, Handed
 from .process import activation, systemd
 from .process.exit_status import exit_with
 from .process.generation import Generation
-from .process.inheritance import claim, seize
+from .process.inheritance import Inheritance, claim, seize
 from .process.launch import Launch
 from .process.log_file import LogFiles
+from .process.member import Member
 from .process.signals import SignalHandlers
 from .process.sockets import Listeners
 from .server import Server, global_reactor
@@ -101,21 +102,21 @@ class GracefulService(MultiService):
         self._probation = settings.probation
         self._upgradable = upgradable
         self._pid_file = pid_file
+        self._owns_process = signals
+        self._exit_with = exit_with
+        self._inheritance = claim()
         self._signals = SignalHandlers(
             self._reactor,
             self._actions() if signals else {},
             shared={signal.SIGUSR1},  # twistd rotates its own log then
         )
-        self._owns_process = signals
-        self._exit_with = exit_with
-        self._inheritance = claim()
         self._logs = LogFiles(self._reactor)
         self._listeners = Listeners(
             self._inheritance.sockets() if self._inheritance else (), activation.claim()
         )
         self._room = Room(self._reactor)
         self._launch = Launch.of_this_process(os.environ) if launch is None else launch
-        self._generation: Generation | None = None
+        self._generation: Generation | Member | None = None
         self._supervisor = systemd.Supervisor(self._reactor)
         # Before twistd opens its log, and writes its pid file.
         private.share_log_files()
@@ -255,7 +256,14 @@ class GracefulService(MultiService):
             self._reactor, systemd.seize(), speaks=inheritance is None
         )
         self._supervisor.loads("Loading", self._upgrade_timeout)
-        self._generation = generation = Generation(
+        self._generation = generation = self._begin(inheritance)
+        super().startService()
+        self._load().addCallbacks(lambda _: generation.loaded(), self._not_loaded)
+
+    def _begin(self, inheritance: Inheritance | None) -> Generation | Member:
+        if inheritance is not None and inheritance.worker:
+            return Member(self._reactor, self, inheritance)
+        return Generation(
             self._reactor,
             self,
             inheritance=inheritance,
@@ -265,9 +273,11 @@ class GracefulService(MultiService):
             supervisor=self._supervisor,
             pid_file=self._pid_file,
         )
-        super().startService()
+
+    def _load(self) -> Deferred[Any]:
+        """Load all that is served; fails with the first that cannot be."""
         loads = gatherResults([server.load() for server in self.servers], consumeErrors=True)
-        loads.addCallbacks(lambda _: generation.loaded(), self._not_loaded)
+        return loads.addErrback(_first)
 
     def stopService(self) -> Deferred[DrainReport]:
         """Stop accepting, after the longest ``shutdown_delay``, drain, and stop all other services.
@@ -286,13 +296,9 @@ class GracefulService(MultiService):
             if generation.predecessor_resumes:
                 self._listeners.give_back()
             generation.service_stops()
-        await self._lame_duck()
-        drains = gatherResults([server.stopService() for server in self.servers])
-        if self._at_once:
-            self.cut()
-        report = sum(await drains, DrainReport())
+        report = await self._drain()
         if generation is not None:
-            await generation.stopped()
+            await generation.stopped(report.fields)
         await self._stop_others()
         if generation is not None:
             generation.ended()
@@ -304,6 +310,14 @@ class GracefulService(MultiService):
         self._log.info("Drained: {report}", report=report, **report.fields)
         self.report = report
         return report
+
+    async def _drain(self) -> DrainReport:
+        """Let what was begun end, after the delay."""
+        await self._lame_duck()
+        drains = gatherResults([server.stopService() for server in self.servers])
+        if self._at_once:
+            self.cut()
+        return sum(await drains, DrainReport())
 
     async def _lame_duck(self) -> None:
         """Tell all first, of every server, and then go on accepting for a while."""
@@ -403,18 +417,26 @@ class GracefulService(MultiService):
             self._reactor.stop()
 
     def _not_loaded(self, failure: Failure) -> None:
-        failure.trap(FirstError)
-        cause: Failure = failure.value.subFailure  # type: ignore[union-attr]
-        if cause.check(CancelledError) or self._generation is None:
+        if failure.check(CancelledError) or self._generation is None:
             return  # stopped while it loaded
-        log_not_served(self._log, "The application", cause)
+        log_not_served(self._log, "The application", failure)
         if self._owns_process:
             self._exit_with(1)
-        told = self._generation.failed(str(cause.value))
+        told = self._generation.failed(str(failure.value))
         if self._owns_process or self._generation.number > 0:
             told.addCallback(lambda _: self.leave())
 
     def _actions(self) -> dict[int, Callable[[], None]]:
+        if self._inheritance is not None and self._inheritance.worker:
+            # What is typed in a terminal reaches every process; the master acts on it.
+            return {
+                signal.SIGTERM: self.stop,
+                signal.SIGINT: lambda: None,
+                signal.SIGQUIT: lambda: None,
+                signal.SIGUSR2: self.upgrade,
+                signal.SIGHUP: self.upgrade,
+                signal.SIGUSR1: self.reopen_logs,
+            }
         return {
             signal.SIGTERM: self.stop,
             signal.SIGINT: self.stop,
@@ -423,3 +445,9 @@ class GracefulService(MultiService):
             signal.SIGHUP: self.upgrade,
             signal.SIGUSR1: self.reopen_logs,
         }
+
+
+def _first(failure: Failure) -> Failure:
+    failure.trap(FirstError)
+    first: Failure = failure.value.subFailure  # type: ignore[union-attr]
+    return first

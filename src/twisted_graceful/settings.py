@@ -14,6 +14,9 @@ from .networks import Networks
 MAXIMUM = 2**31 - 1
 """The largest value of any number: what fits a C ``int``."""
 
+AUTO = "auto"
+"""As many workers as there are processors that this process may use."""
+
 
 class Kind(Protocol):
     """What values a setting takes; ``str()`` of it says so in words."""
@@ -84,6 +87,24 @@ class Size(Number):
 
     def __str__(self) -> str:
         return f"{super().__str__()}; KiB, MiB and GiB are understood"
+
+
+@dataclass(frozen=True)
+class Workers(Number):
+    """A number of processes, or as many as there are processors."""
+
+    unit: str = "processes"
+
+    def parse(self, text: str) -> Any:
+        """The number that is written there, or ``auto``."""
+        return AUTO if text == AUTO else super().parse(text)
+
+    def accepts(self, value: object) -> bool:
+        """Whether it is a number in range, or ``auto``."""
+        return value == AUTO or super().accepts(value)
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}, or {AUTO}"
 
 
 class Permissions(int):
@@ -375,6 +396,14 @@ class Settings:
     # The default of systemd's TimeoutStartSec is 90, of tableflip's UpgradeTimeout 60.
     upgrade_timeout: float = _seconds(
         60, "how long a new process may take until it is ready", minimum=0.001
+    )
+    # None: a single process is what an application is written for first, and what it stores in
+    # memory is all there. gunicorn and uvicorn start with one, too.
+    workers: int | str = _setting(
+        Workers(),
+        0,
+        "how many serve, below a master that starts them anew when they die, and in turns at HUP; "
+        "auto: one for each processor that may be used; 0: a single process serves, with no master",
     )
     # What is wrong with new code shows in its first requests; systemd takes a service that fails
     # five times within 10 s (StartLimitIntervalSec) for broken.

@@ -23,7 +23,8 @@ from .app import load
 from .check import Check
 from .config import OPTIONS, Chosen, Option, option_name
 from .errors import AppError, ConfigError, GracefulError, SettingsError
-from .process.inheritance import is_successor
+from .master import serving
+from .process.inheritance import is_successor, is_worker
 from .process.launch import Launch
 from .process.log_file import STANDARD, check_writable, resolve
 from .process.ownership import GivenFiles
@@ -239,7 +240,8 @@ def makeService(options: Options) -> IService:
         chosen = _settings(options)
         # Before an application is imported, which may change the directory.
         launch = Launch.of_this_process(os.environ, twistd_is_told=True)
-        servers = _servers(options, chosen, launch.directory)
+        is_master = chosen.workers and not (is_worker() or options.get("check"))
+        servers = _servers(options, chosen, launch.directory, _name if is_master else load)
         if options.get("check"):
             return _check(options, chosen, servers)
         service = _service(options, chosen, servers, launch)
@@ -278,7 +280,14 @@ def _said(error: BaseException) -> str:
     return f"twistd graceful: --app {error}"
 
 
-def _servers(options: Options, settings: Settings, directory: str) -> list[Server]:
+def _name(name: str) -> str:
+    """A name, in the place of an application that this process does not load."""
+    return name
+
+
+def _servers(
+    options: Options, settings: Settings, directory: str, load: Callable[[str], Any]
+) -> list[Server]:
     ports = [str(port.within(directory)) for port in options["port"]]
     apps = [load(name) for name in options["app"]]
     if len(apps) > 1:
@@ -311,14 +320,17 @@ def _check(options: Options, settings: Settings, servers: list[Server]) -> Check
 def _service(
     options: Options, settings: Settings, servers: list[Server], launch: Launch
 ) -> GracefulService:
-    service = GracefulService(
+    service = serving(
         *servers,
+        workers=settings.workers,
         upgrade_timeout=settings.upgrade_timeout,
         probation=settings.probation,
         signals=True,
         pid_file=options["pid_file"],
         launch=launch,
     )
+    if is_worker():
+        return service  # the master does for all what follows
     if options["reload"]:
         watch = watch_source(options["app"], options["config"])
         Reload(global_reactor(), watch, service.upgrade, service.is_accepting).setServiceParent(

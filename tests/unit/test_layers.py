@@ -20,7 +20,7 @@ LAYERS = [
     {"http", "process", "app", "wsgi", "welcome"},
     {"server"},
     {"service", "check"},
-    {"config", "reload"},
+    {"config", "reload", "master"},
     {"run", "tap"},
     {"testing"},
 ]

@@ -1,11 +1,11 @@
-"""A successor, as the process that started it sees it."""
+"""A successor, or a worker, as the process that started it sees it."""
 
 from __future__ import annotations
 
 import os
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -15,19 +15,24 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
+from ..moving import Recipient
 from .control import (
     HEARD_TIMEOUT,
+    Answer,
     Channel,
     Failed,
     Goodbye,
+    Grant,
     LogsMoved,
     NotNow,
+    Offer,
     Ready,
+    Revoke,
     Stopping,
     Upgrade,
     open_channel,
 )
-from .handover import Sender
+from .handover import Receiver, Sender
 from .inheritance import VARIABLE, Inheritance
 from .launch import Launch
 from .output import Capture
@@ -43,8 +48,8 @@ EXIT_AFTER_EOF = 1.0
 class Observer(Protocol):
     """Who is told what becomes of a child."""
 
-    def child_ready(self) -> None:
-        """It can serve; when this returns it does."""
+    def child_ready(self) -> Answer:
+        """It can serve; when this returns, or what it returns fires, it does."""
 
     def child_stopping(self) -> None:
         """It was told to stop, by somebody else."""
@@ -54,6 +59,9 @@ class Observer(Protocol):
 
     def logs_moved(self) -> None:
         """It was told that the log files have been moved."""
+
+    def child_said(self, command: type[amp.Command], arguments: Mapping[str, Any]) -> Answer:
+        """It sent a command that not every child has."""
 
     def child_ended(self, reason: str, output: str) -> None:
         """It has ended and is reaped.
@@ -72,6 +80,7 @@ class Child(ProcessProtocol):
         reactor: starts it and keeps the time.
         observer: is told; every child that was started is reported ended, once.
         timeout: seconds it may take until it is ready.
+        recipient: takes the connections up that it hands over; None if it is to have none.
 
     Attributes:
         pid: of the process; it is known when it has been started.
@@ -81,12 +90,19 @@ class Child(ProcessProtocol):
     transport: IProcessTransport | None
     pid: int
 
-    def __init__(self, reactor: Any, observer: Observer, timeout: float) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        observer: Observer,
+        timeout: float,
+        recipient: Recipient | None = None,
+    ) -> None:
         self._reactor = reactor
         self._observer = observer
         self._timeout = timeout
         self._channel = Channel(self)
         self.carrier = Sender(reactor, self._channel)
+        self._receiver = None if recipient is None else Receiver(recipient)
         self._control: socket.socket | None = None
         self._capture: Capture | None = None
         self._timer: IDelayedCall | None = None
@@ -98,6 +114,7 @@ class Child(ProcessProtocol):
         launch: Launch,
         generation: int,
         listeners: Sequence[tuple[str, Sequence[socket.socket]]],
+        worker: int = 0,
     ) -> int:
         """Start the process.
 
@@ -105,6 +122,7 @@ class Child(ProcessProtocol):
             launch: the command.
             generation: the number of its generation.
             listeners: what it inherits; they stay open here.
+            worker: its number among the workers; 0 for a successor.
 
         Returns:
             Its pid, for the log; the channel, not the pid, is what identifies it.
@@ -135,6 +153,7 @@ class Child(ProcessProtocol):
                     stderr=5,
                     listeners=tuple(names),
                     files=tuple(files),
+                    worker=worker,
                 )
                 self._reactor.spawnProcess(
                     self,
@@ -167,6 +186,19 @@ class Child(ProcessProtocol):
         self._signal(signal.SIGTERM)
         self._timer = self._reactor.callLater(KILL_AFTER, self._signal, signal.SIGKILL)
 
+    def tell(self, command: type[amp.Command]) -> None:
+        """Send a command and do not wait."""
+        self._channel.tell(command)
+
+    def ask(self, command: type[amp.Command]) -> Deferred[None]:
+        """Send a command.
+
+        Returns:
+            A Deferred that fires when it is answered, or never will be.
+        """
+        answer: Deferred[Any] = self._channel.callRemote(command)
+        return answer.addBoth(lambda _: None)
+
     def kill(self) -> None:
         """Do not wait any more for the process to heed its `end`."""
         self._signal(signal.SIGKILL)
@@ -197,15 +229,15 @@ class Child(ProcessProtocol):
 
     # Twisted and the channel tell us
 
-    def received(self, command: type[amp.Command], **arguments: Any) -> None:
+    def received(self, command: type[amp.Command], **arguments: Any) -> Answer:
         """The child sent a command."""
         if command is Ready:
             if self._ready_at is not None or self._reason:
                 raise NotNow(self._reason or "it was ready before")
             self._ready_at = self._reactor.seconds()
             self._cancel_timer()
-            self._observer.child_ready()
-        elif command is Failed:
+            return self._observer.child_ready()
+        if command is Failed:
             self.end(str(arguments["reason"]))
         elif command is Stopping:
             self._observer.child_stopping()
@@ -213,9 +245,20 @@ class Child(ProcessProtocol):
             self._observer.child_upgrade()
         elif command is LogsMoved:
             self._observer.logs_moved()
+        elif command is Offer and self._receiver is not None:
+            return {"refused": self._receiver.offered(**arguments)}
+        elif command is Grant and self._receiver is not None:
+            self._receiver.granted(**arguments)
+        elif command is Revoke and self._receiver is not None:
+            self._receiver.revoked(**arguments)
+        else:
+            return self._observer.child_said(command, arguments)
+        return None
 
     def channel_lost(self, reason: Failure) -> None:
         """The child closed the channel, ended, or wrote what is no message."""
+        if self._receiver is not None:
+            self._receiver.lost()
         if self._ready_at is None and self._control is not None and not self._reason:
             # If it has ended, then its exit status says more, and comes soon.
             self._cancel_timer()

@@ -1,4 +1,4 @@
-"""The control channel between a process and the successor it started.
+"""The control channel between a process and a child that it started: a successor, or a worker.
 
 An AF_UNIX socketpair that both ends inherit, so there is no path and no permission
 to get wrong. It speaks AMP. Its EOF is how either side learns of the other's end.
@@ -56,6 +56,29 @@ class LogsMoved(amp.Command):
 
 class Goodbye(amp.Command):
     """Parent to child: you serve, and I am about to end. The answer says that all was heard."""
+
+
+class Drain(amp.Command):
+    """Master to worker: stop accepting, hand over what can move, and answer when nothing is left.
+    Then stand by."""
+
+
+class Resume(amp.Command):
+    """Master to worker: accept again; the drain is given up."""
+
+
+class Leave(amp.Command):
+    """Master to worker: drain, and end."""
+
+
+class CutShort(amp.Command):
+    """Master to worker: end at once, with what is still being answered."""
+
+
+class Drained(amp.Command):
+    """Worker to master: I end, and this is what my drain did; opaque to what carries it."""
+
+    arguments = [(b"report", amp.Unicode())]
 
 
 NO_DESCRIPTOR = -1
@@ -117,14 +140,18 @@ class Revoke(amp.Command):
     requiresAnswer = False
 
 
+Answer = dict[str, Any] | Deferred[dict[str, Any]] | None
+"""What is answered to a command."""
+
+
 class Peer(Protocol):
     """What the owner of one end of a channel is told."""
 
-    def received(self, command: type[amp.Command], **arguments: Any) -> dict[str, Any] | None:
+    def received(self, command: type[amp.Command], **arguments: Any) -> Answer:
         """The other end sent a command.
 
         Returns:
-            The answer; None if there is nothing to say.
+            The answer; a Deferred of it, if it takes time; None if there is nothing to say.
 
         Raises:
             NotNow: it is refused; the other end is told so.
@@ -174,44 +201,65 @@ class Channel(amp.BinaryBoxProtocol, amp.BoxDispatcher, amp.CommandLocator):
         """Take a socket that has arrived; `NO_DESCRIPTOR` if it has not."""
         return self._arrived.pop(inode, NO_DESCRIPTOR)
 
-    def _received(self, command: type[amp.Command], **arguments: Any) -> dict[str, Any]:
-        return self._peer.received(command, **arguments) or {}
+    def _received(self, command: type[amp.Command], **arguments: Any) -> Any:
+        answer = self._peer.received(command, **arguments)
+        return {} if answer is None else answer
 
     @Ready.responder
-    def _ready(self) -> dict[str, object]:
+    def _ready(self) -> Any:
         return self._received(Ready)
 
     @Failed.responder
-    def _failed(self, reason: str | None) -> dict[str, object]:
+    def _failed(self, reason: str | None) -> Any:
         return self._received(Failed, reason=reason or "it does not say why")
 
     @Stopping.responder
-    def _stopping(self) -> dict[str, object]:
+    def _stopping(self) -> Any:
         return self._received(Stopping)
 
     @Upgrade.responder
-    def _upgrade(self) -> dict[str, object]:
+    def _upgrade(self) -> Any:
         return self._received(Upgrade)
 
     @LogsMoved.responder
-    def _logs_moved(self) -> dict[str, object]:
+    def _logs_moved(self) -> Any:
         return self._received(LogsMoved)
 
     @Goodbye.responder
-    def _goodbye(self) -> dict[str, object]:
+    def _goodbye(self) -> Any:
         return self._received(Goodbye)
 
     @Offer.responder
-    def _offer(self, **arguments: Any) -> dict[str, object]:
+    def _offer(self, **arguments: Any) -> Any:
         return self._received(Offer, **arguments)
 
     @Grant.responder
-    def _grant(self, batch: int) -> dict[str, object]:
+    def _grant(self, batch: int) -> Any:
         return self._received(Grant, batch=batch)
 
     @Revoke.responder
-    def _revoke(self, batch: int) -> dict[str, object]:
+    def _revoke(self, batch: int) -> Any:
         return self._received(Revoke, batch=batch)
+
+    @Drain.responder
+    def _drain(self) -> Any:
+        return self._received(Drain)
+
+    @Resume.responder
+    def _resume(self) -> Any:
+        return self._received(Resume)
+
+    @Leave.responder
+    def _leave(self) -> Any:
+        return self._received(Leave)
+
+    @CutShort.responder
+    def _cut_short(self) -> Any:
+        return self._received(CutShort)
+
+    @Drained.responder
+    def _drained(self, report: str) -> Any:
+        return self._received(Drained, report=report)
 
     def tell(self, command: type[amp.Command], **arguments: Any) -> None:
         """Send a command and do not wait; if the other end is gone, it need not know."""

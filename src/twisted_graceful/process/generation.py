@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+from twisted.protocols.amp import Command
 
 from ..errors import UpgradeRefused
 from ..moving import Carrier, Recipient
@@ -231,8 +232,12 @@ class Generation:
         """Whether, if this process ended now, its predecessor would accept again."""
         return self.state is State.TAKING_OVER
 
-    def stopped(self) -> Deferred[None]:
-        """A Deferred that fires when neither predecessor nor child needs this process any more."""
+    def stopped(self, report: Mapping[str, Any]) -> Deferred[None]:
+        """Wait until neither predecessor nor child needs this process any more.
+
+        Args:
+            report: what the drain did, of which they need nothing.
+        """
         if self._successor is None:
             return self._farewell
         both = gatherResults([self._farewell, self._supervisor.heard()])
@@ -284,6 +289,9 @@ class Generation:
         """An upgrade was asked for of the successor. Should it die, it is ours."""
         self._upgrade_due = True
         self._machine.send(Input.CHILD_UPGRADE)
+
+    def child_said(self, command: type[Command], arguments: Mapping[str, Any]) -> None:
+        """The successor said what only workers say."""
 
     def child_stopping(self) -> None:
         """The successor was told to stop."""

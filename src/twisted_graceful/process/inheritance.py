@@ -1,6 +1,6 @@
-"""What a successor is told about what it inherited: one environment variable.
+"""What a child is told about what it inherited: one environment variable.
 
-Written by the predecessor's `Child`, read once at the successor's start. It holds
+Written by the parent's `Child`, read once at the start of the successor, or worker. It holds
 JSON, with a version; fields that a reader does not know are ignored, so that
 neighbouring versions of this package understand each other.
 """
@@ -26,14 +26,15 @@ class Inheritance:
     """Which file descriptor is which, and whose successor this process is.
 
     Attributes:
-        generation: of the process that reads this; 1 or more.
-        control: the AF_UNIX stream socket to the predecessor.
+        generation: of the process that reads this; 0 only in a worker.
+        control: the AF_UNIX stream socket to the predecessor, or to the master.
         stdout: where output belongs once the process is ready; until then the
             predecessor captures it.
         stderr: likewise.
         listeners: the names of the listeners, each with its sockets.
         files: descriptors of UNIX sockets, with device and inode of the file that is theirs.
         pid_file: the path of the pid file that this process takes over; empty if none.
+        worker: the number of this worker, 1 or more; 0 in a successor.
     """
 
     generation: int
@@ -43,6 +44,7 @@ class Inheritance:
     listeners: tuple[tuple[str, tuple[int, ...]], ...] = ()
     files: tuple[tuple[int, int, int], ...] = ()
     pid_file: str = ""
+    worker: int = 0
 
     @classmethod
     def take(cls, environ: MutableMapping[str, str]) -> Inheritance | None:
@@ -89,6 +91,7 @@ class Inheritance:
                 for descriptor, device, inode in data.get("files", ())
             ),
             pid_file=str(data.get("pid_file", "")),
+            worker=int(data.get("worker", 0)),
         )
 
     def encode(self) -> str:
@@ -134,9 +137,15 @@ def seize() -> None:
 
 
 def is_successor() -> bool:
-    """Whether this process was started by a predecessor."""
+    """Whether this process was started by a predecessor, or by a master."""
     seize()
     return _seized is not None
+
+
+def is_worker() -> bool:
+    """Whether this process was started by a master."""
+    seize()
+    return isinstance(_seized, Inheritance) and bool(_seized.worker)
 
 
 def note_pid_file(path: str) -> None:

@@ -13,6 +13,7 @@ from ..moving import Recipient
 from .control import (
     HEARD_TIMEOUT,
     REASON_LIMIT,
+    Answer,
     Channel,
     Failed,
     Grant,
@@ -102,7 +103,7 @@ class Predecessor:
         """Tell it that the log files have been moved."""
         self._channel.tell(LogsMoved)
 
-    def received(self, command: type[amp.Command], **arguments: Any) -> dict[str, Any] | None:
+    def received(self, command: type[amp.Command], **arguments: Any) -> Answer:
         """The predecessor sent a command."""
         if command is Upgrade:
             self._observer.upgrade()

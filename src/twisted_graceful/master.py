@@ -1,0 +1,219 @@
+"""A master and its workers: servers that several processes serve, below one that serves nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import deferLater
+
+from .http.report import Cut, DrainReport
+from .moving import Carrier, Handed
+from .process import sockets
+from .process.generation import Generation
+from .process.inheritance import is_worker
+from .process.machine import State
+from .process.orphans import Orphans
+from .process.pool import Pool
+from .process.relay import Relay, Route
+from .process.worker import Worker
+from .server import Server
+from .service import GracefulService
+from .settings import AUTO
+
+SLACK = 5.0
+"""Seconds that a worker may take beyond its own deadlines until it is killed."""
+
+_UPGRADING = (State.UPGRADING, State.HANDING_OVER, State.STANDING_BY, State.DRAINING)
+"""The states in which new code comes by a successor, so that no worker needs to be replaced."""
+
+
+class _Successor:
+    """The way to the successor of this master, for the connections of the workers."""
+
+    def __init__(self, carrier: Carrier) -> None:
+        self.carrier = carrier
+        self.connections = 0
+
+
+class MasterService(GracefulService):
+    """Servers that several processes serve.
+
+    This one binds the addresses and holds the sockets, and does not load the applications. Its
+    workers run the same command.
+
+    Args:
+        servers: what is served.
+        workers: how many processes serve; 1 or more, or ``auto``.
+        options: as for `GracefulService`. Whoever handles the signals itself calls `roll` and
+            `resize`.
+    """
+
+    def __init__(self, *servers: Server, workers: int | str, **options: Any) -> None:
+        super().__init__(*servers, **options)
+        self._pool = Pool(
+            self._reactor, count(workers), self._make_worker, self._start_worker, self._patience()
+        )
+        self._successor: _Successor | None = None
+        self._relay = Relay(self._reactor, self._routes)
+        self._pool.on_route = self._relay.go_on
+        self._pool.rolled = self._rolled
+        self._delay: Deferred[None] | None = None
+        if os.getpid() == 1:
+            Orphans(self._reactor).setServiceParent(self)
+
+    def _patience(self) -> float:
+        return self._longest_delay() + 2 * self._longest_drain() + SLACK
+
+    def _make_worker(self, number: int) -> Worker:
+        return Worker(self._reactor, number, self._pool, self, self._upgrade_timeout)
+
+    def _start_worker(self, worker: Worker) -> None:
+        assert self._generation is not None
+        worker.start(self._launch, self._generation.number, self.listeners())
+
+    # What users ask of it
+
+    def roll(self) -> None:
+        """Replace all workers, one after the other, by new ones with the code that is on disk.
+
+        During an upgrade another one follows it instead.
+        """
+        generation = self._generation
+        if isinstance(generation, Generation) and generation.state in _UPGRADING:
+            self.upgrade()
+        elif not self._upgradable:
+            self.upgrade()  # which says why not
+        else:
+            self._supervisor.reloads("Replacing the workers", self._upgrade_timeout)
+            self._pool.roll()
+
+    def _rolled(self, reason: str) -> None:
+        status = f"The workers are not replaced: {reason}" if reason else "All workers serve"
+        self._supervisor.serves(f"{status} (master: pid {os.getpid()})")
+
+    def resize(self, more: int) -> None:
+        """Have more workers, or fewer, but always one.
+
+        Args:
+            more: how many; negative for fewer.
+        """
+        self._pool.resize(more)
+
+    def _actions(self) -> dict[int, Callable[[], None]]:
+        return {
+            **super()._actions(),
+            signal.SIGHUP: self.roll,
+            signal.SIGTTIN: lambda: self.resize(+1),
+            signal.SIGTTOU: lambda: self.resize(-1),
+        }
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a worker serves who connects now."""
+        return bool(self._pool.serving)
+
+    # What it does in the place of one that serves
+
+    def _load(self) -> Deferred[Any]:
+        loaded: Deferred[Any] = Deferred()
+        # Not before the reactor waits for children.
+        self._reactor.callWhenRunning(lambda: self._pool.load().chainDeferred(loaded))
+        return loaded
+
+    async def _drain(self) -> DrainReport:
+        gone = self._pool.leave()
+        if self._at_once:
+            self.cut()
+        elif self._longest_delay() and self._accepting:
+            # Until then they accept, so the sockets, and the files of UNIX sockets, are needed.
+            self._delay = deferLater(self._reactor, self._longest_delay())
+            await DeferredList([self._delay], consumeErrors=True)
+        # They drain. Who connects now is refused, and does not wait here for the end.
+        for server in self.servers:
+            await server.stopService()
+        await gone
+        self._relay.close()
+        if not self._pool.is_clean:
+            self._exit_with(1)
+        return sum(map(_report, filter(None, self._pool.reports)), DrainReport())
+
+    def accept(self) -> None:
+        """Let every worker accept."""
+        if not self._accepting:
+            self._log.info("Listening on {urls}", urls=", ".join(self._urls()))
+        self._accepting = True
+        self._successor = None
+        self._listeners.own()
+        self._pool.accept()
+
+    def _urls(self) -> Iterable[str]:
+        return (url for server in self.servers for url in server.urls)
+
+    def logs_moved(self) -> None:
+        """Go on in new log files, in every worker too."""
+        super().logs_moved()
+        self._pool.logs_moved()
+
+    def hand_over(self, carrier: Carrier) -> Deferred[Any]:
+        """Let every worker stop accepting, give away what can move, and drain."""
+        self._accepting = False
+        self._listeners.entrust()
+        self._successor = _Successor(carrier)
+        return self._pool.drain()
+
+    def _routes(self) -> Iterable[Route]:
+        return self._pool.serving if self._successor is None else [self._successor]
+
+    def can_take_up(self, handed: Handed) -> bool:
+        """Whether there is somebody to pass a connection on to."""
+        return self._relay.is_open and handed.listener in map(sockets.text, self._sockets())
+
+    def _sockets(self) -> Iterable[socket.socket]:
+        return (each for _, listening in self.listeners() for each in listening)
+
+    def take_up(self, handed: Handed) -> None:
+        """Pass a connection on."""
+        self._relay.take_up(handed)
+
+    def cut(self) -> None:
+        """End what is still being answered by workers that leave."""
+        self._at_once = True
+        if self._delay is not None:
+            self._delay.cancel()
+        self._pool.cut()
+        super().cut()
+
+
+def serving(*servers: Server, workers: int | str = 0, **options: Any) -> GracefulService:
+    """What serves, in this process or in several.
+
+    Args:
+        servers: what is served.
+        workers: how many processes serve below this one; 0 if it does so itself, as it does if
+            it is such a worker.
+        options: as for `GracefulService`.
+    """
+    if not workers or is_worker():
+        return GracefulService(*servers, **options)
+    return MasterService(*servers, workers=workers, **options)
+
+
+def count(workers: int | str) -> int:
+    """A number of workers; for ``auto`` the processors that this process may use."""
+    if workers == AUTO:
+        if hasattr(os, "sched_getaffinity"):
+            return len(os.sched_getaffinity(0))
+        return os.cpu_count() or 1  # elsewhere than on Linux
+    return int(workers)
+
+
+def _report(text: str) -> DrainReport:
+    fields = json.loads(text)
+    cut = tuple(Cut(**each) for each in fields.pop("cut"))
+    return DrainReport(**fields, cut=cut)

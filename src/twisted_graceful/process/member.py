@@ -1,0 +1,201 @@
+"""This process as one worker of several: its master says when it serves, drains and ends.
+
+To what is served here the master is in the place of a `Generation`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.protocols import amp
+
+from .control import HEARD_TIMEOUT, Answer, CutShort, Drain, Drained, Leave, Resume
+from .generation import ACCEPT_AGAIN, Workload
+from .handover import Sender
+from .inheritance import Inheritance
+from .output import LastWords, release
+from .predecessor import Predecessor
+
+
+class _State(Enum):
+    LOADING = "loading"
+    SERVING = "serving"
+    STANDING_BY = "standing by"  # draining, or drained; it may have to serve again
+    STOPPING = "stopping"
+
+
+class _Master(Predecessor):
+    """The other end of the channel. Most of what is said there is said to a successor, too."""
+
+    def __init__(self, reactor: Any, control: int, member: Member, workload: Workload) -> None:
+        super().__init__(reactor, control, member, workload)
+        self._member = member
+        self.carrier = Sender(reactor, self._channel)
+
+    def received(self, command: type[amp.Command], **arguments: Any) -> Answer:
+        """The master sent a command."""
+        if command is Drain:
+            return self._member.drain()
+        if command is Resume:
+            self._member.resume()
+        elif command is Leave:
+            self._member.leave()
+        elif command is CutShort:
+            self._member.cut()
+        return super().received(command, **arguments)
+
+    def drained(self, report: str) -> Deferred[None]:
+        """Say what the drain did; fires when that is known, or soon in any case."""
+        told: Deferred[Any] = self._channel.callRemote(Drained, report=report)
+        return told.addTimeout(HEARD_TIMEOUT, self._reactor).addBoth(lambda _: None)
+
+
+class Member:
+    """One worker, from its load to its end.
+
+    Args:
+        reactor: runs everything.
+        workload: what is served.
+        inheritance: what the master gave it.
+        pid: of this process.
+
+    Attributes:
+        number: of its generation.
+        worker: its number among the workers.
+        is_asked_to_stop: whether somebody wished that with a signal; again, it is to be at once.
+        predecessor_resumes: always: the listeners are the master's, also when this process ends.
+    """
+
+    _log = Logger()
+    predecessor_resumes = True
+
+    def __init__(
+        self, reactor: Any, workload: Workload, inheritance: Inheritance, pid: int | None = None
+    ) -> None:
+        self.number = inheritance.generation
+        self.worker = inheritance.worker
+        self.is_asked_to_stop = False
+        self._reactor = reactor
+        self._workload = workload
+        self._inheritance = inheritance
+        self._pid = os.getpid() if pid is None else pid
+        self._state = _State.LOADING
+        self._last_words: LastWords | None = None
+        self._master = _Master(reactor, inheritance.control, self, workload)
+
+    # What happens to this process
+
+    def loaded(self) -> None:
+        """All that is to be served can be served."""
+        self._master.let_go().addCallback(self._may_serve)
+
+    def _may_serve(self, allowed: bool) -> None:
+        if self._state is not _State.LOADING:
+            return
+        if not allowed:
+            self._log.error("Worker {worker} is ready too late", worker=self.worker)
+            self.leave()
+            return
+        self._state = _State.SERVING
+        self._accept()
+        self._last_words = release(self._inheritance.stdout, self._inheritance.stderr)
+        self._log.info(
+            "Worker {worker} of generation {number} serves (pid {pid})",
+            worker=self.worker,
+            number=self.number,
+            pid=self._pid,
+        )
+
+    def _accept(self) -> None:
+        if self._state is not _State.SERVING:
+            return
+        try:
+            self._workload.accept()
+        except OSError as error:  # no descriptor left, say; other workers accept meanwhile
+            self._log.error("Cannot accept: {error}; trying again", error=error)
+            self._reactor.callLater(ACCEPT_AGAIN, self._accept)
+
+    def failed(self, reason: str) -> Deferred[None]:
+        """What is to be served cannot be served; fires when the master knows."""
+        return self._master.fail(reason)
+
+    def upgrade(self) -> None:
+        """Somebody took this process for the master, or the master passes on what is not ours."""
+        self._log.warn(
+            "A worker does not upgrade itself: nothing is done. Signal the master (pid {master})",
+            master=os.getppid(),
+        )
+
+    def stop(self) -> None:
+        """Drain and let the process end, as a signal says; asked again: end at once."""
+        is_asked_again, self.is_asked_to_stop = self.is_asked_to_stop, True
+        if is_asked_again:
+            self.cut()
+            return
+        self._master.stopping()  # so that another one takes its place at once
+        self.leave()
+
+    def service_stops(self) -> None:
+        """The service is being stopped."""
+        self.leave()
+
+    def stopped(self, report: Mapping[str, Any]) -> Deferred[None]:
+        """Tell the master what the drain did.
+
+        Returns:
+            A Deferred that fires when it knows.
+        """
+        return self._master.drained(json.dumps(report))
+
+    def ended(self) -> None:
+        """This process serves no more, and ends."""
+
+    def remove_pid_file(self, path: str) -> None:
+        """There is none: it is the master's."""
+
+    def tell_logs_moved(self) -> None:
+        """Tell the master, and so all others, that the log files have been moved."""
+        self._master.tell_logs_moved()
+
+    # What the master tells us
+
+    def logs_moved(self) -> None:
+        """The log files have been moved."""
+        self._workload.logs_moved()
+
+    def drain(self) -> Deferred[dict[str, Any]] | None:
+        """Hand over what can move, and drain; fires when nothing is left."""
+        if self._state is not _State.SERVING:
+            return None
+        self._state = _State.STANDING_BY
+        drained: Deferred[Any] = self._workload.hand_over(self._master.carrier)
+        return drained.addCallback(lambda _: {})
+
+    def resume(self) -> None:
+        """Accept again."""
+        if self._state is _State.STANDING_BY:
+            self._state = _State.SERVING
+            self._accept()
+
+    def leave(self) -> None:
+        """Drain what is left, and let the process end."""
+        if self._state is not _State.STOPPING:
+            self._state = _State.STOPPING
+            self._workload.leave()
+
+    def cut(self) -> None:
+        """End at once, with what is still being answered."""
+        self._workload.cut()
+        self.leave()
+
+    def predecessor_gone(self) -> None:
+        """The master has ended. Nobody would replace this process, or stop it one day."""
+        if self._state is not _State.STOPPING:
+            self._log.warn("The master has ended: worker {worker} drains", worker=self.worker)
+        self.leave()

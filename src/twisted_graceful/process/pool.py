@@ -1,0 +1,433 @@
+"""A pool of workers: as many as are wanted, replaced when they die, and in turns for new code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from ..errors import WorkerError
+from .worker import Worker
+
+CUT_WITHIN = 2.0
+"""Seconds until a worker is killed that was told to end at once."""
+
+START_AGAIN = 1.0
+"""Seconds until a worker is started again that has died before it was ready."""
+
+
+class Pace(Protocol):
+    """When to start a worker again that dies."""
+
+    def ready(self) -> None:
+        """It can serve."""
+
+    def ended(self) -> float:
+        """It has died.
+
+        Returns:
+            Seconds until the next is to be started.
+        """
+
+    def reset(self) -> None:
+        """The next runs other code."""
+
+
+class Steady:
+    """At once, but for one that never got ready."""
+
+    def __init__(self) -> None:
+        self._was_ready = False
+
+    def ready(self) -> None:
+        """It can serve."""
+        self._was_ready = True
+
+    def ended(self) -> float:
+        """It has died; seconds until the next is to be started."""
+        was_ready, self._was_ready = self._was_ready, False
+        return 0.0 if was_ready else START_AGAIN
+
+    def reset(self) -> None:
+        """The next runs other code."""
+
+
+class Slot:
+    """The place of one worker.
+
+    Attributes:
+        number: of the place, 1 or more.
+        worker: who has it; None while there is nobody, or only one that was wished away.
+        successor: who will have it, when it is ready.
+        restart: starts the next, if the last one has died.
+    """
+
+    def __init__(self, number: int, pace: Pace) -> None:
+        self.number = number
+        self.pace = pace
+        self.worker: Worker | None = None
+        self.successor: Worker | None = None
+        self.restart: IDelayedCall | None = None
+
+    def cancel_restart(self) -> None:
+        """Start nothing here."""
+        restart, self.restart = self.restart, None
+        if restart is not None and restart.active():
+            restart.cancel()
+
+
+class Pool:
+    """The workers of a master.
+
+    A worker that dies is replaced. For new code they are replaced in turns: the next one is
+    started, and only when it is ready an old one goes. The first that never gets ready ends that,
+    and the old ones stay.
+
+    Args:
+        clock: keeps the time.
+        size: how many workers; 1 or more.
+        make: makes the worker of a place, not started yet.
+        start: starts it; raises OSError if that is not possible.
+        patience: seconds that a worker may take to end when it is told to.
+        pace: makes what says when to start one again that has died.
+
+    Attributes:
+        size: how many workers there shall be.
+        rolled: is called when the replacement of all is over, with what went wrong, or nothing.
+        on_route: is called when there is another worker that serves.
+        reports: what the drains of workers did that ended after `leave`, in their own words.
+        is_clean: whether each of these has said so.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: Any,
+        size: int,
+        make: Callable[[int], Worker],
+        start: Callable[[Worker], None],
+        patience: float,
+        pace: Callable[[], Pace] = Steady,
+    ) -> None:
+        self.size = size
+        self.rolled: Callable[[str], None] = lambda reason: None
+        self.on_route: Callable[[], None] = lambda: None
+        self.reports: list[str] = []
+        self.is_clean = True
+        self._clock = clock
+        self._make = make
+        self._start_worker = start
+        self._patience = patience
+        self._pace = pace
+        self._slots: dict[int, Slot] = {}
+        self._departing: set[Worker] = set()
+        self._loaded: Deferred[None] | None = None
+        self._is_accepting = False
+        self._is_leaving = False
+        self._code = 0
+        self._is_rolling = False
+        self._is_roll_due = False
+        self._gone: list[Deferred[None]] = []
+
+    def __iter__(self) -> Iterator[Worker]:
+        """All processes that there are."""
+        for slot in self._slots.values():
+            yield from (each for each in (slot.worker, slot.successor) if each is not None)
+        yield from list(self._departing)
+
+    @property
+    def serving(self) -> list[Worker]:
+        """The workers that accept."""
+        workers = (slot.worker for slot in self._slots.values())
+        return [each for each in workers if each and each.is_ready] if self._is_accepting else []
+
+    # What the master wishes
+
+    def load(self) -> Deferred[None]:
+        """Start all workers.
+
+        Returns:
+            A Deferred that fires when all are ready; it fails with `WorkerError` if one
+            ends before that.
+        """
+        self._loaded = Deferred()
+        self._fill()
+        return self._loaded
+
+    def accept(self) -> None:
+        """Let all workers accept, for the first time or again."""
+        self._is_accepting = True
+        for worker in self.serving:
+            worker.accept()
+        self._fill()
+        self.on_route()
+        if self._is_roll_due:
+            self.roll()
+
+    def drain(self) -> Deferred[None]:
+        """Let all workers stop accepting, hand over what can move, and stand by.
+
+        Returns:
+            A Deferred that fires when they have nothing left.
+        """
+        serving, self._is_accepting = self.serving, False
+        self._end_roll("")
+        for slot in self._slots.values():
+            slot.cancel_restart()
+            for worker in (slot.worker, slot.successor):
+                if worker is not None and worker not in serving:
+                    self._depart(worker)
+            slot.successor = None
+            if slot.worker not in serving:
+                slot.worker = None
+        drains = [worker.drain(self._patience) for worker in serving] + [self._when_gone()]
+        return gatherResults(drains).addCallback(lambda _: None)
+
+    def leave(self) -> Deferred[None]:
+        """Let all workers drain and end.
+
+        Returns:
+            A Deferred that fires when none is left.
+        """
+        self._is_accepting, self._is_leaving, self._loaded = False, True, None
+        self._end_roll("")
+        for slot in self._slots.values():
+            slot.cancel_restart()
+            for worker in (slot.worker, slot.successor):
+                if worker is not None:
+                    self._depart(worker)
+        self._slots.clear()
+        return self._when_gone()
+
+    def cut(self) -> None:
+        """End what is still being answered by workers that leave."""
+        for worker in list(self._departing):
+            worker.cut(CUT_WITHIN)
+
+    def logs_moved(self) -> None:
+        """Tell all that the log files have been moved."""
+        for worker in self:
+            worker.tell_logs_moved()
+
+    def roll(self) -> None:
+        """Replace all workers, one after the other, by new ones with the code on disk.
+
+        Asked meanwhile, it is done again afterwards.
+        """
+        if self._is_leaving:
+            return
+        if self._is_rolling or not self._is_accepting:
+            self._log.info("Replacing the workers is under way; it follows once more")
+            self._is_roll_due = True
+            return
+        self._is_rolling, self._is_roll_due = True, False
+        self._code += 1
+        self._log.info("Replacing {count} workers, one after the other", count=len(self._slots))
+        for slot in self._slots.values():
+            slot.pace.reset()
+        self._roll_on()
+
+    def replace(self, worker: Worker) -> None:
+        """Replace one worker when another one is ready to take its place."""
+        for slot in self._slots.values():
+            if slot.worker is worker and slot.successor is None and self._is_accepting:
+                slot.successor = self._start(slot)
+
+    def resize(self, more: int) -> None:
+        """Have more workers, or fewer, but always one.
+
+        Args:
+            more: how many; negative for fewer.
+        """
+        if self._is_leaving:
+            return
+        self.size = max(1, self.size + more)
+        self._log.info("There shall be {size} workers", size=self.size)
+        for number in [each for each in self._slots if each > self.size]:
+            slot = self._slots.pop(number)
+            slot.cancel_restart()
+            for worker in (slot.successor, slot.worker):
+                if worker is not None:
+                    self._depart(worker)
+        self._fill()
+        self._check_loaded()
+        self._roll_on()
+
+    # What the workers tell
+
+    def worker_ready(self, worker: Worker) -> None:
+        """A worker can serve."""
+        slot = self._slot_of(worker)
+        if slot is None:
+            return  # it has been told to leave
+        slot.pace.ready()
+        old = None
+        if slot.successor is worker:
+            old, slot.worker, slot.successor = slot.worker, worker, None
+        if self._is_accepting:
+            worker.accept()
+            self.on_route()
+        if old is not None:
+            self._depart(old)
+        self._check_loaded()
+        self._roll_on()
+
+    def worker_stopping(self, worker: Worker) -> None:
+        """A worker was told to stop, by somebody else."""
+        slot = self._slot_of(worker)
+        if slot is None or self._is_leaving:
+            return
+        self._log.info(
+            "Worker {number} (pid {pid}) was told to stop", number=worker.number, pid=worker.pid
+        )
+        if slot.worker is worker:
+            slot.worker = None
+            self._depart(worker)
+            self._fill()
+
+    def worker_ended(self, worker: Worker, reason: str, output: str) -> None:
+        """A worker has ended."""
+        slot = self._slot_of(worker)
+        if slot is None:
+            self._departed(worker)
+        elif slot.successor is worker:
+            slot.successor = None
+            self._say(worker, reason, output, "The old worker stays")
+            self._end_roll(f"worker {worker.number} {reason}")
+        else:
+            slot.worker = None
+            self._died(slot, worker, reason, output)
+        self._check_gone()
+        self._roll_on()
+
+    def _died(self, slot: Slot, worker: Worker, reason: str, output: str) -> None:
+        if self._loaded is not None:
+            loaded, self._loaded = self._loaded, None
+            loaded.errback(WorkerError(self._text(worker, reason, output)))
+            return
+        if not self._is_accepting or slot.successor is not None:
+            self._say(worker, reason, output, "")
+            return
+        delay = slot.pace.ended()
+        when = f"in {delay:g} seconds" if delay else "at once"
+        self._say(worker, reason, output, f"It is started again {when}")
+        slot.restart = self._clock.callLater(delay, self._fill_slot, slot)
+
+    def _text(self, worker: Worker, reason: str, output: str) -> str:
+        text = f"worker {worker.number} (pid {worker.pid}): {reason}"
+        return f"{text}. The last it wrote:\n{output}" if output else text
+
+    def _say(self, worker: Worker, reason: str, output: str, then: str) -> None:
+        self._log.error(
+            "Worker {number} (pid {pid}) has ended: {reason}. {then}{output}",
+            number=worker.number,
+            pid=worker.pid,
+            reason=reason,
+            then=then,
+            output=f"\nThe last it wrote:\n{output}" if output else "",
+        )
+
+    # Starts
+
+    def _fill(self) -> None:
+        """Start a worker for each place that has none."""
+        for number in range(1, self.size + 1):
+            if number not in self._slots:
+                self._slots[number] = Slot(number, self._pace())
+        for slot in list(self._slots.values()):
+            if slot.worker is None and slot.successor is None and slot.restart is None:
+                self._fill_slot(slot)
+
+    def _fill_slot(self, slot: Slot) -> None:
+        slot.restart = None
+        slot.worker = self._start(slot)
+
+    def _start(self, slot: Slot) -> Worker:
+        worker = self._make(slot.number)
+        worker.code = self._code
+        try:
+            self._start_worker(worker)
+        except Exception as error:
+            # Later: whoever wished for it has not noted yet whose place it is.
+            reason = f"it could not be started: {error}"
+            self._clock.callLater(0, self.worker_ended, worker, reason, "")
+        else:
+            self._log.info(
+                "Worker {number} starts (pid {pid})", number=worker.number, pid=worker.pid
+            )
+        return worker
+
+    def _check_loaded(self) -> None:
+        if self._loaded is not None and all(
+            slot.worker is not None and slot.worker.is_ready for slot in self._slots.values()
+        ):
+            loaded, self._loaded = self._loaded, None
+            loaded.callback(None)
+
+    # Replacements
+
+    def _roll_on(self) -> None:
+        """Take the next step, if the last one is over."""
+        if not self._is_rolling or self._departing:
+            return
+        slots = self._slots.values()
+        if any(slot.successor is not None for slot in slots):
+            return
+        for slot in slots:
+            if slot.worker is not None and slot.worker.code < self._code:
+                slot.successor = self._start(slot)
+                return
+        if all(slot.worker is not None and slot.worker.is_ready for slot in slots):
+            self._log.info("All workers have been replaced")
+            self._end_roll("")
+
+    def _end_roll(self, reason: str) -> None:
+        if not self._is_rolling:
+            return
+        self._is_rolling = False
+        if reason:
+            self._log.error(
+                "The workers are not replaced: {reason}. Those that are left of the old ones stay",
+                reason=reason,
+            )
+        self.rolled(reason)
+        if self._is_roll_due and self._is_accepting:
+            self.roll()
+
+    # Ends
+
+    def _depart(self, worker: Worker) -> None:
+        """Let a worker end, whose place is another's now."""
+        self._departing.add(worker)
+        if self._is_accepting:
+            worker.move_out(self._patience)
+        else:
+            worker.leave(self._patience)
+
+    def _departed(self, worker: Worker) -> None:
+        self._departing.discard(worker)
+        if self._is_leaving and worker.is_ready:
+            self.is_clean = self.is_clean and bool(worker.report)
+            self.reports.append(worker.report)
+
+    def _when_gone(self) -> Deferred[None]:
+        gone: Deferred[None] = Deferred()
+        self._gone.append(gone)
+        self._check_gone()
+        return gone
+
+    def _check_gone(self) -> None:
+        if not self._departing:
+            gone, self._gone = self._gone, []
+            for each in gone:
+                each.callback(None)
+
+    def _slot_of(self, worker: Worker) -> Slot | None:
+        for slot in self._slots.values():
+            if worker in (slot.worker, slot.successor):
+                return slot
+        return None

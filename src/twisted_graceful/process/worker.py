@@ -1,0 +1,186 @@
+"""One worker, as its master sees it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.protocols.amp import Command
+
+from ..moving import Carrier, Recipient
+from .child import Child
+from .control import Answer, CutShort, Drain, Drained, Leave, Resume
+from .launch import Launch
+
+
+class Observer(Protocol):
+    """Who is told what becomes of the workers."""
+
+    def worker_ready(self, worker: Worker) -> None:
+        """It can serve, once it is told to `accept`."""
+
+    def worker_stopping(self, worker: Worker) -> None:
+        """It was told to stop, by somebody else."""
+
+    def worker_ended(self, worker: Worker, reason: str, output: str) -> None:
+        """It has ended and is reaped; the arguments are those of `Child`'s observer."""
+
+    def logs_moved(self) -> None:
+        """It was told that the log files have been moved."""
+
+
+class Worker:
+    """One process among several that serve the same.
+
+    Args:
+        reactor: starts it and keeps the time.
+        number: its place among the others, 1 or more; its replacement has the same.
+        observer: is told.
+        recipient: takes the connections up that it hands over.
+        timeout: seconds it may take until it is ready.
+
+    Attributes:
+        pid: of the process; 0 before its start.
+        connections: how many it has, as far as is known here.
+        is_ready: whether it has been loaded.
+        report: what its drain did, in its own words; empty until it has said so.
+        code: counts the wishes for new code that came before its start.
+    """
+
+    def __init__(
+        self, reactor: Any, number: int, observer: Observer, recipient: Recipient, timeout: float
+    ) -> None:
+        self.number = number
+        self.pid = 0
+        self.connections = 0
+        self.is_ready = False
+        self.report = ""
+        self.code = 0
+        self._reactor = reactor
+        self._observer = observer
+        self._child = Child(reactor, self, timeout, recipient)
+        self._permission: Deferred[dict[str, Any]] | None = None
+        self._deadline: IDelayedCall | None = None
+
+    @property
+    def carrier(self) -> Carrier:
+        """What brings connections to it."""
+        return self._child.carrier
+
+    def start(
+        self,
+        launch: Launch,
+        generation: int,
+        listeners: Sequence[tuple[str, Sequence[socket.socket]]],
+    ) -> None:
+        """Start the process; the arguments are those of `Child`.
+
+        Raises:
+            OSError: it could not be started. Nothing is left behind.
+        """
+        self.pid = self._child.start(launch, generation, listeners, self.number)
+
+    # What it is to do
+
+    def accept(self) -> None:
+        """Accept connections, for the first time or again."""
+        permission, self._permission = self._permission, None
+        if permission is not None:
+            permission.callback({})
+        else:
+            self._child.tell(Resume)
+
+    def drain(self, within: float) -> Deferred[None]:
+        """Stop accepting, hand over what can move, and stand by.
+
+        Args:
+            within: seconds that are waited for that.
+
+        Returns:
+            A Deferred that fires when nothing is left, it has ended, or the time is over.
+        """
+        drained = self._child.ask(Drain)
+        return drained.addTimeout(within, self._reactor).addErrback(lambda _: None)
+
+    def move_out(self, within: float) -> None:
+        """Drain while others go on with its connections, and then end; as `leave` otherwise."""
+        if self.is_ready:
+            self._kill_after(within)
+            self._child.ask(Drain).addCallback(lambda _: self._child.tell(Leave))
+        else:
+            self.leave(within)
+
+    def leave(self, within: float) -> None:
+        """Drain, and end.
+
+        Args:
+            within: seconds after which it is killed.
+        """
+        if self.is_ready:
+            self._kill_after(within)
+            self._child.tell(Leave)
+        else:
+            self._child.end("this process does not need it any more")
+
+    def cut(self, within: float) -> None:
+        """End, with what is still being answered.
+
+        Args:
+            within: seconds after which it is killed.
+        """
+        if self.is_ready:
+            self._kill_after(within)
+            self._child.tell(CutShort)
+        else:
+            self._child.kill()
+
+    def end(self, reason: str) -> None:
+        """End it now: SIGTERM, and SIGKILL soon."""
+        self._child.end(reason)
+
+    def tell_logs_moved(self) -> None:
+        """Tell it that the log files have been moved."""
+        self._child.tell_logs_moved()
+
+    # What it tells us
+
+    def child_ready(self) -> Deferred[dict[str, Any]]:
+        """It can serve."""
+        permission = self._permission = Deferred()
+        self.is_ready = True
+        self._observer.worker_ready(self)
+        return permission
+
+    def child_stopping(self) -> None:
+        """It was told to stop."""
+        self._observer.worker_stopping(self)
+
+    def child_upgrade(self) -> None:
+        """No worker says that."""
+
+    def logs_moved(self) -> None:
+        """It was told that the log files have been moved."""
+        self._observer.logs_moved()
+
+    def child_said(self, command: type[Command], arguments: Mapping[str, Any]) -> Answer:
+        """What only workers say."""
+        if command is Drained:
+            self.report = str(arguments["report"])
+        return None
+
+    def child_ended(self, reason: str, output: str) -> None:
+        """It has ended."""
+        self._cancel_deadline()
+        self._observer.worker_ended(self, reason, output)
+
+    def _kill_after(self, seconds: float) -> None:
+        self._cancel_deadline()
+        self._deadline = self._reactor.callLater(seconds, self._child.kill)
+
+    def _cancel_deadline(self) -> None:
+        deadline, self._deadline = self._deadline, None
+        if deadline is not None and deadline.active():
+            deadline.cancel()
