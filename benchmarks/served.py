@@ -33,8 +33,9 @@ class Upgrade:
     Attributes:
         at: when the signal was sent, in seconds since the load began.
         pid: of the successor.
-        ready: seconds from the signal until the pid file named the successor.
-        gone: seconds from the signal until the predecessor had ended.
+        ready: seconds from the signal until the pid file named the successor; until all workers
+            were replaced, if that is what the signal does.
+        gone: seconds from the signal until the predecessor had ended; likewise.
     """
 
     at: float
@@ -90,6 +91,8 @@ class Served(Server):
             trust.check_hostname = False
             self.endpoints.append(Endpoint("tls", (HOST, tls_port), trust))
         self._upgrade_signal = upgrade_signal
+        self._has_workers = "--workers" in words
+        self._replaces_workers = self._has_workers and upgrade_signal is signal.SIGHUP
         self.exit_statuses: dict[int, int | None] = {}
 
     def serves(self) -> bool:
@@ -106,8 +109,13 @@ class Served(Server):
         Raises:
             Trouble: it takes longer, or there is nobody to upgrade.
         """
+        before = self.answering
         sent = time.monotonic()
         old = self.ask_for_upgrade()
+        if self._replaces_workers:
+            await until(lambda: not before & self.answering, "all workers are replaced", seconds)
+            done = round(time.monotonic() - sent, 3)
+            return Upgrade(at=round(sent - epoch, 3), pid=old, ready=done, gone=done)
         pid = await self.successor(old, seconds)
         ready = time.monotonic()
         left = max(0.0, sent + seconds - ready)
@@ -155,6 +163,12 @@ class Served(Server):
             return int(self.pid_file.read_text())
         return 0
 
+    @property
+    def answering(self) -> set[int]:
+        """The pids of the processes that answer: that of the serving one, or of its workers."""
+        pid = self.serving
+        return _children(pid) if self._has_workers else {pid}
+
     def _send(self, number: signal.Signals) -> int:
         """Send a signal to the serving generation; return its pid."""
         pid = self.serving
@@ -195,6 +209,16 @@ def become_subreaper() -> None:
     PR_SET_CHILD_SUBREAPER = 36
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _children(pid: int) -> set[int]:
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            # The name, in parentheses, may hold anything; proc(5).
+            if int(path.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.add(int(path.parent.name))
+    return found
 
 
 def _exists(pid: int) -> bool:

@@ -59,7 +59,7 @@ class Result:
         generations: how many processes answered a request.
         closes: how many connections that their clients would have kept the server has ended.
         kept: how many connections had a last request, after the last upgrade.
-        newest: how many of these requests the newest process answered.
+        newest: how many of these requests the newest process answered, or its workers.
         client_lag: the longest time in milliseconds by which the load client was late.
         client_cpu: the share of one processor that the load client used.
         kinds: the numbers for each kind of client.
@@ -125,7 +125,7 @@ async def run(options: argparse.Namespace, served: Served) -> Result:
     await load.stopped()
     seconds = time.monotonic() - load.epoch
     cpu = time.process_time() - cpu
-    newest = served.serving
+    newest = served.answering
     try:
         await served.stop()
     except Trouble as error:
@@ -139,7 +139,7 @@ async def run(options: argparse.Namespace, served: Served) -> Result:
         generations=len(total.generations),
         closes=total.closes.total(),
         kept=total.last.total(),
-        newest=total.last[newest],
+        newest=sum(total.last[pid] for pid in newest),
         client_lag=round(load.lag * 1000, 1),
         client_cpu=round(cpu / seconds, 2),
         kinds={name: tally.summary() for name, tally in load.tallies.items()},
