@@ -66,6 +66,7 @@ class Server(Service):
         room: what its connections share; replaced by whoever has several servers.
         logs: where its access log comes from; replaced by whoever has several servers.
         coordinated: whether somebody else says when to load and when to accept.
+        is_one_of_several: whether other processes accept on its addresses at the same time.
 
     Raises:
         AddressError: the address is none.
@@ -93,6 +94,7 @@ class Server(Service):
         self.room = Room(self._reactor, self.settings.max_connections)
         self.logs = LogFiles(self._reactor)
         self.coordinated = False
+        self.is_one_of_several = False
         self._log_path = resolve(self.settings.access_log)
         self._log_file: LogFile | None = None
         self._access_log: AccessLog | None = None
@@ -391,6 +393,7 @@ class Server(Service):
             port = private.port(kind, self._reactor, listener, factory)
             port.transport = transport
             port.room = self.room
+            port.is_shared = self.is_one_of_several
             port.name = sockets.text(listener)
             port.startListening()
             self._ports.append(port)

@@ -105,6 +105,7 @@ class GracefulService(MultiService):
         self._owns_process = signals
         self._exit_with = exit_with
         self._inheritance = claim()
+        self._is_worker = self._inheritance is not None and bool(self._inheritance.worker)
         self._signals = SignalHandlers(
             self._reactor,
             self._actions() if signals else {},
@@ -158,6 +159,7 @@ class GracefulService(MultiService):
             service.listeners = self._listeners
             service.logs = self._logs
             service.coordinated = True
+            service.is_one_of_several = self._is_worker
             if not service.settings.max_connections:
                 service.room = self._room
         super().addService(service)
@@ -427,7 +429,7 @@ class GracefulService(MultiService):
             told.addCallback(lambda _: self.leave())
 
     def _actions(self) -> dict[int, Callable[[], None]]:
-        if self._inheritance is not None and self._inheritance.worker:
+        if self._is_worker:
             # What is typed in a terminal reaches every process; the master acts on it.
             return {
                 signal.SIGTERM: self.stop,

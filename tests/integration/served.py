@@ -126,6 +126,12 @@ class Root(Resource):
             close_fds=False,
         ).stdout
 
+    async def do_orphan(self, request: Any) -> str:
+        """A process whose parent ends before it."""
+        file = HERE / "orphan.ended"
+        subprocess.run(["sh", "-c", f"(sleep 0.1; : > {file}) > /dev/null 2>&1 &"], check=True)
+        return "left alone"
+
     async def do_descriptors(self, request: Any, limit: str) -> str:
         """Set how many descriptors this process may have."""
         import resource

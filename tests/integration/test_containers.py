@@ -10,6 +10,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from . import proc
 from .harness import GRACEFUL, Server
 from .programs import run
+from .waiting import until
 
 CONTAINER = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 """A process in a namespace of its own, where it has the id 1; see unshare(1)."""
@@ -53,6 +54,24 @@ class ContainerTests(SynchronousTestCase):
                 self.assertEqual(holder.answer().body, "1")
                 holder.close()
                 self.assertEqual(server.exit_status(), 0)
+
+    def test_process_1_with_workers(self) -> None:
+        """With workers HUP brings new code, USR2 says so, and zombies of orphans are reaped."""
+        options = ("--app", "app.resource", "--workers", "2")
+        with Server(*options, command=(*CONTAINER, *GRACEFUL)) as server:
+            self.assertEqual(server.serving(0), 1)
+            (pid,) = proc.children(server.launched)
+            server.deploy("2")
+            server.kill(signal.SIGHUP, pid)
+            server.said("All workers have been replaced")
+            self.assertEqual(server.get().body, "2")
+            server.kill(signal.SIGUSR2, pid)
+            server.said("Upgrade failed: generation 1: this is process 1.* with --workers, ")
+            self.assertEqual(server.get("/orphan").body, "left alone")
+            server.wait_for("orphan.ended")
+            until(lambda: len(proc.children(pid)) == 2, "nobody but the workers is left")
+            server.kill(signal.SIGTERM, pid)
+            self.assertEqual(server.exit_status(), 0)
 
     def test_below_an_init_that_ends_with_its_child(self) -> None:
         """The same below ``docker run --init``, whose init ends when the first process does."""

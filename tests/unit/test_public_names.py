@@ -55,15 +55,15 @@ class PublicNamesTests(SynchronousTestCase):
         """A user can catch each error of the package by a public name."""
         from twisted_graceful import errors
 
-        # An upgrade that is refused is logged, and a wrong configuration ends the command;
-        # nothing raises either to a user.
+        # An upgrade that is refused is logged, as is a worker that fails, and a wrong configuration
+        # ends the command; nothing raises any of these to a user.
         kinds = {
             name
             for name, value in vars(errors).items()
             if inspect.isclass(value) and issubclass(value, errors.GracefulError)
         }
         public = set(twisted_graceful.__all__)
-        self.assertLessEqual(kinds - {"ConfigError", "UpgradeRefused"}, public)
+        self.assertLessEqual(kinds - {"ConfigError", "UpgradeRefused", "WorkerError"}, public)
 
     def test_no_other_name(self) -> None:
         """A name that is not there is an AttributeError which says so."""

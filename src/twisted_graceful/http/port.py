@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import resource
 import socket
 import sys
@@ -165,12 +166,14 @@ class Port(tcp.Port):
     Attributes:
         room: what its connections need; to be set before it listens.
         name: where it listens, for a process that takes its connections over.
+        is_shared: whether other processes accept from the same socket, and are to have their part.
     """
 
     _log = Logger()
 
     room: Room
     name = ""
+    is_shared = False
 
     @property
     def waits(self) -> bool:
@@ -185,7 +188,7 @@ class Port(tcp.Port):
             room.wait(self)
             return
         accepted = 0
-        for _ in range(min(self.numberAccepts, free)):
+        for _ in range(1 if self.is_shared else min(self.numberAccepts, free)):
             try:
                 client, where = self.socket.accept()
             except BlockingIOError:
@@ -197,6 +200,10 @@ class Port(tcp.Port):
                 return
             accepted += 1
             self._begin(client, where, self.factory)
+        if self.is_shared:
+            # All have been woken, and those that have no processor yet would find nothing left.
+            os.sched_yield()
+            return
         # As Twisted has it: where there were many, look for more; where there was one, for one.
         many = accepted == self.numberAccepts
         self.numberAccepts = accepted + 20 if many else max(1, accepted)
