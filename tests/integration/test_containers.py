@@ -66,7 +66,7 @@ class ContainerTests(SynchronousTestCase):
             server.said("All workers have been replaced")
             self.assertEqual(server.get().body, "2")
             server.kill(signal.SIGUSR2, pid)
-            server.said("Upgrade failed: generation 1: this is process 1.* with --workers, ")
+            server.said("Upgrade failed: generation 1: .*this is process 1.* with --workers HUP")
             self.assertEqual(server.get("/orphan").body, "left alone")
             server.wait_for("orphan.ended")
             until(lambda: len(proc.children(pid)) == 2, "nobody but the workers is left")

@@ -75,8 +75,8 @@ class Launch:
         elif holder := _holds_container(os.getpid() if pid is None else pid):
             refusal = (
                 f"{holder}, and the container would end together with it. "
-                "Start a new container with the new code instead; or run it with --workers, "
-                "where HUP replaces the workers, and this process stays"
+                "Start a new container with the new code instead; with --workers HUP brings it "
+                "to the workers, and this process stays"
             )
         elif (
             _TWISTD.fullmatch(Path(argv[0]).name) is not None

@@ -1,0 +1,335 @@
+"""The pool of a master, with workers that are no processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_graceful.errors import WorkerError
+from twisted_graceful.process.pool import START_AGAIN, Pool
+
+
+class FakeWorker:
+    """What the pool sees of a worker."""
+
+    def __init__(self, number: int, pid: int) -> None:
+        self.number = number
+        self.pid = pid
+        self.connections = 0
+        self.is_ready = False
+        self.report = ""
+        self.code = 0
+        self.told: list[str] = []
+        self.drained: Deferred[None] = Deferred()
+
+    def __repr__(self) -> str:
+        return f"{self.number}:{self.pid}"
+
+    def accept(self) -> None:
+        """It accepts from now on."""
+        self.told.append("accept")
+
+    def drain(self, within: float) -> Deferred[None]:
+        """It does not any more."""
+        self.told.append("drain")
+        return self.drained
+
+    def move_out(self, within: float) -> None:
+        """It gives its connections away and ends."""
+        self.told.append("move out")
+
+    def leave(self, within: float) -> None:
+        """It ends."""
+        self.told.append("leave")
+
+    def cut(self, within: float) -> None:
+        """It ends at once."""
+        self.told.append("cut")
+
+    def tell_logs_moved(self) -> None:
+        """It opens its logs anew."""
+        self.told.append("logs moved")
+
+
+class PoolTests(SynchronousTestCase):
+    """A pool of two."""
+
+    def setUp(self) -> None:
+        """No worker has been started."""
+        self.clock = Clock()
+        self.started: list[FakeWorker] = []
+        self.failing: Callable[[], None] = lambda: None
+        self.rolled: list[str] = []
+        self.pool = Pool(self.clock, 2, self.make, self.start, 30)  # type: ignore[arg-type]
+        self.pool.rolled = self.rolled.append
+
+    def make(self, number: int) -> FakeWorker:
+        """A worker that is not started."""
+        return FakeWorker(number, len(self.started) + 1)
+
+    def start(self, worker: FakeWorker) -> None:
+        """Start it."""
+        self.failing()
+        self.started.append(worker)
+
+    def ready(self, pid: int) -> FakeWorker:
+        """A worker becomes ready."""
+        worker = self.started[pid - 1]
+        worker.is_ready = True
+        self.pool.worker_ready(worker)  # type: ignore[arg-type]
+        return worker
+
+    def end(self, pid: int, reason: str = "it was killed by SIGKILL") -> None:
+        """A worker ends."""
+        self.pool.worker_ended(self.started[pid - 1], reason, "")  # type: ignore[arg-type]
+
+    def serve(self) -> None:
+        """Both serve."""
+        loaded = self.pool.load()
+        self.ready(1)
+        self.ready(2)
+        self.successResultOf(loaded)
+        self.pool.accept()
+
+    def numbers(self) -> list[str]:
+        """Who serves."""
+        return list(map(repr, self.pool.serving))
+
+    def errors(self) -> str:
+        """What was logged as an error."""
+        return " ".join(str(each) for each in self.flushLoggedErrors())
+
+    def test_loaded_when_all_are_ready(self) -> None:
+        """One that is ready does not accept until all are, and the master says so."""
+        loaded = self.pool.load()
+        first = self.ready(1)
+        self.assertNoResult(loaded)
+        self.ready(2)
+        self.successResultOf(loaded)
+        self.assertEqual(first.told, [])
+        self.pool.accept()
+        self.assertEqual(first.told, ["accept"])
+
+    def test_a_failure_while_loading(self) -> None:
+        """One that ends before that is the end of the load, with the reason."""
+        loaded = self.pool.load()
+        self.end(2, "it exited with status 1 before it was ready")
+        error = self.failureResultOf(loaded, WorkerError).value
+        self.assertIn("worker 2 (pid 2): it exited with status 1", str(error))
+        self.clock.advance(START_AGAIN)
+        self.assertEqual(len(self.started), 2)
+
+    def test_one_that_cannot_be_started(self) -> None:
+        """A system without processes left is a failure like any other."""
+
+        def fail() -> None:
+            raise OSError("no processes left")
+
+        self.failing = fail
+        loaded = self.pool.load()
+        self.clock.advance(0)
+        self.assertIn("no processes left", str(self.failureResultOf(loaded, WorkerError).value))
+
+    def test_a_dead_worker_is_replaced(self) -> None:
+        """At once if it was ready, and later if its replacement never was."""
+        self.serve()
+        self.end(1)
+        self.clock.advance(0)
+        self.assertEqual(repr(self.started), "[1:1, 2:2, 1:3]")
+        self.assertEqual(self.numbers(), ["2:2"])
+        self.end(3)
+        self.clock.advance(START_AGAIN - 0.01)
+        self.assertEqual(len(self.started), 3)
+        self.clock.advance(0.01)
+        self.ready(4)
+        self.assertEqual(self.started[3].told, ["accept"])
+        self.assertEqual(self.numbers(), ["1:4", "2:2"])
+
+    def test_roll(self) -> None:
+        """Each goes when its successor is ready, and the next begins when it has ended."""
+        self.serve()
+        self.pool.roll()
+        self.assertEqual(repr(self.started[2:]), "[1:3]")
+        self.assertEqual(self.numbers(), ["1:1", "2:2"])
+        self.ready(3)
+        self.assertEqual(self.started[0].told, ["accept", "move out"])
+        self.assertEqual(self.started[2].told, ["accept"])
+        self.assertEqual(len(self.started), 3)
+        self.end(1)
+        self.ready(4)
+        self.assertEqual(self.numbers(), ["1:3", "2:4"])
+        self.assertEqual(self.rolled, [])
+        self.end(2)
+        self.assertEqual(self.rolled, [""])
+
+    def test_never_fewer_than_wanted(self) -> None:
+        """All the while two serve."""
+        self.serve()
+        self.pool.roll()
+        for old, new in ((1, 3), (2, 4)):
+            self.assertEqual(len(self.pool.serving), 2)
+            self.ready(new)
+            self.assertEqual(len(self.pool.serving), 2)
+            self.end(old)
+            self.assertEqual(len(self.pool.serving), 2)
+
+    def test_canary(self) -> None:
+        """The first that fails ends the roll, and the old ones stay."""
+        self.serve()
+        self.pool.roll()
+        self.end(3, "it exited with status 1 before it was ready")
+        self.assertEqual(self.numbers(), ["1:1", "2:2"])
+        self.assertIn("worker 1 it exited with status 1", self.rolled[0])
+        self.clock.advance(100)
+        self.assertEqual(len(self.started), 3)
+        self.pool.roll()
+        self.assertEqual(len(self.started), 4)
+
+    def test_roll_again(self) -> None:
+        """Wishes that come in a roll are one more, afterwards; also if the roll fails."""
+        self.serve()
+        self.pool.roll()
+        self.pool.roll()
+        self.pool.roll()
+        self.end(3)
+        self.assertEqual(len(self.rolled), 1)
+        self.assertEqual(repr(self.started[3:]), "[1:4]")
+        self.end(4)
+        self.assertEqual(len(self.rolled), 2)
+        self.assertEqual(len(self.started), 4)
+
+    def test_a_wish_while_loading(self) -> None:
+        """A roll that is asked for before anybody serves follows then."""
+        self.pool.load()
+        self.pool.roll()
+        self.ready(1)
+        self.ready(2)
+        self.pool.accept()
+        self.assertEqual(repr(self.started[2:]), "[1:3]")
+
+    def test_a_death_in_a_roll(self) -> None:
+        """An old worker that dies is replaced by its successor, which is on its way."""
+        self.serve()
+        self.pool.roll()
+        self.end(1)
+        self.clock.advance(0)
+        self.assertEqual(len(self.started), 3)
+        self.ready(3)
+        self.assertEqual(self.numbers(), ["1:3", "2:2"])
+        self.assertEqual(repr(self.started[3:]), "[2:4]")
+
+    def test_fewer_in_a_roll(self) -> None:
+        """The roll goes on with those that are left."""
+        self.serve()
+        self.pool.roll()
+        self.pool.resize(-1)
+        self.assertEqual(self.started[1].told, ["accept", "move out"])
+        self.end(2)
+        self.ready(3)
+        self.end(1)
+        self.assertEqual(self.rolled, [""])
+        self.assertEqual(self.numbers(), ["1:3"])
+
+    def test_never_none(self) -> None:
+        """The last one stays."""
+        self.serve()
+        self.pool.resize(-5)
+        self.assertEqual(self.pool.size, 1)
+        self.assertEqual(self.numbers(), ["1:1"])
+
+    def test_more(self) -> None:
+        """Another one is started, and serves when it is ready."""
+        self.serve()
+        self.pool.resize(1)
+        self.assertEqual(self.numbers(), ["1:1", "2:2"])
+        self.ready(3)
+        self.assertEqual(self.numbers(), ["1:1", "2:2", "3:3"])
+
+    def test_drain_and_resume(self) -> None:
+        """All stand by when they have nothing left; and accept again if they are told."""
+        self.serve()
+        drained = self.pool.drain()
+        self.started[0].drained.callback(None)
+        self.assertNoResult(drained)
+        self.started[1].drained.callback(None)
+        self.successResultOf(drained)
+        self.assertEqual(self.numbers(), [])
+        self.pool.accept()
+        self.assertEqual(self.started[0].told, ["accept", "drain", "accept"])
+        self.assertEqual(self.numbers(), ["1:1", "2:2"])
+
+    def test_a_drain_ends_what_loads(self) -> None:
+        """A worker on its way is not needed any more, and waited for."""
+        self.serve()
+        self.pool.roll()
+        drained = self.pool.drain()
+        for worker in self.started[:2]:
+            worker.drained.callback(None)
+        self.assertEqual(self.started[2].told, ["leave"])
+        self.assertNoResult(drained)
+        self.end(3)
+        self.successResultOf(drained)
+        self.assertEqual(len(self.started), 3)
+
+    def test_a_death_while_it_stands_by(self) -> None:
+        """Nobody is started until the pool is to accept again."""
+        self.serve()
+        self.pool.drain()
+        self.end(1)
+        self.clock.advance(100)
+        self.assertEqual(len(self.started), 2)
+        self.pool.accept()
+        self.assertEqual(repr(self.started[2:]), "[1:3]")
+
+    def test_leave(self) -> None:
+        """All are told, none is started again, and their reports are kept."""
+        self.serve()
+        gone = self.pool.leave()
+        self.assertEqual(self.started[0].told, ["accept", "leave"])
+        self.started[0].report = "a report"
+        self.end(1)
+        self.assertNoResult(gone)
+        self.assertTrue(self.pool.is_clean)
+        self.end(2)
+        self.successResultOf(gone)
+        self.assertFalse(self.pool.is_clean)
+        self.assertEqual(self.pool.reports, ["a report", ""])
+        self.clock.advance(100)
+        self.assertEqual(len(self.started), 2)
+
+    def test_cut(self) -> None:
+        """Those that leave are told to do so at once."""
+        self.serve()
+        self.pool.leave()
+        self.pool.cut()
+        self.assertEqual(self.started[1].told, ["accept", "leave", "cut"])
+
+    def test_one_that_stops_by_itself(self) -> None:
+        """Another one takes its place before it has ended."""
+        self.serve()
+        self.pool.worker_stopping(self.started[0])  # type: ignore[arg-type]
+        self.assertEqual(self.started[0].told, ["accept", "move out"])
+        self.assertEqual(repr(self.started[2:]), "[1:3]")
+        self.end(1)
+        self.clock.advance(100)
+        self.assertEqual(len(self.started), 3)
+
+    def test_replace_one(self) -> None:
+        """One worker can be replaced alone, in good order."""
+        self.serve()
+        self.pool.replace(self.started[1])  # type: ignore[arg-type]
+        self.ready(3)
+        self.assertEqual(self.started[1].told, ["accept", "move out"])
+        self.end(2)
+        self.assertEqual(self.numbers(), ["1:1", "2:3"])
+        self.assertEqual(self.rolled, [])
+
+    def test_logs(self) -> None:
+        """Every process hears that the logs have moved."""
+        self.serve()
+        self.pool.roll()
+        self.pool.logs_moved()
+        self.assertEqual([each.told[-1] for each in self.started], ["logs moved"] * 3)
