@@ -20,8 +20,12 @@ class FakeRoute:
         self.is_open = True
         self.room = room
         self.carrier = self
-        self.on_room: Callable[[], None] = lambda: None
+        self.calls: list[Callable[[], None]] = []
         self.sent: list[Departure] = []
+
+    def call_when_room(self, call: Callable[[], None]) -> None:
+        """Call this when there is room."""
+        self.calls.append(call)
 
     def send(self, departures: list[Departure]) -> None:
         """Take connections."""
@@ -100,7 +104,8 @@ class RelayTests(SynchronousTestCase):
             self.addCleanup(os.close, descriptor)
         self.assertEqual(len(self.idle.sent), 2)
         self.idle.room = 1
-        self.idle.on_room()
+        (call,) = self.idle.calls
+        call()
         self.assertEqual(len(self.idle.sent), 3)
 
     def test_close(self) -> None:

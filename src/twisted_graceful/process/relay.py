@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
+from weakref import WeakSet
 
 from twisted.logger import Logger
 
@@ -39,6 +40,7 @@ class Relay:
         self._clock = clock
         self._routes = routes
         self._waiting: list[_Parcel] = []
+        self._known: WeakSet[Carrier] = WeakSet()
 
     @property
     def is_open(self) -> bool:
@@ -70,14 +72,16 @@ class Relay:
                 continue
             route = min(willing, key=lambda each: (room[each] <= 0, each.connections))
             if room[route] <= 0:
-                self._waiting.append(parcel)  # until `on_room`
+                self._waiting.append(parcel)  # until there is
                 continue
             room[route] -= 1
             route.connections += 1
             parcel.route = route
             batches.setdefault(route, []).append(parcel)
         for route, batch in batches.items():
-            route.carrier.on_room = self.go_on
+            if route.carrier not in self._known:
+                self._known.add(route.carrier)
+                route.carrier.call_when_room(self.go_on)
             route.carrier.send(batch)
 
     def close(self) -> None:
