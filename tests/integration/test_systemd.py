@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -13,7 +11,6 @@ from . import proc
 from .client import Client
 from .harness import Server
 from .manager import Manager, Said
-from .programs import run
 from .waiting import until
 
 LOADING = "EXTEND_TIMEOUT_USEC=70000000\nSTATUS=Loading"
@@ -314,20 +311,3 @@ class WatchdogTests(NotifyTestCase):
             server.get()
             self.assertEqual(server.stop(), 0)
             self.assertIn("STOPPING=1\n", manager.hear().text)
-
-
-class UnitFileTests(SynchronousTestCase):
-    """The unit files among the examples."""
-
-    def test_systemd_understands_them(self) -> None:
-        """systemd has nothing to say about any line of them."""
-        units = Path(__file__).parents[2] / "examples/systemd"
-        with TemporaryDirectory() as directory:
-            for unit in units.iterdir():
-                # What this machine may not have: the program, and a systemd as new as that.
-                text = unit.read_text().replace("/srv/app/venv/bin/twistd", sys.executable)
-                text = text.replace("Type=notify-reload", "Type=notify")
-                (Path(directory) / unit.name).write_text(text)
-            files = [str(path) for path in Path(directory).iterdir()]
-            done = run("systemd-analyze", "verify", "--man=no", *files)
-        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"", b""))
