@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -160,10 +160,15 @@ class MasterService(GracefulService):
         super().logs_moved()
         self._pool.logs_moved()
 
-    def hand_over(self, carrier: Carrier) -> Deferred[Any]:
-        """Let every worker stop accepting, give away what can move, and drain."""
+    def hand_over(
+        self, carrier: Carrier, gone: Sequence[socket.socket] = ()
+    ) -> Deferred[Any]:
+        """Let every worker stop accepting, give away what can move, and drain.
+
+        What is gone is closed when this process ends: the workers, which stand by, have it open too.
+        """
         self._accepting = False
-        self._listeners.entrust()
+        self._listeners.entrust(gone)
         self._successor = _Successor(carrier)
         return self._pool.drain()
 

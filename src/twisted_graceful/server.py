@@ -13,8 +13,6 @@ from twisted.internet.defer import (
     CancelledError,
     Deferred,
     ensureDeferred,
-    gatherResults,
-    maybeDeferred,
     succeed,
 )
 from twisted.internet.task import deferLater
@@ -98,12 +96,13 @@ class Server(Service):
         self._log_path = resolve(self.settings.access_log)
         self._log_file: LogFile | None = None
         self._access_log: AccessLog | None = None
-        self._sockets: list[socket.socket] = []
+        # By the place of their address among all; and the port of each that was given up.
+        self._opened: dict[int, list[socket.socket]] = {}
+        self._given_up: dict[int, int] = {}
         self._secure: set[socket.socket] = set()
         self._certificate: ssl.SSLContext | None = None
-        self._ports: list[Port] = []
+        self._ports: dict[socket.socket, Port] = {}
         self._accepted = False
-        self._closing: list[Deferred[Any]] = []
         self._transport, self._poller = transport_for(self._reactor)
         self._site: Site | None = None
         self._loading: Deferred[Any] | None = None
@@ -118,6 +117,10 @@ class Server(Service):
         From the first `accept` to the first moment of a stop; in an upgrade the successor serves.
         """
         return self._accepted and self._site is not None and not self._site.stopping
+
+    @property
+    def _sockets(self) -> list[socket.socket]:
+        return [each for _, opened in sorted(self._opened.items()) for each in opened]
 
     @property
     def bound(self) -> list[tuple[str, int]]:
@@ -206,9 +209,10 @@ class Server(Service):
         self._fault = None
         if not self.coordinated:
             await self.lame_duck(self.settings.shutdown_delay)
+        accepted = bool(self._ports)
         report = await self.drain()
-        closing, self._closing = self._closing, []
-        await gatherResults(closing)
+        if accepted:  # the last connection closes its descriptor in this turn
+            await deferLater(self._reactor, 0)
         if self._poller is not None:
             self._poller.close()
         self._accepted = False
@@ -240,21 +244,25 @@ class Server(Service):
             CertificateError: there is no certificate that can be used.
             LogFileError: the access log cannot be opened.
         """
-        if self._sockets:
+        if self._opened:
             return
         self.read_certificate()
         if self._log_path and self._log_file is None:
             self._log_file = self.logs.open(self._log_path)
             atexit.register(self._close_log)  # a program may end without stopping its services
         try:
-            for each in self.addresses:
-                opened = self.listeners.open(each, self.settings.backlog, self.settings.unix_mode)
-                self._sockets += opened
-                if self._is_secure(each):
-                    self._secure.update(opened)
+            for place in range(len(self.addresses)):
+                self._open(place)
         except BindError:
             self.close()
             raise
+
+    def _open(self, place: int, port: int = 0) -> None:
+        address, settings = self.addresses[place], self.settings
+        opened = self.listeners.open(address, settings.backlog, settings.unix_mode, port)
+        self._opened[place] = opened
+        if self._is_secure(address):
+            self._secure.update(opened)
 
     def read_certificate(self) -> None:
         """Read the certificate and its key, if an address needs them.
@@ -287,7 +295,8 @@ class Server(Service):
 
     def _close_sockets(self) -> None:
         self.listeners.close(self._sockets)
-        self._sockets = []
+        self._opened.clear()
+        self._given_up.clear()
         self._secure.clear()
 
     def _close_log(self) -> None:
@@ -378,6 +387,8 @@ class Server(Service):
     def accept(self) -> None:
         """Accept connections, and forget a drain that may be under way.
 
+        What was given up in that drain is bound anew; what cannot be is told in the log.
+
         Raises:
             OSError: the system refuses; it can be asked again.
         """
@@ -386,8 +397,10 @@ class Server(Service):
             self._poller.open()
         self._site.connections.resume()
         self.room.check()
-        self._closing = []
-        for listener in self._sockets[len(self._ports) :]:
+        self._bind_anew()
+        for listener in self._sockets:
+            if listener in self._ports:
+                continue
             kind, transport = of_family(listener.family, self._transport)
             factory, transport = self._connections_of(listener, transport)
             port = private.port(kind, self._reactor, listener, factory)
@@ -396,10 +409,24 @@ class Server(Service):
             port.is_shared = self.is_one_of_several
             port.name = sockets.text(listener)
             port.startListening()
-            self._ports.append(port)
+            self._ports[listener] = port
             self._log.info("Listening on {url}", url=self._url(listener))
         self._accepted = True
         self._tell_waiting(None)
+
+    def _bind_anew(self) -> None:
+        for place, port in list(self._given_up.items()):
+            try:
+                self._open(place, port)
+            except BindError as error:
+                self._log.error(
+                    "{error}. The successor that has ended did not serve there, so that was closed "
+                    "for it. All other addresses are served; an upgrade binds this one anew, once "
+                    "that is possible",
+                    error=error,
+                )
+            else:
+                del self._given_up[place]
 
     def listens_on(self, handed: Handed) -> bool:
         """Whether a connection that another process has let go came in by a listener of ours."""
@@ -418,7 +445,7 @@ class Server(Service):
         port.take_up(handed, self._site)
 
     def _port_of(self, handed: Handed) -> Port | None:
-        return next((each for each in self._ports if each.name == handed.listener), None)
+        return next((each for each in self._ports.values() if each.name == handed.listener), None)
 
     def _connections_of(
         self, listener: socket.socket, transport: type[GatheringServer]
@@ -470,30 +497,47 @@ class Server(Service):
     def _delay_over(self, result: object) -> None:
         self._delay = None
 
-    def drain(self, carrier: Carrier | None = None) -> Deferred[DrainReport]:
+    def drain(
+        self, carrier: Carrier | None = None, gone: Sequence[socket.socket] = ()
+    ) -> Deferred[DrainReport]:
         """Stop accepting, let what was begun end, and cut the rest at the deadline.
 
         Args:
             carrier: brings connections to the process that goes on with the listening sockets.
-                If there is none, connections that wait in the kernel's queue are ours, and are
-                served.
+            gone: those with which it does not go on. They are closed, as all are if there is no
+                such process, and connections that wait in their queues are ours, and are served.
 
         Returns:
             A Deferred of the report; of the same one if a drain is under way.
         """
-        ports, self._ports = self._ports, []
-        if carrier is None:
-            self.listeners.remove_files(self._sockets)
-        for port, listener in zip(ports, self._sockets, strict=False):
-            if carrier is None:
+        ends = set(self._sockets if carrier is None else gone)
+        ports, self._ports = self._ports, {}
+        self.listeners.remove_files(ends.intersection(self._sockets))
+        for listener, port in ports.items():
+            if listener in ends:
                 self._accept_queued(port, listener)
-            self._closing.append(maybeDeferred(port.stopListening))
+            port.close()
         if carrier is None:
             self._close_sockets()
+        else:
+            self._give_up(ends)
         if self._site is None:
             return succeed(DrainReport())
         mover = None if carrier is None else Mover(self._reactor, carrier)
         return self._site.connections.drain(mover)
+
+    def _give_up(self, gone: set[socket.socket]) -> None:
+        """Close what no successor serves; should we have to serve again, it is bound anew."""
+        for place, opened in list(self._opened.items()):
+            # What cannot be bound anew is kept, though its clients wait.
+            if gone.issuperset(opened) and all(map(sockets.can_be_bound_anew, opened)):
+                for each in opened:
+                    self._log.info("No longer listening on {url}", url=self._url(each))
+                where = opened[0].getsockname()
+                self._given_up[place] = 0 if opened[0].family == socket.AF_UNIX else where[1]
+                self._secure.difference_update(opened)
+                del self._opened[place]
+                self.listeners.close(opened)
 
     def _accept_queued(self, port: Any, listener: socket.socket) -> None:
         # A close would reset what the kernel has queued. Bounded, for under a flood of new

@@ -361,6 +361,10 @@ class GracefulService(MultiService):
         """What a successor inherits."""
         return self._listeners.in_use()
 
+    def close_unused(self) -> None:
+        """Close the inherited listeners that no server has."""
+        self._listeners.close_unused()
+
     def alone(self) -> None:
         """Be the only generation: own the listeners, and close those that are not served."""
         self._listeners.own()
@@ -379,11 +383,13 @@ class GracefulService(MultiService):
             server.flush_log()
         self._logs.reopen()
 
-    def hand_over(self, carrier: Carrier) -> Deferred[list[DrainReport]]:
+    def hand_over(
+        self, carrier: Carrier, gone: Sequence[socket.socket] = ()
+    ) -> Deferred[list[DrainReport]]:
         """Let every server stop accepting, give away what can move, and drain."""
         self._accepting = False
-        self._listeners.entrust()
-        return gatherResults([server.drain(carrier) for server in self.servers])
+        self._listeners.entrust(gone)
+        return gatherResults([server.drain(carrier, gone) for server in self.servers])
 
     def can_take_up(self, handed: Handed) -> bool:
         """Whether a server has the listener of a connection, and would serve it."""

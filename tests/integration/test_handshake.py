@@ -198,10 +198,10 @@ class Novel(amp.Command):
 class NovelTold(Novel):
     requiresAnswer = False
 
-def let_go(self, let_go=predecessor.Predecessor.let_go):
+def let_go(self, listeners, let_go=predecessor.Predecessor.let_go):
     for command in (Novel, NovelTold, Novel):
         self._channel.tell(command, content=b"x" * 60000)
-    return let_go(self)
+    return let_go(self, listeners)
 
 def locate(self, name, locate=control.Channel.locateResponder):
     return None if name in (b"Goodbye", b"LogsMoved", b"Offer") else locate(self, name)

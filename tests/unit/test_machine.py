@@ -157,7 +157,7 @@ class _World:
     def end(self, reason: str) -> None:
         self.child = "ending"
 
-    def let_go(self) -> Deferred[Any]:
+    def let_go(self, listeners: object = None) -> Deferred[Any]:
         return succeed(True)
 
     def pass_on_upgrade(self) -> None:
@@ -178,8 +178,12 @@ class _World:
         return []
 
     carrier: Any = None
+    gone: Any = ()
 
-    def hand_over(self, carrier: object) -> Deferred[None]:
+    def close_unused(self) -> None:
+        pass
+
+    def hand_over(self, carrier: object, gone: object) -> Deferred[None]:
         self.did.append("hand over")
         if self.idle:
             return succeed(None)

@@ -13,7 +13,9 @@ from typing import Any
 
 from twisted.internet import tcp
 from twisted.internet.interfaces import IDelayedCall, IProtocolFactory, IReactorTime
+from twisted.internet.main import CONNECTION_DONE
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from ..moving import Handed
 
@@ -271,6 +273,14 @@ class Port(tcp.Port):
             else:
                 transport.abortConnection()
             return None
+
+    def close(self) -> None:
+        """Stop to listen now.
+
+        `stopListening` closes in the next turn of the reactor: until then clients come, who are
+        then cut, and nobody can bind the address anew.
+        """
+        self.connectionLost(Failure(CONNECTION_DONE))
 
     def connectionLost(self, reason: Any) -> None:
         """The port is closed."""

@@ -19,6 +19,13 @@ FIRST = 3
 _UNNAMED = "unknown"  # as libsystemd says
 
 
+class ActivatedListener(socket.socket):
+    """A listening socket that a service manager has bound, in whichever generation it is.
+
+    It is open there too. So nobody can bind its address anew, and a close turns no client away.
+    """
+
+
 @dataclass(frozen=True)
 class Activation:
     """Descriptors that were passed.
@@ -70,10 +77,10 @@ class Activation:
         return [(name, _listening(name, FIRST + at)) for at, name in enumerate(self.names)]
 
 
-def _listening(name: str, descriptor: int) -> socket.socket:
+def _listening(name: str, descriptor: int) -> ActivatedListener:
     passed = f"the service manager passed {name} (descriptor {descriptor})"
     try:
-        listener = socket.socket(fileno=descriptor)
+        listener = ActivatedListener(fileno=descriptor)
     except OSError as error:
         raise ActivationError(f"{passed}, which is no socket: {error.strerror}") from error
     if listener.type != socket.SOCK_STREAM:

@@ -16,6 +16,7 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from ..moving import Recipient
+from .activation import ActivatedListener
 from .control import (
     HEARD_TIMEOUT,
     Answer,
@@ -30,6 +31,7 @@ from .control import (
     Revoke,
     Stopping,
     Upgrade,
+    inode,
     open_channel,
 )
 from .handover import Receiver, Sender
@@ -85,6 +87,7 @@ class Child(ProcessProtocol):
     Attributes:
         pid: of the process; it is known when it has been started.
         carrier: brings connections to it, when it serves.
+        gone: the listeners that it inherited and does not serve; known when it is ready.
     """
 
     transport: IProcessTransport | None
@@ -103,6 +106,8 @@ class Child(ProcessProtocol):
         self._channel = Channel(self)
         self.carrier = Sender(reactor, self._channel)
         self._receiver = None if recipient is None else Receiver(recipient)
+        self.gone: list[socket.socket] = []
+        self._inherits: dict[int, socket.socket] = {}  # by inode
         self._control: socket.socket | None = None
         self._capture: Capture | None = None
         self._timer: IDelayedCall | None = None
@@ -136,15 +141,21 @@ class Child(ProcessProtocol):
             with theirs:
                 open_channel(self._reactor, self._control, self._channel)
                 descriptors = [0, self._capture.stdout, self._capture.stderr, theirs.fileno(), 1, 2]
-                names, files = [], []
+                names, files, activated = [], [], []
                 for name, sockets in listeners:
                     first = len(descriptors)
+                    self._inherits |= {inode(each.fileno()): each for each in sockets}
                     descriptors += [each.fileno() for each in sockets]
                     names.append((name, tuple(range(first, len(descriptors)))))
                     files += [
                         (first + number, *each.file)
                         for number, each in enumerate(sockets)
                         if isinstance(each, UnixListener) and each.file is not None
+                    ]
+                    activated += [
+                        first + number
+                        for number, each in enumerate(sockets)
+                        if isinstance(each, ActivatedListener)
                     ]
                 inheritance = Inheritance(
                     generation,
@@ -154,6 +165,7 @@ class Child(ProcessProtocol):
                     listeners=tuple(names),
                     files=tuple(files),
                     worker=worker,
+                    activated=tuple(activated),
                 )
                 self._reactor.spawnProcess(
                     self,
@@ -236,6 +248,7 @@ class Child(ProcessProtocol):
                 raise NotNow(self._reason or "it was ready before")
             self._ready_at = self._reactor.seconds()
             self._cancel_timer()
+            self._note_served(arguments["listeners"])
             return self._observer.child_ready()
         if command is Failed:
             self.end(str(arguments["reason"]))
@@ -254,6 +267,10 @@ class Child(ProcessProtocol):
         else:
             return self._observer.child_said(command, arguments)
         return None
+
+    def _note_served(self, served: Sequence[int] | None) -> None:
+        if served is not None:
+            self.gone = [each for number, each in self._inherits.items() if number not in served]
 
     def channel_lost(self, reason: Failure) -> None:
         """The child closed the channel, ended, or wrote what is no message."""

@@ -30,9 +30,18 @@ class NotNow(Exception):
     """The parent does not wait for this child any more."""
 
 
-class Ready(amp.Command):
-    """Child to parent: I can serve. The answer is the permission to accept."""
+def inode(descriptor: int) -> int:
+    """What tells a socket from all others, and is the same in all processes (fstat(2))."""
+    return os.fstat(descriptor).st_ino
 
+
+class Ready(amp.Command):
+    """Child to parent: I can serve, on these listeners. The answer is the permission to accept.
+
+    The listeners are inodes. Who does not name any, as older versions, serves on all.
+    """
+
+    arguments = [(b"listeners", amp.ListOf(amp.Integer(), optional=True))]
     errors = {NotNow: b"NOT_NOW"}
 
 
@@ -89,14 +98,13 @@ class SocketDescriptor(amp.Argument):
     """A socket, sent beside the message, and known by its inode.
 
     `amp.Descriptor` counts descriptors. But the kernel drops those that the receiver has no room
-    for (unix(7), MSG_CTRUNC), and the next would be taken for them. The inode of a socket is its
-    own, in all processes (fstat(2)).
+    for (unix(7), MSG_CTRUNC), and the next would be taken for them.
     """
 
     def toStringProto(self, inObject: int, proto: Any) -> bytes:
         """Send a descriptor; it must stay open until the message is answered."""
         proto.transport.sendFileDescriptor(inObject)
-        return b"%d" % os.fstat(inObject).st_ino
+        return b"%d" % inode(inObject)
 
     def fromStringProto(self, inString: bytes, proto: Any) -> int:
         """The descriptor, which is the caller's to close; `NO_DESCRIPTOR` if none came."""
@@ -195,19 +203,19 @@ class Channel(amp.BinaryBoxProtocol, amp.BoxDispatcher, amp.CommandLocator):
     def fileDescriptorReceived(self, descriptor: int) -> None:
         """A descriptor arrived, some time before its message."""
         os.set_inheritable(descriptor, False)
-        self._arrived[os.fstat(descriptor).st_ino] = descriptor
+        self._arrived[inode(descriptor)] = descriptor
 
-    def claim(self, inode: int) -> int:
-        """Take a socket that has arrived; `NO_DESCRIPTOR` if it has not."""
-        return self._arrived.pop(inode, NO_DESCRIPTOR)
+    def claim(self, number: int) -> int:
+        """Take the socket with an inode, if it has arrived; `NO_DESCRIPTOR` if it has not."""
+        return self._arrived.pop(number, NO_DESCRIPTOR)
 
     def _received(self, command: type[amp.Command], **arguments: Any) -> Any:
         answer = self._peer.received(command, **arguments)
         return {} if answer is None else answer
 
     @Ready.responder
-    def _ready(self) -> Any:
-        return self._received(Ready)
+    def _ready(self, listeners: list[int] | None) -> Any:
+        return self._received(Ready, listeners=listeners)
 
     @Failed.responder
     def _failed(self, reason: str | None) -> Any:

@@ -48,14 +48,18 @@ class Workload(Recipient, Protocol):
             OSError: the system refuses; it can be asked again.
         """
 
+    def close_unused(self) -> None:
+        """Close what was inherited and is not served here; the predecessor still serves it."""
+
     def alone(self) -> None:
         """No other generation holds the listeners; said once the last one has gone."""
 
-    def hand_over(self, carrier: Carrier) -> Deferred[Any]:
+    def hand_over(self, carrier: Carrier, gone: Sequence[socket.socket]) -> Deferred[Any]:
         """Stop accepting, give away what can move, and drain.
 
         Args:
             carrier: brings connections to the successor.
+            gone: the listeners on which nobody serves from now on.
 
         Returns:
             A Deferred that fires when nothing is left.
@@ -165,7 +169,10 @@ class Generation:
                 self._log.error("Generation {new}: {reason}", new=self.number, reason=reason)
                 self._predecessor.fail(reason).addCallback(lambda _: self.stop())
             else:
-                self._predecessor.let_go().addCallback(self._may_serve)
+                # First: what it then closes has to be closed here too, for clients to be refused.
+                self._workload.close_unused()
+                allowed = self._predecessor.let_go(self._workload.listeners())
+                allowed.addCallback(self._may_serve)
         else:
             self._machine.send(Input.LOADED)
 
@@ -413,7 +420,8 @@ class Generation:
                 self._machine.send(Input.DRAINED)
 
         assert self._child is not None
-        self._workload.hand_over(self._child.carrier).addCallback(drained)
+        handed_over = self._workload.hand_over(self._child.carrier, self._child.gone)
+        handed_over.addCallback(drained)
 
     def _resume(self) -> None:
         self._end_probation()

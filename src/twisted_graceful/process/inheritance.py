@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..errors import InheritanceError
+from .activation import ActivatedListener
 from .unix import UnixListener
 
 VARIABLE = "TWISTED_GRACEFUL_INHERITANCE"
@@ -33,6 +34,7 @@ class Inheritance:
         stderr: likewise.
         listeners: the names of the listeners, each with its sockets.
         files: descriptors of UNIX sockets, with device and inode of the file that is theirs.
+        activated: descriptors of sockets that a service manager has bound.
         pid_file: the path of the pid file that this process takes over; empty if none.
         worker: the number of this worker, 1 or more; 0 in a successor.
     """
@@ -43,6 +45,7 @@ class Inheritance:
     stderr: int
     listeners: tuple[tuple[str, tuple[int, ...]], ...] = ()
     files: tuple[tuple[int, int, int], ...] = ()
+    activated: tuple[int, ...] = ()
     pid_file: str = ""
     worker: int = 0
 
@@ -90,6 +93,7 @@ class Inheritance:
                 (int(descriptor), int(device), int(inode))
                 for descriptor, device, inode in data.get("files", ())
             ),
+            activated=tuple(int(descriptor) for descriptor in data.get("activated", ())),
             pid_file=str(data.get("pid_file", "")),
             worker=int(data.get("worker", 0)),
         )
@@ -112,7 +116,10 @@ class Inheritance:
         files = {descriptor: (device, inode) for descriptor, device, inode in self.files}
         listeners = []
         for name, descriptors in self.listeners:
-            sockets = [_listening(name, descriptor) for descriptor in descriptors]
+            sockets = [
+                _listening(name, descriptor, descriptor in self.activated)
+                for descriptor in descriptors
+            ]
             for descriptor, each in zip(descriptors, sockets, strict=True):
                 if isinstance(each, UnixListener):
                     each.file = files.get(descriptor)
@@ -175,10 +182,11 @@ def claim() -> Inheritance | None:
     return _seized
 
 
-def _listening(name: str, descriptor: int) -> socket.socket:
+def _listening(name: str, descriptor: int, activated: bool) -> socket.socket:
+    kind = ActivatedListener if activated else socket.socket
     try:
-        listener = socket.socket(fileno=descriptor)
-        if listener.family == socket.AF_UNIX:
+        listener = kind(fileno=descriptor)
+        if not activated and listener.family == socket.AF_UNIX:
             listener = UnixListener(fileno=listener.detach())
         listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError as error:

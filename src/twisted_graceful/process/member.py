@@ -93,7 +93,7 @@ class Member:
 
     def loaded(self) -> None:
         """All that is to be served can be served."""
-        self._master.let_go().addCallback(self._may_serve)
+        self._master.let_go(self._workload.listeners()).addCallback(self._may_serve)
 
     def _may_serve(self, allowed: bool) -> None:
         if self._state is not _State.LOADING:
@@ -174,7 +174,7 @@ class Member:
         if self._state is not _State.SERVING:
             return None
         self._state = _State.STANDING_BY
-        drained: Deferred[Any] = self._workload.hand_over(self._master.carrier)
+        drained: Deferred[Any] = self._workload.hand_over(self._master.carrier, ())
         return drained.addCallback(lambda _: {})
 
     def resume(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -24,6 +25,7 @@ from .control import (
     Revoke,
     Stopping,
     Upgrade,
+    inode,
     open_channel,
 )
 from .handover import Receiver
@@ -62,8 +64,11 @@ class Predecessor:
         with socket.socket(fileno=control) as end:
             open_channel(reactor, end, self._channel)
 
-    def let_go(self) -> Deferred[bool]:
+    def let_go(self, listeners: Sequence[tuple[str, Sequence[socket.socket]]]) -> Deferred[bool]:
         """Say that we can serve, and wait until we may.
+
+        Args:
+            listeners: on which, with names; it closes the others.
 
         Returns:
             A Deferred that fires with True when the predecessor has stopped to accept, or is
@@ -74,7 +79,8 @@ class Predecessor:
             # Whoever is gone does not accept.
             return failure.check(NotNow, amp.RemoteAmpError) is None
 
-        answer: Deferred[Any] = self._channel.callRemote(Ready)
+        served = [inode(each.fileno()) for _, sockets in listeners for each in sockets]
+        answer: Deferred[Any] = self._channel.callRemote(Ready, listeners=served)
         return answer.addCallbacks(lambda _: True, failed)
 
     def fail(self, reason: str) -> Deferred[None]:

@@ -11,12 +11,14 @@ import errno
 import select
 import socket
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from twisted.logger import Logger
 
 from ..address import Address, ListenAddress, UnixAddress, authority
 from ..errors import BindError
 from . import unix
+from .activation import ActivatedListener
 
 _ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 """What `bind` and `socket` say where there is no IPv6, or no such address of a name."""
@@ -131,6 +133,11 @@ def close(listeners: Iterable[socket.socket]) -> None:
         listener.close()
 
 
+def can_be_bound_anew(listener: socket.socket) -> bool:
+    """Whether its address is free, as far as we can know, when we have closed a listener."""
+    return not isinstance(listener, ActivatedListener)
+
+
 def pending(listener: socket.socket) -> bool:
     """Whether the kernel holds a connection that nobody has accepted yet."""
     poll = select.poll()
@@ -172,7 +179,9 @@ class Listeners:
         self._came = {each for _, sockets in self._inherited for each in sockets}
         self._entrusted = set(self._came)
 
-    def open(self, address: ListenAddress, backlog: int, mode: int) -> list[socket.socket]:
+    def open(
+        self, address: ListenAddress, backlog: int, mode: int, port: int = 0
+    ) -> list[socket.socket]:
         """The sockets of an address: inherited where there are any, else bound now.
 
         Two servers may have the same address if its port is 0; each gets its own
@@ -182,6 +191,7 @@ class Listeners:
             address: an absolute path, if it is one.
             backlog: how many connections the kernel queues, 1 or more.
             mode: permissions of the file of a UNIX socket.
+            port: that which is bound where the address says any; 0 for any.
 
         Raises:
             BindError: the system refused the address.
@@ -189,6 +199,8 @@ class Listeners:
         name = address.name
         inherited = next((entry for entry in self._inherited if entry[0] == name), None)
         if inherited is None:
+            if port and isinstance(address, Address):
+                address = replace(address, port=port)
             sockets = self._activated_for(address) or self._bind(address, backlog, mode)
         else:
             sockets = self._reachable(inherited[1], address, backlog, mode)
@@ -234,9 +246,9 @@ class Listeners:
             )
             return inherited
 
-    def entrust(self) -> None:
-        """Another process serves on all of them, or would again: their files stay."""
-        self._entrusted = {each for _, sockets in self._used for each in sockets}
+    def entrust(self, gone: Iterable[socket.socket] = ()) -> None:
+        """Another process serves on all of them but those that are gone: their files stay."""
+        self._entrusted = {each for _, sockets in self._used for each in sockets} - set(gone)
 
     def give_back(self) -> None:
         """The predecessor will serve again on what was inherited: those files stay."""
