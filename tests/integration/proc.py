@@ -93,18 +93,22 @@ def connections(port: int) -> int:
     )
 
 
+def sockets(pid: int) -> set[str]:
+    """The inodes of the sockets that a process has open."""
+    return {
+        found[1]
+        for entry in _descriptors(pid)
+        if (found := re.fullmatch(r"socket:\[(\d+)\]", entry)) is not None
+    }
+
+
 def has_ended_sockets(pid: int) -> bool:
     """Whether a process has a TCP socket open whose connection is over.
 
     The system does not list it any more (TCP_CLOSE), but it is a descriptor still.
     """
-    held = {
-        found[1]
-        for entry in _descriptors(pid)
-        if (found := re.fullmatch(r"socket:\[(\d+)\]", entry)) is not None
-    }
     listed = [(PROC / "net" / name).read_text() for name in ("tcp", "tcp6", "unix")]
-    return not held <= set(" ".join(listed).split())
+    return not sockets(pid) <= set(" ".join(listed).split())
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -21,6 +22,15 @@ import twisted.internet.endpoints
 import app
 from twisted_graceful import listen_and_serve_forever
 listen_and_serve_forever(sys.argv[1], app.resource, idle_grace=0.3, probation=0)
+"""
+
+CHANGING = """\
+import sys
+from pathlib import Path
+from app import resource
+from twisted_graceful import listen_and_serve_forever
+probation, *addresses = Path("changing").read_text().split()
+listen_and_serve_forever(addresses or sys.argv[1], resource, probation=float(probation))
 """
 
 
@@ -101,6 +111,24 @@ class ActivationTests(SynchronousTestCase):
             self.assertTrue(said[1].startswith("127.0.0.1:"))
             self.assertEqual(said[2], "b.socket")
             self.assertEqual(server.get().body, "1")
+
+    def test_that_is_gone(self) -> None:
+        """One that the next generation does not serve is kept, and served again should that die."""
+        command = (sys.executable, "changing.py", "127.0.0.1:{port}")
+        server = activated("listening", names="web", command=command)
+        server.write("changing.py", CHANGING)
+        server.write("changing", "0")
+        with server:
+            port = server.ports[0]
+            server.write("changing", "30")
+            old = server.upgrade()  # who knows it as a listener that was inherited
+            server.write("changing", "30 unix:app.sock")
+            server.kill(signal.SIGUSR2)
+            new = server.serving(2)
+            client = server.connect(port)  # nobody is refused, for its manager has it open too
+            server.kill(signal.SIGKILL, new)
+            self.assertEqual(client.ask("/pid").body, str(old))
+            self.assertNotIn("cannot listen", server.log)
 
     def refused(self, kind: str) -> str:
         """What a server says that is passed something else; it has ended then."""

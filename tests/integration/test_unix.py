@@ -31,12 +31,24 @@ from twisted_graceful import GracefulService, new
 from app import resource
 
 globalLogBeginner.beginLoggingTo([textFileLogObserver(stdout)], redirectStandardIO=False)
-server = new(Path("addresses").read_text().split(), resource, idle_grace=0.3, linger_timeout=0.5)
+server = new(
+    Path("addresses").read_text().split(),
+    resource,
+    idle_grace=0.3,
+    linger_timeout=0.5,
+    unix_mode=0o600,
+)
 service = GracefulService(server, signals=True, probation=float(Path("probation").read_text()))
 service.startService()
 reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
 exec(Path("then").read_text())
 reactor.run()
+"""
+
+UNTIL_GO = """\
+import time
+while not Path("go").exists():
+    time.sleep(0.01)
 """
 
 
@@ -371,14 +383,89 @@ class ChangedAddressesTests(UnixTestCase):
             self.assertEqual(self.sockets(server), [])
 
     def test_ports(self) -> None:
-        """A port that is gone refuses connections, and one that is new is served."""
-        with self.script("127.0.0.1:0", f"unix:{PATH}") as server, free_port() as port:
+        """A port that is gone is closed as soon as the new code serves, and a new one is served."""
+        with (
+            self.script("127.0.0.1:0", f"unix:{PATH}", probation=30) as server,
+            free_port() as port,
+        ):
             (old,) = server.ports
             server.write("addresses", f"unix:{PATH} 127.0.0.1:{port}")
-            server.upgrade()
-            until(server.refuses, "the old port is closed")
-            self.assertNotIn(str(old), [each for each, _ in proc.listening_sockets()])
-            self.assertEqual(server.get(port=port).body, "1")
+            server.deploy("2")
+            server.kill(signal.SIGUSR2)
+            server.hand_over()
+            self.assertTrue(server.refuses())
+            self.assertNotIn(old, [each for each, _ in proc.listening_sockets()])
+            for each in (port, self.path(server)):
+                self.assertEqual(server.get(port=each).body, "2")
+            self.assertEqual(len(server.family()), 2)
+
+    def test_paths(self) -> None:
+        """The file of a path that is gone is removed as soon as the new code serves."""
+        with self.script("unix:a.sock", "unix:b.sock", probation=30) as server:
+            server.serving(0)
+            server.write("addresses", "unix:b.sock")
+            server.kill(signal.SIGUSR2)
+            server.hand_over()
+            self.assertEqual(self.sockets(server), ["b.sock"])
+            server.stop()
+            self.assertEqual(self.sockets(server), [])
+
+    def test_in_the_queue(self) -> None:
+        """Who is in the queue of what is gone, when the new code is ready, is served by the old."""
+        with self.script("127.0.0.1:0", "unix:b.sock", probation=30) as server:
+            old, (port,) = server.serving(0), server.ports
+            (inode,) = (each for at, each in proc.listening_sockets() if at == port)
+            server.write("addresses", "unix:b.sock")
+            server.deploy("2")
+            server.write("then", UNTIL_GO)  # between that and what it says of it
+            server.kill(signal.SIGUSR2)
+            new = server.starting(1)
+            until(lambda: inode not in proc.sockets(new), "the successor has given the port up")
+            server.kill(signal.SIGSTOP, old)  # it finds all of them, and that word, at once
+            server.write("go", "")
+            clients = [server.connect() for _ in range(8)]
+            for client in clients:
+                client.get("/pid")
+            server.kill(signal.SIGCONT, old)
+            server.hand_over()
+            self.assertEqual([client.answer().body for client in clients], [str(old)] * 8)
+            self.assertTrue(server.refuses())
+
+    def test_bound_anew(self) -> None:
+        """A port that was gone is served again, on that port, when the successor has died."""
+        with self.script("127.0.0.1:0", "unix:b.sock", probation=30) as server:
+            old = server.serving(0)
+            server.write("addresses", "unix:b.sock")
+            server.kill(signal.SIGUSR2)
+            server.kill(signal.SIGKILL, server.serving(1))
+            until(lambda: not server.refuses(), "the port is served again")
+            for port in (server.ports[0], self.path(server, "b.sock")):
+                self.assertEqual(server.get("/pid", port=port).body, str(old))
+            # And from then on as if nothing had been: the next one inherits it.
+            server.write("addresses", "127.0.0.1:0 unix:b.sock")
+            server.deploy("2")
+            server.kill(signal.SIGUSR2)
+            server.said(r"Generation 1 serves \(pid", 2)
+            self.assertEqual(server.get().body, "2")
+
+    def test_taken_by_another(self) -> None:
+        """What cannot be bound anew is told; all else is served, and the next upgrade binds it."""
+        with free_port() as port:
+            address = f"127.0.0.1:{port}"
+            with self.script(address, "unix:b.sock", probation=30) as server:
+                server.serving(0)
+                server.write("addresses", "unix:b.sock")
+                server.kill(signal.SIGUSR2)
+                new = server.serving(1)
+                with socket.create_server(("127.0.0.1", port)):
+                    server.kill(signal.SIGKILL, new)
+                    server.said(f"cannot listen on {address}: Address already in use")
+                    self.assertEqual(server.get(port=self.path(server, "b.sock")).body, "1")
+                server.write("addresses", f"{address} unix:b.sock")
+                server.kill(signal.SIGUSR2)
+                server.said(r"Generation 1 serves \(pid", 2)
+                for each in (port, self.path(server, "b.sock")):
+                    self.assertEqual(server.get(port=each).body, "1")
 
     def test_failed(self) -> None:
         """A successor that fails leaves nothing of what it has bound, and all that was there."""
@@ -402,6 +489,7 @@ class ChangedAddressesTests(UnixTestCase):
         """A successor ends in the probation: the predecessor has all of its own, and serves it."""
         with self.script("unix:a.sock", "unix:b.sock", probation=30) as server:
             old = server.serving(0)
+            self.assertEqual(self.file(server, "a.sock")[1], "srw-------")
             before = [self.file(server, name) for name in ("a.sock", "b.sock")]
             server.write("addresses", "unix:b.sock unix:new.sock")
             if isinstance(end, str):
@@ -411,8 +499,10 @@ class ChangedAddressesTests(UnixTestCase):
             if isinstance(end, int):
                 server.kill(end, new)
             server.said("accepts again, with the code")
+            server.said("Listening on unix:.*a.sock", 2)
             self.assertEqual(self.sockets(server), left)
-            self.assertEqual([self.file(server, name) for name in ("a.sock", "b.sock")], before)
+            self.assertEqual(self.file(server, "a.sock")[1], before[0][1])  # another file
+            self.assertEqual(self.file(server, "b.sock"), before[1])
             for name in ("a.sock", "b.sock"):
                 pid = server.get("/pid", port=self.path(server, name)).body
                 self.assertEqual(pid, str(old))

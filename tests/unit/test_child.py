@@ -1,17 +1,23 @@
-"""A child that the system has no room for."""
+"""A child: its listeners, and one that the system has no room for."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import socket
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from twisted.internet.error import ProcessDone, ProcessExitedAlready
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.process import output
+from twisted_graceful.process.activation import ActivatedListener
 from twisted_graceful.process.child import Child
+from twisted_graceful.process.control import Ready
+from twisted_graceful.process.inheritance import VARIABLE
 from twisted_graceful.process.launch import Launch
 
 from .support import leaves_nothing_open
@@ -33,6 +39,89 @@ class Reactor:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.real, name)
+
+
+class Spawned:
+    """What `spawnProcess` returns, of a process that is never there."""
+
+    pid = 4711
+
+    def signalProcess(self, number: int) -> None:
+        """There is nobody."""
+        raise ProcessExitedAlready
+
+
+class Witness:
+    """Notes that the child is ready."""
+
+    is_ready = False
+
+    def child_ready(self) -> None:
+        """It is."""
+        self.is_ready = True
+
+    def child_ended(self, reason: str, output: str) -> None:
+        """It has ended."""
+
+
+class ListenersTests(SynchronousTestCase):
+    """What a child does with the listeners that it inherits."""
+
+    def setUp(self) -> None:
+        """Start one that inherits three listeners, of which a service manager has bound one."""
+        self.listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+        descriptor = socket.create_server(("127.0.0.1", 0)).detach()
+        self.listeners.append(ActivatedListener(fileno=descriptor))
+        for each in self.listeners:
+            self.addCleanup(each.close)
+        reactor = Reactor()
+        self.witness = Witness()
+        self.child = Child(reactor, self.witness, 60)  # type: ignore[arg-type]
+
+        def spawn(*_: Any, env: dict[str, str], childFDs: dict[int, int], **__: Any) -> None:
+            self.inheritance = json.loads(env[VARIABLE])
+            self.descriptors = childFDs
+            self.child.transport = Spawned()  # type: ignore[assignment]
+
+        reactor.spawnProcess = spawn
+        names = [(":80", self.listeners[:2]), (":81", self.listeners[2:])]
+        self.child.start(Launch("python", (), "/", {}), 1, names)
+        self.addCleanup(reactor.real.iterate, 0)
+        self.addCleanup(self.child.processEnded, Failure(ProcessDone(0)))
+
+    def inodes(self, *listeners: socket.socket) -> list[int]:
+        """What the child says of listeners."""
+        return [os.fstat(each.fileno()).st_ino for each in listeners]
+
+    def test_that_are_gone(self) -> None:
+        """Those that it does not name are gone, whatever else it names."""
+        first, second, third = self.listeners
+        with socket.create_server(("127.0.0.1", 0)) as new:
+            self.child.received(Ready, listeners=self.inodes(second, new))
+        self.assertEqual(self.child.gone, [first, third])
+        self.assertTrue(self.witness.is_ready)
+
+    def test_that_names_none(self) -> None:
+        """One of an older version, which does not say, serves all."""
+        self.child.received(Ready, listeners=None)
+        self.assertEqual(self.child.gone, [])
+
+    def test_none(self) -> None:
+        """One that serves none of them says so."""
+        self.child.received(Ready, listeners=[])
+        self.assertEqual(self.child.gone, self.listeners)
+
+    def test_that_have_been_closed(self) -> None:
+        """One that we have closed meanwhile is no fault."""
+        served = self.inodes(*self.listeners[1:])
+        self.listeners[0].close()
+        self.child.received(Ready, listeners=served)
+        self.assertEqual(self.child.gone, self.listeners[:1])
+
+    def test_of_a_service_manager(self) -> None:
+        """It is told which are bound by a service manager."""
+        (number,) = self.inheritance["activated"]
+        self.assertEqual(self.descriptors[number], self.listeners[2].fileno())
 
 
 class NoRoomTests(SynchronousTestCase):

@@ -133,6 +133,14 @@ class ChannelTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(UnicodeDecodeError)), 1)
         self.check_whole()
 
+    def test_the_listeners_of_a_successor(self) -> None:
+        """It names those that it serves, be it none; a version that names none says nothing."""
+        for served in ([], [5, 2**40]):
+            self.assertEqual(self.ask(Ready, listeners=served), {})
+            self.assertEqual(self.peers[1].commands[-1], (Ready, {"listeners": served}))
+        self.assertIn(b"_answer", self.write(_command=b"Ready"))
+        self.assertEqual(self.peers[1].commands[-1], (Ready, {"listeners": None}))
+
     def test_a_refusal(self) -> None:
         """A refusal reaches the sender as what it is."""
         self.peers[1].fault = NotNow("too late")

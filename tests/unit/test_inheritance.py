@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.errors import InheritanceError
 from twisted_graceful.process import inheritance
+from twisted_graceful.process.activation import ActivatedListener
 from twisted_graceful.process.inheritance import VARIABLE, Inheritance
 
 
@@ -168,6 +169,21 @@ class InheritanceTests(SynchronousTestCase):
         self.assertEqual((name, second), (":80", (":0", [])))
         self.assertEqual(listener.getsockname(), self.listener.getsockname())
         self.assertFalse(listener.getblocking())
+
+    def test_what_a_service_manager_has_bound(self) -> None:
+        """It is known as such in every generation; older releases do not say it of any."""
+        taken = Inheritance.take({VARIABLE: self.variable(activated=[7])})
+        assert taken is not None
+        self.assertEqual(taken.activated, (7,))
+        fields = json.loads(self.inheritance.encode())
+        del fields["activated"]
+        self.assertEqual(Inheritance.take({VARIABLE: json.dumps(fields)}), self.inheritance)
+        one, other = (self.listener.dup().detach() for _ in range(2))
+        inheritance = Inheritance(
+            1, 0, 1, 2, listeners=((":80", (one,)), (":81", (other,))), activated=(other,)
+        )
+        kinds = [type(self.opened(each)) for _, (each,) in inheritance.sockets()]
+        self.assertEqual(kinds, [socket.socket, ActivatedListener])
 
     def not_listening(self, descriptor: int) -> str:
         """Why a descriptor is no listener."""

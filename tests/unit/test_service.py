@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from twisted.application.service import MultiService, Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferTimeoutError
 from twisted.internet.task import deferLater
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
 from twisted.web.static import File
@@ -32,6 +34,8 @@ from twisted_graceful import (
 )
 from twisted_graceful.http.port import limit_of_descriptors
 from twisted_graceful.moving import Departure
+from twisted_graceful.process.activation import ActivatedListener
+from twisted_graceful.process.sockets import Listeners
 from twisted_graceful.testing.messages import take_response
 
 
@@ -815,6 +819,73 @@ class GracefulServiceTests(RealReactorTestCase):
         self.assertTrue(service.is_accepting())
         await service.stopService()
         self.assertFalse(service.is_accepting())
+
+    async def test_listeners_that_are_gone(self) -> None:
+        """At a hand-over they are closed, and their queues served; a resume binds them anew."""
+        apps = [Echo(), Echo()]
+        servers = [new("127.0.0.1:0", app) for app in apps]
+        service = await self.started(*servers)
+        where = [port(each) for each in servers]
+        names = [name for name, _ in service.listeners()]
+        client = await connect(where[0])  # and nobody has accepted it
+        client.transport.write(GET)
+        drained = service.hand_over(Nobody(), service.listeners()[0][1])
+        self.assertEqual([is_refused(each) for each in where], [True, False])
+        self.assertEqual((servers[0].bound, servers[0].urls), ([], []))
+        self.assertIn(ANSWER, await client.lost)
+        self.assertEqual([report.answered for report in await drained], [1, 0])
+        service.accept()
+        self.assertEqual([port(each) for each in servers], where)
+        for each in servers:
+            self.assertEqual(await fetch(url(each)), ANSWER)
+        self.assertEqual(sorted(name for name, _ in service.listeners()), sorted(names))
+
+    async def test_resumed_in_the_same_turn(self) -> None:
+        """A successor that dies as soon as it is ready is no reason to lose an address."""
+        server = new("127.0.0.1:0", Echo())
+        service = await self.started(server)
+        where = port(server)
+        service.hand_over(Nobody(), service.listeners()[0][1])
+        service.accept()
+        self.assertEqual(port(server), where)
+        self.assertEqual(await fetch(url(server)), ANSWER)
+
+    async def test_gone_and_taken(self) -> None:
+        """What cannot be bound anew is an error in the log, and all else is served."""
+        loses, keeps = servers = [new("127.0.0.1:0", Echo()) for _ in range(2)]
+        service = await self.started(*servers)
+        where = port(loses)
+        await service.hand_over(Nobody(), service.listeners()[0][1])
+        with socket.create_server(("127.0.0.1", where)), capturedLogs() as logs:
+            service.accept()
+        told = [formatEvent(each) for each in logs if each["log_level"] is LogLevel.error]
+        self.assertEqual(len(told), 1)
+        self.assertIn(f"cannot listen on 127.0.0.1:{where}: Address already in use", str(told))
+        self.assertEqual(await fetch(url(keeps)), ANSWER)
+        self.assertEqual(loses.bound, [])
+        # The next one that dies gives another chance.
+        await service.hand_over(Nobody())
+        service.accept()
+        self.assertEqual(port(loses), where)
+
+    async def test_gone_and_a_service_managers(self) -> None:
+        """What nobody could bind anew is kept open, and accepted on after a resume."""
+        descriptor = socket.create_server(("127.0.0.1", 0)).detach()
+        listener = ActivatedListener(fileno=descriptor)
+        listener.setblocking(False)
+        where = listener.getsockname()[1]
+        server = new(f"127.0.0.1:{where}", Echo())
+        service = self.service(server)
+        server.listeners = Listeners((), [("a", listener)])
+        accepts = server.ready()
+        service.startService()
+        await accepts
+        await service.hand_over(Nobody(), [listener])
+        waits = await connect(where)
+        waits.transport.write(GET)
+        service.accept()
+        await self.until(lambda: ANSWER in waits.received)
+        waits.transport.loseConnection()
 
     async def test_report(self) -> None:
         """Its stop returns what all drains did together, and keeps it."""

@@ -218,6 +218,17 @@ class ListenersTests(SocketTestCase):
         self.assertEqual([second.open(LOCAL, 5, 0o666), second.open(LOCAL, 5, 0o666)], opened)
         self.assertEqual(second.in_use(), first.in_use())
 
+    def test_any_free_port_again(self) -> None:
+        """The free port that an address once got can be asked for; it keeps its name by that."""
+        listeners = Listeners()
+        (first,) = listeners.open(LOCAL, 5, 0o666)
+        where = first.getsockname()
+        listeners.close([first])
+        (again,) = listeners.open(LOCAL, 5, 0o666, where[1])
+        self.addCleanup(again.close)
+        self.assertEqual(again.getsockname(), where)
+        self.assertEqual(listeners.in_use(), [(str(LOCAL), [again])])
+
     def test_what_is_not_served_any_more_is_closed(self) -> None:
         """Inherited sockets that no server asked for are closed, all others stay open."""
         used, unused = self.bind(LOCAL), self.bind(LOCAL)

@@ -310,6 +310,14 @@ class ListenersTests(UnixTestCase):
         second.close([new])
         self.assertFalse(self.exists())
 
+    def test_handed_over_in_part(self) -> None:
+        """The file of what the successor does not serve goes at the hand-over."""
+        first = Listeners()
+        gone, kept = self.open(first), self.open(first, f"unix:{self.directory}/kept.sock")
+        first.entrust([gone])
+        first.remove_files([gone, kept])
+        self.assertEqual(os.listdir(self.directory), ["kept.sock"])
+
     def test_resumed(self) -> None:
         """One that serves again after a failed upgrade removes it in the end."""
         first = Listeners()
