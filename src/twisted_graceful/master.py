@@ -160,12 +160,10 @@ class MasterService(GracefulService):
         super().logs_moved()
         self._pool.logs_moved()
 
-    def hand_over(
-        self, carrier: Carrier, gone: Sequence[socket.socket] = ()
-    ) -> Deferred[Any]:
+    def hand_over(self, carrier: Carrier, gone: Sequence[socket.socket] = ()) -> Deferred[Any]:
         """Let every worker stop accepting, give away what can move, and drain.
 
-        What is gone is closed when this process ends: the workers, which stand by, have it open too.
+        What is gone is closed when this process ends: its workers stand by, and have it open too.
         """
         self._accepting = False
         self._listeners.entrust(gone)
