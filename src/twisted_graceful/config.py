@@ -10,27 +10,18 @@ from __future__ import annotations
 import difflib
 import json
 import re
-import sys
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import Field, dataclass
 from typing import Any
 
-from . import address
+from . import address, config_file
 from .errors import ConfigError, GracefulError, SettingsError
 from .settings import Flag, Kind, Mode, Permissions, Settings, Several, Text, kind_of, parse
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 PREFIX = "GRACEFUL_"
 CONFIG = f"{PREFIX}CONFIG"
 """The variable that names the file."""
-
-_TABLES = (("graceful",), ("tool", "graceful"))
-"""Where the file has our keys: a file of our own, and pyproject.toml."""
 
 
 @dataclass(frozen=True)
@@ -233,11 +224,7 @@ def from_file(text: str, path: str) -> dict[str, Chosen]:
         ConfigError: it is no TOML, has no such table or two, a key that is no option, or a
             value that is not accepted.
     """
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: this is not TOML: {error}") from None
-    name, table = _table(document, path)
+    name, table = config_file.table(text, path)
     options = {option.name: option for option in OPTIONS}
     chosen: dict[str, Chosen] = {}
     for key, given in table.items():
@@ -249,20 +236,6 @@ def from_file(text: str, path: str) -> dict[str, Chosen]:
             raise ConfigError(f"{where}: it is there twice, with - and with _")
         chosen[option.name] = Chosen(option.read_all(given, where), path)
     return chosen
-
-
-def _table(document: Mapping[str, Any], path: str) -> tuple[str, Mapping[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for keys in _TABLES:
-        inner: Any = document
-        for key in keys:
-            inner = inner.get(key) if isinstance(inner, dict) else None
-        if inner is not None:
-            found.append((".".join(keys), inner))
-    names = " or ".join(f"[{'.'.join(keys)}]" for keys in _TABLES)
-    if len(found) != 1 or not isinstance(found[0][1], dict):
-        raise ConfigError(f"{path}: it must have one table, {names}")
-    return found[0]
 
 
 def _meant(name: str, known: Iterable[str]) -> str:

@@ -16,11 +16,11 @@ PACKAGE = Path(twisted_graceful.__file__).parent
 
 LAYERS = [
     {"errors", "networks"},
-    {"settings", "address", "clock", "private", "moving"},
+    {"settings", "address", "clock", "config_file", "private", "moving"},
     {"http", "process", "app", "wsgi", "welcome"},
     {"server"},
     {"service", "check"},
-    {"config", "reload", "master"},
+    {"config", "ctl", "reload", "master"},
     {"run", "tap"},
     {"testing"},
 ]

@@ -1,0 +1,74 @@
+"""What a command shows while it waits: lines for a pipe, JSON for a program, more on a terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from contextlib import AbstractContextManager
+from importlib.util import find_spec
+from typing import Protocol, TextIO
+
+from .events import FAILED, Event, name_of, output_of, sentence
+
+
+class Display(Protocol):
+    """Shows events as they come."""
+
+    def show(self, event: Event) -> None:
+        """Something has happened."""
+
+
+class JsonLines:
+    """A line of JSON for each event, as the server sent it."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def show(self, event: Event) -> None:
+        """Write it at once."""
+        print(json.dumps(event), file=self._out, flush=True)
+
+    def __enter__(self) -> JsonLines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class Lines:
+    """A sentence for each event, with the seconds since the first."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._begun = time.monotonic()
+
+    def show(self, event: Event) -> None:
+        """Write it at once."""
+        seconds = time.monotonic() - self._begun
+        print(f"{seconds:7.1f} s  {sentence(event)}", file=self._out, flush=True)
+        if name_of(event) == FAILED and output_of(event):
+            print(output_of(event), file=self._out, flush=True)
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def display(as_json: bool, out: TextIO | None = None) -> AbstractContextManager[Display]:
+    """What fits where the output goes.
+
+    Args:
+        as_json: whether a program reads it.
+        out: where it goes; None for standard output.
+    """
+    out = sys.stdout if out is None else out
+    if as_json:
+        return JsonLines(out)
+    if out.isatty() and find_spec("rich"):  # the extra `ctl`
+        from .terminal import Terminal
+
+        return Terminal(out)
+    return Lines(out)

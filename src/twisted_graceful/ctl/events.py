@@ -1,0 +1,128 @@
+"""What happens in an upgrade or a stop, as the server tells it, and in words.
+
+An event is an object of JSON: ``stage`` says how far it has come, all else depends on that. What
+a newer server tells in addition is shown as it comes, and what an older one leaves out is not
+asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, TypeAlias
+
+from .outcome import CtlError, Exit
+
+Event: TypeAlias = Mapping[str, Any]
+
+READY = "handed over"
+DONE = "done"
+FAILED = "failed"
+STOPPED = "stopped"
+
+_SENTENCES = {
+    "signalled": "process {pid} was sent {signal}",
+    "queued": "another upgrade is under way; this one follows it",
+    "started": "generation {generation} starts (pid {pid})",
+    "loading": "the applications are loaded",
+    "warm-up": "warm-up {done} of {total}: {request}",
+    READY: "the new code serves (pid {pid})",
+    "draining": "{moved} connections moved, {requests} requests left",
+    "drained": "the old process has nothing left, and waits for the end of the probation",
+    DONE: "the upgrade is over: the new code serves alone (pid {pid})",
+    FAILED: "the upgrade failed: {reason}",
+    STOPPED: "stopped",
+}
+
+
+def name_of(event: Event) -> str:
+    """The name of an event."""
+    return str(event.get("stage", ""))
+
+
+def sentence(event: Event) -> str:
+    """An event in words."""
+    try:
+        return printable(_SENTENCES[name_of(event)].format_map(event))
+    except (KeyError, ValueError, TypeError):  # of another version
+        facts = (f"{key} {value}" for key, value in event.items() if key not in _NO_FACTS)
+        return printable(", ".join([name_of(event), *facts]))
+
+
+_NO_FACTS = ("stage", "time", "output")
+
+
+def output_of(event: Event) -> str:
+    """What the successor itself wrote, if the event has that."""
+    return printable(str(event.get("output") or "").rstrip())
+
+
+def printable(text: str, spaces: str = "\n\t") -> str:
+    """A text that cannot steer a terminal, whoever has written it.
+
+    Args:
+        text: from the other end.
+        spaces: the control characters that it may have.
+    """
+    return "".join(each if each.isprintable() or each in spaces else "?" for each in text)
+
+
+def decode(line: bytes) -> Event:
+    """The event of a line.
+
+    Raises:
+        CtlError: it is none.
+    """
+    try:
+        event = json.loads(line)
+    except ValueError:
+        event = None
+    if not isinstance(event, dict):
+        raise CtlError(Exit.NOT_SUPPORTED, f"the server said what is no event: {line[:200]!r}")
+    return event
+
+
+class Server(Protocol):
+    """A server that was found, by whatever."""
+
+    def status(self) -> Mapping[str, Any]:
+        """How it is.
+
+        Raises:
+            CtlError: nobody says.
+        """
+
+    def pid(self) -> int:
+        """The process that serves.
+
+        Raises:
+            CtlError: nobody says.
+        """
+
+    def upgrade(self) -> Iterator[Event]:
+        """Have it upgrade. The last event is ``done`` or ``failed``; ``ready`` comes before.
+
+        Raises:
+            CtlError: it does not, or nobody says how it goes on.
+        """
+
+    def stop(self) -> Iterator[Event]:
+        """Have it stop. The last event is ``stopped``.
+
+        Raises:
+            CtlError: it does not, or nobody says how it goes on.
+        """
+
+    def workers(self, count: int) -> Mapping[str, Any]:
+        """Have it serve with so many worker processes; its answer.
+
+        Raises:
+            CtlError: it does not.
+        """
+
+    def last_upgrade(self) -> Iterator[Event]:
+        """What happened in its last upgrade.
+
+        Raises:
+            CtlError: nobody says.
+        """

@@ -1,0 +1,86 @@
+"""Which server is meant: by the command line, the environment, the server's own file."""
+
+from __future__ import annotations
+
+import os
+import re
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+
+from .events import Server
+from .outcome import CtlError, Exit
+
+ADMIN = "GRACEFUL_ADMIN"
+CONFIG = "GRACEFUL_CONFIG"
+"""As the server itself reads them."""
+
+PID_FILE = "twistd.pid"
+"""Where twistd puts its pid, if it is not told otherwise."""
+
+
+def find(given: Namespace, environ: Mapping[str, str]) -> Server:
+    """The server that is meant.
+
+    Args:
+        given: the options; ``admin``, ``pid_file``, ``config`` may be empty.
+        environ: where they may stand, too.
+
+    Raises:
+        CtlError: nothing says which, or what says it is wrong.
+    """
+    if given.pid_file and given.admin:
+        raise CtlError(Exit.USAGE, "--pid-file and --admin: give one of them")
+    if given.pid_file:
+        return _by_pid_file(given.pid_file, given.timeout)
+    if given.admin:
+        return _by_address([given.admin], "--admin", given.timeout)
+    if not given.config and environ.get(ADMIN, "").strip():
+        texts = re.split(r"[\s,]+", environ[ADMIN].strip().strip(","))
+        return _by_address(texts, f"the environment variable {ADMIN}", given.timeout)
+    path = given.config or environ.get(CONFIG, "")
+    addresses = _in_file(path) if path else []
+    if addresses:
+        return _by_address(addresses, path, given.timeout)
+    if os.path.exists(PID_FILE):
+        return _by_pid_file(PID_FILE, given.timeout)
+    nowhere = f"; {path} has no `admin`" if path else ""
+    raise CtlError(
+        Exit.USAGE,
+        f"which server? Give --admin ADDRESS or --pid-file PATH, or set {ADMIN} or "
+        f"{CONFIG}{nowhere}",
+    )
+
+
+def _by_pid_file(path: str, timeout: float) -> Server:
+    from .signals import SignalledServer
+
+    return SignalledServer(path, timeout)
+
+
+def _by_address(texts: Sequence[str], where: str, timeout: float) -> Server:
+    """The server at one of its admin addresses: at a UNIX socket, where it can be told, if any."""
+    from ..address import UnixAddress, parse
+    from ..errors import AddressError
+    from .admin import AdminServer
+
+    try:
+        addresses = [parse(text) for text in texts]
+    except AddressError as error:
+        raise CtlError(Exit.USAGE, f"{where}: {error}") from None
+    addresses.sort(key=lambda address: not isinstance(address, UnixAddress))
+    return AdminServer(addresses[0], timeout)
+
+
+def _in_file(path: str) -> list[str]:
+    from ..config_file import table
+    from ..errors import ConfigError
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            _, entries = table(file.read(), path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise CtlError(Exit.USAGE, f"{path!r} cannot be read: {error}") from None
+    except ConfigError as error:
+        raise CtlError(Exit.USAGE, str(error)) from None
+    value = entries.get("admin") or []
+    return [str(each) for each in (value if isinstance(value, list) else [value])]

@@ -1,0 +1,216 @@
+"""``gracefulctl``: the command line, and what its commands do."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from argparse import SUPPRESS, ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from .events import DONE, FAILED, READY, STOPPED, Event, Server, name_of
+from .find import find
+from .outcome import MEANING, CtlError, Exit
+
+TIMEOUT = 120.0
+"""Seconds. Longer than the server's own --upgrade-timeout (60) or than a drain and its delay, so
+that the server's word on how it ended comes before ours."""
+
+
+def _upgrade(server: Server, given: Namespace) -> Exit:
+    last = DONE if given.wait_probation else READY
+    reached = _follow(server.upgrade(), given, (last, DONE, FAILED))
+    return Exit.FAILED if name_of(reached) == FAILED else Exit.DONE
+
+
+def _stop(server: Server, given: Namespace) -> Exit:
+    stopped = _follow(server.stop(), given, (STOPPED,))
+    return Exit.FAILED if stopped.get("cut") else Exit.DONE
+
+
+def _follow(happening: Iterator[Event], given: Namespace, last: Sequence[str]) -> Event:
+    """Show what happens, up to an event of one of these names."""
+    from .display import display
+
+    with display(given.json) as shown:
+        for event in happening:
+            shown.show(event)
+            if name_of(event) in last:
+                return event
+    raise CtlError(Exit.UNKNOWN, "the server has not said how it ended; `gracefulctl status` does")
+
+
+def _log(server: Server, given: Namespace) -> Exit:
+    from .display import JsonLines
+    from .events import output_of, sentence
+
+    for event in server.last_upgrade():
+        if given.json:
+            JsonLines(sys.stdout).show(event)
+        else:
+            time = f"{event['time']}  " if "time" in event else ""
+            _say(f"{time}{sentence(event)}")
+            if output_of(event):
+                _say(output_of(event))
+    return Exit.DONE
+
+
+def _status(server: Server, given: Namespace) -> Exit:
+    _show(server.status(), given)
+    return Exit.DONE
+
+
+def _workers(server: Server, given: Namespace) -> Exit:
+    _show(server.workers(given.count), given)
+    return Exit.DONE
+
+
+def _show(answer: Mapping[str, object], given: Namespace) -> None:
+    if given.json:
+        _say(json.dumps(answer))
+    else:
+        from .status import lines
+
+        for line in lines(answer):
+            _say(line)
+
+
+def _check(server: Server, given: Namespace) -> Exit:
+    from .check import run_check
+
+    run_check(server.pid())
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+_COMMANDS: Mapping[str, tuple[Callable[[Server, Namespace], Exit], str]] = {
+    "status": (_status, "show how the server is"),
+    "upgrade": (
+        _upgrade,
+        "replace the server by the code that is on disk now; wait until that serves",
+    ),
+    "reload": (_upgrade, "the same: an upgrade reads the configuration anew, too"),
+    "stop": (_stop, "answer what was begun, then end; wait for that"),
+    "workers": (_workers, "serve with another number of worker processes"),
+    "check": (_check, "see whether the code that is on disk now would serve"),
+    "log": (_log, "show what happened in the last upgrade"),
+}
+_CHANGING = ("upgrade", "reload", "stop")
+
+
+def _common(default: object = SUPPRESS) -> ArgumentParser:
+    """The options that may stand before the command, and after it."""
+
+    def or_default(value: object) -> object:
+        return SUPPRESS if default is SUPPRESS else value
+
+    common = ArgumentParser(add_help=False)
+    where = common.add_argument_group("which server")
+    where.add_argument(
+        "--admin",
+        metavar="ADDRESS",
+        default=or_default(""),
+        help="its admin address: unix:/run/app/admin.sock, or 127.0.0.1:9090, where it can only "
+        "be looked at; also GRACEFUL_ADMIN, or `admin` in the file",
+    )
+    where.add_argument(
+        "--pid-file",
+        metavar="PATH",
+        default=or_default(""),
+        help="its pid file, if it has no admin address; also ./twistd.pid",
+    )
+    where.add_argument(
+        "--config",
+        metavar="PATH",
+        default=or_default(""),
+        help="its TOML file; also GRACEFUL_CONFIG",
+    )
+    common.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=float,
+        default=or_default(TIMEOUT),
+        help=f"how long to wait [default: {TIMEOUT:g}]",
+    )
+    common.add_argument(
+        "--json", action="store_true", default=or_default(False), help="JSON, for programs"
+    )
+    return common
+
+
+def _parser() -> ArgumentParser:
+    statuses = "\n".join(f"  {each.value:3}  {MEANING[each]}" for each in Exit)
+    parser = ArgumentParser(
+        prog="gracefulctl",
+        description="Steer a server of twisted-graceful.",
+        epilog=f"exit status:\n{statuses}",
+        formatter_class=RawDescriptionHelpFormatter,
+        parents=[_common(default=None)],
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
+    for name, (_, help) in _COMMANDS.items():
+        command = commands.add_parser(
+            name, help=help, description=f"{help[0].upper()}{help[1:]}.", parents=[_common()]
+        )
+        if name in ("upgrade", "reload"):
+            command.add_argument(
+                "--wait-probation",
+                action="store_true",
+                help="wait until the old process is gone, too: it takes the service back "
+                "should the new code die",
+            )
+        if name == "workers":
+            command.add_argument("count", metavar="N", type=int, help="how many")
+    return parser
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        _say(f"twisted-graceful {version('twisted-graceful')}")
+        parser.exit()
+
+
+def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
+    """Run ``gracefulctl``.
+
+    Args:
+        arguments: of the command line; None for that of this process.
+        environ: the environment.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        SystemExit: the command line is wrong, or only asks for help.
+    """
+    given = _parser().parse_args(arguments)
+    command, _ = _COMMANDS[given.command]
+    try:
+        return command(find(given, environ), given)
+    except CtlError as error:
+        return _failed(str(error), error.status)
+    except KeyboardInterrupt:
+        goes_on = f"the {given.command} goes on; `gracefulctl status` shows how"
+        is_begun = given.command in _CHANGING
+        return _failed(
+            f"interrupted; {goes_on if is_begun else 'nothing was changed'}", Exit.INTERRUPTED
+        )
+    except BrokenPipeError:  # whoever read our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.UNKNOWN
+
+
+def _failed(text: str, status: Exit) -> int:
+    sys.stdout.flush()
+    sys.stderr.write(f"gracefulctl: {text}\n")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""How a command can end."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """The exit statuses. 3 and 4 are those of service scripts (LSB, systemd.exec(5))."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    NOT_RUNNING = 3
+    NOT_ALLOWED = 4
+    NOT_SUPPORTED = 5
+    UNKNOWN = 6
+    INTERRUPTED = 130
+
+
+MEANING = {
+    Exit.DONE: "it is done: the new code serves, the server has stopped, the check has passed",
+    Exit.FAILED: "it failed, and the old code serves on; or a stop cut something",
+    Exit.USAGE: "the command line, the environment or the file is wrong",
+    Exit.NOT_RUNNING: "no server is there",
+    Exit.NOT_ALLOWED: "this user, or this address, may not do that",
+    Exit.NOT_SUPPORTED: "this server, or what it was found by, cannot do that",
+    Exit.UNKNOWN: "it is not known how it ended: --timeout is over, or the connection broke",
+    Exit.INTERRUPTED: "interrupted by the keyboard; what was begun goes on",
+}
+
+
+class CtlError(Exception):
+    """A command cannot go on; the text says what is wrong, where, and what to do.
+
+    Attributes:
+        status: the exit status that it leads to.
+    """
+
+    def __init__(self, status: Exit, text: str) -> None:
+        super().__init__(text)
+        self.status = status

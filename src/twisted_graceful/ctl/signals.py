@@ -1,0 +1,168 @@
+"""A server of which only the pid file is known: it is told by signals, and watched."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from . import events
+from .events import Event
+from .outcome import CtlError, Exit
+from .process import Process
+
+ADVICE = "the admin socket (--admin) would tell more"
+
+
+class SignalledServer:
+    """A server that is found by its pid file.
+
+    Args:
+        path: of the pid file.
+        timeout: seconds that a command may take.
+    """
+
+    def __init__(self, path: str, timeout: float) -> None:
+        self._path = path
+        self._timeout = timeout
+
+    def status(self) -> Mapping[str, Any]:
+        """That it runs, which is all that a pid file tells."""
+        return {"pid": self.pid(), "running": True, "pid_file": self._path}
+
+    def pid(self) -> int:
+        """The process that the pid file names."""
+        with self._process() as process:
+            return process.pid
+
+    def upgrade(self) -> Iterator[Event]:
+        """Send USR2; it serves when the pid file names another process, and its end ends it."""
+        deadline = time.monotonic() + self._timeout
+        with self._process() as old:
+            does = old.does_about(signal.SIGUSR2)
+            if does == "ignored":
+                raise CtlError(
+                    Exit.NOT_SUPPORTED,
+                    f"process {old.pid} ignores USR2: it was started by something that cannot be "
+                    "upgraded, such as listen_and_serve",
+                )
+            yield self._send(old, signal.SIGUSR2)
+            successor = self._successor(old, deadline)
+            with successor:
+                yield {"stage": events.READY, "pid": successor.pid}
+                while not old.ended_within():
+                    if self._named() == old.pid or not successor.alive():
+                        reason = f"process {successor.pid} did not last; the server's log says why"
+                        yield {"stage": events.FAILED, "reason": reason}
+                        return
+                    self._require_time(deadline, "the probation of the new code is not over")
+                yield {"stage": events.DONE, "pid": successor.pid}
+
+    def _successor(self, old: Process, deadline: float) -> Process:
+        while True:
+            ended = old.ended_within()
+            named = self._named()
+            if named not in (None, old.pid):
+                try:
+                    return Process(named)
+                except ProcessLookupError:
+                    pass
+            elif ended:
+                raise CtlError(
+                    Exit.FAILED,
+                    f"process {old.pid} has ended, and no other is named by {self._path!r}; "
+                    "the server's log says why",
+                )
+            self._require_time(
+                deadline,
+                f"{self._path!r} still names process {old.pid}, which serves the old code. "
+                f"Whether the upgrade failed is in the server's log; {ADVICE}",
+            )
+
+    def _require_time(self, deadline: float, text: str) -> None:
+        if time.monotonic() > deadline:
+            raise CtlError(Exit.UNKNOWN, f"after {self._timeout:g} s (--timeout) {text}")
+
+    def stop(self) -> Iterator[Event]:
+        """Send TERM, and wait for the end."""
+        deadline = time.monotonic() + self._timeout
+        with self._process() as process:
+            yield self._send(process, signal.SIGTERM)
+            while not process.ended_within():
+                self._require_time(
+                    deadline, f"process {process.pid} still drains; a second TERM cuts what is left"
+                )
+            yield {"stage": events.STOPPED, "pid": process.pid}
+
+    def workers(self, count: int) -> Mapping[str, Any]:
+        """A pid file is not enough for that."""
+        raise self._not_supported("set a number of workers")
+
+    def last_upgrade(self) -> Iterator[Event]:
+        """A pid file is not enough for that."""
+        raise self._not_supported("tell of the last upgrade")
+
+    def _not_supported(self, what: str) -> CtlError:
+        return CtlError(
+            Exit.NOT_SUPPORTED,
+            f"a pid file is not enough to {what}: use the admin socket (--admin)",
+        )
+
+    def _send(self, process: Process, number: signal.Signals) -> Event:
+        try:
+            process.send(number)
+        except PermissionError:
+            raise CtlError(
+                Exit.NOT_ALLOWED,
+                f"process {process.pid} is another user's: run this as that user, or as root",
+            ) from None
+        except ProcessLookupError:
+            raise self._not_running(process.pid) from None
+        return {"stage": "signalled", "pid": process.pid, "signal": number.name}
+
+    def _process(self) -> Process:
+        pid = self._named()
+        if pid is None:
+            raise CtlError(
+                Exit.NOT_RUNNING, f"there is no pid file {self._path!r}: no server runs there"
+            )
+        try:
+            process = Process(pid)
+        except ProcessLookupError:
+            raise self._not_running(pid) from None
+        # Those who handle neither are ended by the signals that a server is told with.
+        for number in (signal.SIGTERM, signal.SIGUSR2):
+            if process.does_about(number) == "default":
+                process.close()
+                raise CtlError(
+                    Exit.NOT_RUNNING,
+                    f"{self._path!r} names process {pid}, which does not handle {number.name}: "
+                    "it has just been started, or is no server of ours, and the pid file is stale",
+                )
+        return process
+
+    def _not_running(self, pid: int) -> CtlError:
+        return CtlError(
+            Exit.NOT_RUNNING,
+            f"{self._path!r} is stale: process {pid}, which it names, does not run",
+        )
+
+    def _named(self) -> int | None:
+        """The pid in the file; None if there is none."""
+        try:
+            text = Path(self._path).read_text().strip()
+        except FileNotFoundError:
+            return None
+        except PermissionError:
+            raise CtlError(
+                Exit.NOT_ALLOWED, f"{self._path!r} may not be read by this user"
+            ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise CtlError(Exit.USAGE, f"{self._path!r} cannot be read: {error}") from None
+        if not (text.isascii() and text.isdigit() and 0 < int(text) < 1 << 31):
+            if not text:
+                return None  # overwritten in place, where it cannot be replaced
+            raise CtlError(Exit.USAGE, f"{self._path!r} is no pid file: it holds {text[:40]!r}")
+        return int(text)

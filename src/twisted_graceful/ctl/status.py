@@ -1,0 +1,66 @@
+"""Any object of JSON, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from .events import printable
+
+
+def lines(status: Mapping[str, Any], indent: str = "") -> Iterator[str]:
+    """A status in lines: what is simple first, tables of what there are several of below.
+
+    Nothing here knows which numbers a server tells, so it shows those of any version.
+    """
+    simple = {key: value for key, value in status.items() if not _is_nested(value)}
+    width = max(map(len, simple), default=0)
+    for key, value in simple.items():
+        yield f"{indent}{_label(key):{width}}  {text(value)}"
+    for key, value in status.items():
+        if isinstance(value, Mapping):
+            if value:
+                yield f"{indent}{_label(key)}"
+                yield from lines(value, indent + "    ")
+        elif _is_nested(value):
+            yield f"{indent}{_label(key)}"
+            yield from (f"{indent}    {line}" for line in table(value))
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Objects of one kind, below each other."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [[_label(each) for each in columns]]
+    cells += [[text(row.get(each)) for each in columns] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        yield "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def text(value: Any) -> str:
+    """A value; of what is nested here, the simple parts."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3f}".rstrip("0").rstrip(".")
+    if isinstance(value, Mapping):
+        return ", ".join(f"{_label(key)} {text(each)}" for key, each in value.items()) or "-"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(text, value)) or "-"
+    return printable(str(value), spaces="")
+
+
+def _is_nested(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return True
+    return (
+        isinstance(value, (list, tuple))
+        and bool(value)
+        and all(isinstance(each, Mapping) for each in value)
+    )
+
+
+def _label(key: str) -> str:
+    return key.replace("_", " ")

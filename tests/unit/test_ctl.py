@@ -1,0 +1,413 @@
+"""``gracefulctl``, against an admin address that says what the test wants."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pkgutil
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import twisted_graceful.ctl
+from twisted_graceful.ctl import events, status
+from twisted_graceful.ctl.check import is_ours
+from twisted_graceful.ctl.main import main
+from twisted_graceful.ctl.outcome import MEANING, Exit
+from twisted_graceful.ctl.terminal import Terminal
+
+from .fake_admin import HOLD, FakeAdmin
+from .support import run_python, temporary_directory
+
+STARTED = {"stage": "started", "generation": 1, "pid": 11}
+READY = {"stage": "handed over", "generation": 1, "pid": 11}
+DONE = {"stage": "done", "generation": 1, "pid": 11}
+FAILED = {
+    "stage": "failed",
+    "generation": 1,
+    "reason": "it exited with status 1",
+    "output": "ImportError: no module 'nowhere'",
+}
+
+
+class CtlTestCase(SynchronousTestCase):
+    """With an admin address."""
+
+    def setUp(self) -> None:
+        """Begin to answer."""
+        self.directory = Path(temporary_directory(self))
+        self.socket = self.directory / "admin.sock"
+        self.admin = FakeAdmin(self.socket)
+        self.admin.__enter__()
+        self.addCleanup(self.admin.__exit__)
+
+    def run_ctl(
+        self, *arguments: str, environ: Mapping[str, str] | None = None
+    ) -> tuple[int, str, str]:
+        """The exit status, and what was written to either stream."""
+        if environ is None:
+            environ = {"GRACEFUL_ADMIN": f"unix:{self.socket}"}
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            try:
+                status = main(arguments, environ)
+            except SystemExit as error:
+                status = int(error.code or 0)
+        return status, out.getvalue(), err.getvalue()
+
+    def upgrade(self, *lines: Any, options: tuple[str, ...] = ()) -> tuple[int, str, str]:
+        """What becomes of an upgrade of which the server says this."""
+        self.admin.answers["POST", "/upgrade"] = (200, lines)
+        return self.run_ctl("upgrade", *options)
+
+
+class UpgradeTests(CtlTestCase):
+    """``gracefulctl upgrade``."""
+
+    def test_serves(self) -> None:
+        """It is done when the new code serves, and does not wait for what comes then."""
+        code, out, err = self.upgrade(STARTED, READY, HOLD, FAILED)
+        self.assertEqual((code, err), (Exit.DONE, ""))
+        self.assertRegex(
+            out,
+            r"\A +0\.\d s  generation 1 starts \(pid 11\)\n"
+            r" +0\.\d s  the new code serves \(pid 11\)\n\Z",
+        )
+
+    def test_wait_probation(self) -> None:
+        """With --wait-probation it is done at the end of the upgrade."""
+        code, out, err = self.upgrade(STARTED, READY, DONE, options=("--wait-probation",))
+        self.assertEqual((code, err), (Exit.DONE, ""))
+        self.assertIn("the new code serves alone (pid 11)\n", out)
+
+    def test_not_before(self) -> None:
+        """It is not over as long as the new code does not serve; what it says comes at once."""
+        lines = (STARTED, HOLD, FAILED)
+        self.admin.answers["POST", "/upgrade"] = (200, lines)
+        ended: list[tuple[int, str, str]] = []
+        thread = threading.Thread(target=lambda: ended.append(self.run_ctl("upgrade")))
+        thread.start()
+        self.assertTrue(self.admin.held.wait(15))
+        self.assertEqual(ended, [])
+        self.admin.go_on.set()
+        thread.join(15)
+        self.assertEqual([code for code, _, _ in ended], [Exit.FAILED])
+
+    def test_fails(self) -> None:
+        """The reason and the successor's own output are shown, and the status is 1."""
+        code, out, err = self.upgrade(STARTED, FAILED)
+        self.assertEqual((code, err), (Exit.FAILED, ""))
+        self.assertIn("the upgrade failed: it exited with status 1\n", out)
+        self.assertIn("\nImportError: no module 'nowhere'\n", out)
+
+    def test_rolled_back(self) -> None:
+        """A death in the probation is a failure to who waits for its end."""
+        code, _, _ = self.upgrade(STARTED, READY, FAILED, options=("--wait-probation",))
+        self.assertEqual(code, Exit.FAILED)
+
+    def test_predecessor_ends(self) -> None:
+        """If the answer ends, who serves decides."""
+        for pid, expected in ((11, Exit.DONE), (10, Exit.UNKNOWN)):
+            self.admin.answers["GET", "/status"] = (200, [{"pid": pid}])
+            code, _, _ = self.upgrade(STARTED, READY, options=("--wait-probation",))
+            self.assertEqual(code, expected)
+        code, _, err = self.upgrade(STARTED)
+        self.assertEqual(code, Exit.UNKNOWN)
+        self.assertIn("process 10 serves", err)
+
+    def test_breaks_off(self) -> None:
+        """A connection that breaks is no success, wherever it breaks."""
+        self.admin.answers["GET", "/status"] = (200, [{"pid": 10}])
+        code, _, err = self.upgrade(STARTED, None)
+        self.assertEqual(code, Exit.UNKNOWN)
+        self.assertIn("process 10 serves", err)
+        self.admin.answers["GET", "/status"] = (200, [None])
+        code, _, err = self.upgrade(STARTED, None)
+        self.assertEqual(code, Exit.UNKNOWN)
+        self.assertIn("broke off", err)
+
+    def test_silent(self) -> None:
+        """A server that says nothing is not waited for without end."""
+        code, _, err = self.upgrade(STARTED, HOLD, options=("--timeout", "0.2"))
+        self.assertEqual(code, Exit.UNKNOWN)
+        self.assertIn("within 0.2 s (--timeout)", err)
+
+    def test_json(self) -> None:
+        """For programs each event is a line, as the server sent it."""
+        code, out, _ = self.upgrade(STARTED, FAILED, options=("--json",))
+        self.assertEqual(code, Exit.FAILED)
+        self.assertEqual([json.loads(line) for line in out.splitlines()], [STARTED, FAILED])
+
+    def test_other_versions(self) -> None:
+        """What a newer server tells is shown as it comes, and less than is known does no harm."""
+        code, out, _ = self.upgrade({"stage": "polishing", "of": "brass"}, {"stage": "handed over"})
+        self.assertEqual(code, Exit.DONE)
+        self.assertIn("polishing, of brass\n", out)
+        self.assertIn("handed over\n", out)
+        for garbage in ("what?", "[1]", '"text"'):
+            self.assertEqual(self.upgrade(garbage)[0], Exit.NOT_SUPPORTED)
+
+    def test_reload(self) -> None:
+        """A reload is an upgrade."""
+        self.admin.answers["POST", "/upgrade"] = (200, [READY])
+        self.assertEqual(self.run_ctl("reload")[0], Exit.DONE)
+
+
+class RefusalTests(CtlTestCase):
+    """Servers that do not do it."""
+
+    def test_refused(self) -> None:
+        """The reason is the server's, and the status says of what kind it is."""
+        for answer, expected in (
+            (403, Exit.NOT_ALLOWED),
+            (404, Exit.NOT_SUPPORTED),
+            (405, Exit.NOT_SUPPORTED),
+            (409, Exit.FAILED),
+            (500, Exit.FAILED),
+        ):
+            self.admin.answers["POST", "/upgrade"] = (answer, [{"error": "because of that"}])
+            code, out, err = self.run_ctl("upgrade")
+            self.assertEqual((code, out), (expected, ""))
+            self.assertIn("POST /upgrade: because of that", err)
+
+    def test_no_server_of_ours(self) -> None:
+        """What answers otherwise is shown as it is."""
+        code, _, err = self.run_ctl("upgrade")
+        self.assertEqual(code, Exit.NOT_SUPPORTED)
+        self.assertIn("404 Not Found: no page; it may be an older version", err)
+
+    def test_nobody_there(self) -> None:
+        """No socket, or one that nobody listens on, is no server."""
+        left = self.directory / "left.sock"
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(str(left))
+        for path in (left, self.directory / "nowhere.sock"):
+            code, out, err = self.run_ctl("status", "--admin", f"unix:{path}")
+            self.assertEqual((code, out), (Exit.NOT_RUNNING, ""))
+            self.assertIn(f"no server is at unix:{path}: ", err)
+
+    def test_tcp(self) -> None:
+        """A port that nobody listens on is no server either."""
+        with socket.socket() as bound:
+            bound.bind(("127.0.0.1", 0))
+            port = bound.getsockname()[1]
+        code, _, err = self.run_ctl("status", "--admin", f"127.0.0.1:{port}")
+        self.assertEqual(code, Exit.NOT_RUNNING)
+        self.assertIn("Connection refused", err)
+
+
+class StopTests(CtlTestCase):
+    """``gracefulctl stop``."""
+
+    def test_stops(self) -> None:
+        """It waits until the server has stopped, and a cut is a failure."""
+        for last, expected in (
+            ({"stage": "stopped", "cut": 0}, Exit.DONE),
+            ({"stage": "stopped", "cut": 2}, Exit.FAILED),
+        ):
+            self.admin.answers["POST", "/stop"] = (200, [{"stage": "draining"}, last])
+            self.assertEqual(self.run_ctl("stop")[0], expected)
+
+    def test_gone(self) -> None:
+        """An answer that does not tell the end is followed by a wait for that."""
+        self.admin.answers["POST", "/stop"] = (200, [{"stage": "draining"}])
+        code, _, err = self.run_ctl("stop", "--timeout", "0.2")
+        self.assertEqual(code, Exit.UNKNOWN, err)
+
+        def end() -> Iterator[dict[str, str]]:
+            yield {"stage": "draining"}
+            self.admin.shutdown()
+            self.admin.server_close()
+
+        self.admin.answers["POST", "/stop"] = (200, end())
+        code, out, err = self.run_ctl("stop")
+        self.assertEqual((code, err), (Exit.DONE, ""))
+        self.assertTrue(out.endswith("stopped\n"), out)
+
+
+class OtherCommandsTests(CtlTestCase):
+    """The other commands."""
+
+    STATUS = {
+        "version": "1.0",
+        "pid": 11,
+        "upgrade": None,
+        "drain": {"answered": 3},
+        "workers": [{"pid": 12, "state": "serving"}, {"pid": 13, "age": 1.5}],
+    }
+
+    def test_status(self) -> None:
+        """Whatever the server tells is shown, for people or for programs."""
+        self.admin.answers["GET", "/status"] = (200, [self.STATUS])
+        code, out, _ = self.run_ctl("status")
+        self.assertEqual(code, Exit.DONE)
+        self.assertEqual(
+            out.splitlines(),
+            [
+                "version  1.0",
+                "pid      11",
+                "upgrade  -",
+                "drain",
+                "    answered  3",
+                "workers",
+                "    pid  state    age",
+                "    12   serving  -",
+                "    13   -        1.5",
+            ],
+        )
+        self.assertEqual(json.loads(self.run_ctl("status", "--json")[1]), self.STATUS)
+
+    def test_terminal_is_safe(self) -> None:
+        """What clients chose, as the path of a request, cannot steer a terminal."""
+        self.assertEqual(list(status.lines({"path": "/\x1b[2J\n"})), ["path  /?[2J?"])
+        for text in (
+            events.sentence({"stage": "failed", "reason": "\x1b[2J"}),
+            events.sentence({"stage": "other", "what": "\x1b[2J"}),
+            events.output_of({"output": "a\n\x1b[2J"}),
+        ):
+            self.assertNotIn("\x1b", text)
+
+    def test_workers(self) -> None:
+        """The number is sent, and the answer shown."""
+        self.admin.answers["POST", "/workers"] = (200, [{"workers": 4}])
+        code, out, _ = self.run_ctl("workers", "4")
+        self.assertEqual((code, out), (Exit.DONE, "workers  4\n"))
+        [(_, _, body)] = self.admin.asked
+        self.assertEqual(json.loads(body), {"workers": 4})
+
+    def test_log(self) -> None:
+        """The last upgrade is told again, with what the successor wrote."""
+        self.admin.answers["GET", "/upgrade"] = (200, [{**STARTED, "time": "12:00"}, FAILED])
+        code, out, _ = self.run_ctl("log")
+        self.assertEqual(code, Exit.DONE)
+        self.assertEqual(
+            out,
+            "12:00  generation 1 starts (pid 11)\nthe upgrade failed: it exited with status 1\n"
+            "ImportError: no module 'nowhere'\n",
+        )
+
+
+class FindTests(CtlTestCase):
+    """Which server is meant."""
+
+    def setUp(self) -> None:
+        """Answer to who asks for the status."""
+        super().setUp()
+        self.admin.answers["GET", "/status"] = (200, [{"pid": 11}])
+        self.config = self.directory / "graceful.toml"
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(self.directory)
+
+    def finds(self, *arguments: str, **environ: str) -> None:
+        """The server is found."""
+        code, out, err = self.run_ctl("status", *arguments, environ=environ)
+        self.assertEqual((code, out), (Exit.DONE, "pid  11\n"), err)
+
+    def test_everywhere(self) -> None:
+        """It may be in an option before or after the command, a variable, or the file."""
+        here, nowhere = f"unix:{self.socket}", "unix:/nowhere"
+        self.finds("--admin", here, GRACEFUL_ADMIN=nowhere, GRACEFUL_CONFIG="nowhere.toml")
+        self.finds(GRACEFUL_ADMIN=f"127.0.0.1:1, {here}")
+        code, out, _ = self.run_ctl("--admin", here, "status", environ={})
+        self.assertEqual((code, out), (Exit.DONE, "pid  11\n"))
+        for text in (
+            f'[graceful]\nport = 1\nadmin = "{here}"\n',
+            f'[tool.graceful]\nadmin = ["127.0.0.1:1", "{here}"]\n',
+        ):
+            self.config.write_text(text)
+            self.finds(GRACEFUL_CONFIG=str(self.config))
+            self.finds("--config", str(self.config), GRACEFUL_ADMIN=nowhere)
+
+    def test_nowhere(self) -> None:
+        """If nothing says which, or what says it is wrong, it is an error of usage."""
+        self.config.write_text("[graceful]\nport = 1\n")
+        (self.directory / "broken.toml").write_text("[graceful")
+        for arguments, text in (
+            ((), "which server? Give --admin ADDRESS or --pid-file PATH"),
+            (("--config", "graceful.toml"), "graceful.toml has no `admin`"),
+            (("--config", "broken.toml"), "broken.toml: this is not TOML"),
+            (("--config", "nowhere.toml"), "'nowhere.toml' cannot be read"),
+            (("--admin", "nonsense"), "--admin: 'nonsense' is not a listen address"),
+            (("--admin", "1", "--pid-file", "2"), "give one of them"),
+        ):
+            code, _, err = self.run_ctl("status", *arguments, environ={})
+            self.assertEqual(code, Exit.USAGE)
+            self.assertIn(text, err)
+
+    def test_default_pid_file(self) -> None:
+        """twistd's own pid file is found in the working directory."""
+        (self.directory / "twistd.pid").write_text(f"{2**22 + 1}")
+        code, _, err = self.run_ctl("status", environ={})
+        self.assertEqual(code, Exit.NOT_RUNNING)
+        self.assertIn("'twistd.pid' is stale", err)
+
+
+class TerminalTests(SynchronousTestCase):
+    """What a terminal shows."""
+
+    def test_steps(self) -> None:
+        """Each step has a line, one that is told of again too, and the output is whole."""
+        out = io.StringIO()
+        with Terminal(out) as terminal:
+            terminal.show(STARTED)
+            for left in (3, 2, 1):
+                terminal.show({"stage": "draining", "moved": 7, "requests": left})
+            terminal.show({"stage": "warm-up", "request": "GET /", "done": 1, "total": 2})
+            terminal.show(FAILED)
+        text = out.getvalue()
+        self.assertEqual(text.count("generation 1 starts"), 1)
+        self.assertEqual(text.count("7 connections moved, 1 requests left"), 1)
+        self.assertNotIn("2 requests left", text)
+        self.assertIn("ImportError: no module 'nowhere'", text)
+
+
+class CommandTests(SynchronousTestCase):
+    """The program as such."""
+
+    def test_is_light(self) -> None:
+        """None of its modules, save that for terminals, imports Twisted or rich."""
+        found = pkgutil.iter_modules(twisted_graceful.ctl.__path__, "twisted_graceful.ctl.")
+        names = [each.name for each in found if not each.name.endswith("terminal")]
+        done = run_python(
+            "-c",
+            "import importlib, sys\n"
+            "for name in sys.argv[1:]:\n"
+            "    importlib.import_module(name)\n"
+            "print({'twisted', 'zope', 'rich'} & set(sys.modules), len(sys.argv))",
+            *names,
+        )
+        self.assertEqual((done.stderr, done.stdout), ("", f"set() {len(names) + 1}\n"))
+
+    def test_help(self) -> None:
+        """The help says what each exit status means, and what each command does."""
+        done = run_python("-m", "twisted_graceful.ctl.main", "--help")
+        self.assertEqual(done.returncode, 0)
+        for exit, meaning in MEANING.items():
+            self.assertIn(f"{exit.value:3}  {meaning}", done.stdout)
+        for command in ("status", "upgrade", "reload", "stop", "workers", "check", "log"):
+            self.assertRegex(done.stdout, rf"\n +{command} ")
+        self.assertEqual(set(MEANING), set(Exit))
+
+    def test_usage(self) -> None:
+        """What is no command is refused with the status of a wrong usage."""
+        for arguments in ((), ("restart",), ("workers", "many"), ("upgrade", "--timeout", "soon")):
+            done = run_python("-m", "twisted_graceful.ctl.main", *arguments)
+            self.assertEqual(done.returncode, Exit.USAGE, done.stderr)
+
+    def test_commands_that_can_be_checked(self) -> None:
+        """Only a command line of ours is run again with --check; any other would start a server."""
+        for command, expected in (
+            (["/v/bin/python", "/v/bin/twistd", "-n", "graceful", "--port", "80"], True),
+            (["python3", "-m", "twisted", "graceful"], True),
+            (["/v/bin/python", "/v/bin/twist", "graceful"], True),
+            (["/v/bin/python", "/v/bin/twistd", "-ny", "app.tac"], False),
+            (["/v/bin/python", "script.py", "graceful"], False),
+            (["graceful: master"], False),
+        ):
+            self.assertEqual(is_ours(command), expected, command)
