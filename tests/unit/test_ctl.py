@@ -25,11 +25,12 @@ from twisted_graceful.ctl.terminal import Terminal
 from .fake_admin import HOLD, FakeAdmin
 from .support import run_python, temporary_directory
 
-STARTED = {"stage": "started", "generation": 1, "pid": 11}
-READY = {"stage": "handed over", "generation": 1, "pid": 11}
-DONE = {"stage": "done", "generation": 1, "pid": 11}
+STARTED = {"event": "started", "generation": 1, "pid": 11}
+READY = {"event": "ready", "generation": 1, "pid": 11}
+DONE = {"event": "done", "generation": 1, "pid": 11}
+DRAINING = {"event": "draining", "handed_over": 7, "connections": 4, "in_flight": 3}
 FAILED = {
-    "stage": "failed",
+    "event": "failed",
     "generation": 1,
     "reason": "it exited with status 1",
     "output": "ImportError: no module 'nowhere'",
@@ -114,12 +115,31 @@ class UpgradeTests(CtlTestCase):
     def test_predecessor_ends(self) -> None:
         """If the answer ends, who serves decides."""
         for pid, expected in ((11, Exit.DONE), (10, Exit.UNKNOWN)):
-            self.admin.answers["GET", "/status"] = (200, [{"pid": pid}])
+            generations = [{"pid": pid}, {"pid": 99}]
+            self.admin.answers["GET", "/status"] = (200, [{"generations": generations}])
             code, _, _ = self.upgrade(STARTED, READY, options=("--wait-probation",))
             self.assertEqual(code, expected)
         code, _, err = self.upgrade(STARTED)
         self.assertEqual(code, Exit.UNKNOWN)
         self.assertIn("process 10 serves", err)
+
+    def test_after_another(self) -> None:
+        """What is told of an upgrade that had begun before is no success of this one."""
+        queued = {"event": "queued", "generation": 1}
+        ready, done = {**READY, "pid": 7}, {**DONE, "pid": 7, "another_follows": True}
+
+        def answer() -> Iterator[dict[str, Any]]:
+            yield from (queued, ready, done)
+            self.admin.answers["POST", "/upgrade"] = (200, [STARTED, FAILED])
+
+        self.admin.answers["POST", "/upgrade"] = (200, answer())
+        code, out, _ = self.run_ctl("upgrade")
+        self.assertEqual(code, Exit.FAILED)
+        self.assertIn("of the upgrade before this one: ready\n", out)
+        # A failure before ours is none of ours either, and the same process goes on with it.
+        failed = {**FAILED, "another_follows": True}
+        code, out, _ = self.upgrade(queued, failed, STARTED, READY)
+        self.assertEqual(code, Exit.DONE)
 
     def test_breaks_off(self) -> None:
         """A connection that breaks is no success, wherever it breaks."""
@@ -146,16 +166,18 @@ class UpgradeTests(CtlTestCase):
 
     def test_other_versions(self) -> None:
         """What a newer server tells is shown as it comes, and less than is known does no harm."""
-        code, out, _ = self.upgrade({"stage": "polishing", "of": "brass"}, {"stage": "handed over"})
+        code, out, _ = self.upgrade(
+            {"event": "polishing", "of": "brass"}, {"event": "started"}, {"event": "ready"}
+        )
         self.assertEqual(code, Exit.DONE)
         self.assertIn("polishing, of brass\n", out)
-        self.assertIn("handed over\n", out)
+        self.assertIn("ready\n", out)
         for garbage in ("what?", "[1]", '"text"'):
             self.assertEqual(self.upgrade(garbage)[0], Exit.NOT_SUPPORTED)
 
     def test_reload(self) -> None:
         """A reload is an upgrade."""
-        self.admin.answers["POST", "/upgrade"] = (200, [READY])
+        self.admin.answers["POST", "/upgrade"] = (200, [STARTED, READY])
         self.assertEqual(self.run_ctl("reload")[0], Exit.DONE)
 
 
@@ -208,27 +230,27 @@ class StopTests(CtlTestCase):
     def test_stops(self) -> None:
         """It waits until the server has stopped, and a cut is a failure."""
         for last, expected in (
-            ({"stage": "stopped", "cut": 0}, Exit.DONE),
-            ({"stage": "stopped", "cut": 2}, Exit.FAILED),
+            ({"event": "stopped", "report": "", "cut": 0}, Exit.DONE),
+            ({"event": "stopped", "report": "", "cut": 2}, Exit.FAILED),
         ):
-            self.admin.answers["POST", "/stop"] = (200, [{"stage": "draining"}, last])
+            self.admin.answers["POST", "/stop"] = (200, [{"event": "draining"}, last])
             self.assertEqual(self.run_ctl("stop")[0], expected)
 
     def test_gone(self) -> None:
         """An answer that does not tell the end is followed by a wait for that."""
-        self.admin.answers["POST", "/stop"] = (200, [{"stage": "draining"}])
+        self.admin.answers["POST", "/stop"] = (200, [{"event": "draining"}])
         code, _, err = self.run_ctl("stop", "--timeout", "0.2")
         self.assertEqual(code, Exit.UNKNOWN, err)
 
         def end() -> Iterator[dict[str, str]]:
-            yield {"stage": "draining"}
+            yield {"event": "draining"}
             self.admin.shutdown()
             self.admin.server_close()
 
         self.admin.answers["POST", "/stop"] = (200, end())
         code, out, err = self.run_ctl("stop")
         self.assertEqual((code, err), (Exit.DONE, ""))
-        self.assertTrue(out.endswith("stopped\n"), out)
+        self.assertTrue(out.endswith("stopped: nobody listens there any more\n"), out)
 
 
 class OtherCommandsTests(CtlTestCase):
@@ -267,19 +289,22 @@ class OtherCommandsTests(CtlTestCase):
         """What clients chose, as the path of a request, cannot steer a terminal."""
         self.assertEqual(list(status.lines({"path": "/\x1b[2J\n"})), ["path  /?[2J?"])
         for text in (
-            events.sentence({"stage": "failed", "reason": "\x1b[2J"}),
-            events.sentence({"stage": "other", "what": "\x1b[2J"}),
+            events.sentence({"event": "failed", "reason": "\x1b[2J"}),
+            events.sentence({"event": "other", "what": "\x1b[2J"}),
             events.output_of({"output": "a\n\x1b[2J"}),
         ):
             self.assertNotIn("\x1b", text)
 
     def test_workers(self) -> None:
         """The number is sent, and the answer shown."""
-        self.admin.answers["POST", "/workers"] = (200, [{"workers": 4}])
+        self.admin.answers["POST", "/workers"] = (200, [{"event": "resized", "to": 4}])
         code, out, _ = self.run_ctl("workers", "4")
-        self.assertEqual((code, out), (Exit.DONE, "workers  4\n"))
+        self.assertEqual(code, Exit.DONE)
+        self.assertIn("resized, to 4\n", out)
         [(_, _, body)] = self.admin.asked
         self.assertEqual(json.loads(body), {"workers": 4})
+        self.admin.answers["POST", "/workers"] = (200, [FAILED])
+        self.assertEqual(self.run_ctl("workers", "4")[0], Exit.FAILED)
 
     def test_log(self) -> None:
         """The last upgrade is told again, with what the successor wrote."""
@@ -357,12 +382,12 @@ class TerminalTests(SynchronousTestCase):
         with Terminal(out) as terminal:
             terminal.show(STARTED)
             for left in (3, 2, 1):
-                terminal.show({"stage": "draining", "moved": 7, "requests": left})
-            terminal.show({"stage": "warm-up", "request": "GET /", "done": 1, "total": 2})
+                terminal.show(DRAINING | {"in_flight": left})
+            terminal.show({"event": "warm-up", "request": "GET /", "done": 1, "total": 2})
             terminal.show(FAILED)
         text = out.getvalue()
         self.assertEqual(text.count("generation 1 starts"), 1)
-        self.assertEqual(text.count("7 connections moved, 1 requests left"), 1)
+        self.assertEqual(text.count("7 connections moved, 4 left, 1 requests left"), 1)
         self.assertNotIn("2 requests left", text)
         self.assertIn("ImportError: no module 'nowhere'", text)
 

@@ -60,20 +60,39 @@ class AdminServer:
 
     def pid(self) -> int:
         """The process that serves, by its status."""
-        pid = self.status().get("pid")
+        status = self.status()
+        generations = status.get("generations")
+        if isinstance(generations, list) and generations and isinstance(generations[0], dict):
+            status = generations[0]  # who answers is the first
+        pid = status.get("pid")
         if not isinstance(pid, int):
             raise CtlError(Exit.NOT_SUPPORTED, f"{self._address} does not say which process it is")
         return pid
 
     def upgrade(self) -> Iterator[Event]:
-        """``POST /upgrade``, and what the answer tells."""
-        successor = None
-        for event in self._events("POST", "/upgrade"):
-            yield event
-            if name_of(event) in (events.DONE, events.FAILED):
-                return
-            if name_of(event) == events.READY:
-                successor = event.get("pid")
+        """``POST /upgrade``, and what the answer tells.
+
+        If another upgrade is under way it tells of that first, and ours may be another process's:
+        so that is asked, too.
+        """
+        deadline = time.monotonic() + self._timeout
+        while True:
+            is_ours, follows, successor = False, False, None
+            for event in self._events("POST", "/upgrade", deadline):
+                name = name_of(event)
+                follows = follows or name == "queued" or bool(event.get("another_follows"))
+                is_ours = is_ours or name == events.STARTED
+                if not is_ours and name in (events.READY, events.DONE, events.FAILED):
+                    # Its code was read before we came.
+                    yield {**event, "event": "earlier", "of": name}
+                    continue
+                yield event
+                if name in (events.DONE, events.FAILED):
+                    return
+                if name == events.READY:
+                    successor = event.get("pid")
+            if is_ours or not follows:
+                break
         # Who answers is the predecessor. That it ends means what becomes of its successor.
         serving = self.pid()
         if successor is None or serving != successor:
@@ -82,12 +101,12 @@ class AdminServer:
                 f"{self._address} has ended its answer before the upgrade was over; "
                 f"process {serving} serves",
             )
-        yield {"stage": events.DONE, "pid": serving}
+        yield {"event": events.DONE, "pid": serving}
 
     def stop(self) -> Iterator[Event]:
         """``POST /stop``, and what the answer tells until the server is gone."""
         deadline = time.monotonic() + self._timeout
-        for event in self._events("POST", "/stop"):
+        for event in self._events("POST", "/stop", deadline):
             yield event
             if name_of(event) == events.STOPPED:
                 return
@@ -95,15 +114,16 @@ class AdminServer:
             if time.monotonic() > deadline:
                 raise self._too_late()
             time.sleep(0.05)
-        yield {"stage": events.STOPPED}
+        yield {"event": events.STOPPED, "report": "nobody listens there any more"}
 
-    def workers(self, count: int) -> Mapping[str, Any]:
+    def workers(self, count: int) -> Iterator[Event]:
         """``POST /workers``."""
-        return self._object("POST", "/workers", {"workers": count})
+        deadline = time.monotonic() + self._timeout
+        return self._events("POST", "/workers", deadline, {"workers": count})
 
     def last_upgrade(self) -> Iterator[Event]:
         """``GET /upgrade``."""
-        return self._events("GET", "/upgrade")
+        return self._events("GET", "/upgrade", time.monotonic() + self._timeout)
 
     def _is_there(self) -> bool:
         connection = _Connection(self._address, self._timeout)
@@ -115,8 +135,8 @@ class AdminServer:
             connection.close()
         return True
 
-    def _object(self, method: str, path: str, body: Any = None) -> Mapping[str, Any]:
-        connection, response = self._ask(method, path, body)
+    def _object(self, method: str, path: str) -> Mapping[str, Any]:
+        connection, response = self._ask(method, path)
         try:
             return decode(response.read())
         except (OSError, HTTPException) as error:
@@ -124,9 +144,8 @@ class AdminServer:
         finally:
             connection.close()
 
-    def _events(self, method: str, path: str) -> Iterator[Event]:
-        deadline = time.monotonic() + self._timeout
-        connection, response = self._ask(method, path)
+    def _events(self, method: str, path: str, deadline: float, body: Any = None) -> Iterator[Event]:
+        connection, response = self._ask(method, path, body)
         wire = connection.sock
         try:
             while True:
@@ -154,7 +173,8 @@ class AdminServer:
             raise self._unreachable(error) from None
         try:
             content = None if body is None else json.dumps(body)
-            headers = {} if body is None else {"Content-Type": "application/json"}
+            # What no form on a page of a browser can send.
+            headers = {"Content-Type": "application/json"} if method == "POST" else {}
             connection.request(method, path, content, headers)
             response = connection.getresponse()
             if response.status not in range(200, 300):

@@ -1,6 +1,6 @@
 """What happens in an upgrade or a stop, as the server tells it, and in words.
 
-An event is an object of JSON: ``stage`` says how far it has come, all else depends on that. What
+An event is an object of JSON: ``event`` says how far it has come, all else depends on that. What
 a newer server tells in addition is shown as it comes, and what an older one leaves out is not
 asked for.
 """
@@ -15,7 +15,8 @@ from .outcome import CtlError, Exit
 
 Event: TypeAlias = Mapping[str, Any]
 
-READY = "handed over"
+STARTED = "started"
+READY = "ready"
 DONE = "done"
 FAILED = "failed"
 STOPPED = "stopped"
@@ -23,21 +24,22 @@ STOPPED = "stopped"
 _SENTENCES = {
     "signalled": "process {pid} was sent {signal}",
     "queued": "another upgrade is under way; this one follows it",
-    "started": "generation {generation} starts (pid {pid})",
+    "earlier": "of the upgrade before this one: {of}",
+    STARTED: "generation {generation} starts (pid {pid})",
     "loading": "the applications are loaded",
     "warm-up": "warm-up {done} of {total}: {request}",
     READY: "the new code serves (pid {pid})",
-    "draining": "{moved} connections moved, {requests} requests left",
+    "draining": "{handed_over} connections moved, {connections} left, {in_flight} requests left",
     "drained": "the old process has nothing left, and waits for the end of the probation",
     DONE: "the upgrade is over: the new code serves alone (pid {pid})",
     FAILED: "the upgrade failed: {reason}",
-    STOPPED: "stopped",
+    STOPPED: "stopped: {report}",
 }
 
 
 def name_of(event: Event) -> str:
     """The name of an event."""
-    return str(event.get("stage", ""))
+    return str(event.get("event", ""))
 
 
 def sentence(event: Event) -> str:
@@ -49,7 +51,7 @@ def sentence(event: Event) -> str:
         return printable(", ".join([name_of(event), *facts]))
 
 
-_NO_FACTS = ("stage", "time", "output")
+_NO_FACTS = ("event", "time", "output")
 
 
 def output_of(event: Event) -> str:
@@ -113,8 +115,8 @@ class Server(Protocol):
             CtlError: it does not, or nobody says how it goes on.
         """
 
-    def workers(self, count: int) -> Mapping[str, Any]:
-        """Have it serve with so many worker processes; its answer.
+    def workers(self, count: int) -> Iterator[Event]:
+        """Have it serve with so many worker processes; the last event may be ``failed``.
 
         Raises:
             CtlError: it does not.

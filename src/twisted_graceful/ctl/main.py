@@ -62,8 +62,14 @@ def _status(server: Server, given: Namespace) -> Exit:
 
 
 def _workers(server: Server, given: Namespace) -> Exit:
-    _show(server.workers(given.count), given)
-    return Exit.DONE
+    from .display import display
+
+    status = Exit.DONE
+    with display(given.json) as shown:
+        for event in server.workers(given.count):
+            shown.show(event)
+            status = Exit.FAILED if name_of(event) == FAILED else Exit.DONE
+    return status
 
 
 def _show(answer: Mapping[str, object], given: Namespace) -> None:

@@ -51,14 +51,14 @@ class SignalledServer:
             yield self._send(old, signal.SIGUSR2)
             successor = self._successor(old, deadline)
             with successor:
-                yield {"stage": events.READY, "pid": successor.pid}
+                yield {"event": events.READY, "pid": successor.pid}
                 while not old.ended_within():
                     if self._named() == old.pid or not successor.alive():
                         reason = f"process {successor.pid} did not last; the server's log says why"
-                        yield {"stage": events.FAILED, "reason": reason}
+                        yield {"event": events.FAILED, "reason": reason}
                         return
                     self._require_time(deadline, "the probation of the new code is not over")
-                yield {"stage": events.DONE, "pid": successor.pid}
+                yield {"event": events.DONE, "pid": successor.pid}
 
     def _successor(self, old: Process, deadline: float) -> Process:
         while True:
@@ -94,9 +94,9 @@ class SignalledServer:
                 self._require_time(
                     deadline, f"process {process.pid} still drains; a second TERM cuts what is left"
                 )
-            yield {"stage": events.STOPPED, "pid": process.pid}
+            yield {"event": events.STOPPED, "report": f"process {process.pid} has ended"}
 
-    def workers(self, count: int) -> Mapping[str, Any]:
+    def workers(self, count: int) -> Iterator[Event]:
         """A pid file is not enough for that."""
         raise self._not_supported("set a number of workers")
 
@@ -120,7 +120,7 @@ class SignalledServer:
             ) from None
         except ProcessLookupError:
             raise self._not_running(process.pid) from None
-        return {"stage": "signalled", "pid": process.pid, "signal": number.name}
+        return {"event": "signalled", "pid": process.pid, "signal": number.name}
 
     def _process(self) -> Process:
         pid = self._named()

@@ -1,0 +1,232 @@
+"""``gracefulctl`` and real servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from unittest import SkipTest
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.unit.support import temporary_directory
+
+from . import proc
+from .harness import BESIDE_PYTHON, Server, served
+from .waiting import until
+
+GRACEFULCTL = shutil.which("gracefulctl", path=BESIDE_PYTHON) or "gracefulctl"
+PID_FILE = ("--pid-file", "app.pid")
+LONG = ("--probation", "60")
+AS_NOBODY = (
+    "import os, sys\n"
+    "from twisted_graceful.ctl import admin, check, display, find, main, signals, status\n"
+    "os.setuid(65534)\n"  # who may not be able to read what is imported
+    "sys.exit(main.main())"
+)
+
+
+def command(*arguments: str) -> list[str]:
+    """The command line; a process of which the tests know the name needs its interpreter."""
+    return [sys.executable, GRACEFULCTL, *arguments]
+
+
+def ctl(
+    directory: Path, *arguments: str, as_nobody: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """A run of it to its end, in a directory, without what the environment may say."""
+    environ = {key: it for key, it in os.environ.items() if not key.startswith("GRACEFUL_")}
+    return subprocess.run(
+        [sys.executable, "-c", AS_NOBODY, *arguments] if as_nobody else command(*arguments),
+        cwd=directory,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+class PidFileTestCase(SynchronousTestCase):
+    """A server that is found by its pid file."""
+
+    def ends(
+        self, server: Server, status: int, *arguments: str, as_nobody: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """It ends with this status, and no traceback."""
+        done = ctl(server.directory, *arguments, *PID_FILE, as_nobody=as_nobody)
+        self.assertEqual(done.returncode, status, done.stdout + done.stderr)
+        self.assertNotIn("Traceback", done.stderr)
+        return done
+
+
+class UpgradeTests(PidFileTestCase):
+    """``gracefulctl upgrade`` by signals."""
+
+    def test_new_code_serves(self) -> None:
+        """When it has ended with 0, the new code answers."""
+        with served() as server:
+            old = server.pid
+            server.get()
+            server.deploy("2")
+            done = self.ends(server, 0, "upgrade")
+            self.assertEqual(server.get().body, "2")
+            new = server.hand_over()
+            self.assertIn(f"process {old} was sent SIGUSR2\n", done.stdout)
+            self.assertIn(f"the new code serves (pid {new})\n", done.stdout)
+
+    def test_wait_probation(self) -> None:
+        """With --wait-probation the old process is gone by then."""
+        with served("--probation", "0.5") as server:
+            old = server.pid
+            server.get()
+            done = self.ends(server, 0, "upgrade", "--wait-probation", "--json")
+            self.assertFalse(proc.alive(old))
+            events = [json.loads(line) for line in done.stdout.splitlines()]
+            self.assertEqual([each["event"] for each in events], ["signalled", "ready", "done"])
+
+    def test_rolled_back(self) -> None:
+        """New code that dies in its probation is a failure, and the old code serves."""
+        with served(*LONG) as server:
+            server.get()
+            text = (server.directory / "app.py").read_text()
+            server.write(
+                "app.py",
+                f"{text}\nfrom twisted.internet import reactor\n"
+                "reactor.callLater(0.7, os._exit, 3)\n",
+            )
+            done = self.ends(server, 1, "upgrade", "--wait-probation")
+            self.assertRegex(done.stdout, r"the upgrade failed: process \d+ did not last")
+            self.assertEqual(server.get().body, "1")
+
+    def test_code_that_does_not_load(self) -> None:
+        """The pid file does not tell a failure; that the new code does not serve it does."""
+        with served() as server:
+            server.get()
+            server.write("app.py", "import nowhere\n")
+            done = self.ends(server, 6, "upgrade", "--timeout", "3")
+            self.assertIn("the admin socket (--admin) would tell more", done.stderr)
+            self.assertEqual(server.get().body, "1")
+
+    def test_interrupted(self) -> None:
+        """Ctrl-C ends the wait and not the upgrade, and that is said."""
+        with served() as server:
+            server.get()
+            text = (server.directory / "app.py").read_text()
+            wait = "while not (HERE / 'load.open').exists():\n    time.sleep(0.02)\n"
+            server.write("app.py", text.replace('VERSION = "1"', 'VERSION = "2"') + wait)
+            with subprocess.Popen(
+                command("upgrade", *PID_FILE),
+                cwd=server.directory,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            ) as waiting:
+                server.starting(1)
+                waiting.send_signal(signal.SIGINT)
+                _, err = waiting.communicate(timeout=15)
+                self.assertEqual(waiting.returncode, 130)
+                self.assertIn("interrupted; the upgrade goes on", err)
+            server.open("load")
+            server.hand_over()
+            self.assertEqual(server.get().body, "2")
+
+
+class OtherCommandsTests(PidFileTestCase):
+    """The other commands by signals."""
+
+    def test_status_and_stop(self) -> None:
+        """A stop waits until what was begun is answered, and the server has ended."""
+        with served() as server:
+            holder = server.hold()
+            self.assertIn(f"pid       {server.pid}\n", self.ends(server, 0, "status").stdout)
+            with subprocess.Popen(command("stop", *PID_FILE), cwd=server.directory) as stopping:
+                server.wait_for("held.draining")
+                self.assertIsNone(stopping.poll())
+                server.finish_drain(holder)
+                self.assertEqual(stopping.wait(15), 0)
+            self.assertEqual(server.family(), [])
+            done = self.ends(server, 3, "status")
+            self.assertIn("there is no pid file 'app.pid'", done.stderr)
+
+    def test_a_drain_that_lasts(self) -> None:
+        """A stop that takes longer than one waits for is not known to have ended."""
+        with served() as server:
+            server.hold()
+            done = self.ends(server, 6, "stop", "--timeout", "0.3")
+            self.assertIn("still drains; a second TERM cuts what is left", done.stderr)
+
+    def test_what_needs_the_admin_socket(self) -> None:
+        """What signals cannot say is refused, with what can."""
+        with served() as server:
+            server.get()
+            for arguments in (("workers", "2"), ("log",)):
+                done = self.ends(server, 5, *arguments)
+                self.assertIn("use the admin socket (--admin)", done.stderr)
+
+    def test_check(self) -> None:
+        """The code on disk is checked as the server would start it, and the server serves on."""
+        with served("--warm-up", "/") as server:
+            server.get()
+            self.assertIn("app.resource: can be served", self.ends(server, 0, "check").stdout)
+            server.upgrade()
+            self.assertIn("app.resource: can be served", self.ends(server, 0, "check").stdout)
+            server.write("app.py", "import nowhere\n")
+            done = ctl(server.directory, "check", *PID_FILE)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("No module named 'nowhere'", done.stderr)
+            until(lambda: server.family() == [server.pid], "nothing else runs")
+
+    def test_another_user(self) -> None:
+        """Who may not send signals to the server is told so, and nothing has happened."""
+        if os.getuid() != 0:
+            raise SkipTest("only root can change the user")
+        with served() as server:
+            server.get()
+            server.directory.chmod(0o755)
+            for name in ("upgrade", "stop", "check"):
+                done = self.ends(server, 4, name, as_nobody=True)
+                self.assertIn("or as root", done.stderr)
+            self.assertEqual(server.family(), [server.pid])
+
+
+class NoServerTests(SynchronousTestCase):
+    """Pid files that name no server."""
+
+    def setUp(self) -> None:
+        """An empty directory."""
+        self.directory = Path(temporary_directory(self))
+
+    def fails(self, status: int, text: str) -> None:
+        """Every command says what is wrong with the pid file."""
+        for name in ("status", "upgrade", "stop", "check"):
+            done = ctl(self.directory, name, *PID_FILE)
+            self.assertEqual((done.returncode, done.stdout), (status, ""), done.stderr)
+            self.assertIn(text, done.stderr)
+
+    def test_stale(self) -> None:
+        """A pid file of a process that has ended is stale."""
+        ended = subprocess.Popen([sys.executable, "-c", ""])
+        ended.wait()
+        (self.directory / "app.pid").write_text(f"{ended.pid}\n")
+        self.fails(3, f"'app.pid' is stale: process {ended.pid}, which it names, does not run")
+
+    def test_of_somebody_else(self) -> None:
+        """A process that got the pid of a server, and would be ended by our signals, gets none."""
+        if not Path("/proc/self/status").exists():
+            raise SkipTest("this system does not tell what processes do about signals")
+        other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        with other:
+            (self.directory / "app.pid").write_text(str(other.pid))
+            self.fails(3, "is no server of ours, and the pid file is stale")
+            self.assertIsNone(other.poll())
+
+    def test_no_pid_file(self) -> None:
+        """What is in it may be anything."""
+        for text in ("not a pid", "-1", "99999999999"):
+            (self.directory / "app.pid").write_text(text)
+            self.fails(2, "is no pid file")
