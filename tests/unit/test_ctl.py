@@ -6,12 +6,14 @@ import io
 import json
 import os
 import pkgutil
+import re
 import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -418,6 +420,16 @@ class CommandTests(SynchronousTestCase):
         for command in ("status", "upgrade", "reload", "stop", "workers", "check", "log"):
             self.assertRegex(done.stdout, rf"\n +{command} ")
         self.assertEqual(set(MEANING), set(Exit))
+
+    def test_documented(self) -> None:
+        """The page of the documentation has the same exit statuses, in the same words."""
+        page = Path(__file__).parents[2] / "docs" / "gracefulctl.rst"
+        if not page.exists():
+            raise SkipTest("the documentation is not there")
+        text = page.read_text().replace("``", "")
+        for exit, meaning in MEANING.items():
+            words = re.escape(meaning[0].upper() + meaning[1:])
+            self.assertRegex(text, rf"\n{exit.value} +{words}")
 
     def test_usage(self) -> None:
         """What is no command is refused with the status of a wrong usage."""

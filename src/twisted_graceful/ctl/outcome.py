@@ -22,9 +22,9 @@ MEANING = {
     Exit.DONE: "it is done: the new code serves, the server has stopped, the check has passed",
     Exit.FAILED: "it failed, and the old code serves on; or a stop cut something",
     Exit.USAGE: "the command line, the environment or the file is wrong",
-    Exit.NOT_RUNNING: "no server is there",
+    Exit.NOT_RUNNING: "no server is there: nobody listens, there is no pid file, or it is stale",
     Exit.NOT_ALLOWED: "this user, or this address, may not do that",
-    Exit.NOT_SUPPORTED: "this server, or what it was found by, cannot do that",
+    Exit.NOT_SUPPORTED: "this server, an older version, say, or what it was found by, cannot do it",
     Exit.UNKNOWN: "it is not known how it ended: --timeout is over, or the connection broke",
     Exit.INTERRUPTED: "interrupted by the keyboard; what was begun goes on",
 }
