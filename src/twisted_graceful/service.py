@@ -316,6 +316,8 @@ class GracefulService(MultiService):
     async def _drain(self) -> DrainReport:
         """Let what was begun end, after the delay."""
         await self._lame_duck()
+        if self._generation is not None and not self._at_once:
+            await self._generation.arrived()
         drains = gatherResults([server.stopService() for server in self.servers])
         if self._at_once:
             self.cut()
@@ -397,7 +399,11 @@ class GracefulService(MultiService):
 
     def take_up(self, handed: Handed) -> None:
         """Let the server that has its listener serve a connection."""
-        next(each for each in self.servers if each.listens_on(handed)).take_up(handed)
+        server = next((each for each in self.servers if each.listens_on(handed)), None)
+        if server is None:  # it has stopped meanwhile, and could not wait for this one
+            os.close(handed.descriptor)
+        else:
+            server.take_up(handed)
 
     def leave(self) -> None:
         """Stop the reactor, which stops this service; not if that is what goes on."""

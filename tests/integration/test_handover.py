@@ -211,6 +211,19 @@ class FaultTests(HandoverTestCase):
                     server.upgrade()
                     self.assertEqual(server.idle_descriptors(), before)
 
+    def test_receiver_stopped(self) -> None:
+        """A stop that comes while connections are on their way closes none without notice."""
+        for after in (False, True):
+            with self.subTest(after=after):
+                server = served(*PATIENT)
+                with server:
+                    clients = self.clients(server)
+                    what = f"befalls(handover.Receiver, 'offered', once(send(15)), after={after})"
+                    deploy(server, "2", what)
+                    server.kill(signal.SIGUSR2)
+                    server.said("Stopping: in order")
+                    self.served_or_ended(server, clients, {"1, last", "2, last"})
+
     def test_receiver_stands_still(self) -> None:
         """A successor that stops in the middle holds nobody: what is not its own is taken back."""
         server = served(*PATIENT)

@@ -286,6 +286,17 @@ class JourneyTests(SynchronousTestCase):
         self.assertEqual(one.fate, "back")
         self.ends = Ends()
 
+    def test_the_receiver_stops(self) -> None:
+        """A receiver that stops takes what it has said it would, and nothing more."""
+        self.send()
+        self.ends.back.frozen = True
+        self.ends.run()
+        self.ends.receiver.stop()
+        self.send()
+        self.ends.back.frozen = False
+        self.ends.run()
+        self.assertEqual(self.fates(), ["gone", "back"])
+
     def test_another_version(self) -> None:
         """A receiver of another version refuses, and the channel lives on."""
         self.patch(handover, "VERSION", VERSION + 1)

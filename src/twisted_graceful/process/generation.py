@@ -125,6 +125,7 @@ class Generation:
         self._child: Child | None = None
         self._child_ended: Deferred[None] = Deferred()
         self._farewell: Deferred[None] = succeed(None)
+        self._arrived: Deferred[None] = succeed(None)  # fires when no connection is on its way here
         self._upgrade_due = False
         self._last_words: LastWords | None = None
         self.is_asked_to_stop = False
@@ -222,9 +223,9 @@ class Generation:
         if self.state is State.STOPPING and not is_asked_again:
             return  # it was the successor that was asked; a service manager asks both
         if self._predecessor is not None and self.state is State.TAKING_OVER:
-            heard = self._predecessor.stopping()
+            self._arrived = self._predecessor.stopping()
             # With our end systemd takes the service for ended, and ends who is left.
-            self._farewell = self._alone if self._supervisor else heard
+            self._farewell = self._alone if self._supervisor else self._arrived
         self._machine.send(Input.STOP)
 
     def service_stops(self) -> None:
@@ -238,6 +239,10 @@ class Generation:
     def predecessor_resumes(self) -> bool:
         """Whether, if this process ended now, its predecessor would accept again."""
         return self.state is State.TAKING_OVER
+
+    def arrived(self) -> Deferred[None]:
+        """A Deferred that fires, in a stop, when no connection will come from the predecessor."""
+        return self._arrived
 
     def stopped(self, report: Mapping[str, Any]) -> Deferred[None]:
         """Wait until neither predecessor nor child needs this process any more.

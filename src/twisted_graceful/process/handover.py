@@ -183,6 +183,11 @@ class Receiver:
     def __init__(self, recipient: Recipient) -> None:
         self._recipient = recipient
         self._held: dict[int, list[Handed]] = {}
+        self._stops = False
+
+    def stop(self) -> None:
+        """Refuse what is offered from now on; what is held may still be granted."""
+        self._stops = True
 
     def offered(
         self, version: int, batch: int, connections: Sequence[Mapping[str, Any]]
@@ -204,7 +209,8 @@ class Receiver:
         return refused
 
     def _wants(self, handed: Handed) -> bool:
-        if handed.descriptor == NO_DESCRIPTOR:  # this process has as many as it may have
+        # This process stops, or has as many descriptors as it may have.
+        if self._stops or handed.descriptor == NO_DESCRIPTOR:
             return False
         try:
             return self._recipient.can_take_up(handed)

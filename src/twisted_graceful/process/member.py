@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.protocols import amp
 
@@ -86,6 +86,7 @@ class Member:
         self._inheritance = inheritance
         self._pid = os.getpid() if pid is None else pid
         self._state = _State.LOADING
+        self._arrived: Deferred[None] = succeed(None)
         self._last_words: LastWords | None = None
         self._master = _Master(reactor, inheritance.control, self, workload)
 
@@ -138,12 +139,16 @@ class Member:
         if is_asked_again:
             self.cut()
             return
-        self._master.stopping()  # so that another one takes its place at once
+        self._arrived = self._master.stopping()  # so that another one takes its place at once
         self.leave()
 
     def service_stops(self) -> None:
         """The service is being stopped."""
         self.leave()
+
+    def arrived(self) -> Deferred[None]:
+        """A Deferred that fires, in a stop, when no connection will come from the master."""
+        return self._arrived
 
     def stopped(self, report: Mapping[str, Any]) -> Deferred[None]:
         """Tell the master what the drain did.

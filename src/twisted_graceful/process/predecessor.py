@@ -97,11 +97,13 @@ class Predecessor:
         self._channel.tell(Upgrade)
 
     def stopping(self) -> Deferred[None]:
-        """Say that we were told to stop.
+        """Say that we were told to stop, and take no more connections.
 
         Returns:
             A Deferred that fires when the predecessor knows, or is gone, and soon in any case.
+            Connections that were on their way have arrived before.
         """
+        self._receiver.stop()
         told: Deferred[Any] = self._channel.callRemote(Stopping)
         return told.addTimeout(HEARD_TIMEOUT, self._reactor).addBoth(lambda _: None)
 
