@@ -1,4 +1,4 @@
-"""The server behind nginx and HAProxy, with the configurations of the examples."""
+"""The server behind nginx and HAProxy, with the configurations that we recommend."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .waiting import until
 
 Before: TypeAlias = Callable[[Server], AbstractContextManager[Peer]]
 
-PROXIES = Path(__file__).parents[2] / "examples" / "proxies"
+PROXIES = Path(__file__).parents[2] / "deploy" / "proxies"
 PROXY_PROTOCOL = PROXIES / "haproxy-proxy-protocol.cfg"
 
 CLIENT = "127.0.0.5"

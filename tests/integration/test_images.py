@@ -1,0 +1,116 @@
+"""The files for containers: what they say is run, and what they promise is held against options."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from . import proc
+from .harness import PATIENCE, TWISTD, Server
+from .programs import run
+from .test_containers import CONTAINER
+
+REPOSITORY = Path(__file__).parents[2]
+READINESS = (REPOSITORY / "examples" / "readiness.py").read_text()
+
+
+def server(*command: str) -> Server:
+    """A server of an application with probes, where the files have one of their own."""
+    for place in ("8080", "127.0.0.1:0"), ("app.resource", "readiness.resource"):
+        command = tuple(each.replace(*place) for each in command)
+    made = Server(command=[*command, *PATIENCE])
+    made.write("readiness.py", READINESS)
+    return made
+
+
+class DockerfileTests(SynchronousTestCase):
+    """The image."""
+
+    def setUp(self) -> None:
+        """Read the last stage."""
+        text = (REPOSITORY / "deploy" / "Dockerfile").read_text().replace("\\\n", "")
+        stage = text.rpartition("\nFROM ")[2]
+        self.said = dict(re.findall(r"^([A-Z]+) +(.*)$", stage, re.MULTILINE))
+
+    def words(self, instruction: str) -> list[str]:
+        """The command of an instruction, in its exec form."""
+        words = json.loads(re.sub(r"^.*?CMD (?=\[)", "", self.said[instruction]))
+        bin = "/srv/app/venv/bin"
+        places = {f"{bin}/twistd": TWISTD, f"{bin}/python": sys.executable}
+        return [places.get(each, each) for each in words]
+
+    def test_process_1(self) -> None:
+        """Its command serves as process 1, is healthy until it ends, and ends at the signal."""
+        if run(*CONTAINER, "true").returncode:
+            raise SkipTest("no container can be made here")
+        command = [*CONTAINER, *self.words("ENTRYPOINT"), *self.words("CMD")]
+        with server(*command) as container:
+            self.assertEqual(container.serving(0), 1)
+            check, port = self.words("HEALTHCHECK"), str(container.ports[0])
+            check = [each.replace("8080", port) for each in check]
+            (pid,) = proc.children(container.launched)
+            self.assertEqual(run(*check).returncode, 0)
+            container.kill(signal.Signals[self.said["STOPSIGNAL"]], pid)
+            container.said("is not ready any more; it accepts for another 10 seconds")
+            self.assertEqual(container.get("/readyz").status, 503)
+            self.assertEqual(run(*check).returncode, 0)
+            container.kill(signal.SIGTERM, pid)
+            container.exit_status()
+            self.assertNotEqual(run(*check).returncode, 0)
+
+    def test_user(self) -> None:
+        """It runs as a user that is a number, and not root."""
+        self.assertRegex(self.said["USER"], "^[1-9][0-9]+:[1-9][0-9]+$")
+
+
+class KubernetesTests(SynchronousTestCase):
+    """The manifests."""
+
+    def setUp(self) -> None:
+        """Read them."""
+        text = (REPOSITORY / "deploy" / "kubernetes.yaml").read_text()
+        self.found: dict[str, Any] = {each["kind"]: each for each in yaml.safe_load_all(text)}
+        self.pod = self.found["Deployment"]["spec"]["template"]["spec"]
+        [self.container] = self.pod["containers"]
+        self.options = dict(each[2:].split("=") for each in self.container["args"])
+
+    def probe(self, name: str) -> str:
+        """The path that a probe asks for."""
+        path: str = self.container[f"{name}Probe"]["httpGet"]["path"]
+        return path
+
+    def test_probes(self) -> None:
+        """All succeed when it serves; when it stops, only that of readiness fails."""
+        names = ("startup", "liveness", "readiness")
+        with server(TWISTD, "-n", "--pidfile=", "graceful", *self.container["args"]) as pod:
+            pod.serving(0)
+            self.assertEqual([pod.get(self.probe(each)).status for each in names], [200] * 3)
+            pod.kill(signal.SIGTERM)
+            pod.said("is not ready any more")
+            told = [pod.get(self.probe(each)).status for each in names]
+            self.assertEqual(told, [200, 200, 503])
+
+    def test_times(self) -> None:
+        """The delay is longer than its notice takes, and the grace than a whole stop."""
+        probe = self.container["readinessProbe"]
+        notice = probe["periodSeconds"] * probe["failureThreshold"] + probe["timeoutSeconds"]
+        delay, drain = (float(self.options[each]) for each in ("shutdown-delay", "drain-timeout"))
+        self.assertLess(notice, delay)
+        self.assertLess(delay + drain, self.pod["terminationGracePeriodSeconds"])
+
+    def test_selectors(self) -> None:
+        """What selects pods selects these, and the service reaches the port that is served."""
+        labels = self.found["Deployment"]["spec"]["template"]["metadata"]["labels"]
+        for kind in ("Deployment", "PodDisruptionBudget"):
+            self.assertEqual(self.found[kind]["spec"]["selector"]["matchLabels"], labels)
+        service = self.found["Service"]["spec"]
+        self.assertEqual(service["selector"], labels)
+        ports = {each["name"]: each["containerPort"] for each in self.container["ports"]}
+        self.assertEqual(str(ports[service["ports"][0]["targetPort"]]), self.options["port"])
