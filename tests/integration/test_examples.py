@@ -11,6 +11,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from websockets.sync.client import connect
 
 from ..unit.websockets import why_no_twisted
+from .client import request
 from .harness import FOREGROUND, GRACEFUL, Server
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -49,7 +50,15 @@ class ExampleTests(SynchronousTestCase):
 
     def test_event_stream(self) -> None:
         """The event stream says goodbye when the server stops, and nothing is cut."""
-        with example("event_stream.py", GRACEFUL, "--app", "event_stream.Clock") as server:
+        self.says_goodbye("event_stream.py", "event_stream.Clock")
+
+    def test_wsgi_stream(self) -> None:
+        """So does that of a WSGI application."""
+        self.says_goodbye("wsgi_stream.py", "wsgi_stream.app")
+
+    def says_goodbye(self, name: str, app: str) -> None:
+        """A stream ends in its own words when the server stops."""
+        with example(name, GRACEFUL, "--app", app) as server:
             stream = server.connect()
             stream.get("/")
             head = stream.socket.recv(4096)
@@ -98,6 +107,16 @@ class ExampleTests(SynchronousTestCase):
             self.assertEqual(server.get(port=first).body, "Hello, world\n")
             self.assertEqual(server.get(port=last).body, "Hello, administrator\n")
 
+    def test_background(self) -> None:
+        """A job that was accepted is done before the process ends."""
+        with example("background.tac", (*FOREGROUND, "-y", "background.tac")) as server:
+            client = server.connect()
+            client.send(request("/", "POST", "Content-Length: 0\r\n"))
+            self.assertEqual(client.answer().status, 202)
+            server.kill(signal.SIGTERM)
+            server.said("1 jobs done")
+            self.assertEqual(server.exit_status(), 0)
+
     def test_script(self) -> None:
         """The plain script serves, and upgrades itself."""
         with example("script.py", (sys.executable, "script.py")) as server:
@@ -126,5 +145,6 @@ class ExampleTests(SynchronousTestCase):
         tested = {
             *("klein_app", "flask_app", "event_stream", "websocket"),
             *("hello", "script", "embedding", "readiness", "mod", "group", "graceful"),
+            *("background", "wsgi_stream"),
         }
         self.assertEqual({path.stem for path in EXAMPLES.iterdir() if path.is_file()}, tested)
