@@ -177,7 +177,7 @@ class GracefulService(MultiService):
         for server in self.servers:
             server.read_certificate()
         # Whoever sees that we listen may send a signal, which waits until the reactor runs.
-        self._signals.install()
+        self._signals.install_early()
         try:
             for server in self.servers:
                 server.open()
@@ -253,7 +253,8 @@ class GracefulService(MultiService):
                 "No signal is handled here: USR2 would end this process. "
                 "GracefulService(..., signals=True) lets it upgrade"
             )
-        self._reactor.callWhenRunning(self._signals.install)  # the reactor has set its own
+        self._signals.install()
+        self._reactor.callWhenRunning(self._signals.install)  # the reactor sets its own
         self._supervisor = systemd.Supervisor(
             self._reactor, systemd.seize(), speaks=inheritance is None
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from types import FrameType
 
 from twisted.internet.interfaces import IReactorFromThreads
@@ -29,9 +29,16 @@ class SignalHandlers:
         self._shared = shared
         self._previous: dict[int, object] = {}
 
+    def install_early(self) -> None:
+        """Handle those that nobody else does; the reactor calls what is to be done when it runs."""
+        self._install(number for number in self._actions if number not in self._shared)
+
     def install(self) -> None:
         """Handle the signals; ask again once the reactor runs, which sets its own."""
-        for number in self._actions:
+        self._install(self._actions)
+
+    def _install(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
             previous = signal.signal(number, self._caught)
             if previous != self._caught:
                 self._previous[number] = previous
