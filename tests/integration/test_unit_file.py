@@ -139,6 +139,8 @@ class SandboxTests(SynchronousTestCase):
                 pass
             self.assertEqual(client.ask("/").body, "2")
             self.assertEqual(local.ask("/").body, "2")
+            while manager.hear().text != "BARRIER=1":
+                pass
             manager.lift()
             self.assertEqual(server.ended(old), 0)
             self.assertEqual(server.pid_file, str(new))
@@ -168,6 +170,17 @@ class SandboxTests(SynchronousTestCase):
             self.assertEqual(server.get("/pid").body, str(old))
             while f"MAINPID={old}\n" not in manager.hear().text:
                 pass
+
+    def test_workers(self) -> None:
+        """With workers, which get their clients from a master, new code is in all of them."""
+        with Manager() as manager, self.service(manager, "--workers", "2") as server:
+            client = server.connect()
+            self.assertEqual(client.ask("/").body, "1")
+            server.deploy("2")
+            server.kill(signal.SIGHUP)
+            server.said("All workers have been replaced")
+            self.assertEqual(client.ask("/").body, "2")
+            self.assertEqual(server.stop(), 0)
 
     def service(self, manager: Manager, *options: str) -> Server:
         """The service; it is not started yet."""
