@@ -345,6 +345,11 @@ class JourneyTests(SynchronousTestCase):
         self.ends.run()
         self.assertEqual(self.fates(), ["back", *["gone"] * 5])
 
+    def test_no_text(self) -> None:
+        """What no message can say, a path that is no text, keeps nothing and nobody waiting."""
+        [one] = self.send(listener="unix:/\udcff")
+        self.assertEqual(one.fate, "back")
+
     def test_lost_by_the_recipient(self) -> None:
         """A recipient that fails loses one connection, and not the others."""
         self.send(3)

@@ -21,7 +21,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -122,7 +122,8 @@ class Sender:
                 os.close(descriptor)
             return result
 
-        answer: Deferred[Any] = self._channel.callRemote(
+        answer: Deferred[Any] = maybeDeferred(
+            self._channel.callRemote,
             Offer,
             version=VERSION,
             batch=number,
@@ -164,7 +165,7 @@ class Sender:
             self._failed = True
             self._log.warn(
                 "Connections cannot be handed over any more: {reason}. Those that are left "
-                "are closed, with notice",
+                "stay with this process",
                 reason=reason,
             )
         for each in self._offered.pop(number, ()):
