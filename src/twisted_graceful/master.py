@@ -21,6 +21,7 @@ from .process.machine import State
 from .process.orphans import Orphans
 from .process.pool import Pool
 from .process.relay import Relay, Route
+from .process.status import Status
 from .process.worker import Worker
 from .server import Server
 from .service import GracefulService
@@ -54,6 +55,8 @@ class MasterService(GracefulService):
             `resize`.
     """
 
+    _has_workers = True
+
     def __init__(self, *servers: Server, workers: int | str, **options: Any) -> None:
         super().__init__(*servers, **options)
         self._pool = Pool(
@@ -67,11 +70,17 @@ class MasterService(GracefulService):
         if os.getpid() == 1:
             Orphans(self._reactor).setServiceParent(self)
 
+    @property
+    def status(self) -> Status:
+        """What all workers have done and do, in numbers; also those that have ended."""
+        return self._pool.tally.total
+
     def _patience(self) -> float:
         return self._longest_delay() + 2 * self._longest_drain() + SLACK
 
     def _make_worker(self, number: int) -> Worker:
-        return Worker(self._reactor, number, self._pool, self, self._upgrade_timeout)
+        silence = self._least("worker_timeout")
+        return Worker(self._reactor, number, self._pool, self, self._upgrade_timeout, silence)
 
     def _start_worker(self, worker: Worker) -> None:
         assert self._generation is not None

@@ -24,6 +24,7 @@ from . import private
 from .app import as_resource, log_not_served
 from .errors import BindError, CertificateError
 from .http.access_log import BUFFER, AccessLog
+from .http.connections import Phase
 from .http.handover import Mover
 from .http.poller import transport_for
 from .http.port import Port, Room
@@ -36,6 +37,7 @@ from .moving import Carrier, Handed
 from .process import sockets
 from .process.launch import working_directory
 from .process.log_file import LogFile, LogFiles, resolve
+from .process.status import Status
 from .settings import Settings
 from .wsgi import Threads
 
@@ -105,6 +107,7 @@ class Server(Service):
         self._accepted = False
         self._transport, self._poller = transport_for(self._reactor)
         self._site: Site | None = None
+        self._status = Status()
         self._loading: Deferred[Any] | None = None
         self._waiting: list[Deferred[None]] = []
         self._fault: Failure | None = None
@@ -142,6 +145,27 @@ class Server(Service):
     def connected(self) -> int:
         """How many connections are open."""
         return 0 if self._site is None else len(self._site.connections)
+
+    @property
+    def status(self) -> Status:
+        """What it has done and does, in numbers."""
+        if self._site is None:
+            return self._status
+        connections = self._site.connections
+        phases = [each.phase for each in connections]
+        return self._status + Status(
+            counters={
+                "answered": connections.answered,
+                "told_to_close": connections.told_to_close,
+                "handed_over": connections.handed_over,
+            },
+            gauges={
+                "connections": len(phases),
+                "idle": phases.count(Phase.IDLE),
+                "reading": phases.count(Phase.READING),
+                "answering": phases.count(Phase.ANSWERING),
+            },
+        )
 
     @property
     def urls(self) -> list[str]:
@@ -216,6 +240,7 @@ class Server(Service):
         if self._poller is not None:
             self._poller.close()
         self._accepted = False
+        self._status = Status(self.status.counters)
         site, self._site = self._site, None
         if site is not None:
             site.doStop()

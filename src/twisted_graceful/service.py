@@ -32,12 +32,17 @@ from .moving import Carrier, Handed
 from .process import activation, systemd
 from .process.exit_status import exit_with
 from .process.generation import Generation
+from .process.heartbeat import Heartbeat, interval
 from .process.inheritance import Inheritance, claim, seize
 from .process.launch import Launch
 from .process.log_file import LogFiles
+from .process.log_prefix import prefix, prefix_lines
 from .process.member import Member
+from .process.retirement import Retirement
 from .process.signals import SignalHandlers
 from .process.sockets import Listeners
+from .process.status import Status, resident_size
+from .process.title import set_title, title
 from .server import Server, global_reactor
 from .settings import Settings
 
@@ -66,6 +71,7 @@ class GracefulService(MultiService):
         upgradable: whether a successor can be started at all.
         pid_file: the path of the pid file, if the caller knows it.
         launch: how to start a successor; None for the command of this process.
+        title: what is served, for the title of the process; empty if nobody knows a name for it.
         exit_with: sets the exit status of the process.
         reactor: None for the global one.
 
@@ -78,6 +84,7 @@ class GracefulService(MultiService):
     """
 
     _log = Logger()
+    _has_workers = False
 
     def __init__(
         self,
@@ -88,6 +95,7 @@ class GracefulService(MultiService):
         upgradable: bool = True,
         pid_file: str | None = None,
         launch: Launch | None = None,
+        title: str = "",
         exit_with: Callable[[int], None] = exit_with,
         reactor: Any = None,
     ) -> None:
@@ -105,7 +113,9 @@ class GracefulService(MultiService):
         self._owns_process = signals
         self._exit_with = exit_with
         self._inheritance = claim()
-        self._is_worker = self._inheritance is not None and bool(self._inheritance.worker)
+        self._title = title
+        self._worker = 0 if self._inheritance is None else self._inheritance.worker
+        self._is_worker = bool(self._worker)
         self._signals = SignalHandlers(
             self._reactor,
             self._actions() if signals else {},
@@ -122,6 +132,11 @@ class GracefulService(MultiService):
         # Before twistd opens its log, and writes its pid file.
         private.share_log_files()
         private.take_over_pid_file(self._found_pid_file, self._remove_pid_file)
+        if signals and (self._is_worker or self._has_workers):
+            number = 0 if self._inheritance is None else self._inheritance.generation
+            prefix_lines(prefix(number, self._worker))
+        self._heart = Heartbeat(self._reactor, self._beat)
+        self._retirement = Retirement(self._reactor)
         self._accepting = False
         self._at_once = False
         self._leaving = False
@@ -146,6 +161,12 @@ class GracefulService(MultiService):
         the successor serves.
         """
         return bool(self.servers) and all(each.is_ready for each in self.servers)
+
+    @property
+    def status(self) -> Status:
+        """What this process has done and does, in numbers."""
+        size = Status(gauges={"rss": resident_size()})
+        return sum((each.status for each in self.servers), size)
 
     def addService(self, service: IService) -> None:
         """Add a server, or a service that runs beside the servers.
@@ -260,6 +281,20 @@ class GracefulService(MultiService):
         )
         self._supervisor.loads("Loading", self._upgrade_timeout)
         self._generation = generation = self._begin(inheritance)
+        if self._owns_process:
+            set_title(
+                title(
+                    generation.number,
+                    self._worker,
+                    is_master=self._has_workers,
+                    served=self._title,
+                )
+            )
+        self._retirement = Retirement(
+            self._reactor, *map(self._least, ("max_requests", "max_requests_jitter", "max_rss"))
+        )
+        seconds = interval(self._least("worker_timeout"))
+        self._heart = Heartbeat(self._reactor, self._beat, seconds)
         super().startService()
         self._load().addCallbacks(lambda _: generation.loaded(), self._not_loaded)
 
@@ -300,9 +335,11 @@ class GracefulService(MultiService):
                 self._listeners.give_back()
             generation.service_stops()
         report = await self._drain()
+        self._tell_master()  # the last numbers
         if generation is not None:
             await generation.stopped(report.fields)
         await self._stop_others()
+        self._heart.stop()
         if generation is not None:
             generation.ended()
         self._listeners.close_unused()
@@ -345,6 +382,11 @@ class GracefulService(MultiService):
     def _others(self) -> list[IService]:
         return [each for each in reversed(list(self)) if not isinstance(each, Server)]
 
+    def _least(self, name: str) -> Any:
+        """The least that a setting of a server says, in which 0 is without end."""
+        values = [getattr(each.settings, name) for each in self.servers]
+        return min(filter(None, values), default=0)
+
     def _longest_delay(self) -> float:
         return max((each.settings.shutdown_delay for each in self.servers), default=0.0)
 
@@ -379,6 +421,31 @@ class GracefulService(MultiService):
         self._listeners.own()
         for server in self.servers:
             server.accept()
+        if self._is_worker or self._retirement:
+            self._heart.start()
+
+    def _beat(self) -> None:
+        """Say that the reactor runs, and see whether this process has had its time."""
+        status = self._tell_master()
+        if not self.is_accepting():
+            return
+        answered = int(status.counters.get("answered", 0))
+        reason = self._retirement.reason(answered, int(status.gauges["rss"]))
+        if reason:
+            self._retire(reason)
+
+    def _tell_master(self) -> Status:
+        status = self.status
+        if isinstance(self._generation, Member):
+            self._generation.alive(status)
+        return status
+
+    def _retire(self, reason: str) -> None:
+        if isinstance(self._generation, Member):
+            self._generation.retire(reason)
+        else:
+            self._log.info("This process is to be replaced: {reason}", reason=reason)
+            self.upgrade()
 
     def logs_moved(self) -> None:
         """Go on in new log files."""

@@ -48,11 +48,13 @@ class Number:
         unit: what is counted.
         minimum: the smallest value.
         whole: whether fractions make no sense.
+        maximum: the largest value.
     """
 
     unit: str
     minimum: float = 0
     whole: bool = True
+    maximum: float = MAXIMUM
 
     def parse(self, text: str) -> float:
         """The number that is written there."""
@@ -64,12 +66,12 @@ class Number:
         return (
             isinstance(value, int if self.whole else (int, float))
             and not isinstance(value, bool)
-            and self.minimum <= value <= MAXIMUM
+            and self.minimum <= value <= self.maximum
         )
 
     def __str__(self) -> str:
         kind = "a whole number" if self.whole else "a number"
-        return f"{kind} of {self.unit}, {self.minimum:g} or more, and {MAXIMUM} at most"
+        return f"{kind} of {self.unit}, {self.minimum:g} or more, and {self.maximum} at most"
 
 
 class Size(Number):
@@ -404,6 +406,25 @@ class Settings:
         0,
         "how many serve, below a master that starts them anew when they die, and in turns at HUP; "
         "auto: one for each processor that may be used; 0: a single process serves, with no master",
+    )
+    # gunicorn's timeout. What is blocked answers nobody, and its stack says where.
+    worker_timeout: float = _seconds(
+        30,
+        "how long the reactor of a worker may be blocked before the worker is ended, with its "
+        "stack in the log, and started anew; 0: for ever",
+    )
+    # None of them by default, as in gunicorn: they are for applications that leak.
+    max_requests: int = _count(
+        0, "requests", "after about how many a process is replaced in good order; 0: never"
+    )
+    max_requests_jitter: int = _count(
+        0, "requests", "how many more these are at most, by chance, in each process"
+    )
+    max_rss: int = _setting(
+        Size("bytes", maximum=1 << 50),  # there are machines with more than 2 GiB
+        0,
+        "how much memory a process may have (its resident set) before it is replaced in good "
+        "order; 0: any",
     )
     # What is wrong with new code shows in its first requests; systemd takes a service that fails
     # five times within 10 s (StartLimitIntervalSec) for broken.

@@ -328,6 +328,7 @@ def _service(
         signals=True,
         pid_file=options["pid_file"],
         launch=launch,
+        title=", ".join(options["app"]),
     )
     if is_worker():
         return service  # the master does for all what follows

@@ -6,6 +6,7 @@ long a request takes.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import subprocess
@@ -24,6 +25,7 @@ from twisted_graceful import draining, is_ready
 
 VERSION = "1"
 HERE = Path(__file__).parent
+kept: list[bytes] = []
 
 LIST_INHERITED = """\
 import os
@@ -115,6 +117,22 @@ class Root(Resource):
     async def do_large(self, request: Any, size: str) -> str:
         """An answer of this many bytes."""
         return "x" * int(size)
+
+    async def do_block(self, request: Any) -> str:
+        """A call that does not return, and lets the reactor do nothing else."""
+        say("blocked")
+        time.sleep(600)
+        return "never"
+
+    async def do_fault(self, request: Any) -> str:
+        """The fault of a library that is not written in Python."""
+        ctypes.string_at(0)
+        return "never"
+
+    async def do_grow(self, request: Any, mebibytes: str) -> str:
+        """Keep so much more memory."""
+        kept.append(b"x" * (int(mebibytes) << 20))
+        return str(os.getpid())
 
     async def do_inherited(self, request: Any) -> str:
         """What a process that the application starts inherits."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.errors import WorkerError
-from twisted_graceful.process.pool import START_AGAIN, Pool
+from twisted_graceful.process.backoff import FIRST
+from twisted_graceful.process.pool import Pool
+from twisted_graceful.process.status import Status
 
 
 class FakeWorker:
@@ -22,6 +26,7 @@ class FakeWorker:
         self.is_ready = False
         self.report = ""
         self.code = 0
+        self.retires = False
         self.told: list[str] = []
         self.drained: Deferred[None] = Deferred()
 
@@ -119,7 +124,7 @@ class PoolTests(SynchronousTestCase):
         self.end(2, "it exited with status 1 before it was ready")
         error = self.failureResultOf(loaded, WorkerError).value
         self.assertIn("worker 2 (pid 2): it exited with status 1", str(error))
-        self.clock.advance(START_AGAIN)
+        self.clock.advance(FIRST)
         self.assertEqual(len(self.started), 2)
 
     def test_one_that_cannot_be_started(self) -> None:
@@ -141,7 +146,7 @@ class PoolTests(SynchronousTestCase):
         self.assertEqual(repr(self.started), "[1:1, 2:2, 1:3]")
         self.assertEqual(self.numbers(), ["2:2"])
         self.end(3)
-        self.clock.advance(START_AGAIN - 0.01)
+        self.clock.advance(FIRST - 0.01)
         self.assertEqual(len(self.started), 3)
         self.clock.advance(0.01)
         self.ready(4)
@@ -317,15 +322,92 @@ class PoolTests(SynchronousTestCase):
         self.clock.advance(100)
         self.assertEqual(len(self.started), 3)
 
-    def test_replace_one(self) -> None:
-        """One worker can be replaced alone, in good order."""
+    def test_the_delays_of_a_place_grow(self) -> None:
+        """What dies again and again is started ever later, and the log says when."""
         self.serve()
-        self.pool.replace(self.started[1])  # type: ignore[arg-type]
+        with capturedLogs() as events:
+            for pid, delay in ((1, 0), (3, 0.25), (4, 0.5)):
+                self.end(pid)
+                self.clock.advance(delay)
+        said = [formatEvent(event) for event in events if event["log_level"] is LogLevel.error]
+        self.assertEqual(len(self.started), 5)
+        self.assertEqual(
+            [text.partition("started again ")[2] for text in said],
+            ["at once", "in 0.25 seconds", "in 0.5 seconds"],
+        )
+        self.assertIn("killed by SIGKILL", said[0])
+
+    def test_a_place_that_lost_both(self) -> None:
+        """If an old worker dies in a roll, and then its successor, the place is filled again."""
+        self.serve()
+        self.pool.roll()
+        self.end(1)
+        self.end(3)
+        self.clock.advance(0)
+        self.assertEqual(repr(self.started[3:]), "[1:4]")
+
+    def retires(self, pid: int) -> None:
+        """A worker asks for another one."""
+        worker: Any = self.started[pid - 1]
+        self.pool.worker_retires(worker, "it is too large")
+
+    def test_one_that_retires(self) -> None:
+        """Another one takes its place, and it goes only when that is ready."""
+        self.serve()
+        self.retires(2)
+        self.assertEqual(repr(self.started[2:]), "[2:3]")
+        self.assertEqual(self.started[1].told, ["accept"])
         self.ready(3)
         self.assertEqual(self.started[1].told, ["accept", "move out"])
         self.end(2)
         self.assertEqual(self.numbers(), ["1:1", "2:3"])
         self.assertEqual(self.rolled, [])
+
+    def test_several_that_retire(self) -> None:
+        """One after the other is replaced, and who asks twice is replaced once."""
+        self.serve()
+        for pid in (1, 2, 2):
+            self.retires(pid)
+        self.assertEqual(repr(self.started[2:]), "[1:3]")
+        self.ready(3)
+        self.assertEqual(len(self.started), 3)
+        self.end(1)
+        self.assertEqual(repr(self.started[3:]), "[2:4]")
+        self.ready(4)
+        self.end(2)
+        self.assertEqual(len(self.started), 4)
+
+    def test_one_that_cannot_retire(self) -> None:
+        """If the new one fails the old one stays, until it asks again."""
+        self.serve()
+        self.retires(1)
+        self.end(3)
+        self.clock.advance(100)
+        self.assertEqual(len(self.started), 3)
+        self.assertEqual(self.numbers(), ["1:1", "2:2"])
+        self.retires(1)
+        self.assertEqual(repr(self.started[3:]), "[1:4]")
+
+    def test_a_roll_replaces_who_retires(self) -> None:
+        """One that retires while all are replaced is replaced once."""
+        self.serve()
+        self.pool.roll()
+        self.retires(2)
+        self.ready(3)
+        self.end(1)
+        self.ready(4)
+        self.end(2)
+        self.assertEqual((len(self.started), self.rolled), (4, [""]))
+
+    def test_numbers(self) -> None:
+        """What workers say of themselves is summed, and what the dead had counted stays in it."""
+        self.serve()
+        for number, worker in enumerate(self.started, 1):
+            status = Status({"answered": number * 10}, {"connections": number})
+            self.pool.worker_said(worker, status)  # type: ignore[arg-type]
+        self.end(2)
+        self.assertEqual(self.pool.tally.total, Status({"answered": 30}, {"connections": 1}))
+        self.assertEqual(self.started[0].connections, 1)
 
     def test_logs(self) -> None:
         """Every process hears that the logs have moved."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.process.retirement import Retirement
+from twisted_graceful.process.retirement import ASK_AGAIN, Retirement
 
 MIB = 1 << 20
 
@@ -13,18 +14,31 @@ MIB = 1 << 20
 class RetirementTests(SynchronousTestCase):
     """One process."""
 
+    def setUp(self) -> None:
+        """It has just been started."""
+        self.clock = Clock()
+
     def test_no_limit(self) -> None:
         """Without limits there is nothing to look at, and no reason."""
-        retirement = Retirement()
+        retirement = Retirement(self.clock)
         self.assertFalse(retirement)
         self.assertEqual(retirement.reason(1 << 40, 1 << 40), "")
 
     def test_requests(self) -> None:
         """It has answered enough when it has answered so many."""
-        retirement = Retirement(max_requests=100)
+        retirement = Retirement(self.clock, max_requests=100)
         self.assertTrue(retirement)
         self.assertEqual(retirement.reason(99, MIB), "")
         self.assertIn("has answered 100 requests", retirement.reason(100, MIB))
+
+    def test_it_is_not_said_all_the_time(self) -> None:
+        """What has been said is said again when there was time enough to do something about it."""
+        retirement = Retirement(self.clock, max_requests=100)
+        said = []
+        for _ in range(3):
+            said += [bool(retirement.reason(100, 0)), bool(retirement.reason(200, 0))]
+            self.clock.advance(ASK_AGAIN)
+        self.assertEqual(said, [True, False] * 3)
 
     def test_jitter(self) -> None:
         """By chance it may answer so many more, and what was drawn is its own for good."""
@@ -34,18 +48,18 @@ class RetirementTests(SynchronousTestCase):
             asked.append((least, most))
             return 7
 
-        retirement = Retirement(max_requests=100, jitter=20, draw=draw)
+        retirement = Retirement(self.clock, max_requests=100, jitter=20, draw=draw)
         self.assertEqual((retirement.reason(106, 0), retirement.reason(106, 0)), ("", ""))
         self.assertIn("107 requests", retirement.reason(107, 0))
         self.assertEqual(asked, [(0, 20)])
 
     def test_jitter_alone_is_no_limit(self) -> None:
         """Without a number of requests the jitter means nothing."""
-        self.assertFalse(Retirement(jitter=20, draw=lambda least, most: most))
+        self.assertFalse(Retirement(self.clock, jitter=20, draw=lambda least, most: most))
 
     def test_size(self) -> None:
         """It is too large when it has so many bytes."""
-        retirement = Retirement(max_rss=100 * MIB)
+        retirement = Retirement(self.clock, max_rss=100 * MIB)
         self.assertTrue(retirement)
         self.assertEqual(retirement.reason(0, 40 * MIB), "")
         self.assertEqual(
@@ -55,7 +69,7 @@ class RetirementTests(SynchronousTestCase):
 
     def test_too_large_from_the_start(self) -> None:
         """A limit under what every such process has is told and ignored: it would never end."""
-        retirement = Retirement(max_rss=10 * MIB)
+        retirement = Retirement(self.clock, max_rss=10 * MIB)
         with capturedLogs() as events:
             reasons = [retirement.reason(0, size * MIB) for size in (40, 50)]
         self.assertEqual(reasons, ["", ""])

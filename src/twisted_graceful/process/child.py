@@ -193,9 +193,20 @@ class Child(ProcessProtocol):
         Args:
             reason: why; the first one given is the one that is reported.
         """
+        self._end(reason, signal.SIGTERM)
+
+    def abort(self, reason: str) -> None:
+        """End a process that does not react: SIGABRT, at which it leaves its stacks, and SIGKILL.
+
+        Args:
+            reason: as for `end`.
+        """
+        self._end(reason, signal.SIGABRT)
+
+    def _end(self, reason: str, number: int) -> None:
         self._reason = self._reason or reason
         self._cancel_timer()
-        self._signal(signal.SIGTERM)
+        self._signal(number)
         self._timer = self._reactor.callLater(KILL_AFTER, self._signal, signal.SIGKILL)
 
     def tell(self, command: type[amp.Command]) -> None:

@@ -90,6 +90,19 @@ class Drained(amp.Command):
     arguments = [(b"report", amp.Unicode())]
 
 
+class Alive(amp.Command):
+    """Worker to master: my reactor runs, and these are my numbers, as `Status` encodes them."""
+
+    arguments = [(b"status", amp.Unicode())]
+    requiresAnswer = False
+
+
+class Retire(amp.Command):
+    """Worker to master: let another one take my place, and why."""
+
+    arguments = [(b"reason", amp.Unicode())]
+
+
 NO_DESCRIPTOR = -1
 """What comes in the place of a descriptor that this process had no room for."""
 
@@ -268,6 +281,14 @@ class Channel(amp.BinaryBoxProtocol, amp.BoxDispatcher, amp.CommandLocator):
     @Drained.responder
     def _drained(self, report: str) -> Any:
         return self._received(Drained, report=report)
+
+    @Alive.responder
+    def _alive(self, status: str) -> Any:
+        return self._received(Alive, status=status)
+
+    @Retire.responder
+    def _retire(self, reason: str) -> Any:
+        return self._received(Retire, reason=reason)
 
     def tell(self, command: type[amp.Command], **arguments: Any) -> None:
         """Send a command and do not wait; if the other end is gone, it need not know."""

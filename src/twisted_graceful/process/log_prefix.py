@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from twisted.logger import ILogObserver, LogEvent, LogPublisher, globalLogPublisher
 from zope.interface import implementer
 
@@ -12,6 +14,7 @@ def prefix(generation: int, worker: int) -> str:
 
 
 @implementer(ILogObserver)
+@dataclass(frozen=True)
 class Prefix:
     """An observer that puts a text before the system of each event, and writes nothing itself.
 
@@ -23,8 +26,7 @@ class Prefix:
         text: what is put there.
     """
 
-    def __init__(self, text: str) -> None:
-        self._text = text
+    text: str
 
     def __call__(self, event: LogEvent) -> None:
         """Something was logged."""
@@ -33,9 +35,12 @@ class Prefix:
             level = event.get("log_level")
             name = "-" if level is None else level.name
             system = f"{event.get('log_namespace', '-')}#{name}"
-        event["log_system"] = f"{self._text} {system}"
+        event["log_system"] = f"{self.text} {system}"
 
 
 def prefix_lines(text: str, publisher: LogPublisher = globalLogPublisher) -> None:
-    """Put a text before the system of each event from now on, for observers that come later."""
+    """Put a text before the system of each event from now on, for observers that come later.
+
+    The same text is put there once.
+    """
     publisher.addObserver(Prefix(text))

@@ -15,12 +15,23 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.protocols import amp
 
-from .control import HEARD_TIMEOUT, Answer, CutShort, Drain, Drained, Leave, Resume
+from .control import (
+    HEARD_TIMEOUT,
+    Alive,
+    Answer,
+    CutShort,
+    Drain,
+    Drained,
+    Leave,
+    Resume,
+    Retire,
+)
 from .generation import ACCEPT_AGAIN, Workload
 from .handover import Sender
 from .inheritance import Inheritance
 from .output import LastWords, release
 from .predecessor import Predecessor
+from .status import Status
 
 
 class _State(Enum):
@@ -49,6 +60,14 @@ class _Master(Predecessor):
         elif command is CutShort:
             self._member.cut()
         return super().received(command, **arguments)
+
+    def alive(self, status: Status) -> None:
+        """Give a sign of life."""
+        self._channel.tell(Alive, status=status.encode())
+
+    def retire(self, reason: str) -> None:
+        """Ask for another one."""
+        self._channel.tell(Retire, reason=reason)
 
     def drained(self, report: str) -> Deferred[None]:
         """Say what the drain did; fires when that is known, or soon in any case."""
@@ -141,6 +160,22 @@ class Member:
             return
         self._arrived = self._master.stopping()  # so that another one takes its place at once
         self.leave()
+
+    def alive(self, status: Status) -> None:
+        """Give the master a sign of life.
+
+        Args:
+            status: how this process is.
+        """
+        self._master.alive(status)
+
+    def retire(self, reason: str) -> None:
+        """Ask the master for another worker in the place of this one.
+
+        Args:
+            reason: why; the master logs it.
+        """
+        self._master.retire(reason)
 
     def service_stops(self) -> None:
         """The service is being stopped."""

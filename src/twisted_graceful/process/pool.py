@@ -3,56 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from ..errors import WorkerError
+from .backoff import Backoff, in_words
+from .status import Status, Tally
 from .worker import Worker
 
 CUT_WITHIN = 2.0
 """Seconds until a worker is killed that was told to end at once."""
-
-START_AGAIN = 1.0
-"""Seconds until a worker is started again that has died before it was ready."""
-
-
-class Pace(Protocol):
-    """When to start a worker again that dies."""
-
-    def ready(self) -> None:
-        """It can serve."""
-
-    def ended(self) -> float:
-        """It has died.
-
-        Returns:
-            Seconds until the next is to be started.
-        """
-
-    def reset(self) -> None:
-        """The next runs other code."""
-
-
-class Steady:
-    """At once, but for one that never got ready."""
-
-    def __init__(self) -> None:
-        self._was_ready = False
-
-    def ready(self) -> None:
-        """It can serve."""
-        self._was_ready = True
-
-    def ended(self) -> float:
-        """It has died; seconds until the next is to be started."""
-        was_ready, self._was_ready = self._was_ready, False
-        return 0.0 if was_ready else START_AGAIN
-
-    def reset(self) -> None:
-        """The next runs other code."""
 
 
 class Slot:
@@ -60,14 +23,15 @@ class Slot:
 
     Attributes:
         number: of the place, 1 or more.
+        backoff: when to start the next, if the last one has died.
         worker: who has it; None while there is nobody, or only one that was wished away.
         successor: who will have it, when it is ready.
         restart: starts the next, if the last one has died.
     """
 
-    def __init__(self, number: int, pace: Pace) -> None:
+    def __init__(self, number: int, backoff: Backoff) -> None:
         self.number = number
-        self.pace = pace
+        self.backoff = backoff
         self.worker: Worker | None = None
         self.successor: Worker | None = None
         self.restart: IDelayedCall | None = None
@@ -92,7 +56,6 @@ class Pool:
         make: makes the worker of a place, not started yet.
         start: starts it; raises OSError if that is not possible.
         patience: seconds that a worker may take to end when it is told to.
-        pace: makes what says when to start one again that has died.
 
     Attributes:
         size: how many workers there shall be.
@@ -100,6 +63,7 @@ class Pool:
         on_route: is called when there is another worker that serves.
         reports: what the drains of workers did that ended after `leave`, in their own words.
         is_clean: whether each of these has said so.
+        tally: what the workers say of themselves in numbers.
     """
 
     _log = Logger()
@@ -111,18 +75,17 @@ class Pool:
         make: Callable[[int], Worker],
         start: Callable[[Worker], None],
         patience: float,
-        pace: Callable[[], Pace] = Steady,
     ) -> None:
         self.size = size
         self.rolled: Callable[[str], None] = lambda reason: None
         self.on_route: Callable[[], None] = lambda: None
         self.reports: list[str] = []
         self.is_clean = True
+        self.tally: Tally[Worker] = Tally()
         self._clock = clock
         self._make = make
         self._start_worker = start
         self._patience = patience
-        self._pace = pace
         self._slots: dict[int, Slot] = {}
         self._departing: set[Worker] = set()
         self._loaded: Deferred[None] | None = None
@@ -228,14 +191,8 @@ class Pool:
         self._code += 1
         self._log.info("Replacing {count} workers, one after the other", count=len(self._slots))
         for slot in self._slots.values():
-            slot.pace.reset()
+            slot.backoff.reset()
         self._roll_on()
-
-    def replace(self, worker: Worker) -> None:
-        """Replace one worker when another one is ready to take its place."""
-        for slot in self._slots.values():
-            if slot.worker is worker and slot.successor is None and self._is_accepting:
-                slot.successor = self._start(slot)
 
     def resize(self, more: int) -> None:
         """Have more workers, or fewer, but always one.
@@ -264,7 +221,7 @@ class Pool:
         slot = self._slot_of(worker)
         if slot is None:
             return  # it has been told to leave
-        slot.pace.ready()
+        slot.backoff.ready()
         old = None
         if slot.successor is worker:
             old, slot.worker, slot.successor = slot.worker, worker, None
@@ -274,6 +231,24 @@ class Pool:
         if old is not None:
             self._depart(old)
         self._check_loaded()
+        self._roll_on()
+
+    def worker_said(self, worker: Worker, status: Status) -> None:
+        """A worker has said how it is."""
+        self.tally.update(worker, status)
+        worker.connections = int(status.gauges.get("connections", worker.connections))
+
+    def worker_retires(self, worker: Worker, reason: str) -> None:
+        """A worker wants another one to take its place: as soon as no other one is replaced."""
+        if self._slot_of(worker) is None or worker.retires:
+            return
+        self._log.info(
+            "Worker {number} (pid {pid}) is to be replaced: {reason}",
+            number=worker.number,
+            pid=worker.pid,
+            reason=reason,
+        )
+        worker.retires = True
         self._roll_on()
 
     def worker_stopping(self, worker: Worker) -> None:
@@ -291,12 +266,19 @@ class Pool:
 
     def worker_ended(self, worker: Worker, reason: str, output: str) -> None:
         """A worker has ended."""
+        self.tally.ended(worker)
         slot = self._slot_of(worker)
         if slot is None:
+            if worker.is_ready and not worker.report:
+                self._say(worker, reason, output, "It had been told to leave")
             self._departed(worker)
         elif slot.successor is worker:
             slot.successor = None
-            self._say(worker, reason, output, "The old worker stays")
+            if slot.worker is None:
+                self._died(slot, worker, reason, output)
+            else:
+                slot.worker.retires = False  # until it asks again
+                self._say(worker, reason, output, "The old worker stays")
             self._end_roll(f"worker {worker.number} {reason}")
         else:
             slot.worker = None
@@ -312,9 +294,8 @@ class Pool:
         if not self._is_accepting or slot.successor is not None:
             self._say(worker, reason, output, "")
             return
-        delay = slot.pace.ended()
-        when = f"in {delay:g} seconds" if delay else "at once"
-        self._say(worker, reason, output, f"It is started again {when}")
+        delay = slot.backoff.ended()
+        self._say(worker, reason, output, f"It is started again {in_words(delay)}")
         slot.restart = self._clock.callLater(delay, self._fill_slot, slot)
 
     def _text(self, worker: Worker, reason: str, output: str) -> str:
@@ -337,7 +318,7 @@ class Pool:
         """Start a worker for each place that has none."""
         for number in range(1, self.size + 1):
             if number not in self._slots:
-                self._slots[number] = Slot(number, self._pace())
+                self._slots[number] = Slot(number, Backoff(self._clock))
         for slot in list(self._slots.values()):
             if slot.worker is None and slot.successor is None and slot.restart is None:
                 self._fill_slot(slot)
@@ -372,18 +353,23 @@ class Pool:
 
     def _roll_on(self) -> None:
         """Take the next step, if the last one is over."""
-        if not self._is_rolling or self._departing:
+        if not self._is_accepting or self._departing:
             return
         slots = self._slots.values()
         if any(slot.successor is not None for slot in slots):
             return
         for slot in slots:
-            if slot.worker is not None and slot.worker.code < self._code:
+            if slot.worker is not None and (slot.worker.retires or self._is_old(slot.worker)):
                 slot.successor = self._start(slot)
                 return
-        if all(slot.worker is not None and slot.worker.is_ready for slot in slots):
+        if self._is_rolling and all(
+            slot.worker is not None and slot.worker.is_ready for slot in slots
+        ):
             self._log.info("All workers have been replaced")
             self._end_roll("")
+
+    def _is_old(self, worker: Worker) -> bool:
+        return self._is_rolling and worker.code < self._code
 
     def _end_roll(self, reason: str) -> None:
         if not self._is_rolling:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 PREFIX = "twisted-graceful"
 
 
-def title(generation: int, worker: int, *, is_master: bool, apps: Sequence[str]) -> str:
+def title(generation: int, worker: int, *, is_master: bool, served: str = "") -> str:
     """The title of a process.
 
     Args:
         generation: its number.
         worker: the number of a worker; 0 for any other process.
         is_master: whether it has workers.
-        apps: the names of what is served; none if nobody knows them.
+        served: what is served; empty if nobody knows a name for it.
     """
     role = "master, " if is_master else f"worker {worker}, " if worker else ""
-    served = f" [{', '.join(apps)}]" if apps else ""
-    return f"{PREFIX}: {role}generation {generation}{served}"
+    what = f" [{served}]" if served else ""
+    return f"{PREFIX}: {role}generation {generation}{what}"
 
 
 def set_title(text: str) -> None:

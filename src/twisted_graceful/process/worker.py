@@ -12,8 +12,10 @@ from twisted.protocols.amp import Command
 
 from ..moving import Carrier, Recipient
 from .child import Child
-from .control import Answer, CutShort, Drain, Drained, Leave, Resume
+from .control import Alive, Answer, CutShort, Drain, Drained, Leave, Resume, Retire
+from .heartbeat import Watch
 from .launch import Launch
+from .status import Status
 
 
 class Observer(Protocol):
@@ -21,6 +23,12 @@ class Observer(Protocol):
 
     def worker_ready(self, worker: Worker) -> None:
         """It can serve, once it is told to `accept`."""
+
+    def worker_said(self, worker: Worker, status: Status) -> None:
+        """It has said how it is."""
+
+    def worker_retires(self, worker: Worker, reason: str) -> None:
+        """It wants another one to take its place."""
 
     def worker_stopping(self, worker: Worker) -> None:
         """It was told to stop, by somebody else."""
@@ -41,6 +49,7 @@ class Worker:
         observer: is told.
         recipient: takes the connections up that it hands over.
         timeout: seconds it may take until it is ready.
+        silence: seconds without a sign of life after which it is ended; 0 for any time.
 
     Attributes:
         pid: of the process; 0 before its start.
@@ -48,10 +57,17 @@ class Worker:
         is_ready: whether it has been loaded.
         report: what its drain did, in its own words; empty until it has said so.
         code: counts the wishes for new code that came before its start.
+        retires: whether another one is to take its place.
     """
 
     def __init__(
-        self, reactor: Any, number: int, observer: Observer, recipient: Recipient, timeout: float
+        self,
+        reactor: Any,
+        number: int,
+        observer: Observer,
+        recipient: Recipient,
+        timeout: float,
+        silence: float = 0.0,
     ) -> None:
         self.number = number
         self.pid = 0
@@ -59,9 +75,12 @@ class Worker:
         self.is_ready = False
         self.report = ""
         self.code = 0
+        self.retires = False
         self._reactor = reactor
         self._observer = observer
         self._child = Child(reactor, self, timeout, recipient)
+        self._silence = silence
+        self._watch = Watch(reactor, silence, self._is_silent)
         self._permission: Deferred[dict[str, Any]] | None = None
         self._deadline: IDelayedCall | None = None
 
@@ -169,12 +188,24 @@ class Worker:
         """What only workers say."""
         if command is Drained:
             self.report = str(arguments["report"])
+        elif command is Alive:
+            self._watch.alive()
+            self._observer.worker_said(self, Status.decode(arguments["status"]))
+        elif command is Retire:
+            self._observer.worker_retires(self, str(arguments["reason"]))
         return None
 
     def child_ended(self, reason: str, output: str) -> None:
         """It has ended."""
         self._cancel_deadline()
+        self._watch.stop()
         self._observer.worker_ended(self, reason, output)
+
+    def _is_silent(self) -> None:
+        self._child.abort(
+            f"its reactor stood still for {self._silence:g} seconds (worker_timeout), and it was "
+            "ended"
+        )
 
     def _kill_after(self, seconds: float) -> None:
         self._cancel_deadline()

@@ -1,0 +1,144 @@
+"""Workers that crash, hang, have answered enough or are too large; and how they are told apart."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from .harness import served
+from .load import Load
+from .test_workers import BROKEN, with_workers, workers
+from .waiting import until
+
+ENDED = r"Worker \d \(pid {}\) has ended: "
+
+
+class FaultTests(SynchronousTestCase):
+    """What a worker does wrong."""
+
+    def test_a_crash_loop(self) -> None:
+        """Code that cannot be loaded is started ever later, until it can; the others serve."""
+        with with_workers() as server:
+            victim = min(workers(server))
+            server.write("app.py", BROKEN)
+            server.kill(signal.SIGKILL, victim)
+            delays = ["at once", "in 0.25 seconds", "in 0.5 seconds", "in 1 seconds"]
+            for delay in delays:
+                server.said(rf"has ended: .* It is started again {re.escape(delay)}")
+            self.assertEqual(server.get().body, "1")
+            found = re.findall("It is started again (.*)", server.log)
+            self.assertEqual(found[: len(delays)], delays)
+            self.assertIn("the new code is broken", server.log)
+            server.deploy("2")
+            workers(server)
+
+    def test_a_hang(self) -> None:
+        """A worker that is blocked is ended, the log says where it was, and another one serves."""
+        with with_workers("--worker-timeout", "3") as server:
+            before = workers(server)
+            server.connect().get("/block")
+            server.said(ENDED.format(r"\d+") + "its reactor stood still for 3 seconds")
+            server.said(r"in do_block")
+            self.assertEqual(len(workers(server) & before), 1)
+            self.assertEqual(server.log.count("stood still"), 1)
+
+    def test_a_hang_of_all(self) -> None:
+        """When all are blocked, who waits in the kernel's queue is answered by the next ones."""
+        with with_workers("--worker-timeout", "3", count=1) as server:
+            workers(server, 1)
+            server.connect().get("/block")
+            server.wait_for("blocked")
+            self.assertEqual(server.get().body, "1")
+
+    def test_a_fault(self) -> None:
+        """A worker that a fault ends leaves its stack in the log."""
+        with with_workers() as server:
+            workers(server)
+            server.connect().get("/fault")
+            server.said(ENDED.format(r"\d+") + "it was killed by SIGSEGV .* It is started again at")
+            server.said(r"(?s)Fatal Python error: Segmentation fault.* in do_fault")
+            workers(server)
+
+    def test_a_master_that_was_suspended(self) -> None:
+        """A master that was stopped for longer than the timeout does not take that for theirs."""
+        with with_workers("--worker-timeout", "1") as server:
+            before = workers(server)
+            server.kill(signal.SIGSTOP)
+            answered = 0
+
+            def long_enough() -> bool:
+                nonlocal answered
+                answered += bool(server.get("/pause").body)
+                return answered == 25
+
+            until(long_enough, "more than a second has gone by")
+            server.kill(signal.SIGCONT)
+            server.kill(signal.SIGTTIN)
+            server.said("There shall be 3 workers")
+            self.assertLessEqual(before, workers(server, 3))
+
+
+class RetirementTests(SynchronousTestCase):
+    """What is replaced in good order, unseen by clients."""
+
+    def test_max_requests(self) -> None:
+        """Under load each worker is replaced after its number of requests, and none fails."""
+        with with_workers("--max-requests", "200", "--max-requests-jitter", "50") as server:
+            workers(server)
+            with Load(f"http://127.0.0.1:{server.ports[0]}/") as load:
+                server.said("is to be replaced: it has answered \\d+ requests", 3)
+                server.said("Drained: ", 2)
+            self.assertEqual(load.summary.errors, ())
+
+    def test_max_requests_of_a_single_process(self) -> None:
+        """Without workers it is an upgrade, and none fails."""
+        with served("--max-requests", "200") as server:
+            server.serving(0)
+            with Load(f"http://127.0.0.1:{server.ports[0]}/") as load:
+                server.said("is to be replaced: it has answered")
+                server.serving(1)
+                server.said("generation 0 .* ends; generation 1 serves")
+            self.assertEqual(load.summary.errors, ())
+
+    def test_max_rss(self) -> None:
+        """A worker that has grown too large is replaced, and the others stay."""
+        with with_workers("--max-rss", "300MiB") as server:
+            before = workers(server)
+            grown = int(server.get("/grow/300").body)
+            server.said(rf"\(pid {grown}\) is to be replaced: it has .* and may have 300.0 MiB")
+            server.ended(grown)
+            self.assertEqual(workers(server) & before, before - {grown})
+
+
+class NameTests(SynchronousTestCase):
+    """Who is who."""
+
+    def test_lines_of_the_log(self) -> None:
+        """Each line of the log says from which process it is."""
+        with with_workers() as server:
+            workers(server)
+            server.upgrade(signal.SIGUSR2)
+            workers(server)
+            prefixes = set(re.findall(r"^\S+ \[(g\d (?:w\d )?)", server.log, re.MULTILINE))
+            self.assertEqual(prefixes, {f"g{g} {w}" for g in (0, 1) for w in ("", "w1 ", "w2 ")})
+            events = re.findall(r"^\d{4}-\S+ \[(.)", server.log, re.MULTILINE)
+            self.assertEqual(set(events), {"g"})
+
+    def test_titles(self) -> None:
+        """The list of processes says what each of them is."""
+        with with_workers() as server:
+            pids = workers(server)
+            titles = {pid: self.title(pid) for pid in pids}
+            self.assertEqual(
+                sorted(titles.values()),
+                [f"twisted-graceful: worker {n}, generation 0 [app.resource]" for n in (1, 2)],
+            )
+            master = "twisted-graceful: master, generation 0 [app.resource]"
+            self.assertEqual(self.title(server.pid), master)
+
+    def title(self, pid: int) -> str:
+        """What ps(1) shows of a process."""
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
