@@ -83,8 +83,9 @@ class MasterService(GracefulService):
         return Worker(self._reactor, number, self._pool, self, self._upgrade_timeout, silence)
 
     def _start_worker(self, worker: Worker) -> None:
-        assert self._generation is not None
-        worker.start(self._launch, self._generation.number, self.listeners())
+        generation = self._generation
+        assert isinstance(generation, Generation)
+        worker.start(self._launch, generation.number, self.listeners(), generation.streams)
 
     # What users ask of it
 

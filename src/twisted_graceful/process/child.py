@@ -120,6 +120,7 @@ class Child(ProcessProtocol):
         generation: int,
         listeners: Sequence[tuple[str, Sequence[socket.socket]]],
         worker: int = 0,
+        streams: tuple[int, int] = (1, 2),
     ) -> int:
         """Start the process.
 
@@ -128,6 +129,8 @@ class Child(ProcessProtocol):
             generation: the number of its generation.
             listeners: what it inherits; they stay open here.
             worker: its number among the workers; 0 for a successor.
+            streams: where its standard output and standard error go when it is ready; of this
+                process they are others until it is ready itself.
 
         Returns:
             Its pid, for the log; the channel, not the pid, is what identifies it.
@@ -140,7 +143,8 @@ class Child(ProcessProtocol):
             self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
             with theirs:
                 open_channel(self._reactor, self._control, self._channel)
-                descriptors = [0, self._capture.stdout, self._capture.stderr, theirs.fileno(), 1, 2]
+                captured = self._capture.stdout, self._capture.stderr
+                descriptors = [0, *captured, theirs.fileno(), *streams]
                 names, files, activated = [], [], []
                 for name, sockets in listeners:
                     first = len(descriptors)

@@ -92,6 +92,7 @@ class Generation:
         pid: of this process.
 
     Attributes:
+        streams: the descriptors of the real standard output and standard error.
         is_asked_to_stop: whether somebody wished that; again, it is to be at once.
     """
 
@@ -114,6 +115,7 @@ class Generation:
         self._reactor = reactor
         self._workload = workload
         self._inheritance = inheritance
+        self.streams = (1, 2) if inheritance is None else (inheritance.stdout, inheritance.stderr)
         self._launch = launch
         self._upgrade_timeout = upgrade_timeout
         self._probation = probation
@@ -335,7 +337,8 @@ class Generation:
         if self._inheritance is not None:
             if self._pid_file is not None:
                 self._pid_file.write()
-            self._last_words = release(self._inheritance.stdout, self._inheritance.stderr)
+            self._last_words = release(*self.streams)
+            self.streams = (1, 2)
             if self.state is not State.TAKING_OVER:
                 self._forget_last_words()
         self._log.info("Generation {number} serves (pid {pid})", number=self.number, pid=self._pid)

@@ -94,13 +94,14 @@ class Worker:
         launch: Launch,
         generation: int,
         listeners: Sequence[tuple[str, Sequence[socket.socket]]],
+        streams: tuple[int, int],
     ) -> None:
         """Start the process; the arguments are those of `Child`.
 
         Raises:
             OSError: it could not be started. Nothing is left behind.
         """
-        self.pid = self._child.start(launch, generation, listeners, self.number)
+        self.pid = self._child.start(launch, generation, listeners, self.number, streams)
 
     # What it is to do
 
