@@ -21,7 +21,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -86,7 +86,7 @@ class Sender:
         weight = 0
         for each in departures:
             more = len(each.handed.unread) + len(each.handed.facts)
-            if more > BATCH_BYTES:
+            if more > BATCH_BYTES or not _is_text(each.handed.listener):
                 each.take_back()
                 continue
             if len(batch) == BATCH or weight + more > BATCH_BYTES:
@@ -122,8 +122,7 @@ class Sender:
                 os.close(descriptor)
             return result
 
-        answer: Deferred[Any] = maybeDeferred(
-            self._channel.callRemote,
+        answer: Deferred[Any] = self._channel.callRemote(
             Offer,
             version=VERSION,
             batch=number,
@@ -236,6 +235,11 @@ class Receiver:
         """The channel has ended, and nothing more will be granted."""
         for batch in list(self._held):
             self.revoked(batch)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a message can have it; a path need not be (os.fsdecode)."""
+    return name.encode(errors="ignore").decode() == name
 
 
 def _close(handed: Handed) -> None:
