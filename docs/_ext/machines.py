@@ -76,7 +76,10 @@ def _arrow(
     right, down = (y1 - y2) / length * aside, (x2 - x1) / length * aside
     begin = _border((x1, y1), (right, down), (x2 - x1, y2 - y1))
     end = _border((x2, y2), (right, down), (x1 - x2, y1 - y2))
-    x, y = (begin[0] + end[0]) / 2, (begin[1] + end[1]) / 2 - (len(labels) - 1) * LINE / 2
+    # Half-way; of a pair not, where the labels would meet.
+    way = 0.35 if aside else 0.5
+    x = begin[0] + (end[0] - begin[0]) * way
+    y = begin[1] + (end[1] - begin[1]) * way - (len(labels) - 1) * LINE / 2
     # A label lies on its arrow, which is interrupted for it where the arrow is steep.
     above = -5 if abs(y2 - y1) < 1 else 4
     wide = max(map(len, labels)) * 6.8

@@ -12,7 +12,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from twisted_graceful import settings
+from twisted_graceful import config, settings
 from twisted_graceful.config import OPTIONS, Option
 from twisted_graceful.settings import Flag, Settings
 
@@ -92,7 +92,8 @@ class Options(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Make them."""
-        self.env.note_dependency(settings.__file__)
+        for module in (settings, config):
+            self.env.note_dependency(module.__file__)
         why = reasons()
         lines = [line for each in OPTIONS for line in described(each, why.get(each.key, ""))]
         return self.parse_text_to_nodes("\n".join(lines))
