@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .admin.server import AdminServer
     from .errors import (
         ActivationError,
         AddressError,
+        AdminError,
         AppError,
         BindError,
         CertificateError,
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "ActivationError": "errors",
     "AddressError": "errors",
+    "AdminError": "errors",
+    "AdminServer": "admin.server",
     "AppError": "errors",
     "BindError": "errors",
     "CertificateError": "errors",
@@ -53,6 +57,8 @@ _HOMES = {
 __all__ = [
     "ActivationError",
     "AddressError",
+    "AdminError",
+    "AdminServer",
     "AppError",
     "BindError",
     "CertificateError",

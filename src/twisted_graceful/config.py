@@ -17,7 +17,18 @@ from typing import Any
 
 from . import address, config_file
 from .errors import ConfigError, GracefulError, SettingsError
-from .settings import Flag, Kind, Mode, Permissions, Settings, Several, Text, kind_of, parse
+from .settings import (
+    Flag,
+    Kind,
+    Mode,
+    NetworkList,
+    Permissions,
+    Settings,
+    Several,
+    Text,
+    kind_of,
+    parse,
+)
 
 PREFIX = "GRACEFUL_"
 CONFIG = f"{PREFIX}CONFIG"
@@ -160,6 +171,21 @@ OPTIONS = (
         False,
         "For development: upgrade when a Python file changes, or the --config. Needs the "
         "extra `reload`.",
+    ),
+    Option(
+        "admin",
+        ListenAddress(),
+        (),
+        "Where health, readiness, metrics and status are served: 127.0.0.1:9000, or "
+        "unix:/run/admin.sock, which is its owner's only and also takes actions.",
+        repeatable=True,
+        otherwise="nowhere",
+    ),
+    Option(
+        "admin-allow",
+        NetworkList("addresses"),
+        "",
+        "which other machines may ask there: addresses and networks, separated by commas; *: any",
     ),
     *map(_of_setting, Settings.describe()),
 )

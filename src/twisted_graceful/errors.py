@@ -66,5 +66,9 @@ class WorkerError(GracefulError):
     """A worker ended before it was ready."""
 
 
+class AdminError(GracefulError):
+    """The admin endpoints cannot be where they should; the text says what to do."""
+
+
 class UpgradeRefused(GracefulError):
     """This process cannot start a successor; the text says why and what to do."""

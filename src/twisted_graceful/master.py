@@ -160,6 +160,8 @@ class MasterService(GracefulService):
         self._accepting = True
         self._successor = None
         self._listeners.own()
+        for server in self._apart:
+            server.accept()
         self._pool.accept()
 
     def _urls(self) -> Iterable[str]:
@@ -177,6 +179,7 @@ class MasterService(GracefulService):
         """
         self._accepting = False
         self._listeners.entrust(gone)
+        self._drain_apart(carrier, gone)
         self._successor = _Successor(carrier)
         return self._pool.drain()
 
@@ -184,15 +187,20 @@ class MasterService(GracefulService):
         return self._pool.serving if self._successor is None else [self._successor]
 
     def can_take_up(self, handed: Handed) -> bool:
-        """Whether there is somebody to pass a connection on to."""
+        """Whether there is somebody to pass a connection on to, or it is for ourselves."""
+        if any(each.listens_on(handed) for each in self._apart):
+            return super().can_take_up(handed)
         return self._relay.is_open and handed.listener in map(sockets.text, self._sockets())
 
     def _sockets(self) -> Iterable[socket.socket]:
         return (each for _, listening in self.listeners() for each in listening)
 
     def take_up(self, handed: Handed) -> None:
-        """Pass a connection on."""
-        self._relay.take_up(handed)
+        """Pass a connection on, or serve it."""
+        if any(each.listens_on(handed) for each in self._apart):
+            super().take_up(handed)
+        else:
+            self._relay.take_up(handed)
 
     def cut(self) -> None:
         """End what is still being answered by workers that leave."""

@@ -24,8 +24,9 @@ from . import private
 from .app import as_resource, log_not_served
 from .errors import BindError, CertificateError
 from .http.access_log import BUFFER, AccessLog
-from .http.connections import Phase
+from .http.connections import Connections, Phase
 from .http.handover import Mover
+from .http.meter import Both, Meter
 from .http.poller import transport_for
 from .http.port import Port, Room
 from .http.preface import behind_proxies
@@ -67,6 +68,7 @@ class Server(Service):
         logs: where its access log comes from; replaced by whoever has several servers.
         coordinated: whether somebody else says when to load and when to accept.
         is_one_of_several: whether other processes accept on its addresses at the same time.
+        meter: what counts its requests; None for nobody, which is cheaper.
 
     Raises:
         AddressError: the address is none.
@@ -95,6 +97,7 @@ class Server(Service):
         self.logs = LogFiles(self._reactor)
         self.coordinated = False
         self.is_one_of_several = False
+        self.meter: Meter | None = None
         self._log_path = resolve(self.settings.access_log)
         self._log_file: LogFile | None = None
         self._access_log: AccessLog | None = None
@@ -166,6 +169,11 @@ class Server(Service):
                 "answering": phases.count(Phase.ANSWERING),
             },
         )
+
+    @property
+    def connections(self) -> Connections | None:
+        """The registry of its connections; None before the application is loaded."""
+        return None if self._site is None else self._site.connections
 
     @property
     def urls(self) -> list[str]:
@@ -380,6 +388,9 @@ class Server(Service):
             site.access_log = self._access_log = AccessLog(
                 self.settings.access_log_format, self._reactor, self._log_file.write, buffer=BUFFER
             )
+        if self.meter is not None:
+            log = site.access_log
+            site.access_log = self.meter if log is None else Both(log, self.meter)
         site.connections.is_crowded = lambda: self.room.is_waited_for
 
     async def _warm_up(self, site: Site) -> None:

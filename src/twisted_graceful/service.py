@@ -38,9 +38,10 @@ from .process.launch import Launch
 from .process.log_file import LogFiles
 from .process.log_prefix import prefix, prefix_lines
 from .process.member import Member
+from .process.progress import Watcher
 from .process.retirement import Retirement
 from .process.signals import SignalHandlers
-from .process.sockets import Listeners
+from .process.sockets import Listeners, text
 from .process.status import Status, resident_size
 from .process.title import set_title, title
 from .server import Server, global_reactor
@@ -77,6 +78,8 @@ class GracefulService(MultiService):
 
     Attributes:
         report: what the last drain did; None before.
+        watcher: is told what becomes of upgrades and of other generations; replaced, before the
+            start, by who wants to know.
 
     Raises:
         ActivationError: a service manager passed sockets that cannot be used.
@@ -103,6 +106,8 @@ class GracefulService(MultiService):
         chosen = {"upgrade_timeout": upgrade_timeout, "probation": probation}
         settings = Settings.of({name: it for name, it in chosen.items() if it is not None})
         self.report: DrainReport | None = None
+        self.watcher = Watcher()
+        self._apart: list[Server] = []
         self._reactor = global_reactor() if reactor is None else reactor
         if signals:  # a reactor that others run too is theirs to change
             keep_steady(self._reactor)
@@ -147,7 +152,31 @@ class GracefulService(MultiService):
     @property
     def servers(self) -> list[Server]:
         """The servers among the services."""
+        return [each for each in self._all_servers if each not in self._apart]
+
+    @property
+    def _all_servers(self) -> list[Server]:
         return [each for each in self if isinstance(each, Server)]
+
+    @property
+    def reactor(self) -> Any:
+        """What runs it."""
+        return self._reactor
+
+    @property
+    def probation(self) -> float:
+        """Seconds for which this process stays after a successor is ready."""
+        return self._probation
+
+    @property
+    def generation(self) -> Generation | None:
+        """This process as one of those that follow each other; None before the start."""
+        return self._generation if isinstance(self._generation, Generation) else None
+
+    @property
+    def listening(self) -> list[tuple[str, list[str]]]:
+        """The listeners, by their names, and where each is bound."""
+        return [(name, [text(each) for each in bound]) for name, bound in self._listeners.in_use()]
 
     def is_accepting(self) -> bool:
         """Whether connections come to this process, and not to its predecessor or successor."""
@@ -185,6 +214,18 @@ class GracefulService(MultiService):
                 service.room = self._room
         super().addService(service)
 
+    def add_apart(self, server: Server) -> None:
+        """Add a server that serves no application, but those who look after this service.
+
+        It accepts before the others are loaded, in the first generation, and drains when they have:
+        at a stop, last. It has no part in readiness and in reports.
+
+        Raises:
+            RuntimeError: the service has been started.
+        """
+        self._apart.append(server)
+        server.setServiceParent(self)
+
     # What users ask of it
 
     def open(self) -> None:
@@ -195,16 +236,16 @@ class GracefulService(MultiService):
             CertificateError: there is no certificate that can be used; nothing was bound.
             LogFileError: an access log cannot be opened.
         """
-        for server in self.servers:
+        for server in self._all_servers:
             server.read_certificate()
         # Whoever sees that we listen may send a signal, which waits until the reactor runs.
         self._signals.install_early()
         try:
-            for server in self.servers:
+            for server in self._all_servers:
                 server.open()
         except GracefulError:
             self._signals.restore()
-            for server in self.servers:
+            for server in self._all_servers:
                 server.close()
             raise
 
@@ -295,7 +336,12 @@ class GracefulService(MultiService):
         )
         seconds = interval(self._least("worker_timeout"))
         self._heart = Heartbeat(self._reactor, self._beat, seconds)
+        if self.generation is not None:
+            self.generation.report()  # that this process loads
         super().startService()
+        for server in self._apart:
+            # Of a successor the predecessor still answers there.
+            self._serve_apart(server, at_once=inheritance is None)
         self._load().addCallbacks(lambda _: generation.loaded(), self._not_loaded)
 
     def _begin(self, inheritance: Inheritance | None) -> Generation | Member:
@@ -310,12 +356,25 @@ class GracefulService(MultiService):
             probation=self._probation,
             supervisor=self._supervisor,
             pid_file=self._pid_file,
+            watcher=self.watcher,
         )
 
     def _load(self) -> Deferred[Any]:
         """Load all that is served; fails with the first that cannot be."""
         loads = gatherResults([server.load() for server in self.servers], consumeErrors=True)
         return loads.addErrback(_first)
+
+    def _drain_apart(self, carrier: Carrier, gone: Sequence[socket.socket]) -> None:
+        for server in self._apart:
+            server.drain(
+                carrier, gone
+            )  # to its end nobody waits: it tells how the others' drain goes
+
+    def _serve_apart(self, server: Server, *, at_once: bool) -> None:
+        loads = server.load()
+        if at_once:
+            loads.addCallback(lambda _: server.accept())
+        loads.addErrback(lambda failure: self._log.failure("Not served", failure))
 
     def stopService(self) -> Deferred[DrainReport]:
         """Stop accepting, after the longest ``shutdown_delay``, drain, and stop all other services.
@@ -334,12 +393,20 @@ class GracefulService(MultiService):
             if generation.predecessor_resumes:
                 self._listeners.give_back()
             generation.service_stops()
+        self.watcher.stops()
         report = await self._drain()
         self._tell_master()  # the last numbers
         if generation is not None:
+            if self.generation is not None:
+                await self.generation.report()  # for the last time
             await generation.stopped(report.fields)
         await self._stop_others()
         self._heart.stop()
+        self.watcher.stopped(str(report))
+        apart = gatherResults([server.stopService() for server in self._apart])
+        if self._at_once:
+            self.cut()
+        await apart
         if generation is not None:
             generation.ended()
         self._listeners.close_unused()
@@ -419,7 +486,7 @@ class GracefulService(MultiService):
         """Let every server accept."""
         self._accepting = True
         self._listeners.own()
-        for server in self.servers:
+        for server in self._all_servers:
             server.accept()
         if self._is_worker or self._retirement:
             self._heart.start()
@@ -459,15 +526,16 @@ class GracefulService(MultiService):
         """Let every server stop accepting, give away what can move, and drain."""
         self._accepting = False
         self._listeners.entrust(gone)
+        self._drain_apart(carrier, gone)
         return gatherResults([server.drain(carrier, gone) for server in self.servers])
 
     def can_take_up(self, handed: Handed) -> bool:
         """Whether a server has the listener of a connection, and would serve it."""
-        return any(server.can_take_up(handed) for server in self.servers)
+        return any(server.can_take_up(handed) for server in self._all_servers)
 
     def take_up(self, handed: Handed) -> None:
         """Let the server that has its listener serve a connection."""
-        server = next((each for each in self.servers if each.listens_on(handed)), None)
+        server = next((each for each in self._all_servers if each.listens_on(handed)), None)
         if server is None:  # it has stopped meanwhile, and could not wait for this one
             os.close(handed.descriptor)
         else:
@@ -489,7 +557,7 @@ class GracefulService(MultiService):
     def cut(self) -> None:
         """End what is still being answered, now or as soon as the drain begins."""
         self._at_once = True
-        for server in self.servers:
+        for server in self._all_servers:
             server.cut()
         if self._stopping is not None:
             self._stopping.cancel()

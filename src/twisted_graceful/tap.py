@@ -332,6 +332,15 @@ def _service(
     )
     if is_worker():
         return service  # the master does for all what follows
+    admin = None
+    if options["admin"]:
+        from .admin.server import AdminServer  # which most servers do not need
+
+        admin = AdminServer(
+            [str(each.within(launch.directory)) for each in options["admin"]],
+            service,
+            allow=options["admin-allow"],
+        )
     if options["reload"]:
         watch = watch_source(options["app"], options["config"])
         Reload(global_reactor(), watch, service.upgrade, service.is_accepting).setServiceParent(
@@ -340,7 +349,8 @@ def _service(
     if options["uid"] is not None or options["gid"] is not None:
         named = (options["log_file"], options["pid_file"], resolve(settings.access_log))
         files = [path for path in named if path and path not in STANDARD]
-        files += [each.file for server in servers for each in server.unix_addresses]
+        served = [*servers, *([admin] if admin is not None else [])]
+        files += [each.file for server in served for each in server.unix_addresses]
         GivenFiles(files, options["uid"], options["gid"]).setServiceParent(service)
     return service
 

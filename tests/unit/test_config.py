@@ -18,7 +18,7 @@ from twisted_graceful.config import (
     unknown_variables,
 )
 from twisted_graceful.errors import ConfigError, GracefulError
-from twisted_graceful.settings import Flag, Settings, Several, Text
+from twisted_graceful.settings import Flag, NetworkList, Settings, Several, Text
 
 from .support import examples
 
@@ -48,7 +48,7 @@ class EnvironmentTests(SynchronousTestCase):
     def test_every_option_has_a_variable(self) -> None:
         """Each option is read from GRACEFUL_ and its name, and says so."""
         for option in OPTIONS:
-            text = {Flag: "yes", Text: "combined"}.get(type(option.kind), "7")
+            text = {Flag: "yes", NetworkList: "::1", Text: "combined"}.get(type(option.kind), "7")
             text = "10.0.0.7" if option.name == "forwarded-allow-ips" else text
             text = "/7" if option.name == "warm-up" else text
             variable = f"GRACEFUL_{option.name.replace('-', '_').upper()}"

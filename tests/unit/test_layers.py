@@ -20,7 +20,7 @@ LAYERS = [
     {"http", "process", "app", "wsgi", "welcome"},
     {"server"},
     {"service", "check"},
-    {"config", "ctl", "reload", "master"},
+    {"config", "ctl", "reload", "master", "admin"},
     {"run", "tap"},
     {"testing"},
 ]

@@ -58,6 +58,21 @@ class Loggable(Protocol):
         """What names it in logs."""
 
 
+class RequestLog(Protocol):
+    """What a site tells of each request: an `AccessLog`, or what counts them."""
+
+    def write(
+        self,
+        request: Loggable,
+        begun: float,
+        outcome: Outcome = ...,
+        *,
+        status: int | None = None,
+        sent: int | None = None,
+    ) -> None:
+        """A request is over; the arguments are those of `AccessLog.write`."""
+
+
 class Fragment:
     """A request that was not read in whole: what is known of it, and nothing for the rest.
 

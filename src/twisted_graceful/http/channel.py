@@ -15,7 +15,7 @@ from twisted.web.http_headers import Headers
 from .. import private
 from . import head as heads
 from . import refusal
-from .access_log import AccessLog, Fragment, Loggable
+from .access_log import Fragment, Loggable, RequestLog
 from .body import Body, ChunkedBody, SizedBody
 from .connection import NEVER, in_kernel
 from .connections import WAITING, Phase
@@ -422,7 +422,7 @@ class Channel(MovableConnection):
     def _unfinished(self) -> bool:
         return self.phase is Phase.ANSWERING
 
-    def _cuts(self) -> tuple[Cut, ...]:
+    def under_way(self) -> tuple[Cut, ...]:
         """The request that an end of the connection now would cut."""
         if self.phase is Phase.CLOSING:
             done = self._flushed
@@ -446,7 +446,7 @@ class Channel(MovableConnection):
 
     # The access log: each request is told of once, when it is over
 
-    def log(self, access_log: AccessLog, request: Request) -> None:
+    def log(self, access_log: RequestLog, request: Request) -> None:
         """An answer is complete; of one that the client is slow to read the end is awaited."""
         if self._blocked or self._aborted:
             self._answered = request
@@ -463,7 +463,7 @@ class Channel(MovableConnection):
         if access_log is not None and self.phase is Phase.READING and self._request is None:
             access_log.write(self._asked(), self._begun, self._outcome, status=0)
 
-    def _log_lost(self, access_log: AccessLog, reason: Failure) -> None:
+    def _log_lost(self, access_log: RequestLog, reason: Failure) -> None:
         """Whatever has not been logged ends with the connection."""
         if reason.check(ConnectionAborted) and not self._aborted:
             self._outcome = Outcome.CUT  # by the application, without asking us

@@ -118,7 +118,7 @@ class Connection(Protocol):
         """The deadline of the present phase is over; this phase is not `CLOSING`."""
         raise NotImplementedError
 
-    def _cuts(self) -> tuple[Cut, ...]:
+    def under_way(self) -> tuple[Cut, ...]:
         """The requests that an end of the connection now would cut."""
         raise NotImplementedError
 
@@ -319,7 +319,7 @@ class Connection(Protocol):
         """
         if self._aborted:
             return ()
-        cuts = self._cuts()
+        cuts = self.under_way()
         if not cuts:
             if self.phase is not Phase.CLOSING:
                 self._enter(Phase.CLOSING, self._settings.linger_timeout)

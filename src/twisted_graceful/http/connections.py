@@ -177,6 +177,11 @@ class Connections:
             self.remove(connection)
             return ()
 
+    def under_way(self) -> Iterator[Cut]:
+        """The requests that are being read or answered, on all connections."""
+        for connection in self:
+            yield from connection.under_way()
+
     def when_draining(self) -> Deferred[None]:
         """A Deferred that fires when a drain begins, at once in one; see also `forget`."""
         begins: Deferred[None] = Deferred()

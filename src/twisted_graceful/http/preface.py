@@ -197,7 +197,8 @@ class Preface(Connection):
         else:
             self.end()
 
-    def _cuts(self) -> tuple[Cut, ...]:
+    def under_way(self) -> tuple[Cut, ...]:
+        """None: no request can have been begun yet."""
         return ()
 
     def _unfinished(self) -> bool:

@@ -15,7 +15,7 @@ from twisted.web.server import version
 from ..clock import time_of_day
 from ..networks import Networks
 from ..settings import Settings
-from .access_log import AccessLog
+from .access_log import RequestLog
 from .channel import Channel
 from .connection import Connection
 from .connections import Connections
@@ -43,7 +43,7 @@ class Site(TwistedSite):
     protocols: Mapping[bytes, Callable[[], Connection]]
     displayTracebacks = False
     noisy = False
-    access_log: AccessLog | None = None
+    access_log: RequestLog | None = None
     stopping = False
 
     def __init__(self, resource: IResource, *, settings: Settings, reactor: IReactorTime) -> None:

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.interfaces import IDelayedCall, IProcessTransport
 from twisted.internet.protocol import ProcessProtocol
@@ -28,6 +28,7 @@ from .control import (
     NotNow,
     Offer,
     Ready,
+    Report,
     Revoke,
     Stopping,
     Upgrade,
@@ -237,6 +238,17 @@ class Child(ProcessProtocol):
     def tell_logs_moved(self) -> None:
         """Tell it that the log files have been moved."""
         self._channel.tell(LogsMoved)
+
+    def report(self, report: str) -> Deferred[None]:
+        """Tell it of this process.
+
+        Returns:
+            A Deferred that fires when it knows, or is gone, and soon in any case.
+        """
+        if self._channel.transport is None:
+            return succeed(None)
+        heard: Deferred[Any] = self._channel.callRemote(Report, report=report)
+        return heard.addTimeout(HEARD_TIMEOUT, self._reactor).addBoth(lambda _: None)
 
     def let_go(self) -> Deferred[None]:
         """Leave it alone from now on: it serves, and this process is about to end.

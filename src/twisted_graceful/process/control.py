@@ -103,6 +103,13 @@ class Retire(amp.Command):
     arguments = [(b"reason", amp.Unicode())]
 
 
+class Report(amp.Command):
+    """Either way: what I have counted and am doing; opaque to what carries it. The answer says
+    that it was heard."""
+
+    arguments = [(b"report", amp.Unicode())]
+
+
 NO_DESCRIPTOR = -1
 """What comes in the place of a descriptor that this process had no room for."""
 
@@ -249,6 +256,10 @@ class Channel(amp.BinaryBoxProtocol, amp.BoxDispatcher, amp.CommandLocator):
     @Goodbye.responder
     def _goodbye(self) -> Any:
         return self._received(Goodbye)
+
+    @Report.responder
+    def _report(self, report: str) -> Any:
+        return self._received(Report, report=report)
 
     @Offer.responder
     def _offer(self, **arguments: Any) -> Any:

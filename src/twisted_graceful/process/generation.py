@@ -19,12 +19,14 @@ from twisted.protocols.amp import Command
 from ..errors import UpgradeRefused
 from ..moving import Carrier, Recipient
 from .child import Child
+from .control import Report
 from .inheritance import Inheritance
 from .launch import Launch
 from .machine import ACCEPTING, Input, Machine, Output, State
 from .output import LastWords, release
 from .pidfile import PidFile
 from .predecessor import Predecessor
+from .progress import Progress, Stage, Watcher
 from .systemd import Supervisor
 
 ACCEPT_AGAIN = 1.0
@@ -90,6 +92,7 @@ class Generation:
         pid_file: the path of the pid file that names the serving generation; None
             if there is none.
         pid: of this process.
+        watcher: is told what becomes of upgrades, and of the other generation; None for nobody.
 
     Attributes:
         streams: the descriptors of the real standard output and standard error.
@@ -110,7 +113,9 @@ class Generation:
         supervisor: Supervisor | None = None,
         pid_file: str | None = None,
         pid: int | None = None,
+        watcher: Watcher | None = None,
     ) -> None:
+        self._watcher = Watcher() if watcher is None else watcher
         self.number = 0 if inheritance is None else inheritance.generation
         self._reactor = reactor
         self._workload = workload
@@ -280,7 +285,32 @@ class Generation:
             if other is not None:
                 other.tell_logs_moved()
 
+    def report(self) -> Deferred[Any]:
+        """Tell the other generations of this one, if there is something to tell.
+
+        Returns:
+            A Deferred that fires when they know, or are gone, and soon in any case.
+        """
+        heard = []
+        for name, other in (
+            ("predecessor", self._predecessor),
+            ("successor", self._child or self._successor),
+        ):
+            text = self._watcher.report(name) if other is not None else ""
+            if other is not None and text:
+                heard.append(other.report(text))
+        return gatherResults(heard)
+
+    @property
+    def upgrade_follows(self) -> bool:
+        """Whether another upgrade is due when the present one is over."""
+        return self._upgrade_due
+
     # What the predecessor and the successor tell us
+
+    def predecessor_reported(self, report: str) -> None:
+        """The predecessor told of itself."""
+        self._watcher.reported("predecessor", report)
 
     def logs_moved(self) -> None:
         """Somebody has told one of them that the log files have been moved."""
@@ -288,6 +318,7 @@ class Generation:
 
     def predecessor_gone(self) -> None:
         """The predecessor has ended."""
+        self._watcher.gone("predecessor")
         self._workload.alone()
         self._forget_last_words()
         if self.state is State.TAKING_OVER:
@@ -305,7 +336,9 @@ class Generation:
         self._machine.send(Input.CHILD_UPGRADE)
 
     def child_said(self, command: type[Command], arguments: Mapping[str, Any]) -> None:
-        """The successor said what only workers say."""
+        """The successor told of itself; not after its end, when all that it told is settled."""
+        if command is Report and (self._child is not None or self._successor is not None):
+            self._watcher.reported("successor", arguments["report"])
 
     def child_stopping(self) -> None:
         """The successor was told to stop."""
@@ -314,6 +347,7 @@ class Generation:
     def child_ended(self, reason: str, output: str) -> None:
         """The successor has ended."""
         self._child = self._successor = None
+        self._watcher.gone("successor")
         if self.state is not State.STOPPING:
             self._report_failure(reason, output)
         ended = self._child_ended
@@ -369,11 +403,13 @@ class Generation:
             self._log.info(
                 "Upgrade: generation {number} starts (pid {pid})", number=number, pid=pid
             )
+            self._watcher.progress(Progress(Stage.STARTED, number, pid))
 
     def _remember(self) -> None:
         if not self._upgrade_due:
             self._upgrade_due = True
             self._log.info("Upgrade: one is under way; another one follows it")
+            self._watcher.progress(Progress(Stage.QUEUED, self.number + 1))
             if self._predecessor is not None:
                 self._predecessor.note_upgrade()
 
@@ -421,10 +457,14 @@ class Generation:
             new=self.number + 1,
             old=self.number,
         )
+        # Before it may accept, and be asked for what it has from us.
+        self.report()
+        self._watcher.progress(Progress(Stage.READY, self.number + 1, self._child.pid))
         drain = self._drain = object()
 
         def drained(result: object) -> None:
             if self._drain is drain:  # else it was given up by a resume
+                self._watcher.progress(Progress(Stage.DRAINED, self.number + 1))
                 self._machine.send(Input.DRAINED)
 
         assert self._child is not None
@@ -457,7 +497,9 @@ class Generation:
 
     def _end_child(self) -> None:
         if self._child is not None:
-            self._child.end("this process was told to stop")
+            reason = "this process was told to stop"
+            self._child.end(reason)
+            self._watcher.progress(Progress(Stage.FAILED, self.number + 1, reason=reason))
             self._farewell = self._child_ended
 
     def _leave(self) -> None:
@@ -465,6 +507,7 @@ class Generation:
         if self._child is not None and self._drain is not None:
             self._successor, self._child = self._child, None
             self._farewell = self._successor.let_go()
+            self._watcher.progress(Progress(Stage.DONE, self.number + 1, self._successor.pid))
         self._workload.leave()
 
     def _end_wait(self) -> None:
@@ -481,6 +524,9 @@ class Generation:
             text += " The last it wrote:\n{output}"
         self._log.error(
             text, new=self.number + 1, old=self.number, pid=self._pid, reason=reason, output=output
+        )
+        self._watcher.progress(
+            Progress(Stage.FAILED, self.number + 1, reason=reason, output=output)
         )
         self._supervisor.serves(
             f"Upgrade failed: generation {self.number + 1}: {reason}. {self._serving()}"

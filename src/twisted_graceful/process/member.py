@@ -234,6 +234,9 @@ class Member:
         self._workload.cut()
         self.leave()
 
+    def predecessor_reported(self, report: str) -> None:
+        """The master told of itself, which nobody here asks for."""
+
     def predecessor_gone(self) -> None:
         """The master has ended. Nobody would replace this process, or stop it one day."""
         if self._state is not _State.STOPPING:

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
@@ -22,6 +22,7 @@ from .control import (
     NotNow,
     Offer,
     Ready,
+    Report,
     Revoke,
     Stopping,
     Upgrade,
@@ -39,6 +40,9 @@ class Observer(Protocol):
 
     def logs_moved(self) -> None:
         """It was told that the log files have been moved."""
+
+    def predecessor_reported(self, report: str) -> None:
+        """It told of itself."""
 
     def predecessor_gone(self) -> None:
         """It has ended."""
@@ -111,12 +115,25 @@ class Predecessor:
         """Tell it that the log files have been moved."""
         self._channel.tell(LogsMoved)
 
+    def report(self, report: str) -> Deferred[None]:
+        """Tell it of this process.
+
+        Returns:
+            A Deferred that fires when it knows, or is gone, and soon in any case.
+        """
+        if self._channel.transport is None:
+            return succeed(None)
+        heard: Deferred[Any] = self._channel.callRemote(Report, report=report)
+        return heard.addTimeout(HEARD_TIMEOUT, self._reactor).addBoth(lambda _: None)
+
     def received(self, command: type[amp.Command], **arguments: Any) -> Answer:
         """The predecessor sent a command."""
         if command is Upgrade:
             self._observer.upgrade()
         elif command is LogsMoved:
             self._observer.logs_moved()
+        elif command is Report:
+            self._observer.predecessor_reported(arguments["report"])
         elif command is Offer:
             return {"refused": self._receiver.offered(**arguments)}
         elif command is Grant:

@@ -72,7 +72,12 @@ class Tally(Generic[Key]):
     @property
     def total(self) -> Status:
         """The sum."""
-        return sum(self.living.values(), Status(self._gone))
+        return self.without()
+
+    def without(self, *processes: Key) -> Status:
+        """The sum, but for what some of the living have."""
+        living = (each for name, each in self.living.items() if name not in processes)
+        return sum(living, Status(self._gone))
 
 
 def resident_size(statm: str = "/proc/self/statm") -> int:

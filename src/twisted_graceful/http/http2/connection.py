@@ -424,7 +424,7 @@ class Http2Connection(Connection):
     def _unfinished(self) -> bool:
         return bool(self.streams)
 
-    def _cuts(self) -> tuple[Cut, ...]:
+    def under_way(self) -> tuple[Cut, ...]:
         """The requests that an end of the connection now would cut."""
         cut = list(self.streams.values())
         if self._unsent:

@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from ...settings import Settings
 from .. import refusal
-from ..access_log import AccessLog, Loggable
+from ..access_log import Loggable, RequestLog
 from ..connection import NEVER
 from ..connections import Phase
 from ..head import Head, Refused
@@ -295,7 +295,7 @@ class Stream:
         request = self._answered or self._request
         return request.code if request is not None and request.startedWriting else 0
 
-    def log(self, access_log: AccessLog, request: Request) -> None:
+    def log(self, access_log: RequestLog, request: Request) -> None:
         """An answer is complete; it is told of when it is sent, or lost."""
         self._answered = request
 

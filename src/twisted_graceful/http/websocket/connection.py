@@ -345,7 +345,7 @@ class WebSocket(Connection):
     def _unfinished(self) -> bool:
         return False
 
-    def _cuts(self) -> tuple[Cut, ...]:
+    def under_way(self) -> tuple[Cut, ...]:
         """A WebSocket that was told is not cut, unless what it was told is lost."""
         if not self._unsent:
             return ()

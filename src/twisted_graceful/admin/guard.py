@@ -1,0 +1,117 @@
+"""Who may ask: nobody from elsewhere, no page of another site, and to act only who owns us.
+
+A browser on the machine can be made to ask by any page that it shows. Three things give it away:
+the name that it asked for, which is the attacker's own when he has rebound that to our address;
+``Origin`` (RFC 6454), and ``Sec-Fetch-Site`` (Fetch Metadata).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.address import UNIXAddress
+
+from ..networks import Networks, address
+
+LOCALHOST = "localhost"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What of a request says who asks.
+
+    Attributes:
+        client: its address; None on a UNIX socket.
+        ours: the address that it came to; None likewise.
+        host: the ``Host`` field.
+        origin: the ``Origin`` field; empty if there is none.
+        fetch_site: the ``Sec-Fetch-Site`` field; empty if there is none.
+    """
+
+    client: str | None
+    ours: str | None
+    host: str
+    origin: str = ""
+    fetch_site: str = ""
+
+    @classmethod
+    def by(cls, request: Any) -> Asked:
+        """What a request says."""
+
+        def field(name: str) -> str:
+            return str(request.getHeader(name) or "")
+
+        local = isinstance(request.host, UNIXAddress)
+        return cls(
+            None if local else str(request.client.host),
+            None if local else str(request.host.host),
+            field("host"),
+            field("origin"),
+            field("sec-fetch-site"),
+        )
+
+
+def why_not(asked: Asked, allowed: Networks, names: Collection[str]) -> str:
+    """Why a request is refused; empty if it is not.
+
+    Args:
+        asked: what it says.
+        allowed: whose clients may ask, beside those of this machine.
+        names: hosts that we go by, beside our address and ``localhost``.
+    """
+    if asked.client is not None:
+        client = address(asked.client)
+        if not client.is_loopback and client not in allowed:
+            return f"{client} is not among those who may ask (--admin-allow)"
+    host = _hostname(asked.host)
+    ours = {LOCALHOST, *names, *([asked.ours] if asked.ours else ())}
+    if host not in ours:
+        return (
+            f"the Host field must be {LOCALHOST} or the address that is listened on, so that no "
+            "name that somebody else controls leads here"
+        )
+    if asked.origin and asked.origin.lower() != f"http://{asked.host.lower()}":
+        return "it comes from a page of another origin"
+    if asked.fetch_site not in ("", "same-origin", "none"):
+        return "it comes from a page of another site"
+    return ""
+
+
+def why_not_act(request: Any) -> str:
+    """Why a request may not change anything; empty if it may."""
+    if not isinstance(request.host, UNIXAddress):
+        return "actions are taken on the UNIX socket only (--admin unix:/run/admin.sock)"
+    uid = _peer_uid(request)
+    if uid is not None and uid not in (0, os.geteuid()):
+        return f"actions are for root and the user of this process, not for user {uid}"
+    return ""
+
+
+def _hostname(host: str) -> str:
+    host = host.lower()
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
+
+
+def _peer_uid(request: Any) -> int | None:
+    """Whose process is at the other end (SO_PEERCRED, unix(7)); None where no system tells.
+
+    The mode of the socket's file says the same, but a service manager may have bound it, and an
+    abstract socket has no file.
+    """
+    option = getattr(socket, "SO_PEERCRED", None)
+    get_handle = getattr(request.channel.transport, "getHandle", None)
+    if option is None or get_handle is None:
+        return None
+    try:
+        credentials = get_handle().getsockopt(socket.SOL_SOCKET, option, struct.calcsize("3i"))
+    except AttributeError:  # in memory
+        return None
+    uid: int = struct.unpack("3i", credentials)[1]
+    return uid

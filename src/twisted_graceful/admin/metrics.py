@@ -1,0 +1,141 @@
+"""The numbers of all processes in the exposition format of Prometheus.
+
+The library makes the text; what it counts itself is not used, for our numbers come from several
+processes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from ..http.meter import BOUNDS
+from ..process.status import Status
+
+MISSING = (
+    "metrics need the library prometheus-client: pip install 'twisted-graceful[metrics]'; "
+    "/status has the same numbers without it"
+)
+
+
+class Family(NamedTuple):
+    """A metric: which numbers it has, and what they are.
+
+    Attributes:
+        name: in the exposition, without the suffix ``_total``.
+        help: a sentence.
+        labels: of its numbers, in the order of their keys.
+    """
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+COUNTERS: Mapping[str, Family] = {
+    "requests": Family(
+        "graceful_http_requests", "Requests that are over.", ("method", "status_class")
+    ),
+    "unanswered": Family(
+        "graceful_http_requests_unanswered",
+        "Those of them that the application did not answer: limits, time-outs, cuts, clients gone.",
+        ("outcome", "status"),
+    ),
+    "sent": Family("graceful_http_response_body_bytes", "Bytes of the bodies of answers."),
+    "handed_over": Family(
+        "graceful_connections_handed_over", "Connections that moved, open, to another process."
+    ),
+    "told_to_close": Family(
+        "graceful_connections_told_to_close",
+        "Connections whose client was told, in a drain, that an answer is the last.",
+    ),
+    "upgrades": Family("graceful_upgrades", "Upgrades by what came of them.", ("result",)),
+    "worker_restarts": Family("graceful_worker_restarts", "Workers that were replaced."),
+}
+
+GAUGES: Mapping[str, Family] = {
+    "in_flight": Family(
+        "graceful_http_requests_in_flight", "Requests that are being read or answered."
+    ),
+    "connections": Family("graceful_connections", "Open connections by what they do.", ("phase",)),
+}
+
+DURATION = Family(
+    "graceful_http_request_duration_seconds",
+    "How long requests took, from the first byte to the end of the answer.",
+)
+DRAINS = Family("graceful_drain_duration_seconds", "How long drains took.")
+
+
+def exposition(status: Status, *, generation: int, ready: bool) -> tuple[bytes, str]:
+    """The text, and its media type.
+
+    Raises:
+        ImportError: there is no prometheus-client.
+    """
+    from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Families(status, generation, ready))
+    return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+class _Families:
+    """What the library collects."""
+
+    def __init__(self, status: Status, generation: int, ready: bool) -> None:
+        self._status = status
+        self._generation = generation
+        self._ready = ready
+
+    def collect(self) -> Iterator[Any]:
+        from prometheus_client.core import (
+            CounterMetricFamily,
+            GaugeMetricFamily,
+            HistogramMetricFamily,
+            SummaryMetricFamily,
+        )
+
+        counters = self._status.counters
+        yield from _families(CounterMetricFamily, COUNTERS, counters)
+        yield from _families(GaugeMetricFamily, GAUGES, self._status.gauges)
+        yield GaugeMetricFamily(
+            "graceful_generation", "The generation that serves.", value=self._generation
+        )
+        yield GaugeMetricFamily(
+            "graceful_ready", "Whether new clients are welcome.", value=self._ready
+        )
+        duration = HistogramMetricFamily(DURATION.name, DURATION.help)
+        duration.add_metric([], _buckets(counters), counters.get("seconds", 0.0))
+        yield duration
+        drains = SummaryMetricFamily(DRAINS.name, DRAINS.help)
+        drains.add_metric([], int(counters.get("drains", 0)), counters.get("drain_seconds", 0.0))
+        yield drains
+
+
+def _families(
+    kind: Any, families: Mapping[str, Family], numbers: Mapping[str, float]
+) -> Iterator[Any]:
+    by_name: defaultdict[str, list[tuple[list[str], float]]] = defaultdict(list)
+    for text, number in numbers.items():
+        name, *labels = text.split(",")
+        by_name[name].append((labels, number))
+    for name, family in families.items():
+        made = kind(family.name, family.help, labels=family.labels)
+        samples: Iterable[tuple[list[str], float]] = by_name[name]
+        if not family.labels and not samples:
+            samples = [([], 0.0)]
+        for labels, number in samples:
+            if len(labels) == len(family.labels):  # else it is of another version
+                made.add_metric(labels, number)
+        yield made
+
+
+def _buckets(counters: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Those of a histogram, each of which counts what is in the smaller ones too."""
+    found, so_far = [], 0.0
+    for bound in (*BOUNDS, float("inf")):
+        so_far += counters.get(f"bucket,{bound}", 0)
+        found.append(("+Inf" if bound == float("inf") else str(bound), so_far))
+    return found

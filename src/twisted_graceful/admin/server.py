@@ -1,0 +1,122 @@
+"""The server of the admin endpoints, and what goes on beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from ipaddress import ip_address
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from ..address import Address, ListenAddress
+from ..errors import AdminError
+from ..http.report import DrainReport
+from ..networks import Networks
+from ..server import Server
+from ..service import GracefulService
+from ..settings import Settings
+from .metrics import MISSING
+from .overview import Overview
+from .site import Root
+
+INTERVAL = 1.0
+"""Seconds between two reports to the other generation; what one that is killed has counted since
+its last one is lost."""
+
+_SLACK = 15.0
+"""Seconds that an upgrade, of which somebody is told, may take beyond all its time-outs."""
+
+
+def is_loopback(address: ListenAddress) -> bool:
+    """Whether only this machine can connect there."""
+    if not isinstance(address, Address):
+        return True
+    if address.host == "localhost":
+        return True
+    try:
+        return ip_address(address.host).is_loopback
+    except ValueError:  # a name, or all interfaces
+        return False
+
+
+class AdminServer(Server):
+    """Health, readiness, metrics, status and actions of a service.
+
+    It is upgraded with the service, and ends after it.
+
+    Args:
+        addresses: where to listen. The files of UNIX sockets are their owner's only.
+        service: what is looked after; its servers count their requests from now on.
+        allow: networks whose clients may ask, beside this machine.
+        reactor: None for the global one.
+
+    Raises:
+        AddressError: an address is none.
+        AdminError: an address can be reached by other machines, and nobody is allowed there; or
+            it speaks TLS.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        service: GracefulService,
+        *,
+        allow: str = "",
+        reactor: Any = None,
+    ) -> None:
+        overview = Overview(service, service.reactor if reactor is None else reactor)
+        allowed = Networks.parse(allow)
+        root = Root(overview, allowed=allowed, names=())
+        longest = max((each.settings.drain_timeout for each in service.servers), default=0.0)
+        settings = Settings(
+            unix_mode=0o600,
+            max_connections=64,
+            max_body_size=4096,
+            # From a hand-over on, while somebody may be told how the drain and the probation go.
+            drain_timeout=longest + service.probation + _SLACK,
+            idle_grace=0,
+            linger_timeout=0.5,
+            max_concurrent_streams=0,
+        )
+        super().__init__(addresses, root, settings=settings, reactor=reactor)
+        for each in self.addresses:
+            if each.scheme == "https":
+                raise AdminError(f"{str(each)!r}: the admin endpoints speak plain HTTP")
+            if not is_loopback(each) and not allow:
+                raise AdminError(
+                    f"{str(each)!r} can be reached by other machines: name those that may ask "
+                    "with --admin-allow (10.0.0.0/8), or listen on 127.0.0.1 or a UNIX socket"
+                )
+        root.names = {each.host for each in self.addresses if isinstance(each, Address)} - {""}
+        self.overview = overview
+        self._allow = allow
+        self._tick = LoopingCall(overview.tick)
+        self._tick.clock = self._reactor
+        service.watcher = overview
+        service.add_apart(self)
+
+    def startService(self) -> None:
+        """Begin to report, and warn of what is open."""
+        super().startService()
+        for each in self.addresses:
+            if not is_loopback(each):
+                self._log.warn(
+                    "The admin endpoints are on {address}, which other machines can reach: clients "
+                    "of {allow} see paths that are being served, and all numbers",
+                    address=each,
+                    allow=self._allow,
+                )
+        if find_spec("prometheus_client") is None:
+            self._log.warn("/metrics cannot be served: {missing}", missing=MISSING)
+        self._tick.start(INTERVAL, now=False)
+
+    def stopService(self) -> Deferred[DrainReport]:
+        """Drain, as the last of all."""
+        if self._tick.running:
+            self._tick.stop()
+        return super().stopService()

@@ -1,0 +1,252 @@
+"""The resources of the admin endpoints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from importlib import resources
+from importlib.metadata import version
+from typing import Any
+
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from ..networks import Networks
+from .guard import Asked, why_not, why_not_act
+from .metrics import MISSING, exposition
+from .overview import Event, Overview
+from .page import page
+
+JSON = "application/json"
+LINES = "application/x-ndjson"
+TEXT = "text/plain; charset=utf-8"
+
+_HEADERS = {
+    # Nothing that a client has sent can run, nothing comes from or goes to elsewhere, and no
+    # other site can show us in a frame.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+def _answer(request: Any, status: int, kind: str, body: bytes) -> bytes:
+    request.setResponseCode(status)
+    request.setHeader("Content-Type", kind)
+    return body
+
+
+def _json(request: Any, status: int, value: object) -> bytes:
+    return _answer(request, status, JSON, json.dumps(value, indent=1).encode() + b"\n")
+
+
+def _finish(request: Any, body: bytes) -> None:
+    if request.channel is not None:  # else the client has gone
+        request.write(body)
+        request.finish()
+
+
+class Leaf(Resource):
+    """An answer to GET and HEAD.
+
+    Args:
+        answer: makes it.
+    """
+
+    isLeaf = True
+
+    def __init__(self, answer: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self._answer = answer
+
+    def render_GET(self, request: Any) -> Any:
+        """Answer."""
+        return self._answer(request)
+
+
+class Action(Resource):
+    """Something that is done, on POST, and told of in lines of JSON until it is over.
+
+    Args:
+        overview: tells what happens.
+        act: does it.
+        refusal: why it cannot be done at all; empty if it can.
+    """
+
+    isLeaf = True
+
+    def __init__(
+        self, overview: Overview, act: Callable[[], None], refusal: Callable[[], str] = str
+    ) -> None:
+        super().__init__()
+        self._overview = overview
+        self._act = act
+        self._refusal = refusal
+
+    def render_GET(self, request: Any) -> bytes:
+        """Say how it is done."""
+        request.setHeader("Allow", "POST")
+        return _json(request, 405, {"error": "an action is asked for with POST"})
+
+    def render_POST(self, request: Any) -> Any:
+        """Do it."""
+        reason = why_not_act(request)
+        if reason:
+            return _json(request, 403, {"error": reason})
+        kind = (request.getHeader("content-type") or "").partition(";")[0].strip().lower()
+        if kind != JSON:  # which no form of another site can send
+            return _json(request, 415, {"error": f"an action has the Content-Type {JSON}"})
+        reason = self._refusal()
+        if reason:
+            return _json(request, 409, {"error": reason})
+        request.setHeader("Content-Type", LINES)
+        is_over = False
+
+        def tell(event: Event) -> None:
+            nonlocal is_over
+            if is_over:
+                return
+            request.write(event.encode())
+            if event.is_last:
+                is_over = True
+                self._overview.forget(tell)
+                request.finish()
+
+        def gone(reason: Failure) -> None:
+            nonlocal is_over
+            is_over = True
+            self._overview.forget(tell)
+
+        request.notifyFinish().addErrback(gone)
+        self._overview.listen(tell)
+        self._act()
+        return NOT_DONE_YET
+
+
+class Root(Resource):
+    """All of it, for those who may ask.
+
+    Args:
+        overview: what is known.
+        allowed: whose clients may ask, beside those of this machine.
+        names: hosts that we go by, beside our address and ``localhost``.
+    """
+
+    def __init__(
+        self, overview: Overview, *, allowed: Networks, names: Collection[str] = ()
+    ) -> None:
+        super().__init__()
+        self._overview = overview
+        self._allowed = allowed
+        self.names = names
+        service = overview.service
+        for path, answer in {
+            b"": self._page,
+            b"healthz": lambda request: _answer(request, 200, TEXT, b"alive\n"),
+            b"readyz": self._ready,
+            b"metrics": self._metrics,
+            b"status": lambda request: _json(request, 200, self.status()),
+            b"page.js": _file("page.js", "text/javascript"),
+            b"page.css": _file("page.css", "text/css"),
+        }.items():
+            self.putChild(path, Leaf(answer))
+        self.putChild(b"upgrade", Action(overview, service.upgrade, self._why_no_upgrade))
+        self.putChild(b"stop", Action(overview, service.stop))
+        self.putChild(
+            b"workers",
+            Action(overview, lambda: None, lambda: "this is a single process, without workers"),
+        )
+
+    def getChildWithDefault(self, path: bytes, request: Any) -> Any:
+        """The resource of a path, if the client may ask for it."""
+        for name, value in _HEADERS.items():
+            request.setHeader(name, value)
+        reason = why_not(Asked.by(request), self._allowed, self.names)
+        if reason:
+            return Leaf403(reason)
+        if path not in self.children or request.postpath:
+            return Leaf404()
+        return self.children[path]
+
+    def _why_no_upgrade(self) -> str:
+        generation = self._overview.service.generation
+        stopping = generation is None or generation.state.name == "STOPPING"
+        return "this process stops" if stopping else ""
+
+    def _ready(self, request: Any) -> bytes:
+        service = self._overview.service
+        checks = {", ".join(map(str, each.addresses)): each.is_ready for each in service.servers}
+        return _json(
+            request,
+            200 if service.is_ready else 503,
+            {
+                "ready": service.is_ready,
+                "checks": {name: "ready" if it else "not ready" for name, it in checks.items()},
+            },
+        )
+
+    def _metrics(self, request: Any) -> Any:
+        overview = self._overview
+        generation = overview.service.generation
+        try:
+            text, kind = exposition(
+                overview.total,
+                generation=generation.number if generation is not None else 0,
+                ready=overview.service.is_ready,
+            )
+        except ImportError:
+            return _json(request, 501, {"error": MISSING})
+        # Whoever would serve again, should this process die, knows first what was shown.
+        overview.tell().addCallback(lambda _: _finish(request, _answer(request, 200, kind, text)))
+        return NOT_DONE_YET
+
+    def status(self) -> dict[str, Any]:
+        """All that is known."""
+        overview = self._overview
+        total = overview.total
+        return {
+            "version": version("twisted-graceful"),
+            "ready": overview.service.is_ready,
+            "listeners": dict(overview.service.listening),
+            "generations": overview.generations,
+            "workers": [],
+            "counters": dict(total.counters),
+            "gauges": dict(total.gauges),
+        }
+
+    def _page(self, request: Any) -> bytes:
+        return _answer(request, 200, "text/html; charset=utf-8", page(self.status()).encode())
+
+
+class Leaf403(Leaf):
+    """A refusal, whatever the method."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(lambda request: _json(request, 403, {"error": reason}))
+
+    def render(self, request: Any) -> Any:
+        """Refuse."""
+        return self._answer(request)
+
+
+class Leaf404(Leaf):
+    """Nothing there."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda request: _json(request, 404, {"error": "there is no such page"}))
+
+    def render(self, request: Any) -> Any:
+        """Say so."""
+        return self._answer(request)
+
+
+def _file(name: str, kind: str) -> Callable[[Any], bytes]:
+    content = resources.files(__package__).joinpath(name).read_bytes()
+    return lambda request: _answer(request, 200, f"{kind}; charset=utf-8", content)

@@ -1,0 +1,120 @@
+"""What a site counts of its requests, for who watches it."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+
+from twisted.internet.interfaces import IReactorTime
+
+from .access_log import Loggable, RequestLog
+from .report import Outcome
+
+BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Seconds: the upper bounds of the histogram's buckets. Those of Prometheus' clients, and some more
+at both ends, for answers from memory and for long polls."""
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""What is counted by name; any other method is ``other``, for clients can invent as many as they
+like."""
+
+OTHER = "other"
+
+_CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
+"""Of statuses, by their first digit; 0 is none of them."""
+
+_ANSWERED = Outcome.ANSWERED
+
+
+class Meter:
+    """Counts each request of a site, once, when it is over.
+
+    It has the place and the form of an access log, so that a site that has none pays nothing.
+
+    Args:
+        clock: what the durations are measured with.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._seconds = clock.seconds
+        self._other = [0] * len(_CLASSES)
+        self._counts = {each.encode(): [0] * len(_CLASSES) for each in METHODS}
+        self._buckets = [0] * (len(BOUNDS) + 1)
+        self._took = 0.0
+        self._sent = 0
+        self._ended_otherwise: dict[tuple[str, int], int] = {}
+
+    def write(
+        self,
+        request: Loggable,
+        begun: float,
+        outcome: Outcome = _ANSWERED,
+        *,
+        status: int | None = None,
+        sent: int | None = None,
+    ) -> None:
+        """Count a request; the arguments are those of `AccessLog.write`."""
+        code = request.code if status is None else status
+        counts = self._counts.get(request.head.method, self._other)
+        counts[code // 100 if 100 <= code < 600 else 0] += 1
+        took = self._seconds() - begun
+        self._buckets[bisect_left(BOUNDS, took)] += 1
+        self._took += took
+        self._sent += request.sentLength if sent is None else sent
+        if outcome is not _ANSWERED:
+            # Applications choose statuses, but not of these.
+            key = outcome.value, code
+            self._ended_otherwise[key] = self._ended_otherwise.get(key, 0) + 1
+
+    @property
+    def requests(self) -> Iterator[tuple[str, str, int]]:
+        """Method, class of the status, and how many there were."""
+        for method, counts in (*self._counts.items(), (OTHER.encode(), self._other)):
+            for status, count in zip(_CLASSES, counts, strict=True):
+                if count:
+                    yield method.decode(), status, count
+
+    @property
+    def ended_otherwise(self) -> Iterator[tuple[str, int, int]]:
+        """Outcome, status, and how many there were, of requests the application did not answer."""
+        for (outcome, status), count in self._ended_otherwise.items():
+            yield outcome, status, count
+
+    @property
+    def durations(self) -> Iterator[tuple[float, int]]:
+        """Upper bound of a bucket in seconds, and how many requests are in it alone."""
+        return zip((*BOUNDS, float("inf")), self._buckets, strict=True)
+
+    @property
+    def seconds(self) -> float:
+        """How long all requests took, together, from the first byte to the end."""
+        return self._took
+
+    @property
+    def sent(self) -> int:
+        """Bytes of the bodies of answers."""
+        return self._sent
+
+
+class Both:
+    """Two logs in the place of one.
+
+    Args:
+        logs: what is told of each request, in this order.
+    """
+
+    def __init__(self, *logs: RequestLog) -> None:
+        self._first, self._second = logs
+
+    def write(
+        self,
+        request: Loggable,
+        begun: float,
+        outcome: Outcome = _ANSWERED,
+        *,
+        status: int | None = None,
+        sent: int | None = None,
+    ) -> None:
+        """Tell both."""
+        self._first.write(request, begun, outcome, status=status, sent=sent)
+        self._second.write(request, begun, outcome, status=status, sent=sent)

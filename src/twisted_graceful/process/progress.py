@@ -1,0 +1,70 @@
+"""What is told of upgrades and of other generations, to whoever watches this process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Stage(Enum):
+    """How far an upgrade has come."""
+
+    QUEUED = "queued"  # one is under way; this one follows it
+    STARTED = "started"  # the successor's process runs
+    READY = "ready"  # the successor serves, this process drains
+    DRAINED = "drained"  # this process has nothing left, and waits for the end of the probation
+    DONE = "done"  # this process ends
+    FAILED = "failed"  # this process serves on, or again
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A step of an upgrade.
+
+    Attributes:
+        stage: how far it has come.
+        generation: the successor's number.
+        pid: the successor's; 0 if there is none.
+        reason: why it failed.
+        output: the last that the successor wrote, if it failed.
+    """
+
+    stage: Stage
+    generation: int
+    pid: int = 0
+    reason: str = ""
+    output: str = ""
+
+
+class Watcher:
+    """Is told what becomes of a process and its upgrades; this one does nothing about it.
+
+    What generations tell each other of themselves is opaque to what carries it.
+    """
+
+    def report(self, to: str) -> str:
+        """What another generation is told of this process; empty for nothing.
+
+        Args:
+            to: who is told: ``predecessor`` or ``successor``.
+        """
+        return ""
+
+    def reported(self, by: str, report: str) -> None:
+        """Another generation has told of itself."""
+
+    def gone(self, who: str) -> None:
+        """Another generation has ended, or never was."""
+
+    def stops(self) -> None:
+        """This process begins to stop."""
+
+    def stopped(self, report: str) -> None:
+        """This process has drained, and ends.
+
+        Args:
+            report: what the drain did, in words.
+        """
+
+    def progress(self, progress: Progress) -> None:
+        """An upgrade has come further."""

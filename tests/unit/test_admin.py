@@ -1,0 +1,267 @@
+"""The admin endpoints: who may ask, and what is answered."""
+
+from __future__ import annotations
+
+import json
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+
+from twisted_graceful import AdminError, GracefulService, new
+from twisted_graceful.admin.guard import Asked, why_not
+from twisted_graceful.admin.metrics import exposition
+from twisted_graceful.admin.overview import Event, Overview
+from twisted_graceful.admin.page import page
+from twisted_graceful.admin.server import AdminServer
+from twisted_graceful.admin.site import Root
+from twisted_graceful.http.access_log import Fragment
+from twisted_graceful.http.meter import Both, Meter
+from twisted_graceful.http.report import Outcome
+from twisted_graceful.networks import Networks
+from twisted_graceful.process.progress import Progress, Stage
+from twisted_graceful.process.status import Status
+from twisted_graceful.testing.memory import MemoryServer
+
+NOBODY = Networks.parse("")
+
+
+class GuardTests(SynchronousTestCase):
+    """Who may ask."""
+
+    def refused(self, **asked: str | None) -> str:
+        """Why a question is refused that is all right but for this."""
+        facts = {"client": "127.0.0.1", "ours": "127.0.0.1", "host": "127.0.0.1:9000", **asked}
+        return why_not(Asked(**facts), Networks.parse("10.0.0.0/8"), {"app"})  # type: ignore[arg-type]
+
+    def test_who_may(self) -> None:
+        """This machine and allowed networks may, under the names that we go by."""
+        self.assertEqual(self.refused(), "")
+        self.assertEqual(self.refused(client="10.1.2.3"), "")
+        self.assertEqual(self.refused(client="::1", ours="::1", host="[::1]:9000"), "")
+        self.assertEqual(self.refused(client=None, ours=None, host="localhost"), "")
+        self.assertEqual(self.refused(host="app:9000"), "")
+
+    def test_other_machines(self) -> None:
+        """Whoever is not allowed is refused."""
+        self.assertIn("--admin-allow", self.refused(client="192.0.2.1"))
+
+    def test_rebound_names(self) -> None:
+        """A name of somebody else that leads to our address does not help."""
+        for host in (
+            "evil.example",
+            "evil.example:9000",
+            "127.0.0.1.evil.example",
+            "",
+            "localhost.",
+        ):
+            self.assertIn("Host", self.refused(host=host), host)
+        self.assertIn("Host", self.refused(client=None, ours=None, host="evil.example"))
+
+    def test_other_origins(self) -> None:
+        """A page of another origin is refused, and so is one without any."""
+        self.assertEqual(self.refused(origin="http://127.0.0.1:9000"), "")
+        for origin in ("http://evil.example", "null", "http://127.0.0.1:8080", "https://127.0.0.1"):
+            self.assertIn("origin", self.refused(origin=origin), origin)
+
+    def test_other_sites(self) -> None:
+        """What a browser has been led to by another site is refused; who typed it is not."""
+        for site in ("same-origin", "none"):
+            self.assertEqual(self.refused(fetch_site=site), "")
+        for site in ("cross-site", "same-site"):
+            self.assertIn("site", self.refused(fetch_site=site))
+
+
+class MeterTests(SynchronousTestCase):
+    """What is counted of requests."""
+
+    def test_a_request(self) -> None:
+        """It is counted by method and status, with its time and its bytes."""
+        clock = Clock()
+        meter = Meter(clock)
+        clock.advance(2)
+        request = Fragment(IPv4Address("TCP", "127.0.0.1", 1), b"GET", b"/", b"HTTP/1.1")
+        meter.write(request, 0.5, status=204, sent=7)
+        meter.write(request, 2, Outcome.CUT, status=0, sent=0)
+        self.assertEqual(list(meter.requests), [("GET", "none", 1), ("GET", "2xx", 1)])
+        self.assertEqual(list(meter.ended_otherwise), [("cut", 0, 1)])
+        self.assertEqual((meter.seconds, meter.sent), (1.5, 7))
+        self.assertEqual([each for each in meter.durations if each[1]], [(0.001, 1), (2.5, 1)])
+
+    def test_any_method_and_status(self) -> None:
+        """What clients and applications invent takes no memory."""
+        meter = Meter(Clock())
+        for number in range(100):
+            request = Fragment(IPv4Address("TCP", "127.0.0.1", 1), b"M%d" % number)
+            meter.write(request, 0, status=number * 97, sent=0)
+        self.assertEqual({method for method, _, _ in meter.requests}, {"other"})
+        self.assertEqual(sum(count for _, _, count in meter.requests), 100)
+
+    def test_beside_a_log(self) -> None:
+        """Both are told the same."""
+        one, other = Meter(Clock()), Meter(Clock())
+        request = Fragment(IPv4Address("TCP", "127.0.0.1", 1), b"GET")
+        Both(one, other).write(request, 0, status=200, sent=3)
+        self.assertEqual(list(one.requests), [("GET", "2xx", 1)])
+        self.assertEqual(list(other.requests), [("GET", "2xx", 1)])
+
+
+class Admin(SynchronousTestCase):
+    """What the tests of the resources share: a service that has not been started."""
+
+    def setUp(self) -> None:
+        """Make it."""
+        self.clock = Clock()
+        self.app = new("127.0.0.1:0", Resource(), reactor=self.clock)
+        self.service = GracefulService(self.app, reactor=self.clock)
+        self.overview = Overview(self.service, self.clock)
+        self.server = MemoryServer(Root(self.overview, allowed=NOBODY))
+
+    def ask(self, path: str, method: str = "GET", **headers: str) -> tuple[int, str]:
+        """Status and body of an answer."""
+        fields = {"Host": "localhost", **headers}
+        answer = self.server.request(method, path, headers=fields)
+        return answer.status, answer.body.decode()
+
+
+class EndpointTests(Admin):
+    """What is answered."""
+
+    def test_alive(self) -> None:
+        """Who answers is alive."""
+        self.assertEqual(self.ask("/healthz"), (200, "alive\n"))
+
+    def test_not_ready(self) -> None:
+        """Before anything is served the answer is 503, and says what is missing."""
+        status, body = self.ask("/readyz")
+        self.assertEqual(status, 503)
+        self.assertEqual(json.loads(body), {"ready": False, "checks": {"127.0.0.1:0": "not ready"}})
+
+    def test_unknown(self) -> None:
+        """Other paths are not found."""
+        for path in ("/nothing", "/status/", "/status/more"):
+            self.assertEqual(self.ask(path)[0], 404, path)
+
+    def test_refused(self) -> None:
+        """A refusal is made for any path and method."""
+        for path in ("/", "/status", "/metrics", "/nothing", "/page.js"):
+            for method in ("GET", "POST", "OPTIONS"):
+                self.assertEqual(self.ask(path, method, Host="evil.example")[0], 403)
+
+    def test_every_answer_is_guarded(self) -> None:
+        """No answer may be framed, sniffed or stored, nor run what is not ours."""
+        for path in ("/", "/status", "/nothing"):
+            answer = self.server.request("GET", path, headers={"Host": "localhost"})
+            headers = answer.headers
+            self.assertIn("default-src 'none'", headers["content-security-policy"])
+            self.assertNotIn("unsafe", headers["content-security-policy"])
+            self.assertEqual(headers["x-content-type-options"], "nosniff")
+            self.assertEqual(headers["cache-control"], "no-store")
+
+    def test_no_actions_over_tcp(self) -> None:
+        """On TCP nothing can be changed."""
+        for path in ("/upgrade", "/stop", "/workers"):
+            status, body = self.ask(path, "POST", **{"Content-Type": "application/json"})
+            self.assertEqual(status, 403)
+            self.assertIn("UNIX socket", body)
+            self.assertEqual(self.ask(path)[0], 405)
+
+    def test_metrics(self) -> None:
+        """The exposition has what was counted, here and by others."""
+        self.overview.reported("predecessor", Status({"requests,GET,2xx": 5}).encode())
+        _, text = self.ask("/metrics")
+        self.assertIn('graceful_http_requests_total{method="GET",status_class="2xx"} 5.0', text)
+
+    def test_numbers_of_other_versions(self) -> None:
+        """Numbers that are not known, or have other labels, are left out."""
+        status = Status({"requests,GET": 1, "new": 2, "requests,GET,2xx": 3})
+        text = exposition(status, generation=0, ready=True)[0].decode()
+        self.assertEqual(text.count("graceful_http_requests_total{"), 1)
+
+
+class PageTests(SynchronousTestCase):
+    """The page without JavaScript."""
+
+    def test_what_clients_send_is_text(self) -> None:
+        """Markup in paths, methods and names is shown, and is none."""
+        evil = "<script>alert(1)</script>\"'&"
+        text = page(
+            {
+                "version": evil,
+                "ready": True,
+                "generations": [
+                    {
+                        "generation": evil,
+                        "state": evil,
+                        "requests": [{"method": evil, "path": evil, "age": evil, "doing": evil}],
+                    }
+                ],
+                "listeners": {"x": [evil]},
+                "counters": {evil: 1},
+                "gauges": {},
+            }
+        )
+        self.assertNotIn("<script>", text)
+        self.assertIn("&lt;script&gt;alert(1)", text)
+
+
+class OverviewTests(Admin):
+    """What generations know of each other."""
+
+    def test_counters_of_the_dead_stay(self) -> None:
+        """A predecessor's counters stay in the sum, and its gauges go with it."""
+        self.overview.reported("predecessor", Status({"sent": 5}, {"in_flight": 2}).encode())
+        self.assertEqual(self.overview.total.gauges["in_flight"], 2)
+        self.overview.gone("predecessor")
+        self.assertEqual(self.overview.total.counters["sent"], 5)
+        self.assertEqual(self.overview.total.gauges["in_flight"], 0)
+
+    def test_nobody_is_told_of_himself(self) -> None:
+        """What one generation has told is in what others are told, and not in what it is told."""
+        self.overview.reported("predecessor", Status({"sent": 5}).encode())
+        for to, sent in (("predecessor", 0), ("successor", 5)):
+            self.assertEqual(Status.decode(self.overview.report(to)).counters["sent"], sent)
+
+    def test_progress(self) -> None:
+        """Who listens is told each step of an upgrade, and that the last one is the last."""
+        events: list[Event] = []
+        self.overview.listen(events.append)
+        self.overview.progress(Progress(Stage.STARTED, 1, 4711))
+        self.overview.reported("successor", '{"facts": {"generation": 1}}')
+        self.overview.reported("successor", '{"facts": {"generation": 1}}')
+        self.overview.progress(Progress(Stage.READY, 1, 4711))
+        self.clock.advance(2)
+        self.overview.tick()
+        self.overview.progress(Progress(Stage.FAILED, 1, reason="it died", output="why"))
+        names = [each.name for each in events]
+        self.assertEqual(names, ["started", "loading", "ready", "draining", "failed"])
+        self.assertEqual([each.is_last for each in events], [False] * 4 + [True])
+        self.assertEqual(events[-1].facts["output"], "why")
+        self.assertEqual(self.overview.total.counters["upgrades,failed"], 1)
+
+
+class AddressTests(SynchronousTestCase):
+    """Where the admin endpoints may be."""
+
+    def server(self, address: str, allow: str = "") -> AdminServer:
+        """A server of them."""
+        clock = Clock()
+        service = GracefulService(new("127.0.0.1:0", Resource(), reactor=clock), reactor=clock)
+        return AdminServer([address], service, allow=allow, reactor=clock)
+
+    def test_for_this_machine(self) -> None:
+        """Loopback and UNIX sockets need nothing else."""
+        for address in ("127.0.0.1:0", "[::1]:0", "localhost:0", "unix:/run/x", "unix:@x"):
+            self.server(address)
+
+    def test_for_others(self) -> None:
+        """Where other machines can connect it must be said which ones may."""
+        for address in ("9000", "0.0.0.0:9000", "192.0.2.1:9000", "example.com:9000"):
+            error = self.assertRaises(AdminError, self.server, address)
+            self.assertIn("--admin-allow", str(error))
+            self.server(address, "10.0.0.0/8")
+
+    def test_no_tls(self) -> None:
+        """TLS is not spoken there."""
+        self.assertRaises(AdminError, self.server, "https:127.0.0.1:0")
