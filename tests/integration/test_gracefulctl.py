@@ -51,6 +51,13 @@ def ctl(
     )
 
 
+def untitled(server: Server) -> Server:
+    """A server whose processes show their command, as they do without the extra `titles`."""
+    server.write("setproctitle.py", "raise ImportError(__name__)\n")
+    server.environment["PYTHONPATH"] = str(server.directory)
+    return server
+
+
 class PidFileTestCase(SynchronousTestCase):
     """A server that is found by its pid file."""
 
@@ -170,7 +177,7 @@ class OtherCommandsTests(PidFileTestCase):
 
     def test_check(self) -> None:
         """The code on disk is checked as the server would start it, and the server serves on."""
-        with served("--warm-up", "/") as server:
+        with untitled(served("--warm-up", "/")) as server:
             server.get()
             self.assertIn("app.resource: can be served", self.ends(server, 0, "check").stdout)
             server.upgrade()
@@ -180,6 +187,17 @@ class OtherCommandsTests(PidFileTestCase):
             self.assertEqual(done.returncode, 1)
             self.assertIn("No module named 'nowhere'", done.stderr)
             until(lambda: server.family() == [server.pid], "nothing else runs")
+
+    def test_check_of_a_title(self) -> None:
+        """Where processes have titles their command cannot be seen, and that is said."""
+        try:
+            import setproctitle  # noqa: F401
+        except ImportError:
+            raise SkipTest("setproctitle is not installed") from None
+        with served() as server:
+            server.get()
+            done = self.ends(server, 5, "check")
+            self.assertIn("run `twistd graceful --check` with its options", done.stderr)
 
     def test_another_user(self) -> None:
         """Who may not send signals to the server is told so, and nothing has happened."""

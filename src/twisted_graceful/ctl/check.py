@@ -20,6 +20,9 @@ _NOT_ITS_OWN = re.compile(
 """Variables with which another process was told what is none of ours."""
 
 
+ADVICE = "run `twistd graceful --check` with its options"
+
+
 def run_check(pid: int) -> NoReturn:
     """Become ``twistd graceful --check`` with all else as a process was started.
 
@@ -28,8 +31,8 @@ def run_check(pid: int) -> NoReturn:
     """
     proc = Path(f"/proc/{pid}")
     try:
-        command = (proc / "cmdline").read_text().split("\0")[:-1]
-        pairs = (each.partition("=") for each in (proc / "environ").read_text().split("\0"))
+        command = _texts(proc / "cmdline")
+        pairs = (each.partition("=") for each in _texts(proc / "environ"))
         environ = {name: value for name, _, value in pairs if name}
         executable = os.readlink(proc / "exe")
         directory = _directory(environ, str(proc / "cwd"))
@@ -41,14 +44,13 @@ def run_check(pid: int) -> NoReturn:
     except OSError as error:
         raise CtlError(
             Exit.NOT_SUPPORTED,
-            f"how process {pid} was started is not known: {error}; "
-            "run `twistd graceful --check` with its options",
+            f"how process {pid} was started is not known: {error}; {ADVICE}",
         ) from None
     if not is_ours(command):
         raise CtlError(
             Exit.NOT_SUPPORTED,
-            f"process {pid} was not started by `twistd graceful`, or shows a title instead of "
-            f"its command: {' '.join(command)[:200]!r}",
+            f"process {pid} was not started by `twistd graceful`, or shows a title (the extra "
+            f"`titles`) instead of its command, {' '.join(command).strip()[:200]!r}; {ADVICE}",
         )
     # A virtual environment is found by the name under which its interpreter is called.
     interpreter = shutil.which(command[0], path=environ.get("PATH")) or executable
@@ -57,6 +59,10 @@ def run_check(pid: int) -> NoReturn:
         if _NOT_ITS_OWN.fullmatch(name):
             del environ[name]
     os.execve(interpreter, [*command, "--check"], environ)
+
+
+def _texts(path: Path) -> list[str]:
+    return os.fsdecode(path.read_bytes()).split("\0")[:-1]
 
 
 def is_ours(command: Sequence[str]) -> bool:
