@@ -23,7 +23,8 @@ READINESS = (REPOSITORY / "examples" / "readiness.py").read_text()
 
 def server(*command: str) -> Server:
     """A server of an application with probes, where the files have one of their own."""
-    for place in ("8080", "127.0.0.1:0"), ("app.resource", "readiness.resource"):
+    here = "127.0.0.1:0"
+    for place in ("8080", here), (":9000", here), ("app.resource", "readiness.resource"):
         command = tuple(each.replace(*place) for each in command)
     made = Server(command=[*command, *PATIENCE])
     made.write("readiness.py", READINESS)
@@ -83,19 +84,30 @@ class KubernetesTests(SynchronousTestCase):
 
     def probe(self, name: str) -> str:
         """The path that a probe asks for."""
-        path: str = self.container[f"{name}Probe"]["httpGet"]["path"]
+        asked = self.container[f"{name}Probe"]["httpGet"]
+        self.assertEqual(self.port(asked["port"]), self.options["admin"].lstrip(":"))
+        path: str = asked["path"]
         return path
+
+    def port(self, name: str) -> str:
+        """The port of the container that has a name."""
+        ports = {each["name"]: str(each["containerPort"]) for each in self.container["ports"]}
+        return ports[name]
 
     def test_probes(self) -> None:
         """All succeed when it serves; when it stops, only that of readiness fails."""
         names = ("startup", "liveness", "readiness")
         with server(TWISTD, "-n", "--pidfile=", "graceful", *self.container["args"]) as pod:
             pod.serving(0)
-            self.assertEqual([pod.get(self.probe(each)).status for each in names], [200] * 3)
+            port = int(pod.said(r"AdminServer.*Listening on http://127\.0\.0\.1:(\d+)")[1])
+
+            def told() -> list[int]:
+                return [pod.get(self.probe(each), port).status for each in names]
+
+            self.assertEqual(told(), [200] * 3)
             pod.kill(signal.SIGTERM)
             pod.said("is not ready any more")
-            told = [pod.get(self.probe(each)).status for each in names]
-            self.assertEqual(told, [200, 200, 503])
+            self.assertEqual(told(), [200, 200, 503])
 
     def test_times(self) -> None:
         """The delay is longer than its notice takes, and the grace than a whole stop."""
@@ -112,5 +124,4 @@ class KubernetesTests(SynchronousTestCase):
             self.assertEqual(self.found[kind]["spec"]["selector"]["matchLabels"], labels)
         service = self.found["Service"]["spec"]
         self.assertEqual(service["selector"], labels)
-        ports = {each["name"]: each["containerPort"] for each in self.container["ports"]}
-        self.assertEqual(str(ports[service["ports"][0]["targetPort"]]), self.options["port"])
+        self.assertEqual(self.port(service["ports"][0]["targetPort"]), self.options["port"])

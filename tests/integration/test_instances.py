@@ -15,9 +15,7 @@ from .peers import free_port, haproxy, nginx
 from .programs import run
 from .waiting import until
 
-REPOSITORY = Path(__file__).parents[2]
-PROXIES = REPOSITORY / "deploy" / "proxies"
-EXAMPLE = (REPOSITORY / "examples" / "readiness.py").read_text()
+PROXIES = Path(__file__).parents[2] / "deploy" / "proxies"
 
 STRICT = "    retries 0\n    http-reuse always\n"
 """HAProxy asks nothing twice, so that whatever an instance refuses or loses is an error."""
@@ -30,7 +28,7 @@ LOGGED = """\
 
 
 class Instances:
-    """Three servers of an example, each at an address that its successors have too.
+    """Three servers, each at an address that its successors have too.
 
     Args:
         resources: at whose end they end.
@@ -39,28 +37,33 @@ class Instances:
     def __init__(self, resources: ExitStack) -> None:
         self._resources = resources
         self.ports = [resources.enter_context(free_port()) for _ in range(3)]
-        self.servers = [self._start(port, "old") for port in self.ports]
+        self._admin = [resources.enter_context(free_port()) for _ in range(3)]
+        self.servers = [self._start(index, "old") for index in range(3)]
         for server in self.servers:
             server.serving(0)
 
-    def _start(self, port: int, version: str) -> Server:
-        options = ("--shutdown-delay", "1.5", "--app", "readiness.resource")
-        command = (*FOREGROUND, "graceful", *PATIENCE, "--port", f"127.0.0.1:{port}")
+    def _start(self, index: int, version: str) -> Server:
+        listening = [f"127.0.0.1:{each[index]}" for each in (self.ports, self._admin)]
+        options = ("--shutdown-delay", "1.5", "--port", listening[0], "--admin", listening[1])
+        command = (*FOREGROUND, "graceful", *PATIENCE, "--app", "app.resource")
         server = Server(*options, command=command)
-        server.write("readiness.py", EXAMPLE.replace("Hello", f"Hello from {version} code"))
+        server.deploy(version)
         return self._resources.enter_context(server)
 
     def replace(self, index: int) -> int | None:
         """Stop one, and start its successor; the exit status of what was stopped."""
         status = self.servers[index].stop()
-        self.servers[index] = self._start(self.ports[index], "new")
-        until(lambda: self.servers[index].get("/readyz").status == 200, "it is ready")
+        self.servers[index] = self._start(index, "new")
+        self.servers[index].serving(0)
         return status
 
-    def filled_in(self, config: str, port: int) -> str:
+    def filled_in(self, config: str, port: int, *, checked: bool) -> str:
         """A configuration with the addresses of this machine."""
         for number, behind in enumerate(self.ports, 1):
-            config = config.replace(f"192.0.2.{number}:8080", f"127.0.0.1:{behind}")
+            here = f"127.0.0.1:{behind}"
+            if checked:
+                here += f" port {self._admin[number - 1]}"
+            config = config.replace(f"192.0.2.{number}:8080", here)
         config = config.replace("listen 80;", f"listen 127.0.0.1:{port};")
         return config.replace("bind :80", f"bind 127.0.0.1:{port}")
 
@@ -88,8 +91,8 @@ class RollingTests(SynchronousTestCase):
                 used(index)
         self.assertEqual(load.summary.errors, ())
         self.assertGreater(load.summary.requests, 1000)
-        for server in instances.servers:
-            self.assertEqual(server.get().body, "Hello from new code\n")
+        for server, port in zip(instances.servers, instances.ports, strict=True):
+            self.assertEqual(server.get(port=port).body, "new")
 
     def test_haproxy(self) -> None:
         """Behind HAProxy, which asks whether they are ready."""
@@ -101,7 +104,9 @@ class RollingTests(SynchronousTestCase):
         with ExitStack() as resources:
             instances = Instances(resources)
             port = resources.enter_context(free_port())
-            peer = resources.enter_context(haproxy(port, config=instances.filled_in(config, port)))
+            peer = resources.enter_context(
+                haproxy(port, config=instances.filled_in(config, port, checked=True))
+            )
 
             def used(index: int) -> None:
                 before = len(peer.log)
@@ -121,7 +126,7 @@ class RollingTests(SynchronousTestCase):
         with ExitStack() as resources:
             instances = Instances(resources)
             port = resources.enter_context(free_port())
-            text = logged + instances.filled_in(config, port)
+            text = logged + instances.filled_in(config, port, checked=False)
             peer = resources.enter_context(nginx(port, http=text))
             outcomes = peer.directory / "outcomes"
 

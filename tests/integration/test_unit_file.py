@@ -138,6 +138,8 @@ class SandboxTests(SynchronousTestCase):
             while f"MAINPID={new}\n" not in manager.hear().text:
                 pass
             self.assertEqual(client.ask("/").body, "2")
+            admin = str(server.directory / "admin.sock")
+            self.assertEqual(server.get("/readyz", admin).status, 200)
             self.assertEqual(local.ask("/").body, "2")
             while manager.hear().text != "BARRIER=1":
                 pass
@@ -146,7 +148,7 @@ class SandboxTests(SynchronousTestCase):
             self.assertEqual(server.pid_file, str(new))
             self.assertEqual(server.stop(), 0)
             left = {each.name for each in server.directory.iterdir()}
-            self.assertEqual(left & {"app.pid", "app.sock"}, set())
+            self.assertEqual(left & {"app.pid", "app.sock", "admin.sock"}, set())
 
     def test_bad_deploy(self) -> None:
         """Of new code that fails the log has the traceback, and the old code serves on."""
