@@ -85,6 +85,7 @@ class MasterService(GracefulService):
     def _start_worker(self, worker: Worker) -> None:
         generation = self._generation
         assert isinstance(generation, Generation)
+        self._launch.require_possible()
         worker.start(self._launch, generation.number, self.listeners(), generation.streams)
 
     # What users ask of it

@@ -6,8 +6,8 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
 from threading import Event, Thread
-from types import ModuleType
 from typing import Any
 
 from twisted.application.service import Service
@@ -94,7 +94,7 @@ def watch_source(apps: Iterable[str], config: str) -> Callable[[Event], Iterator
     """What `Reload` watches with: Python files, and the configuration file.
 
     Args:
-        apps: names of applications that have been loaded.
+        apps: names of applications, loaded or not.
         config: the path of the configuration file; empty if there is none.
 
     Raises:
@@ -134,18 +134,23 @@ def directories(apps: Iterable[str], config: str) -> list[str]:
     A directory is watched and not a file, since editors replace files.
 
     Args:
-        apps: names of applications that have been loaded.
+        apps: names of applications, loaded or not.
         config: the absolute path of the configuration file; empty if there is none.
     """
-    tops = [sys.modules.get(re.split("[.:]", name)[0]) for name in apps]
-    found = [directory for top in tops if top is not None for directory in _of_module(top)]
+    found = [each for name in apps for each in _of_module(re.split("[.:]", name)[0])]
     if config:
         found.append(os.path.dirname(config))
     here = os.getcwd()
     return [here, *sorted({each for each in found if os.path.commonpath([each, here]) != here})]
 
 
-def _of_module(module: ModuleType) -> list[str]:
-    packages = list(getattr(module, "__path__", []))  # several, in a namespace package
-    file = getattr(module, "__file__", None)
+def _of_module(name: str) -> list[str]:
+    module = sys.modules.get(name)
+    if module is None:  # a master does not import what its workers serve
+        spec = find_spec(name)
+        packages = list((spec and spec.submodule_search_locations) or ())
+        file = spec.origin if spec and spec.has_location else None
+    else:
+        packages = list(getattr(module, "__path__", []))  # several, in a namespace package
+        file = getattr(module, "__file__", None)
     return [os.path.abspath(each) for each in packages or ([os.path.dirname(file)] if file else [])]

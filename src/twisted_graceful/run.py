@@ -8,8 +8,8 @@ from typing import Any, TextIO
 
 from . import private
 from .http.report import DrainReport
+from .master import serving
 from .server import Server, global_reactor
-from .service import GracefulService
 from .settings import Settings
 
 
@@ -105,6 +105,7 @@ def listen_and_serve_forever(
 def wait_group(
     *servers: Server,
     upgrade: bool = False,
+    workers: int | str = 0,
     upgrade_timeout: float | None = None,
     probation: float | None = None,
     log_to: TextIO | None = sys.stderr,
@@ -115,6 +116,8 @@ def wait_group(
     Args:
         servers: what `new` returned.
         upgrade: whether USR2 or HUP replaces the process by a new one.
+        workers: how many processes serve, each of which runs this program; the first one only looks
+            after them. ``"auto"``: one for each processor that may be used; 0: this process serves.
         upgrade_timeout: seconds that the new one may take until it is ready.
         probation: seconds after that in which this process accepts again should the new one
             die; 0 for none.
@@ -138,8 +141,9 @@ def wait_group(
 
         globalLogBeginner.beginLoggingTo([textFileLogObserver(log_to)], redirectStandardIO=False)
     status: list[int] = []
-    service = GracefulService(
+    service = serving(
         *servers,
+        workers=workers,
         signals=True,
         upgradable=upgrade,
         upgrade_timeout=upgrade_timeout,
@@ -171,6 +175,7 @@ def _serve(
     return wait_group(
         server,
         upgrade=upgrade,
+        workers=server.settings.workers,
         upgrade_timeout=server.settings.upgrade_timeout,
         probation=server.settings.probation,
         log_to=log_to,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -12,6 +13,11 @@ from .client import Client
 from .harness import SERVED, Server, served
 from .load import Load
 from .waiting import until
+
+PROGRAM = """\
+import app, twisted_graceful
+twisted_graceful.listen_and_serve_forever("127.0.0.1:0", app.resource, workers=2, probation=0)
+"""
 
 BROKEN = 'raise RuntimeError("the new code is broken")\n'
 
@@ -70,6 +76,20 @@ class ServingTests(SynchronousTestCase):
             seen = [int(client.answer().body) for client in clients]
             self.assertLessEqual(max(map(seen.count, pids)), 48)
 
+    def test_a_program(self) -> None:
+        """A program can have workers, too, which run it again."""
+        server = Server(command=(sys.executable, "program.py"))
+        server.write("program.py", PROGRAM)
+        with server:
+            before = workers(server)
+            server.deploy("2")
+            server.kill(signal.SIGHUP)
+            server.said("All workers have been replaced")
+            self.assertEqual(server.get().body, "2")
+            server.upgrade()
+            self.assertFalse(workers(server) & before)
+            self.assertEqual(server.stop(), 0)
+
 
 class DeathTests(SynchronousTestCase):
     """Workers and masters that die."""
@@ -96,6 +116,39 @@ class DeathTests(SynchronousTestCase):
             for pid in pids:
                 server.kill(signal.SIGKILL, pid)
             self.assertEqual({client.answer().body for client in clients}, {"1"})
+
+    def test_only_the_victims_clients_notice(self) -> None:
+        """While one worker after the other is killed, only what was accepted by one is lost."""
+        with with_workers() as server:
+            workers(server)
+            lost = 0
+            for _ in range(20):
+                pid = int(server.get("/pid").body)
+                holder = server.connect()
+                holder.get("/pid")
+                accepted_by = int(holder.answer().body)
+                server.kill(signal.SIGKILL, pid)
+                try:
+                    holder.ask("/pid")
+                except (OSError, AssertionError):
+                    lost += 1
+                    self.assertEqual(accepted_by, pid)
+                self.assertEqual(server.get("/").body, "1")
+            self.assertLess(lost, 20)
+
+    def test_the_file_of_a_unix_socket(self) -> None:
+        """It stays, whatever workers come and go, and goes with the master."""
+        with with_workers("--port", "unix:app.sock") as server:
+            before = workers(server)
+            path = server.directory / "app.sock"
+            server.kill(signal.SIGTERM, min(before))
+            server.kill(signal.SIGHUP)
+            server.said("All workers have been replaced")
+            self.assertEqual(server.get("/", str(path)).body, "1")
+            server.upgrade()
+            self.assertEqual(server.get("/", str(path)).body, "1")
+            server.stop()
+            self.assertFalse(path.exists())
 
     def test_the_workers_of_a_dead_master_drain_and_end(self) -> None:
         """What was begun is answered, and then nobody is left."""
@@ -210,7 +263,7 @@ class NewCodeTests(SynchronousTestCase):
             before = workers(server)
             server.write("app.py", BROKEN)
             server.kill(signal.SIGHUP)
-            server.said("The workers are not replaced: worker 1 .*")
+            server.said("The workers are not replaced: worker 1: .*")
             self.assertIn("the new code is broken", server.log)
             self.assertEqual(workers(server), before)
             server.deploy("2")

@@ -79,7 +79,7 @@ class RefusalTests(SynchronousTestCase):
 
     def refusal(self, refused: Launch) -> str:
         """The text of the refusal."""
-        return str(self.assertRaises(UpgradeRefused, refused.require_possible))
+        return str(self.assertRaises(UpgradeRefused, refused.require_replaceable))
 
     def test_process_1_is_refused(self) -> None:
         """Process 1 of a container is told why it cannot be upgraded, and what to do."""
@@ -96,7 +96,12 @@ class RefusalTests(SynchronousTestCase):
 
     def test_anything_else_is_possible(self) -> None:
         """A program from a file, in a process that is not the first, is not refused."""
-        launch("serve.py", argv=("serve.py",)).require_possible()
+        launch("serve.py", argv=("serve.py",)).require_replaceable()
+
+    def test_process_1_can_have_workers(self) -> None:
+        """Process 1 can start its command again, below itself; what was typed in cannot."""
+        launch("serve.py", argv=("serve.py",), pid=1).require_possible()
+        self.assertRaises(UpgradeRefused, launch(argv=("",)).require_possible)
 
 
 class PlaceTests(SynchronousTestCase):

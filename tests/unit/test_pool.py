@@ -187,7 +187,7 @@ class PoolTests(SynchronousTestCase):
         self.pool.roll()
         self.end(3, "it exited with status 1 before it was ready")
         self.assertEqual(self.numbers(), ["1:1", "2:2"])
-        self.assertIn("worker 1 it exited with status 1", self.rolled[0])
+        self.assertIn("worker 1: it exited with status 1", self.rolled[0])
         self.clock.advance(100)
         self.assertEqual(len(self.started), 3)
         self.pool.roll()
@@ -274,6 +274,7 @@ class PoolTests(SynchronousTestCase):
         for worker in self.started[:2]:
             worker.drained.callback(None)
         self.assertEqual(self.started[2].told, ["leave"])
+        self.assertEqual(self.rolled, [])
         self.assertNoResult(drained)
         self.end(3)
         self.successResultOf(drained)

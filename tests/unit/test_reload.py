@@ -156,6 +156,19 @@ class SourceTests(SynchronousTestCase):
         ):
             self.assertEqual(directories(apps, config), [self.directory, *found])
 
+    def test_an_application_that_is_not_loaded(self) -> None:
+        """A master, which loads none, watches where its workers find theirs; if there are any."""
+        elsewhere = temporary_directory(self)
+        self.patch(sys, "path", [elsewhere, *sys.path])
+        for name in ("reload_single.py", "reload_several/__init__.py"):
+            path = os.path.join(elsewhere, name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            open(path, "w").close()
+        apps = ["reload_single.app", "reload_several.part.app", "reload_nowhere.app"]
+        found = [elsewhere, os.path.join(elsewhere, "reload_several")]
+        self.assertEqual(directories(apps, ""), [self.directory, *found])
+        self.assertNotIn("reload_single", sys.modules)
+
     def test_without_the_extra(self) -> None:
         """Without watchfiles the error says what to install."""
         with patch.dict(sys.modules, {"watchfiles": None}):

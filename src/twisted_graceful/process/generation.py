@@ -391,7 +391,7 @@ class Generation:
         self._child = Child(self._reactor, self, self._upgrade_timeout)
         self._child_ended = Deferred()
         try:
-            self._launch.require_possible()
+            self._launch.require_replaceable()
             launch = self._launch.with_variables(self._supervisor.environment)
             pid = self._child.start(launch, number, self._workload.listeners())
         except (OSError, UpgradeRefused) as error:

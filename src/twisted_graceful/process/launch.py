@@ -34,6 +34,7 @@ class Launch:
         directory: where it starts.
         environment: what it starts with.
         refusal: why it cannot be started again; empty if it can.
+        holder: why this process must not end; empty if it may.
     """
 
     executable: str
@@ -41,6 +42,7 @@ class Launch:
     directory: str
     environment: Mapping[str, str]
     refusal: str = ""
+    holder: str = ""
 
     @classmethod
     def of_this_process(
@@ -72,12 +74,6 @@ class Launch:
                 "this program was typed in or piped in, so there is no command to start again; "
                 "put it into a file"
             )
-        elif holder := _holds_container(os.getpid() if pid is None else pid):
-            refusal = (
-                f"{holder}, and the container would end together with it. "
-                "Start a new container with the new code instead; with --workers HUP brings it "
-                "to the workers, and this process stays"
-            )
         elif (
             _TWISTD.fullmatch(Path(argv[0]).name) is not None
             and not twistd_is_told
@@ -94,6 +90,7 @@ class Launch:
                 name: value for name, value in environ.items() if name not in _NOT_INHERITED
             },
             refusal=refusal,
+            holder=_holds_container(os.getpid() if pid is None else pid),
         )
 
     def with_variables(self, variables: Mapping[str, str]) -> Launch:
@@ -108,6 +105,20 @@ class Launch:
         """
         if self.refusal:
             raise UpgradeRefused(self.refusal)
+
+    def require_replaceable(self) -> None:
+        """Make sure that the command can be started again, and take the place of this process.
+
+        Raises:
+            UpgradeRefused: it cannot; the text says why, and what to do.
+        """
+        self.require_possible()
+        if self.holder:
+            raise UpgradeRefused(
+                f"{self.holder}, and the container would end together with it. "
+                "Start a new container with the new code instead; with --workers HUP brings it "
+                "to the workers, and this process stays"
+            )
 
 
 def _holds_container(pid: int) -> str:

@@ -59,7 +59,8 @@ class Pool:
 
     Attributes:
         size: how many workers there shall be.
-        rolled: is called when the replacement of all is over, with what went wrong, or nothing.
+        rolled: is called when the replacement of all is over, with what went wrong, or nothing; not
+            if `drain` or `leave` has ended it.
         on_route: is called when there is another worker that serves.
         reports: what the drains of workers did that ended after `leave`, in their own words.
         is_clean: whether each of these has said so.
@@ -137,8 +138,7 @@ class Pool:
         Returns:
             A Deferred that fires when they have nothing left.
         """
-        serving, self._is_accepting = self.serving, False
-        self._end_roll("")
+        serving, self._is_accepting, self._is_rolling = self.serving, False, False
         for slot in self._slots.values():
             slot.cancel_restart()
             for worker in (slot.worker, slot.successor):
@@ -156,8 +156,8 @@ class Pool:
         Returns:
             A Deferred that fires when none is left.
         """
-        self._is_accepting, self._is_leaving, self._loaded = False, True, None
-        self._end_roll("")
+        self._is_accepting, self._is_rolling, self._is_leaving = False, False, True
+        self._loaded = None
         for slot in self._slots.values():
             slot.cancel_restart()
             for worker in (slot.worker, slot.successor):
@@ -279,7 +279,7 @@ class Pool:
             else:
                 slot.worker.retires = False  # until it asks again
                 self._say(worker, reason, output, "The old worker stays")
-            self._end_roll(f"worker {worker.number} {reason}")
+            self._end_roll(f"worker {worker.number}: {reason}")
         else:
             slot.worker = None
             self._died(slot, worker, reason, output)
@@ -381,7 +381,7 @@ class Pool:
                 reason=reason,
             )
         self.rolled(reason)
-        if self._is_roll_due and self._is_accepting:
+        if self._is_roll_due:
             self.roll()
 
     # Ends
