@@ -290,6 +290,16 @@ class PoolTests(SynchronousTestCase):
         self.pool.accept()
         self.assertEqual(repr(self.started[2:]), "[1:3]")
 
+    def test_nobody_is_started_while_all_stand_by(self) -> None:
+        """Neither for a place that is new, nor for a worker that is told to stop."""
+        self.serve()
+        self.pool.drain()
+        self.pool.resize(+1)
+        self.pool.worker_stopping(self.started[0])  # type: ignore[arg-type]
+        self.assertEqual(len(self.started), 2)
+        self.pool.accept()
+        self.assertEqual(repr(self.started[2:]), "[1:3, 3:4]")
+
     def test_leave(self) -> None:
         """All are told, none is started again, and their reports are kept."""
         self.serve()

@@ -315,7 +315,9 @@ class Pool:
     # Starts
 
     def _fill(self) -> None:
-        """Start a worker for each place that has none."""
+        """Start a worker for each place that has none; not while all drain or stand by."""
+        if not self._is_accepting and self._loaded is None:
+            return
         for number in range(1, self.size + 1):
             if number not in self._slots:
                 self._slots[number] = Slot(number, Backoff(self._clock))
