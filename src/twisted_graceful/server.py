@@ -98,6 +98,7 @@ class Server(Service):
         self.coordinated = False
         self.is_one_of_several = False
         self.meter: Meter | None = None
+        self.on_warm_up: Callable[[str], None] = lambda target: None
         self._log_path = resolve(self.settings.access_log)
         self._log_file: LogFile | None = None
         self._access_log: AccessLog | None = None
@@ -405,6 +406,7 @@ class Server(Service):
             secure=all(map(self._is_secure, self.addresses)),
             timeout=self.settings.warm_up_timeout,
             reactor=self._reactor,
+            begins=self.on_warm_up,
         )
         site.connections.answered = 0  # of clients
 

@@ -402,7 +402,7 @@ class GracefulService(MultiService):
             await generation.stopped(report.fields)
         await self._stop_others()
         self._heart.stop()
-        self.watcher.stopped(str(report))
+        self.watcher.stopped(str(report), len(report.cut))
         apart = gatherResults([server.stopService() for server in self._apart])
         if self._at_once:
             self.cut()

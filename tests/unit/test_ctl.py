@@ -318,6 +318,8 @@ class OtherCommandsTests(CtlTestCase):
             "12:00  generation 1 starts (pid 11)\nthe upgrade failed: it exited with status 1\n"
             "ImportError: no module 'nowhere'\n",
         )
+        self.admin.answers["GET", "/upgrade"] = (200, [])
+        self.assertEqual(self.run_ctl("log")[:2], (Exit.DONE, "no upgrade has been made\n"))
 
 
 class FindTests(CtlTestCase):

@@ -7,6 +7,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from itertools import islice
 from typing import Any
 
@@ -51,6 +52,9 @@ class Event:
 
 Listener = Callable[[Event], None]
 
+_NOTED = ("started", "loading", "warm-up", "ready", "drained", "failed")
+"""The events that tell of an upgrade afterwards."""
+
 
 def key(name: str, *labels: object) -> str:
     """The name of a number in a `Status`; labels have no commas."""
@@ -85,8 +89,11 @@ class Overview(Watcher):
         self._told: dict[str, dict[str, Any]] = {}
         self._drain_begun: float | None = None
         self._listeners: list[Listener] = []
+        self._warm_up: list[str] = []
+        self.last_upgrade: list[dict[str, Any]] = []
         for server in service.servers:
             server.meter = Meter(clock)
+            server.on_warm_up = self._warms_up
 
     # This process
 
@@ -139,6 +146,7 @@ class Overview(Watcher):
             "connections": sum(map(len, self._connections)),
             "handed_over": sum(each.handed_over for each in self._connections),
             "in_flight": len(cuts),
+            "warm_up": self._warm_up[-1:],
             "requests": [
                 {
                     "method": each.method[:PATH],
@@ -177,28 +185,40 @@ class Overview(Watcher):
         """Our numbers, with those of all but whom it goes to, and what we do."""
         status = self.own + self._others.without(to)
         numbers = {"counters": dict(status.counters), "gauges": dict(status.gauges)}
-        return json.dumps({**numbers, "facts": self.facts})
+        told = {"upgrade": self.last_upgrade} if to == "successor" else {}
+        return json.dumps({**numbers, "facts": self.facts, **told})
 
     def reported(self, by: str, report: str) -> None:
         """Another process has told of itself."""
-        status, facts = Status.decode(report), json.loads(report).get("facts")
+        status, told = Status.decode(report), json.loads(report)
         self._others.update(by, status)
+        if by == "predecessor" and isinstance(told.get("upgrade"), list):
+            self.last_upgrade = told["upgrade"]
+        facts = told.get("facts")
         if not isinstance(facts, dict):
             return
-        is_new = by not in self._told
+        before = self._told.get(by)
         self._told[by] = facts
-        if is_new and by == "successor":
-            self._say("loading", {"generation": facts.get("generation")})
+        if by == "successor":
+            if before is None:
+                self._say("loading", {"generation": facts.get("generation")})
+            for target in facts.get("warm_up", ()):
+                if before is None or before.get("warm_up") != [target]:
+                    self._say("warm-up", {"request": f"GET {target}"})
 
     def gone(self, who: str) -> None:
         """Another process has ended."""
         self._others.ended(who)
         self._told.pop(who, None)
+        if who == "predecessor" and self.last_upgrade:
+            self._note(Event(Stage.DONE.value, {"pid": os.getpid()}))
 
     def progress(self, progress: Progress) -> None:
         """An upgrade has come further."""
         stage = progress.stage
         facts: dict[str, Any] = {"generation": progress.generation}
+        if stage is Stage.STARTED:
+            self.last_upgrade = []
         if progress.pid:
             facts["pid"] = progress.pid
         if stage is Stage.READY:
@@ -225,10 +245,10 @@ class Overview(Watcher):
         if not self._leaves and self._drain_begun is None:
             self._drain_begun = self._clock.seconds()
 
-    def stopped(self, report: str) -> None:
+    def stopped(self, report: str, cut: int) -> None:
         """This process has drained, and ends."""
         self._drained()
-        self._say("stopped", {"report": report}, True)
+        self._say("stopped", {"report": report, "cut": cut}, True)
 
     def _drained(self) -> None:
         begun, self._drain_begun = self._drain_begun, None
@@ -257,5 +277,16 @@ class Overview(Watcher):
 
     def _say(self, name: str, facts: dict[str, Any], is_last: bool = False) -> None:
         event = Event(name, facts, is_last)
+        if name in _NOTED:
+            self._note(event)
         for listener in tuple(self._listeners):
             listener(event)
+
+    def _note(self, event: Event) -> None:
+        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        self.last_upgrade.append({"time": now, "event": event.name, **event.facts})
+
+    def _warms_up(self, target: str) -> None:
+        """An application of this process is asked for something before it serves."""
+        self._warm_up.append(target[:PATH])
+        self.tell()

@@ -130,6 +130,15 @@ class Action(Resource):
         return NOT_DONE_YET
 
 
+class UpgradeAction(Action):
+    """An upgrade; GET tells of the last one."""
+
+    def render_GET(self, request: Any) -> bytes:
+        """Tell in lines of JSON what happened."""
+        lines = [json.dumps(each).encode() + b"\n" for each in self._overview.last_upgrade]
+        return _answer(request, 200, LINES, b"".join(lines))
+
+
 class Root(Resource):
     """All of it, for those who may ask.
 
@@ -157,7 +166,7 @@ class Root(Resource):
             b"page.css": _file("page.css", "text/css"),
         }.items():
             self.putChild(path, Leaf(answer))
-        self.putChild(b"upgrade", Action(overview, service.upgrade, self._why_no_upgrade))
+        self.putChild(b"upgrade", UpgradeAction(overview, service.upgrade, self._why_no_upgrade))
         self.putChild(b"stop", Action(overview, service.stop))
         self.putChild(
             b"workers",

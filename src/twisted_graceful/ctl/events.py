@@ -27,7 +27,7 @@ _SENTENCES = {
     "earlier": "of the upgrade before this one: {of}",
     STARTED: "generation {generation} starts (pid {pid})",
     "loading": "the applications are loaded",
-    "warm-up": "warm-up {done} of {total}: {request}",
+    "warm-up": "warm-up: {request}",
     READY: "the new code serves (pid {pid})",
     "draining": "{handed_over} connections moved, {connections} left, {in_flight} requests left",
     "drained": "the old process has nothing left, and waits for the end of the probation",

@@ -45,6 +45,7 @@ def _log(server: Server, given: Namespace) -> Exit:
     from .display import JsonLines
     from .events import output_of, sentence
 
+    event = None
     for event in server.last_upgrade():
         if given.json:
             JsonLines(sys.stdout).show(event)
@@ -53,6 +54,8 @@ def _log(server: Server, given: Namespace) -> Exit:
             _say(f"{time}{sentence(event)}")
             if output_of(event):
                 _say(output_of(event))
+    if event is None and not given.json:
+        _say("no upgrade has been made")
     return Exit.DONE
 
 

@@ -7,7 +7,7 @@ has. They count as no client's: they are in no access log, and take no place of 
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from typing import Any
 
@@ -48,6 +48,7 @@ async def warm_up(
     secure: bool,
     timeout: float,
     reactor: Any,
+    begins: Callable[[str], None] = lambda target: None,
 ) -> None:
     """Let a site answer requests, one after the other.
 
@@ -62,12 +63,14 @@ async def warm_up(
         secure: whether the application shall take a path for one of https.
         timeout: seconds that each answer may take.
         reactor: runs the client's side.
+        begins: is called with each target before it is asked for.
 
     Raises:
         WarmUpError: there was no answer in time, none that is HTTP, not all of one, or one with a
             status of 500 and more.
     """
     for target in targets:
+        begins(target)
         begun = reactor.seconds()
         request = _Request(target, secure, site, transport, reactor)
         try:

@@ -59,11 +59,12 @@ class Watcher:
     def stops(self) -> None:
         """This process begins to stop."""
 
-    def stopped(self, report: str) -> None:
+    def stopped(self, report: str, cut: int) -> None:
         """This process has drained, and ends.
 
         Args:
             report: what the drain did, in words.
+            cut: how many requests it cut.
         """
 
     def progress(self, progress: Progress) -> None:
