@@ -197,7 +197,7 @@ class PageTests(SynchronousTestCase):
                         "requests": [{"method": evil, "path": evil, "age": evil, "doing": evil}],
                     }
                 ],
-                "listeners": {"x": [evil]},
+                "listeners": [{"bound": [evil]}],
                 "counters": {evil: 1},
                 "gauges": {},
             }

@@ -56,7 +56,7 @@ def page(status: Mapping[str, Any]) -> str:
             for request in each.get("requests", ())
         ),
         listeners="".join(
-            f"<li>{escape(', '.join(where))}</li>" for where in status["listeners"].values()
+            f"<li>{escape(', '.join(each['bound']))}</li>" for each in status["listeners"]
         ),
         totals="".join(
             _row(name.replace(",", " "), f"{number:g}")

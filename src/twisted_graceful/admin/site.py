@@ -223,7 +223,9 @@ class Root(Resource):
         return {
             "version": version("twisted-graceful"),
             "ready": overview.service.is_ready,
-            "listeners": dict(overview.service.listening),
+            "listeners": [
+                {"address": name, "bound": bound} for name, bound in overview.service.listening
+            ],
             "generations": overview.generations,
             "workers": [],
             "counters": dict(total.counters),
