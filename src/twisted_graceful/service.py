@@ -504,7 +504,7 @@ class GracefulService(MultiService):
     def _tell_master(self) -> Status:
         status = self.status
         if isinstance(self._generation, Member):
-            self._generation.alive(status)
+            self._generation.alive(self.watcher.numbers(status))
         return status
 
     def _retire(self, reason: str) -> None:

@@ -331,6 +331,10 @@ def _service(
         title=", ".join(options["app"]),
     )
     if is_worker():
+        if options["admin"]:
+            from .admin.overview import Overview
+
+            service.watcher = Overview(service, service.reactor)  # of which the master hears
         return service  # the master does for all what follows
     admin = None
     if options["admin"]:

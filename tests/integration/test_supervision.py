@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from .harness import served
 from .load import Load
+from .test_admin import ADMIN, Admin
 from .test_workers import BROKEN, with_workers, workers
 from .waiting import until
 
@@ -142,3 +143,30 @@ class NameTests(SynchronousTestCase):
     def title(self, pid: int) -> str:
         """What ps(1) shows of a process."""
         return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
+
+
+class NumberTests(SynchronousTestCase):
+    """What the master knows of its workers."""
+
+    def test_the_admin_endpoints_have_the_sums(self) -> None:
+        """They count what all workers answer, and do not forget what one did that was killed."""
+        with with_workers(*ADMIN) as server:
+            pids = workers(server)
+            admin = Admin(server)
+            before = admin.status()["counters"]["answered"]
+            for _ in range(10):
+                server.get()
+
+            def counted() -> bool:
+                return bool(admin.status()["counters"]["answered"] >= before + 10)
+
+            until(counted, "all are counted")
+            server.kill(signal.SIGKILL, min(pids))
+            server.said("has ended: it was killed by SIGKILL")
+            self.assertTrue(counted())
+            requests = "graceful_http_requests_total{method=GET,status_class=2xx}"
+            self.assertGreaterEqual(admin.metrics()[requests], 10)
+            holder = server.hold()
+            until(lambda: admin.status()["gauges"]["in_flight"] == 1, "it is in flight")
+            server.open("held")
+            holder.answer()

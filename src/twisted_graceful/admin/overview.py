@@ -107,7 +107,11 @@ class Overview(Watcher):
 
     @property
     def own(self) -> Status:
-        """The numbers of this process."""
+        """The numbers of this process; of a master those of its workers too."""
+        return self.numbers(self.service.status)
+
+    def numbers(self, known: Status) -> Status:
+        """The numbers of this process, and those that are known without this."""
         counters = self._counted.copy()
         for meter in (each.meter for each in self.service.servers if each.meter is not None):
             for method, status, count in meter.requests:
@@ -122,12 +126,10 @@ class Overview(Watcher):
             float, {"in_flight": 0, **{key("connections", each.name.lower()): 0 for each in Phase}}
         )
         for registry in self._connections:
-            counters["handed_over"] += registry.handed_over
-            counters["told_to_close"] += registry.told_to_close
             for connection in registry:
                 gauges[key("connections", connection.phase.name.lower())] += 1
             gauges["in_flight"] += sum(1 for _ in registry.under_way())
-        return Status(counters, gauges)
+        return known + Status(counters, gauges)
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from .status import Status
+
 
 class Stage(Enum):
     """How far an upgrade has come."""
@@ -49,6 +51,14 @@ class Watcher:
             to: who is told: ``predecessor`` or ``successor``.
         """
         return ""
+
+    def numbers(self, known: Status) -> Status:
+        """The numbers of this process, with what the watcher has counted.
+
+        Args:
+            known: those that are known without it.
+        """
+        return known
 
     def reported(self, by: str, report: str) -> None:
         """Another generation has told of itself."""
