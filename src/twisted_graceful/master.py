@@ -108,6 +108,11 @@ class MasterService(GracefulService):
         status = f"The workers are not replaced: {reason}" if reason else "All workers serve"
         self._supervisor.serves(f"{status} (master: pid {os.getpid()})")
 
+    @property
+    def workers(self) -> int:
+        """How many workers there shall be."""
+        return self._pool.size
+
     def resize(self, more: int) -> None:
         """Have more workers, or fewer, but always one.
 

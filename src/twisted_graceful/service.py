@@ -214,6 +214,14 @@ class GracefulService(MultiService):
                 service.room = self._room
         super().addService(service)
 
+    @property
+    def workers(self) -> int:
+        """How many processes serve below this one; 0 if it does so itself."""
+        return 0
+
+    def resize(self, more: int) -> None:
+        """Have more workers, or fewer; a process that serves itself has none."""
+
     def add_apart(self, server: Server) -> None:
         """Add a server that serves no application, but those who look after this service.
 

@@ -197,6 +197,20 @@ class OtherCommandsTests(AdminTestCase):
             done = ctl(server.directory, "status", "--admin", f"127.0.0.1:{port}")
             self.assertEqual(done.returncode, 0, done.stderr)
 
+    def test_workers(self) -> None:
+        """A master gets another number of workers; a single process says that it has none."""
+        with served(*ADMIN) as server:
+            server.get()
+            self.assertIn("without workers", self.ends(server, 1, "workers", "2").stderr)
+        with served(*ADMIN, "--workers", "1") as server:
+            server.get()
+            done = self.ends(server, 0, "workers", "2")
+            self.assertIn("there shall be 2 workers\n", done.stdout)
+            until(lambda: len(server.family()) == 3, "a master and two workers")
+            self.assertIn("from 1 to", self.ends(server, 1, "workers", "0").stderr)
+            self.ends(server, 0, "workers", "1")
+            until(lambda: len(server.family()) == 2, "a master and one worker")
+
     def test_log(self) -> None:
         """It tells of the last upgrade, whether that failed or not, whoever serves."""
         with served(*ADMIN, "--probation", "0.2") as server:

@@ -95,14 +95,21 @@ class Action(Resource):
         request.setHeader("Allow", "POST")
         return _json(request, 405, {"error": "an action is asked for with POST"})
 
-    def render_POST(self, request: Any) -> Any:
-        """Do it."""
+    def _why_not(self, request: Any) -> bytes | None:
+        """The answer to who may not; None if he may."""
         reason = why_not_act(request)
         if reason:
             return _json(request, 403, {"error": reason})
         kind = (request.getHeader("content-type") or "").partition(";")[0].strip().lower()
         if kind != JSON:  # which no form of another site can send
             return _json(request, 415, {"error": f"an action has the Content-Type {JSON}"})
+        return None
+
+    def render_POST(self, request: Any) -> Any:
+        """Do it."""
+        refused = self._why_not(request)
+        if refused is not None:
+            return refused
         reason = self._refusal()
         if reason:
             return _json(request, 409, {"error": reason})
@@ -139,6 +146,32 @@ class UpgradeAction(Action):
         return _answer(request, 200, LINES, b"".join(lines))
 
 
+class WorkersAction(Action):
+    """Another number of workers, which the body names: ``{"workers": 4}``."""
+
+    def render_POST(self, request: Any) -> Any:
+        """Do it."""
+        reason = self._why_not(request)
+        if reason is not None:
+            return reason
+        service = self._overview.service
+        if not service.workers:
+            return _json(request, 409, {"error": "this is a single process, without workers"})
+        try:
+            count = json.loads(request.content.read())["workers"]
+        except (ValueError, KeyError, TypeError):
+            count = None
+        if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= _MOST:
+            accepted = f'the body must be {{"workers": N}}, with N from 1 to {_MOST}'
+            return _json(request, 400, {"error": accepted})
+        service.resize(count - service.workers)
+        return _answer(request, 200, LINES, Event("resized", {"workers": count}).encode())
+
+
+_MOST = 1000
+"""Workers; more is a slip of the pen that no machine bears."""
+
+
 class Root(Resource):
     """All of it, for those who may ask.
 
@@ -168,10 +201,7 @@ class Root(Resource):
             self.putChild(path, Leaf(answer))
         self.putChild(b"upgrade", UpgradeAction(overview, service.upgrade, self._why_no_upgrade))
         self.putChild(b"stop", Action(overview, service.stop))
-        self.putChild(
-            b"workers",
-            Action(overview, lambda: None, lambda: "this is a single process, without workers"),
-        )
+        self.putChild(b"workers", WorkersAction(overview, lambda: None))
 
     def getChildWithDefault(self, path: bytes, request: Any) -> Any:
         """The resource of a path, if the client may ask for it."""

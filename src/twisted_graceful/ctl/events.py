@@ -33,6 +33,7 @@ _SENTENCES = {
     "drained": "the old process has nothing left, and waits for the end of the probation",
     DONE: "the upgrade is over: the new code serves alone (pid {pid})",
     FAILED: "the upgrade failed: {reason}",
+    "resized": "there shall be {workers} workers",
     STOPPED: "stopped: {report}",
 }
 
