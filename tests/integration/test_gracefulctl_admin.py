@@ -74,6 +74,19 @@ class UpgradeTests(AdminTestCase):
                 self.assertEqual(waiting.wait(15), 0)
             until(lambda: not proc.alive(old), "the old process ends")
 
+    def test_with_workers(self) -> None:
+        """A master and its workers are replaced as one."""
+        with served(*ADMIN, "--workers", "1") as server:
+            server.get()
+            server.deploy("2")
+            self.ends(server, 0, "upgrade")
+            self.assertEqual(server.get().body, "2")
+            server.hand_over()
+            server.write("app.py", "import nowhere\n")
+            done = self.ends(server, 1, "upgrade")
+            self.assertIn("No module named 'nowhere'", done.stdout)
+            self.assertEqual(server.get().body, "2")
+
     def test_code_that_does_not_load(self) -> None:
         """The reason and the successor's own traceback are shown; the old code serves."""
         with served(*ADMIN) as server:
