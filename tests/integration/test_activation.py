@@ -151,7 +151,8 @@ class ActivationTests(SynchronousTestCase):
         """systemd's own program starts a server with the first client, who is answered."""
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = probe.getsockname()[1]
-        kept = [f"--setenv={name}" for name in (FAMILY, "PYTHONDONTWRITEBYTECODE")]
+        names = (FAMILY, "PYTHONDONTWRITEBYTECODE", "SPT_NOENV")
+        kept = [f"--setenv={name}" for name in names]
         command = (
             *(program("systemd-socket-activate"), f"--listen=127.0.0.1:{port}", "--fdname=web"),
             *(*kept, *GRACEFUL, "--port", f"127.0.0.1:{port}"),

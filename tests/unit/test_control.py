@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.protocols import amp
 from twisted.python.failure import Failure
@@ -99,6 +100,19 @@ class ChannelTests(SynchronousTestCase):
         """What one end sends the other one receives, and the first learns that it has."""
         self.assertEqual(self.ask(Failed, reason="it fell"), {})
         self.assertEqual(self.peers[1].commands, [(Failed, {"reason": "it fell"})])
+
+    def test_the_end_between_two_messages(self) -> None:
+        """If a message ends this process, those that came with it are ignored."""
+        first, second = (self.ends[0].callRemote(Goodbye) for _ in range(2))
+
+        def end(answer: object) -> None:
+            self.ends[0].connectionLost(Failure(ConnectionDone()))
+
+        first.addCallback(end)
+        second.addErrback(lambda failure: failure.trap(ConnectionDone))
+        self.carry()
+        self.successResultOf(second)
+        self.assertTrue(self.peers[0].lost)
 
     def test_an_unknown_command(self) -> None:
         """A command of another version is answered as unknown; the channel stays whole."""

@@ -208,6 +208,11 @@ class Channel(amp.BinaryBoxProtocol, amp.BoxDispatcher, amp.CommandLocator):
         self._peer = peer
         self._arrived: dict[int, int] = {}
 
+    def ampBoxReceived(self, box: Any) -> None:
+        """A message arrived; not if the one before it has ended the reactor, and this channel."""
+        if self.transport is not None:
+            super().ampBoxReceived(box)
+
     def dispatchCommand(self, box: Any) -> Deferred[Any]:
         """Do what a command says; what goes wrong is an answer, if one is waited for."""
 
