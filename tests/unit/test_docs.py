@@ -27,12 +27,14 @@ class DocumentationTests(SynchronousTestCase):
         self.assertEqual(set(twisted_graceful.__all__) - words, set())
 
     def test_pages_of_the_readme(self) -> None:
-        """Every file that the README names is there."""
+        """Every file that the README names is there, and it names every page."""
         named = re.findall(
             r"``((?:docs|examples|benchmarks|tests)/[\w./-]+)``", (ROOT / "README.rst").read_text()
         )
         self.assertIn("docs/restart.rst", named)
         self.assertEqual([each for each in named if not (ROOT / each).exists()], [])
+        pages = {f"docs/{each.name}" for each in self.docs.glob("*.rst")}
+        self.assertEqual(pages - set(named), {"docs/contributing.rst", "docs/index.rst"})
 
     def test_examples(self) -> None:
         """The text of every example that is run is on a page."""
