@@ -92,8 +92,9 @@ class Options(usage.Options):
     longdesc = (
         "Serves Twisted web resources, Klein and WSGI applications. TERM and INT answer what was "
         "begun, then end the process; a second one ends it at once. USR2 and HUP replace the "
-        "process by one that runs the code on disk, without closing the port. Bytes may be "
-        "written with KiB, MiB or GiB. Each option may also be in the environment "
+        "process by one that runs the code on disk, without closing the port; with --workers HUP "
+        "replaces the workers in turns, and the master stays. Bytes may be written with KiB, MiB "
+        "or GiB. Each option may also be in the environment "
         "(GRACEFUL_READ_TIMEOUT) or in a TOML file; the command line counts first, then the "
         "environment, then the file."
     )
