@@ -18,17 +18,22 @@ from .programs import run
 from .test_containers import CONTAINER
 
 REPOSITORY = Path(__file__).parents[2]
-READINESS = (REPOSITORY / "examples" / "readiness.py").read_text()
+MOD = (REPOSITORY / "examples" / "mod.py").read_text()
 
 
 def server(*command: str) -> Server:
-    """A server of an application with probes, where the files have one of their own."""
+    """A server of an application without probes, where the files have one of their own."""
     here = "127.0.0.1:0"
-    for place in ("8080", here), (":9000", here), ("app.resource", "readiness.resource"):
+    for place in ("8080", here), ("127.0.0.1:9000", here), ("=:9000", f"={here}"):
         command = tuple(each.replace(*place) for each in command)
     made = Server(command=[*command, *PATIENCE])
-    made.write("readiness.py", READINESS)
+    made.write("app.py", MOD)
     return made
+
+
+def admin_port(server: Server) -> int:
+    """Where its probes are asked."""
+    return int(server.said(r"AdminServer.*Listening on http://127\.0\.0\.1:(\d+)")[1])
 
 
 class DockerfileTests(SynchronousTestCase):
@@ -54,13 +59,13 @@ class DockerfileTests(SynchronousTestCase):
         command = [*CONTAINER, *self.words("ENTRYPOINT"), *self.words("CMD")]
         with server(*command) as container:
             self.assertEqual(container.serving(0), 1)
-            check, port = self.words("HEALTHCHECK"), str(container.ports[0])
-            check = [each.replace("8080", port) for each in check]
+            port = admin_port(container)
+            check = [each.replace("9000", str(port)) for each in self.words("HEALTHCHECK")]
             (pid,) = proc.children(container.launched)
             self.assertEqual(run(*check).returncode, 0)
             container.kill(signal.Signals[self.said["STOPSIGNAL"]], pid)
             container.said("is not ready any more; it accepts for another 10 seconds")
-            self.assertEqual(container.get("/readyz").status, 503)
+            self.assertEqual(container.get("/readyz", port).status, 503)
             self.assertEqual(run(*check).returncode, 0)
             container.kill(signal.SIGTERM, pid)
             container.exit_status()
@@ -99,7 +104,7 @@ class KubernetesTests(SynchronousTestCase):
         names = ("startup", "liveness", "readiness")
         with server(TWISTD, "-n", "--pidfile=", "graceful", *self.container["args"]) as pod:
             pod.serving(0)
-            port = int(pod.said(r"AdminServer.*Listening on http://127\.0\.0\.1:(\d+)")[1])
+            port = admin_port(pod)
 
             def told() -> list[int]:
                 return [pod.get(self.probe(each), port).status for each in names]
