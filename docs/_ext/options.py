@@ -14,7 +14,8 @@ from sphinx.util.docutils import SphinxDirective
 
 from twisted_graceful import config, settings
 from twisted_graceful.config import OPTIONS, Option
-from twisted_graceful.settings import Flag, Settings
+from twisted_graceful.kinds import Flag
+from twisted_graceful.settings import Settings
 
 
 def reasons() -> dict[str, str]:

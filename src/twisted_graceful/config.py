@@ -17,18 +17,8 @@ from typing import Any
 
 from . import address, config_file
 from .errors import ConfigError, GracefulError, SettingsError
-from .settings import (
-    Flag,
-    Kind,
-    Mode,
-    NetworkList,
-    Permissions,
-    Settings,
-    Several,
-    Text,
-    kind_of,
-    parse,
-)
+from .kinds import Flag, Kind, Mode, NetworkList, Permissions, Several, Text, parse
+from .settings import Settings, kind_of
 
 PREFIX = "GRACEFUL_"
 CONFIG = f"{PREFIX}CONFIG"

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
 
 from .http.report import Cut, DrainReport
+from .kinds import AUTO
 from .moving import Carrier, Handed
 from .process import sockets
 from .process.generation import Generation
@@ -25,7 +26,6 @@ from .process.status import Status
 from .process.worker import Worker
 from .server import Server
 from .service import GracefulService
-from .settings import AUTO
 
 SLACK = 5.0
 """Seconds that a worker may take beyond its own deadlines until it is killed."""

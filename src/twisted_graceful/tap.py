@@ -23,6 +23,7 @@ from .app import load
 from .check import Check
 from .config import OPTIONS, Chosen, Option, option_name
 from .errors import AppError, ConfigError, GracefulError, SettingsError
+from .kinds import FilePath, Flag, Text
 from .master import serving
 from .process.inheritance import is_successor, is_worker
 from .process.launch import Launch
@@ -32,7 +33,7 @@ from .process.twistd import log_file, only_look, skip_what_is_done
 from .reload import Reload, watch_source
 from .server import Server, global_reactor
 from .service import GracefulService
-from .settings import FilePath, Flag, Settings, Text
+from .settings import Settings
 from .welcome import Welcome
 
 _log = Logger()

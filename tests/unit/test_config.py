@@ -18,7 +18,8 @@ from twisted_graceful.config import (
     unknown_variables,
 )
 from twisted_graceful.errors import ConfigError, GracefulError
-from twisted_graceful.settings import Flag, NetworkList, Settings, Several, Text
+from twisted_graceful.kinds import Flag, NetworkList, Several, Text
+from twisted_graceful.settings import Settings
 
 from .support import examples
 

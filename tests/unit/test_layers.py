@@ -16,7 +16,8 @@ PACKAGE = Path(twisted_graceful.__file__).parent
 
 LAYERS = [
     {"errors", "networks"},
-    {"settings", "address", "clock", "config_file", "private", "moving"},
+    {"kinds", "address", "clock", "config_file", "private", "moving"},
+    {"settings"},
     {"http", "process", "app", "wsgi", "welcome"},
     {"server"},
     {"service", "check"},

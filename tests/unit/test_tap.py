@@ -18,22 +18,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted_graceful import tap
 from twisted_graceful.address import Address
 from twisted_graceful.config import OPTIONS
+from twisted_graceful.kinds import FilePath, Flag, NetworkList, Number, Several, Text
 from twisted_graceful.process import inheritance
 from twisted_graceful.process.inheritance import VARIABLE
 from twisted_graceful.process.ownership import GivenFiles
 from twisted_graceful.process.twistd import complaints, only_look, skip_what_is_done
 from twisted_graceful.reload import Reload
 from twisted_graceful.service import GracefulService
-from twisted_graceful.settings import (
-    FilePath,
-    Flag,
-    NetworkList,
-    Number,
-    Settings,
-    Several,
-    Text,
-    kind_of,
-)
+from twisted_graceful.settings import Settings, kind_of
 from twisted_graceful.tap import Options, makeService
 
 from ..certificates import ONE, ONE_KEY
