@@ -19,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import twisted_graceful.ctl
 from twisted_graceful.ctl import events, status
+from twisted_graceful.ctl.admin import AdminServer
 from twisted_graceful.ctl.check import is_ours
 from twisted_graceful.ctl.main import main
 from twisted_graceful.ctl.outcome import MEANING, Exit
@@ -37,6 +38,10 @@ FAILED = {
     "reason": "it exited with status 1",
     "output": "ImportError: no module 'nowhere'",
 }
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 class CtlTestCase(SynchronousTestCase):
@@ -308,6 +313,19 @@ class OtherCommandsTests(CtlTestCase):
         self.admin.answers["POST", "/workers"] = (200, [FAILED])
         self.assertEqual(self.run_ctl("workers", "4")[0], Exit.FAILED)
 
+    def test_interrupted(self) -> None:
+        """Ctrl-C ends the wait; what may have been changed is not said to be as it was."""
+        for name, said in (
+            ("upgrade", "the upgrade goes on"),
+            ("stop", "the stop goes on"),
+            ("workers", "the server may have another number of workers already"),
+            ("status", "nothing was changed"),
+        ):
+            self.patch(AdminServer, name, _interrupted)
+            code, _, err = self.run_ctl(name, *["4"][: name == "workers"])
+            self.assertEqual(code, Exit.INTERRUPTED)
+            self.assertIn(f"interrupted; {said}", err)
+
     def test_log(self) -> None:
         """The last upgrade is told again, with what the successor wrote."""
         self.admin.answers["GET", "/upgrade"] = (200, [{**STARTED, "time": "12:00"}, FAILED])
@@ -438,6 +456,15 @@ class CommandTests(SynchronousTestCase):
         for arguments in ((), ("restart",), ("workers", "many"), ("upgrade", "--timeout", "soon")):
             done = run_python("-m", "twisted_graceful.ctl.main", *arguments)
             self.assertEqual(done.returncode, Exit.USAGE, done.stderr)
+
+    def test_timeout(self) -> None:
+        """What is no time to wait is refused, and so does not fail later."""
+        for text in ("0", "-1", "nan", "inf"):
+            err = io.StringIO()
+            with redirect_stderr(err), self.assertRaises(SystemExit) as caught:
+                main([f"--timeout={text}", "status"], {})
+            self.assertEqual(caught.exception.code, Exit.USAGE)
+            self.assertIn(f"{text} is no time to wait", err.getvalue())
 
     def test_commands_that_can_be_checked(self) -> None:
         """Only a command line of ours is run again with --check; any other would start a server."""

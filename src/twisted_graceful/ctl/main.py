@@ -107,7 +107,26 @@ _COMMANDS: Mapping[str, tuple[Callable[[Server, Namespace], Exit], str]] = {
     "check": (_check, "see whether the code that is on disk now would serve"),
     "log": (_log, "show what happened in the last upgrade"),
 }
-_CHANGING = ("upgrade", "reload", "stop")
+
+_BEGUN: Mapping[str, str] = {
+    "upgrade": "the upgrade goes on",
+    "reload": "the upgrade goes on",
+    "stop": "the stop goes on",
+    "workers": "the server may have another number of workers already",
+}
+"""What is to be said when a command is interrupted; none of the others changes anything."""
+
+
+def _seconds(text: str) -> float:
+    """A time to wait, from an option."""
+    seconds = float(text)
+    if not 0 < seconds < _LONGEST:
+        raise argparse.ArgumentTypeError(f"{text} is no time to wait, in seconds")
+    return seconds
+
+
+_LONGEST = 2**31
+"""Seconds; more than that a socket may not take."""
 
 
 def _common(default: object = SUPPRESS) -> ArgumentParser:
@@ -140,7 +159,7 @@ def _common(default: object = SUPPRESS) -> ArgumentParser:
     common.add_argument(
         "--timeout",
         metavar="SECONDS",
-        type=float,
+        type=_seconds,
         default=or_default(TIMEOUT),
         help=f"how long to wait [default: {TIMEOUT:g}]",
     )
@@ -205,11 +224,9 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
     except CtlError as error:
         return _failed(str(error), error.status)
     except KeyboardInterrupt:
-        goes_on = f"the {given.command} goes on; `gracefulctl status` shows how"
-        is_begun = given.command in _CHANGING
-        return _failed(
-            f"interrupted; {goes_on if is_begun else 'nothing was changed'}", Exit.INTERRUPTED
-        )
+        begun = _BEGUN.get(given.command)
+        then = f"{begun}; `gracefulctl status` shows how" if begun else "nothing was changed"
+        return _failed(f"interrupted; {then}", Exit.INTERRUPTED)
     except BrokenPipeError:  # whoever read our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.UNKNOWN
