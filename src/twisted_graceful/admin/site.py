@@ -72,44 +72,55 @@ class Leaf(Resource):
 
 
 class Action(Resource):
-    """Something that is done, on POST, and told of in lines of JSON until it is over.
+    """Something that is done, on POST, for who may act.
 
     Args:
         overview: tells what happens.
-        act: does it.
-        refusal: why it cannot be done at all; empty if it can.
     """
 
     isLeaf = True
 
-    def __init__(
-        self, overview: Overview, act: Callable[[], None], refusal: Callable[[], str] = str
-    ) -> None:
+    def __init__(self, overview: Overview) -> None:
         super().__init__()
         self._overview = overview
-        self._act = act
-        self._refusal = refusal
 
     def render_GET(self, request: Any) -> bytes:
         """Say how it is done."""
         request.setHeader("Allow", "POST")
         return _json(request, 405, {"error": "an action is asked for with POST"})
 
-    def _why_not(self, request: Any) -> bytes | None:
-        """The answer to who may not; None if he may."""
+    def render_POST(self, request: Any) -> Any:
+        """Do it."""
         reason = why_not_act(request)
         if reason:
             return _json(request, 403, {"error": reason})
         kind = (request.getHeader("content-type") or "").partition(";")[0].strip().lower()
         if kind != JSON:  # which no form of another site can send
             return _json(request, 415, {"error": f"an action has the Content-Type {JSON}"})
-        return None
+        return self._act(request)
 
-    def render_POST(self, request: Any) -> Any:
-        """Do it."""
-        refused = self._why_not(request)
-        if refused is not None:
-            return refused
+    def _act(self, request: Any) -> Any:
+        """Do it, and answer as a ``render`` method does."""
+        raise NotImplementedError
+
+
+class FollowedAction(Action):
+    """An action that is told of in lines of JSON until it is over.
+
+    Args:
+        overview: tells what happens.
+        begin: begins it.
+        refusal: why it cannot be done at all; empty if it can.
+    """
+
+    def __init__(
+        self, overview: Overview, begin: Callable[[], None], refusal: Callable[[], str] = str
+    ) -> None:
+        super().__init__(overview)
+        self._begin = begin
+        self._refusal = refusal
+
+    def _act(self, request: Any) -> Any:
         reason = self._refusal()
         if reason:
             return _json(request, 409, {"error": reason})
@@ -133,11 +144,11 @@ class Action(Resource):
 
         request.notifyFinish().addErrback(gone)
         self._overview.listen(tell)
-        self._act()
+        self._begin()
         return NOT_DONE_YET
 
 
-class UpgradeAction(Action):
+class UpgradeAction(FollowedAction):
     """An upgrade; GET tells of the last one."""
 
     def render_GET(self, request: Any) -> bytes:
@@ -146,14 +157,14 @@ class UpgradeAction(Action):
         return _answer(request, 200, LINES, b"".join(lines))
 
 
+_MOST = 1000
+"""Workers; more is a slip of the pen that no machine bears."""
+
+
 class WorkersAction(Action):
     """Another number of workers, which the body names: ``{"workers": 4}``."""
 
-    def render_POST(self, request: Any) -> Any:
-        """Do it."""
-        reason = self._why_not(request)
-        if reason is not None:
-            return reason
+    def _act(self, request: Any) -> bytes:
         service = self._overview.service
         if not service.workers:
             return _json(request, 409, {"error": "this is a single process, without workers"})
@@ -166,10 +177,6 @@ class WorkersAction(Action):
             return _json(request, 400, {"error": accepted})
         service.resize(count - service.workers)
         return _answer(request, 200, LINES, Event("resized", {"workers": count}).encode())
-
-
-_MOST = 1000
-"""Workers; more is a slip of the pen that no machine bears."""
 
 
 class Root(Resource):
@@ -200,8 +207,8 @@ class Root(Resource):
         }.items():
             self.putChild(path, Leaf(answer))
         self.putChild(b"upgrade", UpgradeAction(overview, service.upgrade, self._why_no_upgrade))
-        self.putChild(b"stop", Action(overview, service.stop))
-        self.putChild(b"workers", WorkersAction(overview, lambda: None))
+        self.putChild(b"stop", FollowedAction(overview, service.stop))
+        self.putChild(b"workers", WorkersAction(overview))
 
     def getChildWithDefault(self, path: bytes, request: Any) -> Any:
         """The resource of a path, if the client may ask for it."""
@@ -209,9 +216,9 @@ class Root(Resource):
             request.setHeader(name, value)
         reason = why_not(Asked.by(request), self._allowed, self.names)
         if reason:
-            return Leaf403(reason)
+            return Refusal(403, reason)
         if path not in self.children or request.postpath:
-            return Leaf404()
+            return Refusal(404, "there is no such page")
         return self.children[path]
 
     def _why_no_upgrade(self) -> str:
@@ -266,25 +273,19 @@ class Root(Resource):
         return _answer(request, 200, "text/html; charset=utf-8", page(self.status()).encode())
 
 
-class Leaf403(Leaf):
-    """A refusal, whatever the method."""
+class Refusal(Leaf):
+    """The same answer, whatever the method.
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(lambda request: _json(request, 403, {"error": reason}))
+    Args:
+        status: of the answer.
+        reason: what it says.
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(lambda request: _json(request, status, {"error": reason}))
 
     def render(self, request: Any) -> Any:
         """Refuse."""
-        return self._answer(request)
-
-
-class Leaf404(Leaf):
-    """Nothing there."""
-
-    def __init__(self) -> None:
-        super().__init__(lambda request: _json(request, 404, {"error": "there is no such page"}))
-
-    def render(self, request: Any) -> Any:
-        """Say so."""
         return self._answer(request)
 
 
