@@ -264,7 +264,6 @@ class Root(Resource):
                 {"address": name, "bound": bound} for name, bound in overview.service.listening
             ],
             "generations": overview.generations,
-            "workers": [],
             "counters": dict(total.counters),
             "gauges": dict(total.gauges),
         }
