@@ -94,10 +94,15 @@ class Server:
         temporary.write_text(text)
         temporary.rename(self.directory / name)
 
-    def deploy(self, version: str) -> None:
-        """Put a version of the application in place."""
-        text = SERVED.read_text()
-        self.write("app.py", text.replace('VERSION = "1"', f'VERSION = "{version}"'))
+    def deploy(self, version: str, then: str = "") -> None:
+        """Put a version of the application in place.
+
+        Args:
+            version: what it answers.
+            then: code at its end.
+        """
+        text = SERVED.read_text().replace('VERSION = "1"', f'VERSION = "{version}"')
+        self.write("app.py", text + then)
 
     def wait_for(self, name: str) -> None:
         """Wait until the application has created a file."""

@@ -22,6 +22,10 @@ from .waiting import until
 GRACEFULCTL = shutil.which("gracefulctl", path=BESIDE_PYTHON) or "gracefulctl"
 PID_FILE = ("--pid-file", "app.pid")
 LONG = ("--probation", "60")
+DIES = "\nfrom twisted.internet import reactor\nreactor.callLater(0.7, os._exit, 3)\n"
+LOADS_AT_A_GATE = "while not (HERE / 'load.open').exists():\n    time.sleep(0.02)\n"
+"""Code at the end of an application, which is loaded when the gate ``load`` is open."""
+
 AS_NOBODY = (
     "import os, sys\n"
     "from twisted_graceful.ctl import admin, check, display, find, main, signals, status\n"
@@ -56,6 +60,32 @@ def untitled(server: Server) -> Server:
     server.write("setproctitle.py", "raise ImportError(__name__)\n")
     server.environment["PYTHONPATH"] = str(server.directory)
     return server
+
+
+def interrupt_an_upgrade(test: SynchronousTestCase, server: Server, *which: str) -> None:
+    """Press Ctrl-C while new code loads: the upgrade goes on, and that is said.
+
+    Args:
+        test: asserts it.
+        server: which is upgraded.
+        which: options of ``gracefulctl``, by which it finds the server.
+    """
+    server.deploy("2", LOADS_AT_A_GATE)
+    with subprocess.Popen(
+        command("upgrade", *which),
+        cwd=server.directory,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as waiting:
+        server.starting(1)
+        waiting.send_signal(signal.SIGINT)
+        _, err = waiting.communicate(timeout=15)
+    test.assertEqual(waiting.returncode, 130)
+    test.assertIn("interrupted; the upgrade goes on", err)
+    server.open("load")
+    server.hand_over()
+    test.assertEqual(server.get().body, "2")
 
 
 class PidFileTestCase(SynchronousTestCase):
@@ -100,12 +130,7 @@ class UpgradeTests(PidFileTestCase):
         """New code that dies in its probation is a failure, and the old code serves."""
         with served(*LONG) as server:
             server.get()
-            text = (server.directory / "app.py").read_text()
-            server.write(
-                "app.py",
-                f"{text}\nfrom twisted.internet import reactor\n"
-                "reactor.callLater(0.7, os._exit, 3)\n",
-            )
+            server.deploy("1", DIES)
             done = self.ends(server, 1, "upgrade", "--wait-probation")
             self.assertRegex(done.stdout, r"the upgrade failed: process \d+ did not last")
             self.assertEqual(server.get().body, "1")
@@ -123,24 +148,7 @@ class UpgradeTests(PidFileTestCase):
         """Ctrl-C ends the wait and not the upgrade, and that is said."""
         with served() as server:
             server.get()
-            text = (server.directory / "app.py").read_text()
-            wait = "while not (HERE / 'load.open').exists():\n    time.sleep(0.02)\n"
-            server.write("app.py", text.replace('VERSION = "1"', 'VERSION = "2"') + wait)
-            with subprocess.Popen(
-                command("upgrade", *PID_FILE),
-                cwd=server.directory,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            ) as waiting:
-                server.starting(1)
-                waiting.send_signal(signal.SIGINT)
-                _, err = waiting.communicate(timeout=15)
-                self.assertEqual(waiting.returncode, 130)
-                self.assertIn("interrupted; the upgrade goes on", err)
-            server.open("load")
-            server.hand_over()
-            self.assertEqual(server.get().body, "2")
+            interrupt_an_upgrade(self, server, *PID_FILE)
 
 
 class OtherCommandsTests(PidFileTestCase):

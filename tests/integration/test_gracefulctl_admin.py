@@ -12,13 +12,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from . import proc
 from .harness import Server, served
-from .test_gracefulctl import command, ctl, untitled
+from .test_gracefulctl import DIES, LOADS_AT_A_GATE, command, ctl, interrupt_an_upgrade, untitled
 from .test_warm_up import DOWN, WELL
 from .waiting import until
 
 ADMIN = ("--admin", "unix:admin.sock")
 LONG = ("--probation", "60")
-DIES = "\nfrom twisted.internet import reactor\nreactor.callLater(0.7, os._exit, 3)\n"
 
 
 class AdminTestCase(SynchronousTestCase):
@@ -115,7 +114,7 @@ class UpgradeTests(AdminTestCase):
         """So is a death in the probation, to who waits for its end."""
         with served(*ADMIN, *LONG) as server:
             server.get()
-            server.write("app.py", (server.directory / "app.py").read_text() + DIES)
+            server.deploy("1", DIES)
             done = self.ends(server, 1, "upgrade", "--wait-probation")
             self.assertIn("the upgrade failed: it exited with status 3", done.stdout)
             self.assertEqual(server.get().body, "1")
@@ -124,32 +123,13 @@ class UpgradeTests(AdminTestCase):
         """Ctrl-C ends the wait and not the upgrade, and that is said."""
         with served(*ADMIN) as server:
             server.get()
-            text = (server.directory / "app.py").read_text()
-            wait = "while not (HERE / 'load.open').exists():\n    time.sleep(0.02)\n"
-            server.write("app.py", text.replace('VERSION = "1"', 'VERSION = "2"') + wait)
-            with subprocess.Popen(
-                command("upgrade", *ADMIN),
-                cwd=server.directory,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            ) as waiting:
-                server.starting(1)
-                waiting.send_signal(signal.SIGINT)
-                _, err = waiting.communicate(timeout=15)
-            self.assertEqual(waiting.returncode, 130)
-            self.assertIn("interrupted; the upgrade goes on", err)
-            server.open("load")
-            server.hand_over()
-            self.assertEqual(server.get().body, "2")
+            interrupt_an_upgrade(self, server, *ADMIN)
 
     def test_two_at_once(self) -> None:
         """An upgrade that comes while another loads is over when its own code serves."""
         with served(*ADMIN) as server:
             server.get()
-            text = (server.directory / "app.py").read_text()
-            wait = "while not (HERE / 'load.open').exists():\n    time.sleep(0.02)\n"
-            server.write("app.py", text.replace('VERSION = "1"', 'VERSION = "2"') + wait)
+            server.deploy("2", LOADS_AT_A_GATE)
             server.kill(signal.SIGUSR2)
             server.starting(1)
             with subprocess.Popen(

@@ -93,7 +93,7 @@ class DeathTests(ProbationTestCase):
         stop = "\nfrom twisted.internet import reactor\nreactor.callLater(0.5, reactor.stop)\n"
         with served(*LONG) as server:
             old = server.pid
-            server.write("app.py", (server.directory / "app.py").read_text() + stop)
+            server.deploy("1", stop)
             server.kill(signal.SIGUSR2)
             self.resumed(server, old, "it exited with status 0")
 
@@ -107,7 +107,7 @@ class DeathTests(ProbationTestCase):
         )
         with served(*LONG) as server:
             old = server.pid
-            server.write("app.py", (server.directory / "app.py").read_text() + last)
+            server.deploy("1", last)
             server.kill(signal.SIGUSR2)
             self.resumed(server, old, "it exited with status 3")
             report = server.log.partition("Upgrade failed")[2]

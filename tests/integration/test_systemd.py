@@ -97,7 +97,7 @@ class ServiceTests(NotifyTestCase):
         )
         with Manager() as manager:
             server = self.server(manager, WATCHDOG_USEC="60000000")
-            server.write("app.py", (server.directory / "app.py").read_text() + look)
+            server.deploy("1", look)
             with server:
                 self.started(manager, server)
                 server.kill(signal.SIGUSR2)
@@ -278,7 +278,7 @@ class StopTests(NotifyTestCase):
         with Manager() as manager, self.server(manager) as server:
             old = self.started(manager, server)
             server.hold()
-            server.write("app.py", (server.directory / "app.py").read_text() + stop)
+            server.deploy("1", stop)
             server.kill(signal.SIGUSR2)
             for _ in range(3):
                 manager.hear()

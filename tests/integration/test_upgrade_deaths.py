@@ -173,7 +173,7 @@ class KillTests(LoadingTestCase):
         stop = "\nfrom twisted.internet import reactor\nreactor.callLater(0.5, reactor.stop)\n"
         with served() as server:
             old, client = server.pid, server.hold()
-            server.write("app.py", (server.directory / "app.py").read_text() + stop)
+            server.deploy("1", stop)
             server.kill(signal.SIGUSR2)
             server.said("Upgrade failed: generation 1: it exited with status 0")
             self.assertEqual(server.get().body, "1")
