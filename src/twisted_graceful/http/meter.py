@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
+from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -104,17 +105,9 @@ class Both:
     """
 
     def __init__(self, *logs: RequestLog) -> None:
-        self._first, self._second = logs
+        self._logs = logs
 
-    def write(
-        self,
-        request: Loggable,
-        begun: float,
-        outcome: Outcome = _ANSWERED,
-        *,
-        status: int | None = None,
-        sent: int | None = None,
-    ) -> None:
+    def write(self, *args: Any, **options: Any) -> None:
         """Tell both."""
-        self._first.write(request, begun, outcome, status=status, sent=sent)
-        self._second.write(request, begun, outcome, status=status, sent=sent)
+        for each in self._logs:
+            each.write(*args, **options)
