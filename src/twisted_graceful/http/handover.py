@@ -97,7 +97,7 @@ class MovableConnection(Connection):
         if self._buffer:
             self.dataReceived(b"")
 
-    def take_up(self, handed: Handed) -> None:
+    def attach(self, handed: Handed) -> None:
         """Go on where another process has stopped; called when the transport is connected."""
         facts = json.loads(handed.facts)
         now = self._seconds()

@@ -8,7 +8,7 @@ import os
 import resource
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet import tcp
@@ -213,7 +213,7 @@ class Port(tcp.Port):
     def can_take_up(self, handed: Handed) -> bool:
         """Whether a connection that came in elsewhere would be served as if it were ours."""
         transport: Any = self.transport
-        return self.room.free > 0 and transport.takes_up(json.loads(handed.facts))
+        return self.room.free > 0 and transport.can_restore(json.loads(handed.facts))
 
     def take_up(self, handed: Handed, factory: IProtocolFactory) -> None:
         """Serve a connection that another process has begun.
@@ -228,21 +228,16 @@ class Port(tcp.Port):
         except OSError:  # it has ended on its way
             client.close()
             return
-        facts = json.loads(handed.facts)
-
-        def begun(transport: Any) -> None:
-            transport.take_up(facts)
-
-        protocol: Any = self._begin(client, where, factory, begun)
+        protocol: Any = self._begin(client, where, factory, json.loads(handed.facts))
         if protocol is not None:
-            protocol.take_up(handed)
+            protocol.attach(handed)
 
     def _begin(
         self,
         client: socket.socket,
         where: tuple[Any, ...],
         factory: Any,
-        prepare: Callable[[Any], None] | None = None,
+        facts: Mapping[str, Any] | None = None,
     ) -> Any:
         transport: Any = None
         try:
@@ -262,8 +257,8 @@ class Port(tcp.Port):
             transport.room = self.room
             transport.listener = self.name
             self.room.enter()
-            if prepare is not None:
-                prepare(transport)
+            if facts is not None:
+                transport.restore(facts)
             protocol.makeConnection(transport)
             return protocol
         except Exception:

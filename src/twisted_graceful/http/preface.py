@@ -88,13 +88,13 @@ class PrefacedServer(GatheringServer):
         return {"proxied": None if self.proxied is None else self.proxied.as_facts()}
 
     @classmethod
-    def takes_up(cls, facts: Mapping[str, Any]) -> bool:
+    def can_restore(cls, facts: Mapping[str, Any]) -> bool:
         """Whether it can go on with a connection of which these are the facts."""
         return cls.movable and "proxied" in facts
 
-    def take_up(self, facts: Mapping[str, Any]) -> None:
+    def restore(self, facts: Mapping[str, Any]) -> None:
         """Go on with it: its header was read."""
-        super().take_up(facts)
+        super().restore(facts)
         self._begun = True
         if facts["proxied"] is not None:
             self.proxied = Proxied.of_facts(facts["proxied"])

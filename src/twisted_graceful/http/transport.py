@@ -107,11 +107,11 @@ class GatheringServer(Server):
         return {}
 
     @classmethod
-    def takes_up(cls, facts: Mapping[str, Any]) -> bool:
+    def can_restore(cls, facts: Mapping[str, Any]) -> bool:
         """Whether it can go on with a connection of which these are the facts."""
         return cls.movable and "proxied" not in facts
 
-    def take_up(self, facts: Mapping[str, Any]) -> None:
+    def restore(self, facts: Mapping[str, Any]) -> None:
         """Go on with it; called before there is a protocol."""
         self.sent = self.unacknowledged  # what the other process has sent is still to be read
 

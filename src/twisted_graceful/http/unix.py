@@ -8,7 +8,7 @@ and connections, with other addresses.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.address import UNIXAddress
@@ -65,10 +65,10 @@ class UnixPort(Port):
         client: socket.socket,
         where: Any,
         factory: Any,
-        prepare: Callable[[Any], None] | None = None,
+        facts: Mapping[str, Any] | None = None,
     ) -> Any:
         # A name and a port, as Twisted has it in other places.
-        return super()._begin(client, (where, 0), factory, prepare)
+        return super()._begin(client, (where, 0), factory, facts)
 
     def _buildAddr(self, address: tuple[Any, ...]) -> LocalAddress:
         return LocalAddress(address[0] or None)

@@ -90,7 +90,7 @@ class MemoryServer:
 
     def can_take_up(self, handed: Handed) -> bool:
         """Whether a connection of another server can go on here."""
-        return self._port[1].takes_up(json.loads(handed.facts))
+        return self._port[1].can_restore(json.loads(handed.facts))
 
     def take_up(self, handed: Handed, kernel: MemorySocket) -> None:
         """Go on with a connection of another server."""
@@ -100,10 +100,10 @@ class MemoryServer:
 
         def made(*args: Any) -> GatheringServer:
             begun = transport(*args)
-            begun.take_up(facts)
+            begun.restore(facts)
             return begun
 
-        self._reactor.begin(kernel, self.site, cast(Any, made)).take_up(handed)
+        self._reactor.begin(kernel, self.site, cast(Any, made)).attach(handed)
 
     def get(self, path: str) -> Response:
         """Ask for a resource, on a connection of its own.
