@@ -118,23 +118,20 @@ class DeathTests(SynchronousTestCase):
             self.assertEqual({client.answer().body for client in clients}, {"1"})
 
     def test_only_the_victims_clients_notice(self) -> None:
-        """While one worker after the other is killed, only what was accepted by one is lost."""
+        """Whichever worker is killed, its own clients notice, those of the others do not, and
+        who connects is served."""
         with with_workers() as server:
-            workers(server)
-            lost = 0
-            for _ in range(20):
-                pid = int(server.get("/pid").body)
+            for kills_its_own in (True, False, True, False):
+                pids = workers(server)
                 holder = server.connect()
-                holder.get("/pid")
-                accepted_by = int(holder.answer().body)
-                server.kill(signal.SIGKILL, pid)
-                try:
-                    holder.ask("/pid")
-                except (OSError, AssertionError):
-                    lost += 1
-                    self.assertEqual(accepted_by, pid)
+                its_own = int(holder.ask("/pid").body)
+                [other] = pids - {its_own}
+                server.kill(signal.SIGKILL, its_own if kills_its_own else other)
                 self.assertEqual(server.get("/").body, "1")
-            self.assertLess(lost, 20)
+                if kills_its_own:
+                    self.assertRaises(ConnectionError, holder.ask, "/pid")
+                else:
+                    self.assertEqual(holder.ask("/pid").body, str(its_own))
 
     def test_the_file_of_a_unix_socket(self) -> None:
         """It stays, whatever workers come and go, and goes with the master."""
