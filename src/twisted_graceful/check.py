@@ -52,7 +52,7 @@ class Check(Service):
             CertificateError: there is no certificate that can be used.
         """
         for server in self._servers:
-            server.read_certificate()
+            server.listening.read_certificate()
 
     def startService(self) -> None:
         """Load."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import atexit
-import os
 import socket
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import (
@@ -19,31 +18,22 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from . import address as addresses
-from . import private
+from .address import ListenAddress, UnixAddress
 from .app import as_resource, log_not_served
-from .errors import BindError, CertificateError
+from .errors import BindError
 from .http.access_log import BUFFER, AccessLog
 from .http.connections import Connections, Phase
 from .http.handover import Mover
 from .http.meter import Both, Meter
 from .http.poller import transport_for
-from .http.port import Port, Room
-from .http.preface import behind_proxies
 from .http.report import DrainReport
 from .http.site import Site
-from .http.transport import GatheringServer
-from .http.unix import of_family
+from .listening import Listening
 from .moving import Carrier, Handed
-from .process import sockets
-from .process.launch import working_directory
 from .process.log_file import LogFile, LogFiles, resolve
 from .process.status import Status
 from .settings import Settings
 from .wsgi import Threads
-
-if TYPE_CHECKING:
-    import ssl
 
 
 class Server(Service):
@@ -62,13 +52,11 @@ class Server(Service):
         reactor: None for the global one.
 
     Attributes:
-        addresses: where it listens.
-        listeners: where its sockets come from; replaced by whoever has inherited some.
-        room: what its connections share; replaced by whoever has several servers.
+        listening: its addresses, sockets and ports.
         logs: where its access log comes from; replaced by whoever has several servers.
         coordinated: whether somebody else says when to load and when to accept.
-        is_one_of_several: whether other processes accept on its addresses at the same time.
         meter: what counts its requests; None for nobody, which is cheaper.
+        on_warm_up: is called with the target of each request of the warm-up.
 
     Raises:
         AddressError: the address is none.
@@ -86,30 +74,20 @@ class Server(Service):
         reactor: Any = None,
     ) -> None:
         several = [address] if isinstance(address, (str, int)) else address
-        here = working_directory(os.environ)
-        self.addresses = [addresses.parse(each).within(here) for each in several]
         self.settings = Settings() if settings is None else settings
         self._app = app
         self._wsgi = wsgi
         self._reactor = global_reactor() if reactor is None else reactor
-        self.listeners = sockets.Listeners()
-        self.room = Room(self._reactor, self.settings.max_connections)
+        self._transport, self._poller = transport_for(self._reactor)
+        self.listening = Listening(several, self.settings, self._reactor, self._transport)
         self.logs = LogFiles(self._reactor)
         self.coordinated = False
-        self.is_one_of_several = False
         self.meter: Meter | None = None
         self.on_warm_up: Callable[[str], None] = lambda target: None
         self._log_path = resolve(self.settings.access_log)
         self._log_file: LogFile | None = None
         self._access_log: AccessLog | None = None
-        # By the place of their address among all; and the port of each that was given up.
-        self._opened: dict[int, list[socket.socket]] = {}
-        self._given_up: dict[int, int] = {}
-        self._secure: set[socket.socket] = set()
-        self._certificate: ssl.SSLContext | None = None
-        self._ports: dict[socket.socket, Port] = {}
         self._accepted = False
-        self._transport, self._poller = transport_for(self._reactor)
         self._site: Site | None = None
         self._status = Status()
         self._loading: Deferred[Any] | None = None
@@ -126,8 +104,9 @@ class Server(Service):
         return self._accepted and self._site is not None and not self._site.stopping
 
     @property
-    def _sockets(self) -> list[socket.socket]:
-        return [each for _, opened in sorted(self._opened.items()) for each in opened]
+    def addresses(self) -> list[ListenAddress]:
+        """Where it listens."""
+        return self.listening.addresses
 
     @property
     def bound(self) -> list[tuple[str, int]]:
@@ -136,14 +115,14 @@ class Server(Service):
         UNIX sockets have neither; `urls` has them too.
         """
         families = (socket.AF_INET, socket.AF_INET6)
-        return [each.getsockname()[:2] for each in self._sockets if each.family in families]
+        return [
+            each.getsockname()[:2] for each in self.listening.sockets if each.family in families
+        ]
 
     @property
-    def unix_addresses(self) -> list[addresses.UnixAddress]:
+    def unix_addresses(self) -> list[UnixAddress]:
         """Those of its addresses that are UNIX sockets with a file."""
-        return [
-            each for each in self.addresses if isinstance(each, addresses.UnixAddress) and each.file
-        ]
+        return [each for each in self.addresses if isinstance(each, UnixAddress) and each.file]
 
     @property
     def connected(self) -> int:
@@ -182,21 +161,12 @@ class Server(Service):
 
         There are no URLs for UNIX sockets: ``unix:/run/app.sock``, or ``https:unix:/run/app.sock``.
         """
-        return [self._url(each) for each in self._sockets]
-
-    def _url(self, listener: socket.socket) -> str:
-        secure = listener in self._secure
-        if listener.family == socket.AF_UNIX:
-            return f"{'https:' if secure else ''}{sockets.text(listener)}"
-        return f"{'https' if secure else 'http'}://{sockets.text(listener)}"
-
-    def _where(self) -> str:
-        return ", ".join(map(str, self.addresses))
+        return [self.listening.url(each) for each in self.listening.sockets]
 
     def ready(self) -> Deferred[None]:
         """A Deferred that fires when this server accepts; it fails if that never happens."""
         waiting: Deferred[None] = Deferred()
-        if self._ports or self._fault is not None:
+        if self.listening.is_accepting or self._fault is not None:
             waiting.callback(self._fault)
         else:
             self._waiting.append(waiting)
@@ -242,7 +212,7 @@ class Server(Service):
         self._fault = None
         if not self.coordinated:
             await self.lame_duck(self.settings.shutdown_delay)
-        accepted = bool(self._ports)
+        accepted = self.listening.is_accepting
         report = await self.drain()
         if accepted:  # the last connection closes its descriptor in this turn
             await deferLater(self._reactor, 0)
@@ -258,7 +228,7 @@ class Server(Service):
         if not self.coordinated:
             self._log.info(
                 "Drained {address}: {report}",
-                address=self._where(),
+                address=self.listening,
                 report=report,
                 **report.fields,
             )
@@ -266,7 +236,7 @@ class Server(Service):
 
     def _not_loaded(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
-            log_not_served(self._log, self._where(), failure)
+            log_not_served(self._log, str(self.listening), failure)
 
     # The steps, which a GracefulService takes one by one
 
@@ -278,60 +248,22 @@ class Server(Service):
             CertificateError: there is no certificate that can be used.
             LogFileError: the access log cannot be opened.
         """
-        if self._opened:
+        if self.listening.sockets:
             return
-        self.read_certificate()
+        self.listening.read_certificate()
         if self._log_path and self._log_file is None:
             self._log_file = self.logs.open(self._log_path)
             atexit.register(self._close_log)  # a program may end without stopping its services
         try:
-            for place in range(len(self.addresses)):
-                self._open(place)
+            self.listening.bind()
         except BindError:
             self.close()
             raise
 
-    def _open(self, place: int, port: int = 0) -> None:
-        address, settings = self.addresses[place], self.settings
-        opened = self.listeners.open(address, settings.backlog, settings.unix_mode, port)
-        self._opened[place] = opened
-        if self._is_secure(address):
-            self._secure.update(opened)
-
-    def read_certificate(self) -> None:
-        """Read the certificate and its key, if an address needs them.
-
-        Raises:
-            CertificateError: there is none that can be used.
-        """
-        secure = [each for each in self.addresses if self._is_secure(each)]
-        if not secure:
-            return
-        if not self.settings.tls_cert:
-            raise CertificateError(
-                f"{str(secure[0])!r} needs a certificate: name its file with tls_cert (--tls-cert)"
-            )
-        try:
-            from .http import certificate
-        except ImportError as error:
-            raise CertificateError(
-                f"this Python was built without OpenSSL, and cannot speak TLS: {error}"
-            ) from error
-        self._certificate = certificate.load(self.settings.tls_cert, self.settings.tls_key)
-
-    def _is_secure(self, address: addresses.ListenAddress) -> bool:
-        return address.scheme == "https" or (not address.scheme and bool(self.settings.tls_cert))
-
     def close(self) -> None:
         """Give up what `open` got; other processes that share it go on."""
-        self._close_sockets()
+        self.listening.close()
         self._close_log()
-
-    def _close_sockets(self) -> None:
-        self.listeners.close(self._sockets)
-        self._opened.clear()
-        self._given_up.clear()
-        self._secure.clear()
 
     def _close_log(self) -> None:
         access_log, self._access_log = self._access_log, None
@@ -392,7 +324,7 @@ class Server(Service):
         if self.meter is not None:
             log = site.access_log
             site.access_log = self.meter if log is None else Both(log, self.meter)
-        site.connections.is_crowded = lambda: self.room.is_waited_for
+        site.connections.is_crowded = lambda: self.listening.room.is_waited_for
 
     async def _warm_up(self, site: Site) -> None:
         from .http.warm_up import warm_up  # Twisted's client, which most servers do not need
@@ -403,7 +335,7 @@ class Server(Service):
             site,
             self.settings.warm_up,
             transport=self._transport,
-            secure=all(map(self._is_secure, self.addresses)),
+            secure=self.listening.all_secure,
             timeout=self.settings.warm_up_timeout,
             reactor=self._reactor,
             begins=self.on_warm_up,
@@ -434,75 +366,32 @@ class Server(Service):
         if self._poller is not None:
             self._poller.open()
         self._site.connections.resume()
-        self.room.check()
-        self._bind_anew()
-        for listener in self._sockets:
-            if listener in self._ports:
-                continue
-            kind, transport = of_family(listener.family, self._transport)
-            factory, transport = self._connections_of(listener, transport)
-            port = private.port(kind, self._reactor, listener, factory)
-            port.transport = transport
-            port.room = self.room
-            port.is_shared = self.is_one_of_several
-            port.name = sockets.text(listener)
-            port.startListening()
-            self._ports[listener] = port
-            self._log.info("Listening on {url}", url=self._url(listener))
+        self.listening.accept(self._site)
         self._accepted = True
         self._tell_waiting(None)
 
-    def _bind_anew(self) -> None:
-        for place, port in list(self._given_up.items()):
-            try:
-                self._open(place, port)
-            except BindError as error:
-                self._log.error(
-                    "{error}. The successor that has ended did not serve there, so that was closed "
-                    "for it. All other addresses are served; an upgrade binds this one anew, once "
-                    "that is possible",
-                    error=error,
-                )
-            else:
-                del self._given_up[place]
-
     def listens_on(self, handed: Handed) -> bool:
         """Whether a connection that another process has let go came in by a listener of ours."""
-        return self._port_of(handed) is not None
+        return self.listening.port_of(handed) is not None
 
     def can_take_up(self, handed: Handed) -> bool:
         """Whether a connection that another process has let go would be served here."""
-        port = self._port_of(handed)
+        port = self.listening.port_of(handed)
         return port is not None and port.can_take_up(handed)
 
     def take_up(self, handed: Handed) -> None:
         """Serve a connection that another process has let go; its descriptor is ours."""
-        port = self._port_of(handed)
+        port = self.listening.port_of(handed)
         assert port is not None
         assert self._site is not None
         port.take_up(handed, self._site)
-
-    def _port_of(self, handed: Handed) -> Port | None:
-        return next((each for each in self._ports.values() if each.name == handed.listener), None)
-
-    def _connections_of(
-        self, listener: socket.socket, transport: type[GatheringServer]
-    ) -> tuple[Any, type[GatheringServer]]:
-        """What makes the connections of a listener, and the transport for what is spoken there."""
-        assert self._site is not None
-        factory: Any = self._site
-        if self._certificate is not None and listener in self._secure:
-            from .http.tls import over_tls
-
-            factory, transport = over_tls(self._site, transport, self._certificate)
-        return behind_proxies(self._site, factory, transport)
 
     def announce(self) -> None:
         """Be not ready any more, and tell all whom we serve, before anything is closed.
 
         Where nobody is accepted there is nothing to announce.
         """
-        if self._ports and self._site is not None:
+        if self.listening.is_accepting and self._site is not None:
             self._site.stopping = True
             self._site.connections.announce()
 
@@ -517,13 +406,13 @@ class Server(Service):
             anyway, and with `cut`.
         """
         self.announce()
-        if not self._ports or not seconds:
+        if not self.listening.is_accepting or not seconds:
             return succeed(None)
         if self._delay is None:
             self._log.info(
                 "Stopping: {address} is not ready any more; it accepts for another "
                 "{seconds:g} seconds (the shutdown delay)",
-                address=self._where(),
+                address=self.listening,
                 seconds=seconds,
             )
             self._delay = deferLater(self._reactor, seconds)
@@ -548,42 +437,11 @@ class Server(Service):
         Returns:
             A Deferred of the report; of the same one if a drain is under way.
         """
-        ends = set(self._sockets if carrier is None else gone)
-        ports, self._ports = self._ports, {}
-        self.listeners.remove_files(ends.intersection(self._sockets))
-        for listener, port in ports.items():
-            if listener in ends:
-                self._accept_queued(port, listener)
-            port.close()
-        if carrier is None:
-            self._close_sockets()
-        else:
-            self._give_up(ends)
+        self.listening.end(None if carrier is None else gone)
         if self._site is None:
             return succeed(DrainReport())
         mover = None if carrier is None else Mover(self._reactor, carrier)
         return self._site.connections.drain(mover)
-
-    def _give_up(self, gone: set[socket.socket]) -> None:
-        """Close what no successor serves; should we have to serve again, it is bound anew."""
-        for place, opened in list(self._opened.items()):
-            # What cannot be bound anew is kept, though its clients wait.
-            if gone.issuperset(opened) and all(map(sockets.can_be_bound_anew, opened)):
-                for each in opened:
-                    self._log.info("No longer listening on {url}", url=self._url(each))
-                where = opened[0].getsockname()
-                self._given_up[place] = 0 if opened[0].family == socket.AF_UNIX else where[1]
-                self._secure.difference_update(opened)
-                del self._opened[place]
-                self.listeners.close(opened)
-
-    def _accept_queued(self, port: Any, listener: socket.socket) -> None:
-        # A close would reset what the kernel has queued. Bounded, for under a flood of new
-        # connections the queue is never empty; and by the room that there is.
-        for _ in range(self.settings.backlog):
-            if port.waits or not sockets.pending(listener):
-                break
-            port.doRead()
 
     def cut(self) -> None:
         """End the drain that is under way, or the delay before it, and all that waits."""

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from twisted.application.service import IService, MultiService, Service
+from twisted.application.service import Service
 from twisted.internet.defer import (
     CancelledError,
     Deferred,
-    FirstError,
     ensureDeferred,
     gatherResults,
-    maybeDeferred,
 )
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
@@ -26,23 +23,21 @@ from . import private
 from .app import log_not_served
 from .clock import keep_steady
 from .errors import GracefulError
-from .http.port import Room
+from .group import ServerGroup
 from .http.report import DrainReport
-from .moving import Carrier, Handed
 from .process import activation, systemd
 from .process.exit_status import exit_with
 from .process.generation import Generation
 from .process.heartbeat import Heartbeat, interval
 from .process.inheritance import Inheritance, claim, seize
 from .process.launch import Launch
-from .process.log_file import LogFiles
 from .process.log_prefix import prefix, prefix_lines
 from .process.member import Member
 from .process.progress import Watcher
 from .process.retirement import Retirement
 from .process.signals import SignalHandlers
-from .process.sockets import Listeners, text
-from .process.status import Status, resident_size
+from .process.sockets import Listeners
+from .process.status import Status
 from .process.title import set_title, title
 from .server import Server, global_reactor
 from .settings import Settings
@@ -53,7 +48,7 @@ activation.seize()
 systemd.seize()
 
 
-class GracefulService(MultiService):
+class GracefulService(ServerGroup):
     """Servers that are upgraded and stopped together: the whole of a process.
 
     Put it into the application of a ``.tac`` file, or start it in a program of your own.
@@ -102,61 +97,46 @@ class GracefulService(MultiService):
         exit_with: Callable[[int], None] = exit_with,
         reactor: Any = None,
     ) -> None:
-        super().__init__()
         chosen = {"upgrade_timeout": upgrade_timeout, "probation": probation}
         settings = Settings.of({name: it for name, it in chosen.items() if it is not None})
+        inheritance = claim()
+        reactor = global_reactor() if reactor is None else reactor
+        inherited = () if inheritance is None else inheritance.sockets()
+        self._worker = 0 if inheritance is None else inheritance.worker
+        super().__init__(
+            reactor, Listeners(inherited, activation.claim()), is_shared=bool(self._worker)
+        )
         self.report: DrainReport | None = None
         self.watcher = Watcher()
-        self._apart: list[Server] = []
-        self._reactor = global_reactor() if reactor is None else reactor
         if signals:  # a reactor that others run too is theirs to change
-            keep_steady(self._reactor)
+            keep_steady(reactor)
         self._upgrade_timeout = settings.upgrade_timeout
         self._probation = settings.probation
         self._upgradable = upgradable
         self._pid_file = pid_file
         self._owns_process = signals
         self._exit_with = exit_with
-        self._inheritance = claim()
+        self._inheritance = inheritance
         self._title = title
-        self._worker = 0 if self._inheritance is None else self._inheritance.worker
-        self._is_worker = bool(self._worker)
         self._signals = SignalHandlers(
-            self._reactor,
+            reactor,
             self._actions() if signals else {},
             shared={signal.SIGUSR1},  # twistd rotates its own log then
         )
-        self._logs = LogFiles(self._reactor)
-        self._listeners = Listeners(
-            self._inheritance.sockets() if self._inheritance else (), activation.claim()
-        )
-        self._room = Room(self._reactor)
         self._launch = Launch.of_this_process(os.environ) if launch is None else launch
         self._generation: Generation | Member | None = None
-        self._supervisor = systemd.Supervisor(self._reactor)
+        self._supervisor = systemd.Supervisor(reactor)
         # Before twistd opens its log, and writes its pid file.
         private.share_log_files()
         private.take_over_pid_file(self._found_pid_file, self._remove_pid_file)
-        if signals and (self._is_worker or self._has_workers):
-            number = 0 if self._inheritance is None else self._inheritance.generation
+        if signals and (self._worker or self._has_workers):
+            number = 0 if inheritance is None else inheritance.generation
             prefix_lines(prefix(number, self._worker))
-        self._heart = Heartbeat(self._reactor, self._beat)
-        self._retirement = Retirement(self._reactor)
-        self._accepting = False
-        self._at_once = False
+        self._heart = Heartbeat(reactor, self._beat)
+        self._retirement = Retirement(reactor)
         self._leaving = False
-        self._stopping: Deferred[Any] | None = None
         for server in servers:
             server.setServiceParent(self)
-
-    @property
-    def servers(self) -> list[Server]:
-        """The servers among the services."""
-        return [each for each in self._all_servers if each not in self._apart]
-
-    @property
-    def _all_servers(self) -> list[Server]:
-        return [each for each in self if isinstance(each, Server)]
 
     @property
     def reactor(self) -> Any:
@@ -173,46 +153,9 @@ class GracefulService(MultiService):
         """This process as one of those that follow each other; None before the start."""
         return self._generation if isinstance(self._generation, Generation) else None
 
-    @property
-    def listening(self) -> list[tuple[str, list[str]]]:
-        """The listeners, by their names, and where each is bound."""
-        return [(name, [text(each) for each in bound]) for name, bound in self._listeners.in_use()]
-
     def is_accepting(self) -> bool:
         """Whether connections come to this process, and not to its predecessor or successor."""
         return self._accepting and bool(self.running)
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether who connects now is served for the time being, by every server.
-
-        From the moment that this process accepts to the first moment of a stop; in an upgrade
-        the successor serves.
-        """
-        return bool(self.servers) and all(each.is_ready for each in self.servers)
-
-    @property
-    def status(self) -> Status:
-        """What this process has done and does, in numbers."""
-        size = Status(gauges={"rss": resident_size()})
-        return sum((each.status for each in self.servers), size)
-
-    def addService(self, service: IService) -> None:
-        """Add a server, or a service that runs beside the servers.
-
-        Raises:
-            RuntimeError: a server was added after the start.
-        """
-        if isinstance(service, Server):
-            if self.running:
-                raise RuntimeError("add a server before the service is started")
-            service.listeners = self._listeners
-            service.logs = self._logs
-            service.coordinated = True
-            service.is_one_of_several = self._is_worker
-            if not service.settings.max_connections:
-                service.room = self._room
-        super().addService(service)
 
     @property
     def workers(self) -> int:
@@ -221,18 +164,6 @@ class GracefulService(MultiService):
 
     def resize(self, more: int) -> None:
         """Have more workers, or fewer; a process that serves itself has none."""
-
-    def add_apart(self, server: Server) -> None:
-        """Add a server that serves no application, but those who look after this service.
-
-        It accepts before the others are loaded, in the first generation, and drains when they have:
-        at a stop, last. It has no part in readiness and in reports.
-
-        Raises:
-            RuntimeError: the service has been started.
-        """
-        self._apart.append(server)
-        server.setServiceParent(self)
 
     # What users ask of it
 
@@ -244,17 +175,12 @@ class GracefulService(MultiService):
             CertificateError: there is no certificate that can be used; nothing was bound.
             LogFileError: an access log cannot be opened.
         """
-        for server in self._all_servers:
-            server.read_certificate()
         # Whoever sees that we listen may send a signal, which waits until the reactor runs.
         self._signals.install_early()
         try:
-            for server in self._all_servers:
-                server.open()
+            super().open()
         except GracefulError:
             self._signals.restore()
-            for server in self._all_servers:
-                server.close()
             raise
 
     def upgrade(self) -> None:
@@ -367,23 +293,6 @@ class GracefulService(MultiService):
             watcher=self.watcher,
         )
 
-    def _load(self) -> Deferred[Any]:
-        """Load all that is served; fails with the first that cannot be."""
-        loads = gatherResults([server.load() for server in self.servers], consumeErrors=True)
-        return loads.addErrback(_first)
-
-    def _drain_apart(self, carrier: Carrier, gone: Sequence[socket.socket]) -> None:
-        for server in self._apart:
-            server.drain(
-                carrier, gone
-            )  # to its end nobody waits: it tells how the others' drain goes
-
-    def _serve_apart(self, server: Server, *, at_once: bool) -> None:
-        loads = server.load()
-        if at_once:
-            loads.addCallback(lambda _: server.accept())
-        loads.addErrback(lambda failure: self._log.failure("Not served", failure))
-
     def stopService(self) -> Deferred[DrainReport]:
         """Stop accepting, after the longest ``shutdown_delay``, drain, and stop all other services.
 
@@ -431,42 +340,7 @@ class GracefulService(MultiService):
         await self._lame_duck()
         if self._generation is not None and not self._at_once:
             await self._generation.arrived()
-        drains = gatherResults([server.stopService() for server in self.servers])
-        if self._at_once:
-            self.cut()
-        return sum(await drains, DrainReport())
-
-    async def _lame_duck(self) -> None:
-        """Tell all first, of every server, and then go on accepting for a while."""
-        for server in self.servers:
-            server.announce()
-        delay = 0 if self._at_once else self._longest_delay()
-        await gatherResults([server.lame_duck(delay) for server in self.servers])
-
-    async def _stop_others(self) -> None:
-        """Stop the services beside the servers; they have as long as a drain has."""
-        for other in self._others():
-            self._stopping = maybeDeferred(other.stopService)
-            if self._at_once:
-                self._stopping.cancel()
-            try:
-                await self._stopping.addTimeout(self._longest_drain(), self._reactor)
-            except Exception as error:
-                self._log.failure("{other!r} did not stop: {error!r}", other=other, error=error)
-
-    def _others(self) -> list[IService]:
-        return [each for each in reversed(list(self)) if not isinstance(each, Server)]
-
-    def _least(self, name: str) -> Any:
-        """The least that a setting of a server says, in which 0 is without end."""
-        values = [getattr(each.settings, name) for each in self.servers]
-        return min(filter(None, values), default=0)
-
-    def _longest_delay(self) -> float:
-        return max((each.settings.shutdown_delay for each in self.servers), default=0.0)
-
-    def _longest_drain(self) -> float:
-        return max((each.settings.drain_timeout for each in self.servers), default=0.0)
+        return sum(await self._drain_servers(), DrainReport())
 
     def _found_pid_file(self, path: str) -> None:
         self._pid_file = path
@@ -477,26 +351,10 @@ class GracefulService(MultiService):
 
     # What its generation asks of it
 
-    def listeners(self) -> Sequence[tuple[str, Sequence[socket.socket]]]:
-        """What a successor inherits."""
-        return self._listeners.in_use()
-
-    def close_unused(self) -> None:
-        """Close the inherited listeners that no server has."""
-        self._listeners.close_unused()
-
-    def alone(self) -> None:
-        """Be the only generation: own the listeners, and close those that are not served."""
-        self._listeners.own()
-        self._listeners.close_unused()
-
     def accept(self) -> None:
         """Let every server accept."""
-        self._accepting = True
-        self._listeners.own()
-        for server in self._all_servers:
-            server.accept()
-        if self._is_worker or self._retirement:
+        super().accept()
+        if self._worker or self._retirement:
             self._heart.start()
 
     def _beat(self) -> None:
@@ -522,33 +380,6 @@ class GracefulService(MultiService):
             self._log.info("This process is to be replaced: {reason}", reason=reason)
             self.upgrade()
 
-    def logs_moved(self) -> None:
-        """Go on in new log files."""
-        for server in self.servers:
-            server.flush_log()
-        self._logs.reopen()
-
-    def hand_over(
-        self, carrier: Carrier, gone: Sequence[socket.socket] = ()
-    ) -> Deferred[list[DrainReport]]:
-        """Let every server stop accepting, give away what can move, and drain."""
-        self._accepting = False
-        self._listeners.entrust(gone)
-        self._drain_apart(carrier, gone)
-        return gatherResults([server.drain(carrier, gone) for server in self.servers])
-
-    def can_take_up(self, handed: Handed) -> bool:
-        """Whether a server has the listener of a connection, and would serve it."""
-        return any(server.can_take_up(handed) for server in self._all_servers)
-
-    def take_up(self, handed: Handed) -> None:
-        """Let the server that has its listener serve a connection."""
-        server = next((each for each in self._all_servers if each.listens_on(handed)), None)
-        if server is None:  # it has stopped meanwhile, and could not wait for this one
-            os.close(handed.descriptor)
-        else:
-            server.take_up(handed)
-
     def leave(self) -> None:
         """Stop the reactor, which stops this service; not if that is what goes on."""
         connections = sum(each.connected for each in self.servers)
@@ -561,14 +392,6 @@ class GracefulService(MultiService):
             for server in self.servers:
                 server.announce()
             self._reactor.callWhenRunning(self._stop_reactor)
-
-    def cut(self) -> None:
-        """End what is still being answered, now or as soon as the drain begins."""
-        self._at_once = True
-        for server in self._all_servers:
-            server.cut()
-        if self._stopping is not None:
-            self._stopping.cancel()
 
     def _stop_reactor(self) -> None:
         with suppress(ReactorNotRunning):  # somebody else has stopped it
@@ -585,27 +408,16 @@ class GracefulService(MultiService):
             told.addCallback(lambda _: self.leave())
 
     def _actions(self) -> dict[int, Callable[[], None]]:
-        if self._is_worker:
-            # What is typed in a terminal reaches every process; the master acts on it.
-            return {
-                signal.SIGTERM: self.stop,
-                signal.SIGINT: lambda: None,
-                signal.SIGQUIT: lambda: None,
-                signal.SIGUSR2: self.upgrade,
-                signal.SIGHUP: self.upgrade,
-                signal.SIGUSR1: self.reopen_logs,
-            }
+        # What is typed in a terminal reaches every process; of several the master acts on it.
+        typed: dict[int, Callable[[], None]] = (
+            dict.fromkeys((signal.SIGINT, signal.SIGQUIT), lambda: None)
+            if self._worker
+            else {signal.SIGINT: self.stop, signal.SIGQUIT: self.stop_at_once}
+        )
         return {
+            **typed,
             signal.SIGTERM: self.stop,
-            signal.SIGINT: self.stop,
-            signal.SIGQUIT: self.stop_at_once,
             signal.SIGUSR2: self.upgrade,
             signal.SIGHUP: self.upgrade,
             signal.SIGUSR1: self.reopen_logs,
         }
-
-
-def _first(failure: Failure) -> Failure:
-    failure.trap(FirstError)
-    first: Failure = failure.value.subFailure  # type: ignore[union-attr]
-    return first

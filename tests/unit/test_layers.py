@@ -19,7 +19,9 @@ LAYERS = [
     {"kinds", "address", "clock", "config_file", "private", "moving"},
     {"settings"},
     {"http", "process", "app", "wsgi", "welcome"},
+    {"listening"},
     {"server"},
+    {"group"},
     {"service", "check"},
     {"config", "ctl", "reload", "master", "admin"},
     {"run", "tap"},
@@ -78,7 +80,7 @@ class LayerTests(SynchronousTestCase):
         """The test sees the imports of each form that the package uses."""
         seen = {name: set(imports(name, path)) for name, path in modules()}
         self.assertIn("errors.SettingsError", seen["settings"])
-        self.assertIn("process.sockets", seen["server"])
+        self.assertIn("process.sockets", seen["listening"])
         self.assertIn("settings.Settings", seen["http.site"])
         self.assertIn("process.inheritance.claim", seen["service"])
 

@@ -876,7 +876,7 @@ class GracefulServiceTests(RealReactorTestCase):
         where = listener.getsockname()[1]
         server = new(f"127.0.0.1:{where}", Echo())
         service = self.service(server)
-        server.listeners = Listeners((), [("a", listener)])
+        server.listening.listeners = Listeners((), [("a", listener)])
         accepts = server.ready()
         service.startService()
         await accepts
@@ -908,8 +908,10 @@ class GracefulServiceTests(RealReactorTestCase):
         """Its servers share the descriptors of the process; one with a limit has its own room."""
         one, other, limited = (new(0, Echo()), new(0, Echo()), new(0, Echo(), max_connections=7))
         self.service(one, other, limited)
-        self.assertIs(one.room, other.room)
-        self.assertEqual((one.room.limit, limited.room.limit), (limit_of_descriptors(), 7))
+        self.assertIs(one.listening.room, other.listening.room)
+        self.assertEqual(
+            (one.listening.room.limit, limited.listening.room.limit), (limit_of_descriptors(), 7)
+        )
 
     async def test_again(self) -> None:
         """It can be started again after a stop."""

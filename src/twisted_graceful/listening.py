@@ -1,0 +1,243 @@
+"""Where a server listens: its addresses, the sockets that are bound to them, and their ports."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+from twisted.logger import Logger
+
+from . import address as addresses
+from . import private
+from .errors import BindError, CertificateError
+from .http.port import Port, Room
+from .http.preface import behind_proxies
+from .http.site import Site
+from .http.transport import GatheringServer
+from .http.unix import of_family
+from .moving import Handed
+from .process import sockets
+from .process.launch import working_directory
+from .settings import Settings
+
+if TYPE_CHECKING:
+    import ssl
+
+
+class Listening:
+    """The addresses of a server.
+
+    Args:
+        written: the addresses; `twisted_graceful.address.parse` says how.
+        settings: backlog, certificate and the like.
+        reactor: what the ports listen with.
+        transport: of the connections that come in.
+
+    Attributes:
+        addresses: what was written.
+        listeners: where the sockets come from; replaced by whoever has inherited some.
+        room: what the connections share; replaced by whoever has several servers.
+        is_shared: whether other processes accept on these addresses at the same time.
+
+    Raises:
+        AddressError: an address is none.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        written: Sequence[str | int],
+        settings: Settings,
+        reactor: Any,
+        transport: type[GatheringServer],
+    ) -> None:
+        here = working_directory(os.environ)
+        self.addresses = [addresses.parse(each).within(here) for each in written]
+        self.listeners = sockets.Listeners()
+        self.room = Room(reactor, settings.max_connections)
+        self.is_shared = False
+        self._settings = settings
+        self._reactor = reactor
+        self._transport = transport
+        # By the place of their address among all; and the port of each that was given up.
+        self._opened: dict[int, list[socket.socket]] = {}
+        self._given_up: dict[int, int] = {}
+        self._secure: set[socket.socket] = set()
+        self._certificate: ssl.SSLContext | None = None
+        self._ports: dict[socket.socket, Port] = {}
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.addresses))
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """What is bound, in the order of the addresses."""
+        return [each for _, opened in sorted(self._opened.items()) for each in opened]
+
+    @property
+    def is_accepting(self) -> bool:
+        """Whether a port is open."""
+        return bool(self._ports)
+
+    @property
+    def all_secure(self) -> bool:
+        """Whether TLS is spoken on each address."""
+        return all(map(self._is_secure, self.addresses))
+
+    def url(self, listener: socket.socket) -> str:
+        """The root of what is served there; for a UNIX socket its address."""
+        secure = listener in self._secure
+        if listener.family == socket.AF_UNIX:
+            return f"{'https:' if secure else ''}{sockets.text(listener)}"
+        return f"{'https' if secure else 'http'}://{sockets.text(listener)}"
+
+    def _is_secure(self, address: addresses.ListenAddress) -> bool:
+        return address.scheme == "https" or (not address.scheme and bool(self._settings.tls_cert))
+
+    def read_certificate(self) -> None:
+        """Read the certificate and its key, if an address needs them.
+
+        Raises:
+            CertificateError: there is none that can be used.
+        """
+        secure = [each for each in self.addresses if self._is_secure(each)]
+        if not secure:
+            return
+        if not self._settings.tls_cert:
+            raise CertificateError(
+                f"{str(secure[0])!r} needs a certificate: name its file with tls_cert (--tls-cert)"
+            )
+        try:
+            from .http import certificate
+        except ImportError as error:
+            raise CertificateError(
+                f"this Python was built without OpenSSL, and cannot speak TLS: {error}"
+            ) from error
+        self._certificate = certificate.load(self._settings.tls_cert, self._settings.tls_key)
+
+    # Sockets
+
+    def bind(self) -> None:
+        """Bind what is not bound; connections queue in the kernel until `accept`.
+
+        Raises:
+            BindError: the system refused an address.
+        """
+        for place in range(len(self.addresses)):
+            if place not in self._opened:
+                self._bind(place)
+
+    def _bind(self, place: int, port: int = 0) -> None:
+        address, settings = self.addresses[place], self._settings
+        opened = self.listeners.open(address, settings.backlog, settings.unix_mode, port)
+        self._opened[place] = opened
+        if self._is_secure(address):
+            self._secure.update(opened)
+
+    def close(self) -> None:
+        """Close all sockets; other processes that share them go on."""
+        self.listeners.close(self.sockets)
+        self._opened.clear()
+        self._given_up.clear()
+        self._secure.clear()
+
+    def _bind_anew(self) -> None:
+        for place, port in list(self._given_up.items()):
+            try:
+                self._bind(place, port)
+            except BindError as error:
+                self._log.error(
+                    "{error}. The successor that has ended did not serve there, so that was closed "
+                    "for it. All other addresses are served; an upgrade binds this one anew, once "
+                    "that is possible",
+                    error=error,
+                )
+            else:
+                del self._given_up[place]
+
+    def _give_up(self, gone: Collection[socket.socket]) -> None:
+        """Close what no successor serves; should we have to serve again, it is bound anew."""
+        for place, opened in list(self._opened.items()):
+            # What cannot be bound anew is kept, though its clients wait.
+            if set(gone).issuperset(opened) and all(map(sockets.can_be_bound_anew, opened)):
+                for each in opened:
+                    self._log.info("No longer listening on {url}", url=self.url(each))
+                where = opened[0].getsockname()
+                self._given_up[place] = 0 if opened[0].family == socket.AF_UNIX else where[1]
+                self._secure.difference_update(opened)
+                del self._opened[place]
+                self.listeners.close(opened)
+
+    # Ports
+
+    def accept(self, site: Site) -> None:
+        """Accept connections, where that is not done; what was given up is bound anew before.
+
+        What cannot be bound is told in the log.
+
+        Args:
+            site: makes what goes on with them.
+
+        Raises:
+            OSError: the system refuses; it can be asked again.
+        """
+        self.room.check()
+        self._bind_anew()
+        for listener in self.sockets:
+            if listener in self._ports:
+                continue
+            kind, transport = of_family(listener.family, self._transport)
+            factory, transport = self._connections_of(listener, site, transport)
+            port = private.port(kind, self._reactor, listener, factory)
+            port.transport = transport
+            port.room = self.room
+            port.is_shared = self.is_shared
+            port.name = sockets.text(listener)
+            port.startListening()
+            self._ports[listener] = port
+            self._log.info("Listening on {url}", url=self.url(listener))
+
+    def _connections_of(
+        self, listener: socket.socket, site: Site, transport: type[GatheringServer]
+    ) -> tuple[Any, type[GatheringServer]]:
+        """What makes the connections of a listener, and the transport for what is spoken there."""
+        factory: Any = site
+        if self._certificate is not None and listener in self._secure:
+            from .http.tls import over_tls
+
+            factory, transport = over_tls(site, transport, self._certificate)
+        return behind_proxies(site, factory, transport)
+
+    def end(self, gone: Collection[socket.socket] | None = None) -> None:
+        """Accept no more.
+
+        Args:
+            gone: the sockets with which no other process goes on; None for all of them. They are
+                closed, and their files removed, when what waits in their queues is accepted.
+        """
+        ends = set(self.sockets if gone is None else gone)
+        ports, self._ports = self._ports, {}
+        self.listeners.remove_files(ends.intersection(self.sockets))
+        for listener, port in ports.items():
+            if listener in ends:
+                self._accept_queued(port, listener)
+            port.close()
+        if gone is None:
+            self.close()
+        else:
+            self._give_up(ends)
+
+    def _accept_queued(self, port: Port, listener: socket.socket) -> None:
+        # A close would reset what the kernel has queued. Bounded, for under a flood of new
+        # connections the queue is never empty; and by the room that there is.
+        for _ in range(self._settings.backlog):
+            if port.waits or not sockets.pending(listener):
+                break
+            port.doRead()
+
+    def port_of(self, handed: Handed) -> Port | None:
+        """The port of the listener that a connection of another process came in by, if any."""
+        return next((each for each in self._ports.values() if each.name == handed.listener), None)
