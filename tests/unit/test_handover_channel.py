@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -15,46 +14,13 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.unit.support import leaves_nothing_open
 from twisted_graceful.moving import Handed
 from twisted_graceful.process import handover
 from twisted_graceful.process.control import Channel, Grant, Offer, Ready, Revoke
 from twisted_graceful.process.handover import BATCH, TIMEOUT, VERSION, WINDOW, Receiver, Sender
 
-
-class Wire:
-    """One direction of a channel, and what it carries: bytes and descriptors."""
-
-    def __init__(self, channel: Channel) -> None:
-        self.to = channel
-        self.queue: deque[Callable[[], None]] = deque()
-        self.frozen = False
-        self.lose = 0  # descriptors that the receiver has no room for
-
-    def write(self, data: bytes) -> None:
-        """Bytes leave."""
-        self.queue.append(lambda: self.to.dataReceived(data))
-
-    def writeSequence(self, data: list[bytes]) -> None:
-        """Bytes leave."""
-        self.write(b"".join(data))
-
-    def sendFileDescriptor(self, descriptor: int) -> None:
-        """A descriptor leaves; it is sent when its turn has come, as by Twisted."""
-
-        def deliver() -> None:
-            duplicate = os.dup(descriptor)
-            if self.lose:
-                self.lose -= 1
-                os.close(duplicate)
-            else:
-                self.to.fileDescriptorReceived(duplicate)
-
-        self.queue.append(deliver)
-
-    def loseConnection(self) -> None:
-        """AMP does so when it gives up."""
-        raise AssertionError("the channel was closed")
+from .support import leaves_nothing_open
+from .wire import Wire
 
 
 class Leaving:

@@ -1,0 +1,434 @@
+"""A worker as its master sees it, and the process itself: the two ends of one channel."""
+
+from __future__ import annotations
+
+import errno
+import json
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone, ProcessTerminated
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_graceful.process import child, member, predecessor
+from twisted_graceful.process.child import KILL_AFTER
+from twisted_graceful.process.control import HEARD_TIMEOUT, Channel
+from twisted_graceful.process.generation import ACCEPT_AGAIN
+from twisted_graceful.process.inheritance import VARIABLE, Inheritance
+from twisted_graceful.process.launch import Launch
+from twisted_graceful.process.member import Member
+from twisted_graceful.process.status import Status
+from twisted_graceful.process.worker import Worker
+
+from .wire import Wire
+
+TIMEOUT = 60
+"""Seconds that the worker may take until it is ready."""
+
+SILENCE = 10
+"""Seconds without a sign of life after which it is ended."""
+
+
+class Line(Wire):
+    """A wire that may be closed."""
+
+    def loseConnection(self) -> None:
+        """Nothing more is to be sent."""
+
+
+class Reactor(Clock):
+    """Keeps the time, and starts a process that is never there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.environment: dict[str, str] = {}
+        self.signals: list[int] = []
+        self.pid = 4711
+
+    def spawnProcess(self, protocol: Any, *_: Any, env: dict[str, str], **__: Any) -> None:
+        """It is this object."""
+        self.environment = env
+        protocol.transport = self
+
+    def signalProcess(self, number: int) -> None:
+        """It does not heed any."""
+        self.signals.append(number)
+
+
+class Pool:
+    """Who is told what becomes of the worker."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def worker_ready(self, worker: Worker) -> None:
+        """It can serve."""
+        self.told.append("ready")
+
+    def worker_said(self, worker: Worker, status: Status) -> None:
+        """It has said how it is."""
+        self.told.append(status)
+
+    def worker_retires(self, worker: Worker, reason: str) -> None:
+        """It wants to be replaced."""
+        self.told.append(("retires", reason))
+
+    def worker_stopping(self, worker: Worker) -> None:
+        """It was told to stop."""
+        self.told.append("stopping")
+
+    def worker_ended(self, worker: Worker, reason: str, output: str) -> None:
+        """It has ended."""
+        self.told.append(("ended", reason))
+
+    def logs_moved(self) -> None:
+        """The log files have been moved."""
+        self.told.append("logs moved")
+
+
+class Workload:
+    """What the process serves."""
+
+    def __init__(self) -> None:
+        self.did: list[str] = []
+        self.drained: Deferred[None] = Deferred()
+        self.refuses = False
+
+    def listeners(self) -> list[Any]:
+        """None; nothing is sent on them."""
+        return []
+
+    def accept(self) -> None:
+        """Accept, if the system lets it."""
+        self.did.append("accept")
+        if self.refuses:
+            raise OSError(errno.EMFILE, "too many open files")
+
+    def hand_over(self, carrier: object, gone: object) -> Deferred[None]:
+        """Accept no more."""
+        self.did.append("hand over")
+        return self.drained
+
+    def logs_moved(self) -> None:
+        """Open them anew."""
+        self.did.append("logs moved")
+
+    def leave(self) -> None:
+        """Let the process end."""
+        self.did.append("leave")
+
+    def cut(self) -> None:
+        """End what is being answered."""
+        self.did.append("cut")
+
+
+class WorkerTestCase(SynchronousTestCase):
+    """One worker that has been started, and loads."""
+
+    def setUp(self) -> None:
+        """Start it, as number 2 of generation 5."""
+        channels: list[Channel] = []
+        for module in (child, predecessor):
+            self.patch(module, "open_channel", lambda *opened: channels.append(opened[-1]))
+        self.patch(member, "release", lambda *streams: None)
+        self.reactor = Reactor()
+        self.pool, self.workload = Pool(), Workload()
+        self.worker = Worker(self.reactor, 2, self.pool, None, TIMEOUT, SILENCE)  # type: ignore[arg-type]
+        self.worker.start(Launch("python", (), "/", {}), 5, [], (1, 2))
+        inheritance = Inheritance.take({VARIABLE: self.reactor.environment[VARIABLE]})
+        assert inheritance is not None
+        ours, theirs = socket.socketpair()
+        ours.close()
+        self.member = Member(
+            self.reactor,
+            self.workload,  # type: ignore[arg-type]
+            Inheritance(inheritance.generation, theirs.detach(), 1, 2, worker=inheritance.worker),
+            pid=4711,
+        )
+        self.channels = channels
+        self.wires = [Line(channels[1]), Line(channels[0])]
+        for channel, wire in zip(channels, self.wires, strict=True):
+            channel.makeConnection(wire)  # type: ignore[arg-type]
+        self.is_alive = True
+        self.addCleanup(self.end)
+
+    def run_on(self) -> None:
+        """Let all messages arrive."""
+        while any(wire.queue for wire in self.wires):
+            for wire in self.wires:
+                while wire.queue:
+                    wire.queue.popleft()()
+
+    def end(self, number: int = signal.SIGKILL) -> None:
+        """The process ends, by a signal."""
+        if self.is_alive:
+            self.is_alive = False
+            self.lose_channel(0)
+            ended = Failure(ProcessTerminated(signal=number))
+            self.worker._child.processEnded(ended)
+
+    def lose_channel(self, end: int) -> None:
+        """One end of the channel, 0 that of the master, learns that the other has gone."""
+        self.channels[end].connectionLost(Failure(ConnectionDone()))
+
+    def serve(self) -> None:
+        """It is ready, and accepts."""
+        self.member.loaded()
+        self.run_on()
+        self.worker.accept()
+        self.run_on()
+        self.pool.told.clear()
+        self.workload.did.clear()
+
+    def after(self, act: Callable[..., object], *arguments: Any) -> list[str]:
+        """What is served does this when one end does that."""
+        self.workload.did.clear()
+        act(*arguments)
+        self.run_on()
+        return self.workload.did
+
+
+class WorkerTests(WorkerTestCase):
+    """What a master asks of it, and what it is told."""
+
+    def test_who_it_is(self) -> None:
+        """The process knows its number, and that of its generation."""
+        self.assertEqual((self.worker.pid, self.member.number, self.member.worker), (4711, 5, 2))
+
+    def test_accepts_when_told(self) -> None:
+        """It says that it is ready, and accepts when the master says so, not before."""
+        self.assertEqual(self.after(self.member.loaded), [])
+        self.assertEqual((self.pool.told, self.worker.is_ready), (["ready"], True))
+        self.assertEqual(self.after(self.worker.accept), ["accept"])
+
+    def test_never_ready(self) -> None:
+        """One that is not ready in time is ended, and the reason says so."""
+        self.reactor.advance(TIMEOUT)
+        self.reactor.advance(KILL_AFTER)
+        self.assertEqual(self.reactor.signals, [signal.SIGTERM, signal.SIGKILL])
+        self.end()
+        [(_, reason)] = self.pool.told
+        self.assertIn("not ready within 60 seconds", reason)
+
+    def test_drain_and_stand_by(self) -> None:
+        """A drain is over when nothing is left; then it may be told to accept again."""
+        self.serve()
+        drained = self.worker.drain(30)
+        self.run_on()
+        self.assertEqual(self.workload.did, ["hand over"])
+        self.assertNoResult(drained)
+        self.workload.drained.callback(None)
+        self.run_on()
+        self.successResultOf(drained)
+        self.assertEqual(self.after(self.worker.accept), ["accept"])
+
+    def test_a_drain_without_end(self) -> None:
+        """It is waited for as long as was said."""
+        self.serve()
+        drained = self.worker.drain(30)
+        self.run_on()
+        self.reactor.pump([29, 0.9])
+        self.assertNoResult(drained)
+        self.reactor.advance(0.1)
+        self.successResultOf(drained)
+        self.workload.drained.callback(None)
+        self.run_on()  # which changes nothing
+
+    def test_a_death_in_a_drain(self) -> None:
+        """One that has ended has nothing left."""
+        self.serve()
+        drained = self.worker.drain(30)
+        self.end()
+        self.successResultOf(drained)
+        self.assertEqual(self.pool.told[-1][0], "ended")
+
+    def test_leave(self) -> None:
+        """It is told to end, and killed when it has not in time."""
+        self.serve()
+        self.assertEqual(self.after(self.worker.leave, 30), ["leave"])
+        self.reactor.pump([29, 0.9])
+        self.assertEqual(self.reactor.signals, [])
+        self.reactor.advance(0.1)
+        self.assertEqual(self.reactor.signals, [signal.SIGKILL])
+
+    def test_an_end_in_time(self) -> None:
+        """When it has ended nothing waits for a time any more."""
+        self.serve()
+        self.member.alive(Status())
+        self.after(self.worker.leave, 30)
+        self.end()
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_move_out(self) -> None:
+        """It hands over, ends when nothing is left, and is killed when it has not in time."""
+        self.serve()
+        self.assertEqual(self.after(self.worker.move_out, 30), ["hand over"])
+        self.assertEqual(self.after(self.workload.drained.callback, None), ["leave"])
+        self.reactor.advance(30)
+        self.assertEqual(self.reactor.signals, [signal.SIGKILL])
+
+    def test_cut(self) -> None:
+        """It cuts what it answers and ends, and is killed when it has not in time."""
+        self.serve()
+        self.assertEqual(self.after(self.worker.cut, 2), ["cut", "leave"])
+        self.reactor.advance(2)
+        self.assertEqual(self.reactor.signals, [signal.SIGKILL])
+
+    def test_one_that_loads_needs_no_words(self) -> None:
+        """As long as it is not ready a signal ends it."""
+        for end, number in (
+            (self.worker.leave, signal.SIGTERM),
+            (self.worker.move_out, signal.SIGTERM),
+            (self.worker.cut, signal.SIGKILL),
+        ):
+            self.assertEqual(self.after(end, 30), [])
+            self.assertEqual(self.reactor.signals.pop(), number)
+
+    def test_a_sign_of_life(self) -> None:
+        """Its numbers arrive."""
+        status = Status({"answered": 3}, {"connections": 1})
+        self.serve()
+        self.after(self.member.alive, status)
+        self.assertEqual(self.pool.told, [status])
+
+    def test_silence(self) -> None:
+        """One that gives no sign of life any more is ended so that it leaves its stacks."""
+        self.serve()
+        self.after(self.member.alive, Status())
+        self.reactor.pump([1] * SILENCE)
+        self.assertEqual(self.reactor.signals, [])
+        self.reactor.advance(1)
+        self.assertEqual(self.reactor.signals, [signal.SIGABRT])
+        self.end(signal.SIGABRT)
+        self.assertIn("stood still for 10 seconds (worker_timeout)", self.pool.told[-1][1])
+
+    def test_retire(self) -> None:
+        """It may ask for another one."""
+        self.serve()
+        self.after(self.member.retire, "it is too large")
+        self.assertEqual(self.pool.told, [("retires", "it is too large")])
+
+    def test_the_logs_have_moved(self) -> None:
+        """Either end tells the other."""
+        self.assertEqual(self.after(self.worker.tell_logs_moved), ["logs moved"])
+        self.assertEqual(self.after(self.member.tell_logs_moved), [])
+        self.assertEqual(self.pool.told, ["logs moved"])
+
+
+class MemberTests(WorkerTestCase):
+    """What becomes of the process itself."""
+
+    def test_what_cannot_be_served(self) -> None:
+        """The master knows why, ends the process, and reports that."""
+        told = self.member.failed("no module named app")
+        self.run_on()
+        self.successResultOf(told)
+        self.assertEqual(self.reactor.signals, [signal.SIGTERM])
+        self.end(signal.SIGTERM)
+        self.assertEqual(self.pool.told, [("ended", "no module named app")])
+
+    def test_ready_too_late(self) -> None:
+        """Whom the master does not wait for any more never accepts, and leaves."""
+        self.worker.leave(30)
+        self.assertEqual(self.after(self.member.loaded), ["leave"])
+        self.assertFalse(self.worker.is_ready)
+
+    def test_a_permission_after_the_stop(self) -> None:
+        """One that stops does not accept, although it was ready before."""
+        self.after(self.member.loaded)
+        self.after(self.member.stop)
+        self.assertEqual(self.after(self.worker.accept), [])
+
+    def test_a_stop(self) -> None:
+        """A signal lets it drain and end; the master knows, and then sends no connection."""
+        self.serve()
+        self.member.stop()
+        arrived = self.member.arrived()
+        self.assertNoResult(arrived)
+        self.run_on()
+        self.successResultOf(arrived)
+        self.assertEqual((self.workload.did, self.pool.told), (["leave"], ["stopping"]))
+
+    def test_a_stop_below_a_master_that_stands_still(self) -> None:
+        """It does not wait for its answer for long."""
+        self.serve()
+        self.member.stop()
+        self.reactor.advance(HEARD_TIMEOUT)
+        self.successResultOf(self.member.arrived())
+
+    def test_a_second_stop(self) -> None:
+        """It cuts what is being answered."""
+        self.serve()
+        self.assertEqual(self.after(self.member.stop), ["leave"])
+        self.assertEqual(self.after(self.member.stop), ["cut"])
+
+    def test_what_its_drain_did(self) -> None:
+        """The master knows before the process ends."""
+        self.serve()
+        told = self.member.stopped({"answered": 3})
+        self.assertNoResult(told)
+        self.run_on()
+        self.successResultOf(told)
+        self.assertEqual(json.loads(self.worker.report), {"answered": 3})
+
+    def test_nobody_hears_what_its_drain_did(self) -> None:
+        """It ends all the same, and soon."""
+        self.serve()
+        told = self.member.stopped({})
+        self.reactor.advance(HEARD_TIMEOUT)
+        self.successResultOf(told)
+
+    def test_a_drain_of_who_serves_nothing(self) -> None:
+        """Whoever drains already, or ends, has nothing to add."""
+        self.serve()
+        for act in (lambda: self.worker.drain(30), self.member.stop):
+            self.after(act)
+            again = self.worker.drain(30)
+            self.assertEqual(self.after(lambda: None), [])
+            self.successResultOf(again)
+
+    def test_resumed_in_the_middle_of_its_drain(self) -> None:
+        """It accepts again, and that its drain then ends changes nothing."""
+        self.serve()
+        self.after(self.worker.drain, 30)
+        self.assertEqual(self.after(self.worker.accept), ["accept"])
+        self.assertEqual(self.after(self.workload.drained.callback, None), [])
+
+    def test_the_master_is_gone(self) -> None:
+        """It drains, and the log says why."""
+        self.serve()
+        with capturedLogs() as events:
+            self.assertEqual(self.after(self.lose_channel, 1), ["leave"])
+        self.assertEqual(
+            [formatEvent(event) for event in events], ["The master has ended: worker 2 drains"]
+        )
+
+    def test_the_master_is_gone_when_it_drains(self) -> None:
+        """Then nothing is new to it, or to the log."""
+        self.serve()
+        self.after(self.worker.leave, 30)
+        with capturedLogs() as events:
+            self.assertEqual(self.after(self.lose_channel, 1), [])
+        self.assertEqual(events, [])
+
+    def test_the_system_refuses(self) -> None:
+        """What cannot accept for want of descriptors tries again, as long as it shall."""
+        self.workload.refuses = True
+        self.after(self.member.loaded)
+        self.assertEqual(self.after(self.worker.accept), ["accept"])
+        self.assertEqual(self.after(self.reactor.advance, ACCEPT_AGAIN), ["accept"])
+        self.after(self.member.stop)
+        self.assertEqual(self.after(self.reactor.advance, ACCEPT_AGAIN), [])
+
+    def test_no_upgrade_of_its_own(self) -> None:
+        """Whoever takes it for the master reads in the log that it is none."""
+        self.serve()
+        with capturedLogs() as events:
+            self.assertEqual(self.after(self.member.upgrade), [])
+        self.assertIn("A worker does not upgrade itself", formatEvent(events[0]))
