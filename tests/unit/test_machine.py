@@ -43,7 +43,6 @@ class TableTests(SynchronousTestCase):
         self.assertTrue(illegal)
         for state, event in illegal:
             machine, ran = machine_in(state)
-            self.assertFalse(machine.accepts(event))
             error = self.assertRaises(IllegalInput, machine.send, event)
             self.assertEqual((machine.state, ran), (state, []))
             self.assertIn(event.name, str(error))
@@ -53,7 +52,6 @@ class TableTests(SynchronousTestCase):
         """Each entry runs its outputs in order, when the state has moved already."""
         for state, event, (target, outputs) in TRANSITIONS:
             machine, ran = machine_in(state)
-            self.assertTrue(machine.accepts(event))
             machine.send(event)
             self.assertEqual(machine.state, target)
             self.assertEqual(ran, [(output, target) for output in outputs])

@@ -153,10 +153,6 @@ class Machine:
         self.state = state
         self._outputs = outputs
 
-    def accepts(self, event: Input) -> bool:
-        """Whether this input has a place in the present state."""
-        return event in TABLE[self.state]
-
     def send(self, event: Input) -> None:
         """Let something happen.
 

@@ -29,7 +29,7 @@ from .control import (
 from .generation import ACCEPT_AGAIN, Workload
 from .handover import Sender
 from .inheritance import Inheritance
-from .output import LastWords, release
+from .output import release
 from .predecessor import Predecessor
 from .status import Status
 
@@ -106,7 +106,6 @@ class Member:
         self._pid = os.getpid() if pid is None else pid
         self._state = _State.LOADING
         self._arrived: Deferred[None] = succeed(None)
-        self._last_words: LastWords | None = None
         self._master = _Master(reactor, inheritance.control, self, workload)
 
     # What happens to this process
@@ -124,7 +123,8 @@ class Member:
             return
         self._state = _State.SERVING
         self._accept()
-        self._last_words = release(self._inheritance.stdout, self._inheritance.stderr)
+        # Its last words are read to its end: the master tells of every death.
+        release(self._inheritance.stdout, self._inheritance.stderr)
         self._log.info(
             "Worker {worker} of generation {number} serves (pid {pid})",
             worker=self.worker,

@@ -122,8 +122,7 @@ class Worker:
         Returns:
             A Deferred that fires when nothing is left, it has ended, or the time is over.
         """
-        drained = self._child.ask(Drain)
-        return drained.addTimeout(within, self._reactor).addErrback(lambda _: None)
+        return self._child.ask(Drain).addTimeout(within, self._reactor)
 
     def move_out(self, within: float) -> None:
         """Drain while others go on with its connections, and then end; as `leave` otherwise."""
@@ -156,10 +155,6 @@ class Worker:
             self._child.tell(CutShort)
         else:
             self._child.kill()
-
-    def end(self, reason: str) -> None:
-        """End it now: SIGTERM, and SIGKILL soon."""
-        self._child.end(reason)
 
     def tell_logs_moved(self) -> None:
         """Tell it that the log files have been moved."""
