@@ -17,9 +17,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.process import child, member, predecessor
+from twisted_graceful.process.accepting import AGAIN
 from twisted_graceful.process.child import KILL_AFTER
 from twisted_graceful.process.control import HEARD_TIMEOUT, Channel
-from twisted_graceful.process.generation import ACCEPT_AGAIN
 from twisted_graceful.process.inheritance import VARIABLE, Inheritance
 from twisted_graceful.process.launch import Launch
 from twisted_graceful.process.member import Member
@@ -422,9 +422,9 @@ class MemberTests(WorkerTestCase):
         self.workload.refuses = True
         self.after(self.member.loaded)
         self.assertEqual(self.after(self.worker.accept), ["accept"])
-        self.assertEqual(self.after(self.reactor.advance, ACCEPT_AGAIN), ["accept"])
+        self.assertEqual(self.after(self.reactor.advance, AGAIN), ["accept"])
         self.after(self.member.stop)
-        self.assertEqual(self.after(self.reactor.advance, ACCEPT_AGAIN), [])
+        self.assertEqual(self.after(self.reactor.advance, AGAIN), [])
 
     def test_no_upgrade_of_its_own(self) -> None:
         """Whoever takes it for the master reads in the log that it is none."""

@@ -6,10 +6,8 @@ It knows listeners and a `Workload`, and nothing of what is served on them.
 from __future__ import annotations
 
 import os
-import socket
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IDelayedCall
@@ -17,7 +15,7 @@ from twisted.logger import Logger
 from twisted.protocols.amp import Command
 
 from ..errors import UpgradeRefused
-from ..moving import Carrier, Recipient
+from .accepting import Acceptor, require_descriptors
 from .child import Child
 from .control import Report
 from .inheritance import Inheritance
@@ -28,53 +26,7 @@ from .pidfile import PidFile
 from .predecessor import Predecessor
 from .progress import Progress, Stage, Watcher
 from .systemd import Supervisor
-
-ACCEPT_AGAIN = 1.0
-"""Seconds between two tries to accept while the system refuses."""
-
-SPARE_DESCRIPTORS = 16
-"""What a successor must still be able to open when it is ready, beside a port for each listener:
-what waits for its connections, its pid file, the first connections."""
-
-
-class Workload(Recipient, Protocol):
-    """What a generation runs."""
-
-    def listeners(self) -> Sequence[tuple[str, Sequence[socket.socket]]]:
-        """What a successor inherits."""
-
-    def accept(self) -> None:
-        """Accept connections, for the first time or again.
-
-        Raises:
-            OSError: the system refuses; it can be asked again.
-        """
-
-    def close_unused(self) -> None:
-        """Close what was inherited and is not served here; the predecessor still serves it."""
-
-    def alone(self) -> None:
-        """No other generation holds the listeners; said once the last one has gone."""
-
-    def hand_over(self, carrier: Carrier, gone: Sequence[socket.socket]) -> Deferred[Any]:
-        """Stop accepting, give away what can move, and drain.
-
-        Args:
-            carrier: brings connections to the successor.
-            gone: the listeners on which nobody serves from now on.
-
-        Returns:
-            A Deferred that fires when nothing is left.
-        """
-
-    def logs_moved(self) -> None:
-        """Go on in new log files."""
-
-    def leave(self) -> None:
-        """Stop, drain if that is not done, and let the process end."""
-
-    def cut(self) -> None:
-        """End what is still being answered."""
+from .workload import Workload
 
 
 class Generation:
@@ -119,6 +71,7 @@ class Generation:
         self.number = 0 if inheritance is None else inheritance.generation
         self._reactor = reactor
         self._workload = workload
+        self._acceptor = Acceptor(reactor, workload.accept, lambda: self.state in ACCEPTING)
         self._inheritance = inheritance
         self.streams = (1, 2) if inheritance is None else (inheritance.stdout, inheritance.stderr)
         self._launch = launch
@@ -170,7 +123,7 @@ class Generation:
         """All that is to be served can be served."""
         if self.state is State.SUCCEEDING and self._predecessor is not None:
             try:
-                self._require_descriptors()
+                require_descriptors(self._workload.listeners())
             except OSError as error:
                 # The predecessor has what this process lacks, and is still there.
                 reason = f"it has no descriptors left to serve with ({error.strerror})"
@@ -183,17 +136,6 @@ class Generation:
                 allowed.addCallback(self._may_serve)
         else:
             self._machine.send(Input.LOADED)
-
-    def _require_descriptors(self) -> None:
-        """Make sure that this process can accept.
-
-        Raises:
-            OSError: it has no descriptors for that (EMFILE), or the system has none (ENFILE).
-        """
-        needed = SPARE_DESCRIPTORS + sum(len(each) for _, each in self._workload.listeners())
-        with ExitStack() as opened:
-            for _ in range(needed):
-                opened.callback(os.close, os.open(os.devnull, os.O_RDONLY))
 
     def _may_serve(self, allowed: bool) -> None:
         if allowed:
@@ -367,7 +309,7 @@ class Generation:
     def _serve(self) -> None:
         if self._predecessor is None:
             self._workload.alone()
-        self._accept()
+        self._acceptor.accept()
         if self._inheritance is not None:
             if self._pid_file is not None:
                 self._pid_file.write()
@@ -474,20 +416,9 @@ class Generation:
     def _resume(self) -> None:
         self._end_probation()
         self._drain = None
-        self._accept()
+        self._acceptor.accept()
         if self._pid_file is not None:
             self._pid_file.write()
-
-    def _accept(self) -> None:
-        try:
-            self._workload.accept()
-        except OSError as error:  # no descriptor left, say; the kernel queues meanwhile
-            self._log.error("Cannot accept: {error}; trying again", error=error)
-            self._reactor.callLater(ACCEPT_AGAIN, self._accept_again)
-
-    def _accept_again(self) -> None:
-        if self.state in ACCEPTING:
-            self._accept()
 
     def _cut(self) -> None:
         if self._child is not None:

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.protocols import amp
 
+from .accepting import Acceptor
 from .control import (
     HEARD_TIMEOUT,
     Alive,
@@ -26,12 +27,12 @@ from .control import (
     Resume,
     Retire,
 )
-from .generation import ACCEPT_AGAIN, Workload
 from .handover import Sender
 from .inheritance import Inheritance
 from .output import release
 from .predecessor import Predecessor
 from .status import Status
+from .workload import Workload
 
 
 class _State(Enum):
@@ -105,6 +106,7 @@ class Member:
         self._inheritance = inheritance
         self._pid = os.getpid() if pid is None else pid
         self._state = _State.LOADING
+        self._acceptor = Acceptor(reactor, workload.accept, lambda: self._state is _State.SERVING)
         self._arrived: Deferred[None] = succeed(None)
         self._master = _Master(reactor, inheritance.control, self, workload)
 
@@ -122,7 +124,7 @@ class Member:
             self.leave()
             return
         self._state = _State.SERVING
-        self._accept()
+        self._acceptor.accept()
         # Its last words are read to its end: the master tells of every death.
         release(self._inheritance.stdout, self._inheritance.stderr)
         self._log.info(
@@ -131,15 +133,6 @@ class Member:
             number=self.number,
             pid=self._pid,
         )
-
-    def _accept(self) -> None:
-        if self._state is not _State.SERVING:
-            return
-        try:
-            self._workload.accept()
-        except OSError as error:  # no descriptor left, say; other workers accept meanwhile
-            self._log.error("Cannot accept: {error}; trying again", error=error)
-            self._reactor.callLater(ACCEPT_AGAIN, self._accept)
 
     def failed(self, reason: str) -> Deferred[None]:
         """What is to be served cannot be served; fires when the master knows."""
@@ -221,7 +214,7 @@ class Member:
         """Accept again."""
         if self._state is _State.STANDING_BY:
             self._state = _State.SERVING
-            self._accept()
+            self._acceptor.accept()
 
     def leave(self) -> None:
         """Drain what is left, and let the process end."""
