@@ -17,6 +17,7 @@ from twisted.protocols.amp import Command
 from ..errors import UpgradeRefused
 from .accepting import Acceptor, require_descriptors
 from .child import Child
+from .chronicle import Chronicle
 from .control import Report
 from .inheritance import Inheritance
 from .launch import Launch
@@ -24,7 +25,7 @@ from .machine import ACCEPTING, Input, Machine, Output, State
 from .output import LastWords, release
 from .pidfile import PidFile
 from .predecessor import Predecessor
-from .progress import Progress, Stage, Watcher
+from .progress import Watcher
 from .systemd import Supervisor
 from .workload import Workload
 
@@ -80,6 +81,7 @@ class Generation:
         self._probation_ends: IDelayedCall | None = None
         self._pid = os.getpid() if pid is None else pid
         self._supervisor = Supervisor(reactor) if supervisor is None else supervisor
+        self._chronicle = Chronicle(self.number, self._pid, self._supervisor, self._watcher)
         path = pid_file or (inheritance.pid_file if inheritance is not None else "")
         self._pid_file = PidFile(path, self._pid) if path else None
         self._child: Child | None = None
@@ -207,12 +209,7 @@ class Generation:
     def ended(self) -> None:
         """This process serves no more, and ends."""
         if self._successor is not None:
-            self._log.info(
-                "Upgrade: generation {old} (pid {pid}) ends; generation {new} serves",
-                old=self.number,
-                pid=self._pid,
-                new=self.number + 1,
-            )
+            self._chronicle.ended()
         if self._pid_file is not None and self.number > 0:  # twistd removes the first one's
             self.remove_pid_file(self._pid_file.path)
 
@@ -264,7 +261,7 @@ class Generation:
         self._workload.alone()
         self._forget_last_words()
         if self.state is State.TAKING_OVER:
-            self._supervisor.says(self._serving())
+            self._chronicle.is_alone()
         self._machine.send(Input.PREDECESSOR_GONE)
         self._end_wait()
 
@@ -291,7 +288,7 @@ class Generation:
         self._child = self._successor = None
         self._watcher.gone("successor")
         if self.state is not State.STOPPING:
-            self._report_failure(reason, output)
+            self._chronicle.failed(reason, output, serves_on=self.state in ACCEPTING)
         ended = self._child_ended
         self._machine.send(Input.CHILD_ENDED)
         ended.callback(None)
@@ -302,9 +299,6 @@ class Generation:
             words.close()
 
     # What the table makes us do
-
-    def _serving(self) -> str:
-        return f"Generation {self.number} serves (pid {self._pid})"
 
     def _serve(self) -> None:
         if self._predecessor is None:
@@ -317,41 +311,28 @@ class Generation:
             self.streams = (1, 2)
             if self.state is not State.TAKING_OVER:
                 self._forget_last_words()
-        self._log.info("Generation {number} serves (pid {pid})", number=self.number, pid=self._pid)
-        drains = f"; generation {self.number - 1} drains"
-        self._supervisor.serves(
-            self._serving() + (drains if self.state is State.TAKING_OVER else "")
-        )
+        self._chronicle.serves(predecessor_drains=self.state is State.TAKING_OVER)
 
     def _spawn(self) -> None:
-        number = self.number + 1
-        self._supervisor.reloads(
-            f"Upgrade: generation {number} starts; generation {self.number} serves "
-            f"(pid {self._pid})",
-            self._upgrade_timeout,
-        )
+        self._chronicle.begins(self._upgrade_timeout)
         self._child = Child(self._reactor, self, self._upgrade_timeout)
         self._child_ended = Deferred()
         try:
             self._launch.require_replaceable()
             launch = self._launch.with_variables(self._supervisor.environment)
-            pid = self._child.start(launch, number, self._workload.listeners())
+            pid = self._child.start(launch, self.number + 1, self._workload.listeners())
         except (OSError, UpgradeRefused) as error:
             self.child_ended(f"it could not be started: {error}", "")
         except Exception as error:
             self._log.failure("Starting a successor failed in a way that nobody foresaw")
             self.child_ended(f"it could not be started: {error!r}", "")
         else:
-            self._log.info(
-                "Upgrade: generation {number} starts (pid {pid})", number=number, pid=pid
-            )
-            self._watcher.progress(Progress(Stage.STARTED, number, pid))
+            self._chronicle.started(pid)
 
     def _remember(self) -> None:
         if not self._upgrade_due:
             self._upgrade_due = True
-            self._log.info("Upgrade: one is under way; another one follows it")
-            self._watcher.progress(Progress(Stage.QUEUED, self.number + 1))
+            self._chronicle.remembered()
             if self._predecessor is not None:
                 self._predecessor.note_upgrade()
 
@@ -380,36 +361,20 @@ class Generation:
             ends.cancel()
 
     def _stand_by(self) -> None:
-        self._log.info(
-            "Upgrade: generation {old} has drained; it accepts again should generation {new} die "
-            "within {seconds:g} seconds of ready (the probation)",
-            old=self.number,
-            new=self.number + 1,
-            seconds=self._probation,
-        )
+        self._chronicle.stands_by(self._probation)
 
     def _hand_over(self) -> None:
         assert self._child is not None
-        new = f"Generation {self.number + 1} serves (pid {self._child.pid})"
-        self._supervisor.hands_over(
-            self._child.pid, f"{new}; generation {self.number} (pid {self._pid}) drains"
-        )
-        self._log.info(
-            "Upgrade: generation {new} is ready; generation {old} drains",
-            new=self.number + 1,
-            old=self.number,
-        )
         # Before it may accept, and be asked for what it has from us.
         self.report()
-        self._watcher.progress(Progress(Stage.READY, self.number + 1, self._child.pid))
+        self._chronicle.hands_over(self._child.pid)
         drain = self._drain = object()
 
         def drained(result: object) -> None:
             if self._drain is drain:  # else it was given up by a resume
-                self._watcher.progress(Progress(Stage.DRAINED, self.number + 1))
+                self._chronicle.drained()
                 self._machine.send(Input.DRAINED)
 
-        assert self._child is not None
         handed_over = self._workload.hand_over(self._child.carrier, self._child.gone)
         handed_over.addCallback(drained)
 
@@ -430,7 +395,7 @@ class Generation:
         if self._child is not None:
             reason = "this process was told to stop"
             self._child.end(reason)
-            self._watcher.progress(Progress(Stage.FAILED, self.number + 1, reason=reason))
+            self._chronicle.given_up(reason)
             self._farewell = self._child_ended
 
     def _leave(self) -> None:
@@ -438,27 +403,9 @@ class Generation:
         if self._child is not None and self._drain is not None:
             self._successor, self._child = self._child, None
             self._farewell = self._successor.let_go()
-            self._watcher.progress(Progress(Stage.DONE, self.number + 1, self._successor.pid))
+            self._chronicle.done(self._successor.pid)
         self._workload.leave()
 
     def _end_wait(self) -> None:
         if not self._alone.called:
             self._alone.callback(None)
-
-    def _report_failure(self, reason: str, output: str) -> None:
-        text = "Upgrade failed: generation {new}: {reason}. Generation {old} "
-        if self.state in ACCEPTING:
-            text += "serves on."
-        else:
-            text += "(pid {pid}) accepts again, with the code from before the upgrade."
-        if output:
-            text += " The last it wrote:\n{output}"
-        self._log.error(
-            text, new=self.number + 1, old=self.number, pid=self._pid, reason=reason, output=output
-        )
-        self._watcher.progress(
-            Progress(Stage.FAILED, self.number + 1, reason=reason, output=output)
-        )
-        self._supervisor.serves(
-            f"Upgrade failed: generation {self.number + 1}: {reason}. {self._serving()}"
-        )

@@ -1,0 +1,149 @@
+"""What is said of upgrades: to the log, to the service manager, and to whoever watches."""
+
+from __future__ import annotations
+
+from twisted.logger import Logger
+
+from .progress import Progress, Stage, Watcher
+from .systemd import Supervisor
+
+
+class Chronicle:
+    """Says what becomes of one generation and its successors, to all three.
+
+    Args:
+        number: of the generation.
+        pid: of its process.
+        supervisor: the service manager.
+        watcher: whoever watches.
+    """
+
+    _log = Logger()
+
+    def __init__(self, number: int, pid: int, supervisor: Supervisor, watcher: Watcher) -> None:
+        self._number = number
+        self._pid = pid
+        self._supervisor = supervisor
+        self._watcher = watcher
+
+    @property
+    def _serving(self) -> str:
+        return f"Generation {self._number} serves (pid {self._pid})"
+
+    def _progress(self, stage: Stage, pid: int = 0, reason: str = "", output: str = "") -> None:
+        self._watcher.progress(Progress(stage, self._number + 1, pid, reason, output))
+
+    # This process
+
+    def serves(self, *, predecessor_drains: bool) -> None:
+        """This process serves."""
+        self._log.info("Generation {number} serves (pid {pid})", number=self._number, pid=self._pid)
+        drains = f"; generation {self._number - 1} drains" if predecessor_drains else ""
+        self._supervisor.serves(self._serving + drains)
+
+    def is_alone(self) -> None:
+        """It still does, and the predecessor has ended."""
+        self._supervisor.says(self._serving)
+
+    # An upgrade
+
+    def remembered(self) -> None:
+        """Another one was asked for."""
+        self._log.info("Upgrade: one is under way; another one follows it")
+        self._progress(Stage.QUEUED)
+
+    def begins(self, within: float) -> None:
+        """One was asked for.
+
+        Args:
+            within: seconds that the successor may take until it is ready.
+        """
+        self._supervisor.reloads(
+            f"Upgrade: generation {self._number + 1} starts; generation {self._number} serves "
+            f"(pid {self._pid})",
+            within,
+        )
+
+    def started(self, pid: int) -> None:
+        """The successor's process runs."""
+        self._log.info(
+            "Upgrade: generation {number} starts (pid {pid})", number=self._number + 1, pid=pid
+        )
+        self._progress(Stage.STARTED, pid)
+
+    def hands_over(self, pid: int) -> None:
+        """The successor serves, and this process drains."""
+        self._supervisor.hands_over(
+            pid,
+            f"Generation {self._number + 1} serves (pid {pid}); generation {self._number} "
+            f"(pid {self._pid}) drains",
+        )
+        self._log.info(
+            "Upgrade: generation {new} is ready; generation {old} drains",
+            new=self._number + 1,
+            old=self._number,
+        )
+        self._progress(Stage.READY, pid)
+
+    def drained(self) -> None:
+        """This process has nothing left."""
+        self._progress(Stage.DRAINED)
+
+    def stands_by(self, seconds: float) -> None:
+        """It waits for the end of the probation.
+
+        Args:
+            seconds: of the probation, from ready on.
+        """
+        self._log.info(
+            "Upgrade: generation {old} has drained; it accepts again should generation {new} die "
+            "within {seconds:g} seconds of ready (the probation)",
+            old=self._number,
+            new=self._number + 1,
+            seconds=seconds,
+        )
+
+    def failed(self, reason: str, output: str, *, serves_on: bool) -> None:
+        """The successor has ended, and this process serves.
+
+        Args:
+            reason: why, in words.
+            output: the last that the successor wrote.
+            serves_on: whether it never stopped to.
+        """
+        text = "Upgrade failed: generation {new}: {reason}. Generation {old} "
+        if serves_on:
+            text += "serves on."
+        else:
+            text += "(pid {pid}) accepts again, with the code from before the upgrade."
+        if output:
+            text += " The last it wrote:\n{output}"
+        self._log.error(
+            text,
+            new=self._number + 1,
+            old=self._number,
+            pid=self._pid,
+            reason=reason,
+            output=output,
+        )
+        self._progress(Stage.FAILED, reason=reason, output=output)
+        self._supervisor.serves(
+            f"Upgrade failed: generation {self._number + 1}: {reason}. {self._serving}"
+        )
+
+    def given_up(self, reason: str) -> None:
+        """This process ends its successor, which was not ready."""
+        self._progress(Stage.FAILED, reason=reason)
+
+    def done(self, pid: int) -> None:
+        """This process is about to end; the successor goes on."""
+        self._progress(Stage.DONE, pid)
+
+    def ended(self) -> None:
+        """It ends."""
+        self._log.info(
+            "Upgrade: generation {old} (pid {pid}) ends; generation {new} serves",
+            old=self._number,
+            pid=self._pid,
+            new=self._number + 1,
+        )
