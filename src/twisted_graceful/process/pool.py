@@ -6,41 +6,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from ..errors import WorkerError
 from .backoff import Backoff, in_words
+from .slot import Slot
 from .status import Status, Tally
 from .worker import Worker
 
 CUT_WITHIN = 2.0
 """Seconds until a worker is killed that was told to end at once."""
-
-
-class Slot:
-    """The place of one worker.
-
-    Attributes:
-        number: of the place, 1 or more.
-        backoff: when to start the next, if the last one has died.
-        worker: who has it; None while there is nobody, or only one that was wished away.
-        successor: who will have it, when it is ready.
-        restart: starts the next, if the last one has died.
-    """
-
-    def __init__(self, number: int, backoff: Backoff) -> None:
-        self.number = number
-        self.backoff = backoff
-        self.worker: Worker | None = None
-        self.successor: Worker | None = None
-        self.restart: IDelayedCall | None = None
-
-    def cancel_restart(self) -> None:
-        """Start nothing here."""
-        restart, self.restart = self.restart, None
-        if restart is not None and restart.active():
-            restart.cancel()
 
 
 class Pool:
@@ -100,7 +75,7 @@ class Pool:
     def __iter__(self) -> Iterator[Worker]:
         """All processes that there are."""
         for slot in self._slots.values():
-            yield from (each for each in (slot.worker, slot.successor) if each is not None)
+            yield from slot.workers
         yield from list(self._departing)
 
     @property
@@ -141,8 +116,8 @@ class Pool:
         serving, self._is_accepting, self._is_rolling = self.serving, False, False
         for slot in self._slots.values():
             slot.cancel_restart()
-            for worker in (slot.worker, slot.successor):
-                if worker is not None and worker not in serving:
+            for worker in slot.workers:
+                if worker not in serving:
                     self._depart(worker)
             slot.successor = None
             if slot.worker not in serving:
@@ -160,9 +135,8 @@ class Pool:
         self._loaded = None
         for slot in self._slots.values():
             slot.cancel_restart()
-            for worker in (slot.worker, slot.successor):
-                if worker is not None:
-                    self._depart(worker)
+            for worker in slot.workers:
+                self._depart(worker)
         self._slots.clear()
         return self._when_gone()
 
@@ -207,9 +181,8 @@ class Pool:
         for number in [each for each in self._slots if each > self.size]:
             slot = self._slots.pop(number)
             slot.cancel_restart()
-            for worker in (slot.successor, slot.worker):
-                if worker is not None:
-                    self._depart(worker)
+            for worker in slot.workers:
+                self._depart(worker)
         self._fill()
         self._check_loaded()
         self._roll_on()
@@ -345,9 +318,7 @@ class Pool:
         return worker
 
     def _check_loaded(self) -> None:
-        if self._loaded is not None and all(
-            slot.worker is not None and slot.worker.is_ready for slot in self._slots.values()
-        ):
+        if self._loaded is not None and all(slot.is_filled for slot in self._slots.values()):
             loaded, self._loaded = self._loaded, None
             loaded.callback(None)
 
@@ -364,9 +335,7 @@ class Pool:
             if slot.worker is not None and (slot.worker.retires or self._is_old(slot.worker)):
                 slot.successor = self._start(slot)
                 return
-        if self._is_rolling and all(
-            slot.worker is not None and slot.worker.is_ready for slot in slots
-        ):
+        if self._is_rolling and all(slot.is_filled for slot in slots):
             self._log.info("All workers have been replaced")
             self._end_roll("")
 
@@ -416,6 +385,6 @@ class Pool:
 
     def _slot_of(self, worker: Worker) -> Slot | None:
         for slot in self._slots.values():
-            if worker in (slot.worker, slot.successor):
+            if worker in slot.workers:
                 return slot
         return None
