@@ -203,11 +203,11 @@ def let_go(self, listeners, let_go=predecessor.Predecessor.let_go):
         self._channel.tell(command, content=b"x" * 60000)
     return let_go(self, listeners)
 
-def locate(self, name, locate=control.Channel.locateResponder):
+def locate(self, name, locate=control.ControlChannel.locateResponder):
     return None if name in (b"Goodbye", b"LogsMoved", b"Offer") else locate(self, name)
 
 predecessor.Predecessor.let_go = let_go
-control.Channel.locateResponder = locate
+control.ControlChannel.locateResponder = locate
 """
 
 

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.process.control import (
-    Channel,
+    ControlChannel,
     Failed,
     Goodbye,
     NotNow,
@@ -58,7 +58,7 @@ class ChannelTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Connect them."""
         self.peers = Peer(), Peer()
-        self.ends = Channel(self.peers[0]), Channel(self.peers[1])
+        self.ends = ControlChannel(self.peers[0]), ControlChannel(self.peers[1])
         self.wires = StringTransport(), StringTransport()
         for end, wire in zip(self.ends, self.wires, strict=True):
             end.makeConnection(wire)

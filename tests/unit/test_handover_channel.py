@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.moving import Handed
 from twisted_graceful.process import handover
-from twisted_graceful.process.control import Channel, Grant, Offer, Ready, Revoke
+from twisted_graceful.process.control import ControlChannel, Grant, Offer, Ready, Revoke
 from twisted_graceful.process.handover import BATCH, TIMEOUT, VERSION, WINDOW, Receiver, Sender
 
 from .support import leaves_nothing_open
@@ -54,8 +54,8 @@ class Ends:
         self.taken: list[Handed] = []
         self.wanted = True
         self.receiver = Receiver(self)
-        self.sending = Channel(self)
-        self.receiving = Channel(self)
+        self.sending = ControlChannel(self)
+        self.receiving = ControlChannel(self)
         self.there, self.back = Wire(self.receiving), Wire(self.sending)
         self.sending.makeConnection(self.there)
         self.receiving.makeConnection(self.back)

@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted_graceful.process import child, member, predecessor
 from twisted_graceful.process.accepting import AGAIN
 from twisted_graceful.process.child import KILL_AFTER
-from twisted_graceful.process.control import HEARD_TIMEOUT, Channel
+from twisted_graceful.process.control import HEARD_TIMEOUT, ControlChannel
 from twisted_graceful.process.inheritance import VARIABLE, Inheritance
 from twisted_graceful.process.launch import Launch
 from twisted_graceful.process.member import Member
@@ -133,7 +133,7 @@ class WorkerTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Start it, as number 2 of generation 5."""
-        channels: list[Channel] = []
+        channels: list[ControlChannel] = []
         for module in (child, predecessor):
             self.patch(module, "open_channel", lambda *opened: channels.append(opened[-1]))
         self.patch(member, "release", lambda *streams: None)

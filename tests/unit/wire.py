@@ -6,13 +6,13 @@ import os
 from collections import deque
 from collections.abc import Callable
 
-from twisted_graceful.process.control import Channel
+from twisted_graceful.process.control import ControlChannel
 
 
 class Wire:
     """One direction of a channel, and what it carries: bytes and descriptors."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: ControlChannel) -> None:
         self.to = channel
         self.queue: deque[Callable[[], None]] = deque()
         self.frozen = False

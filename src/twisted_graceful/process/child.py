@@ -20,7 +20,7 @@ from .activation import ActivatedListener
 from .control import (
     HEARD_TIMEOUT,
     Answer,
-    Channel,
+    ControlChannel,
     Failed,
     Goodbye,
     Grant,
@@ -104,7 +104,7 @@ class Child(ProcessProtocol):
         self._reactor = reactor
         self._observer = observer
         self._timeout = timeout
-        self._channel = Channel(self)
+        self._channel = ControlChannel(self)
         self.carrier = Sender(reactor, self._channel)
         self._receiver = None if recipient is None else Receiver(recipient)
         self.gone: list[socket.socket] = []

@@ -189,7 +189,7 @@ class Peer(Protocol):
         """The other end closed, ended, or sent what is no message."""
 
 
-class Channel(amp.BinaryBoxProtocol, amp.BoxDispatcher, amp.CommandLocator):
+class ControlChannel(amp.BinaryBoxProtocol, amp.BoxDispatcher, amp.CommandLocator):
     """One end of a control channel: what `amp.AMP` is, without its log lines.
 
     The two ends may be of different versions. Commands and arguments that one of them does not
@@ -322,7 +322,7 @@ class Channel(amp.BinaryBoxProtocol, amp.BoxDispatcher, amp.CommandLocator):
         self._peer.channel_lost(reason)
 
 
-def open_channel(reactor: IReactorSocket, end: socket.socket, channel: Channel) -> None:
+def open_channel(reactor: IReactorSocket, end: socket.socket, channel: ControlChannel) -> None:
     """Connect a channel to its socket.
 
     Args:
@@ -333,7 +333,7 @@ def open_channel(reactor: IReactorSocket, end: socket.socket, channel: Channel) 
     class OneChannel(Factory):
         noisy = False
 
-        def buildProtocol(self, addr: IAddress | None) -> Channel:
+        def buildProtocol(self, addr: IAddress | None) -> ControlChannel:
             return channel
 
     end.setblocking(False)

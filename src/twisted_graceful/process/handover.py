@@ -26,7 +26,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ..moving import Departure, Handed, Recipient
-from .control import NO_DESCRIPTOR, Channel, Grant, Offer, Revoke
+from .control import NO_DESCRIPTOR, ControlChannel, Grant, Offer, Revoke
 
 VERSION = 1
 """Of an offer and of what follows it; a receiver that knows another refuses."""
@@ -56,7 +56,7 @@ class Sender:
 
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime, channel: Channel) -> None:
+    def __init__(self, clock: IReactorTime, channel: ControlChannel) -> None:
         self._clock = clock
         self._channel = channel
         self._offered: dict[int, Sequence[Departure]] = {}

@@ -15,7 +15,7 @@ from .control import (
     HEARD_TIMEOUT,
     REASON_LIMIT,
     Answer,
-    Channel,
+    ControlChannel,
     Failed,
     Grant,
     LogsMoved,
@@ -64,7 +64,7 @@ class Predecessor:
         self._reactor = reactor
         self._observer = observer
         self._receiver = Receiver(recipient)
-        self._channel = Channel(self)
+        self._channel = ControlChannel(self)
         with socket.socket(fileno=control) as end:
             open_channel(reactor, end, self._channel)
 
