@@ -92,7 +92,35 @@ class StepTestCase(SynchronousTestCase):
         self.server.said("generation 0 has drained")
 
 
-class KilledSuccessorTests(StepTestCase):
+class EveryStep:
+    """One of the two is killed at each of the steps; `check` says which, and what then holds."""
+
+    def test_spawned(self) -> None:
+        """When the successor has just been started."""
+        self.check(self.spawned)
+
+    def test_loading(self) -> None:
+        """While it loads."""
+        self.check(self.loading)
+
+    def test_told(self) -> None:
+        """When it has said that it is ready, before the predecessor has heard that."""
+        self.check(self.told)
+
+    def test_heard(self) -> None:
+        """When the predecessor accepts no more, before the successor knows that it may."""
+        self.check(self.heard)
+
+    def test_draining(self) -> None:
+        """While the predecessor drains."""
+        self.check(self.draining)
+
+    def test_standing_by(self) -> None:
+        """When the predecessor has drained."""
+        self.check(self.standing_by)
+
+
+class KilledSuccessorTests(EveryStep, StepTestCase):
     """SIGKILL to the successor: the predecessor serves, as if nothing had been."""
 
     def check(self, step: Callable[[], None]) -> None:
@@ -114,34 +142,14 @@ class KilledSuccessorTests(StepTestCase):
         self.server.kill(signal.SIGUSR2, self.old)
         until(lambda: self.server.get().body == "3", "the next upgrade works")
 
-    def test_spawned(self) -> None:
-        """Killed when it has just been started."""
-        self.check(self.spawned)
-
-    def test_loading(self) -> None:
-        """Killed while it loads."""
-        self.check(self.loading)
-
-    def test_told(self) -> None:
-        """Killed when it has said that it is ready, before that is heard."""
-        self.check(self.told)
-
-    def test_heard(self) -> None:
-        """Killed when it may serve, before it knows."""
-        self.check(self.heard)
-
     def test_draining(self) -> None:
-        """Killed while the predecessor drains, whose request goes on."""
-        self.check(self.draining)
+        """While the predecessor drains, whose request goes on."""
+        super().test_draining()
         self.server.open("held")
         self.assertEqual(self.held.answer().body, "1")
 
-    def test_standing_by(self) -> None:
-        """Killed when the predecessor has drained."""
-        self.check(self.standing_by)
 
-
-class KilledPredecessorTests(StepTestCase):
+class KilledPredecessorTests(EveryStep, StepTestCase):
     """SIGKILL to the predecessor: the successor serves, as soon as it can."""
 
     def check(self, step: Callable[[], None]) -> None:
@@ -161,30 +169,6 @@ class KilledPredecessorTests(StepTestCase):
         self.server.kill(signal.SIGUSR2, self.new)
         until(lambda: self.server.get().body == "3", "the next upgrade works")
         self.assertEqual(self.server.serving(2), int(self.server.get("/pid").body))
-
-    def test_spawned(self) -> None:
-        """Killed when it has just started its successor."""
-        self.check(self.spawned)
-
-    def test_loading(self) -> None:
-        """Killed while the successor loads."""
-        self.check(self.loading)
-
-    def test_told(self) -> None:
-        """Killed before it has heard that the successor is ready."""
-        self.check(self.told)
-
-    def test_heard(self) -> None:
-        """Killed when it accepts no more, before the successor knows."""
-        self.check(self.heard)
-
-    def test_draining(self) -> None:
-        """Killed while it drains."""
-        self.check(self.draining)
-
-    def test_standing_by(self) -> None:
-        """Killed when it has drained."""
-        self.check(self.standing_by)
 
 
 OTHER_VERSION = """
