@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.process.control import (
+    HEARD_TIMEOUT,
     ControlChannel,
     Failed,
     Goodbye,
@@ -166,6 +168,31 @@ class ChannelTests(SynchronousTestCase):
         self.peers[1].fault = ZeroDivisionError("a fault")
         self.assertIsInstance(self.ask(Goodbye), amp.RemoteAmpError)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.check_whole()
+
+    def test_whoever_asks_goes_on(self) -> None:
+        """Be it answered, refused or unknown there, or the channel open no more, or not yet."""
+        self.peers[1].fault = NotNow("too late")
+        for command in (Goodbye, Ready, Novel):
+            asked = self.ends[0].ask(command, **({"content": b""} if command is Novel else {}))
+            self.assertNoResult(asked)
+            self.carry()
+            self.successResultOf(asked)
+        self.flushLoggedErrors(NotNow)  # no answer to a Goodbye
+        asked = self.ends[0].ask(Goodbye)
+        self.ends[0].connectionLost(Failure(ConnectionDone()))
+        for each in (asked, self.ends[0].ask(Goodbye), ControlChannel(Peer()).ask(Goodbye)):
+            self.successResultOf(each)
+
+    def test_whoever_informs_goes_on_soon(self) -> None:
+        """It waits for the answer of an end that stands still, but not for long."""
+        clock = Clock()
+        told = self.ends[0].inform(clock, Failed, reason="it fell")
+        clock.advance(HEARD_TIMEOUT - 0.1)
+        self.assertNoResult(told)
+        clock.advance(0.1)
+        self.successResultOf(told)
+        self.carry()
         self.check_whole()
 
     def test_the_end(self) -> None:

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.interfaces import IDelayedCall, IProcessTransport
 from twisted.internet.protocol import ProcessProtocol
@@ -18,7 +18,6 @@ from twisted.python.failure import Failure
 from ..moving import Recipient
 from .activation import ActivatedListener
 from .control import (
-    HEARD_TIMEOUT,
     Answer,
     ControlChannel,
     Failed,
@@ -224,8 +223,7 @@ class Child(ProcessProtocol):
         Returns:
             A Deferred that fires when it is answered, or never will be.
         """
-        answer: Deferred[Any] = self._channel.callRemote(command)
-        return answer.addBoth(lambda _: None)
+        return self._channel.ask(command)
 
     def kill(self) -> None:
         """Do not wait any more for the process to heed its `end`."""
@@ -245,10 +243,7 @@ class Child(ProcessProtocol):
         Returns:
             A Deferred that fires when it knows, or is gone, and soon in any case.
         """
-        if self._channel.transport is None:
-            return succeed(None)
-        heard: Deferred[Any] = self._channel.callRemote(Report, report=report)
-        return heard.addTimeout(HEARD_TIMEOUT, self._reactor).addBoth(lambda _: None)
+        return self._channel.inform(self._reactor, Report, report=report)
 
     def let_go(self) -> Deferred[None]:
         """Leave it alone from now on: it serves, and this process is about to end.
@@ -263,8 +258,7 @@ class Child(ProcessProtocol):
         if self._control is not None:
             self._control.detach()
             self._control = None
-        heard: Deferred[Any] = self._channel.callRemote(Goodbye)
-        return heard.addTimeout(HEARD_TIMEOUT, self._reactor).addBoth(lambda _: None)
+        return self._channel.inform(self._reactor, Goodbye)
 
     # Twisted and the channel tell us
 

@@ -10,8 +10,8 @@ import os
 import socket
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IReactorSocket
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress, IReactorSocket, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.protocols import amp
@@ -305,6 +305,27 @@ class ControlChannel(amp.BinaryBoxProtocol, amp.BoxDispatcher, amp.CommandLocato
     @Retire.responder
     def _retire(self, reason: str) -> Any:
         return self._received(Retire, reason=reason)
+
+    def ask(self, command: type[amp.Command], **arguments: Any) -> Deferred[None]:
+        """Send a command.
+
+        Returns:
+            A Deferred that fires when it is answered, or never will be.
+        """
+        if self.transport is None:
+            return succeed(None)
+        answer: Deferred[Any] = self.callRemote(command, **arguments)
+        return answer.addBoth(lambda _: None)
+
+    def inform(
+        self, clock: IReactorTime, command: type[amp.Command], **arguments: Any
+    ) -> Deferred[None]:
+        """Send a command to whoever has nothing else to do than to hear it.
+
+        Returns:
+            A Deferred that fires when it was heard, or never will be, and soon in any case.
+        """
+        return self.ask(command, **arguments).addTimeout(HEARD_TIMEOUT, clock)
 
     def tell(self, command: type[amp.Command], **arguments: Any) -> None:
         """Send a command and do not wait; if the other end is gone, it need not know."""

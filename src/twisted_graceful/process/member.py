@@ -17,7 +17,6 @@ from twisted.protocols import amp
 
 from .accepting import Acceptor
 from .control import (
-    HEARD_TIMEOUT,
     Alive,
     Answer,
     CutShort,
@@ -72,8 +71,7 @@ class _Master(Predecessor):
 
     def drained(self, report: str) -> Deferred[None]:
         """Say what the drain did; fires when that is known, or soon in any case."""
-        told: Deferred[Any] = self._channel.callRemote(Drained, report=report)
-        return told.addTimeout(HEARD_TIMEOUT, self._reactor).addBoth(lambda _: None)
+        return self._channel.inform(self._reactor, Drained, report=report)
 
 
 class Member:

@@ -6,13 +6,12 @@ import socket
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from ..moving import Recipient
 from .control import (
-    HEARD_TIMEOUT,
     REASON_LIMIT,
     Answer,
     ControlChannel,
@@ -93,8 +92,7 @@ class Predecessor:
         Returns:
             A Deferred that fires when the predecessor knows, or is gone.
         """
-        told: Deferred[Any] = self._channel.callRemote(Failed, reason=reason[-REASON_LIMIT:])
-        return told.addBoth(lambda _: None)
+        return self._channel.ask(Failed, reason=reason[-REASON_LIMIT:])
 
     def note_upgrade(self) -> None:
         """Say that an upgrade is due, should we die before we can do it."""
@@ -108,8 +106,7 @@ class Predecessor:
             Connections that were on their way have arrived before.
         """
         self._receiver.stop()
-        told: Deferred[Any] = self._channel.callRemote(Stopping)
-        return told.addTimeout(HEARD_TIMEOUT, self._reactor).addBoth(lambda _: None)
+        return self._channel.inform(self._reactor, Stopping)
 
     def tell_logs_moved(self) -> None:
         """Tell it that the log files have been moved."""
@@ -121,10 +118,7 @@ class Predecessor:
         Returns:
             A Deferred that fires when it knows, or is gone, and soon in any case.
         """
-        if self._channel.transport is None:
-            return succeed(None)
-        heard: Deferred[Any] = self._channel.callRemote(Report, report=report)
-        return heard.addTimeout(HEARD_TIMEOUT, self._reactor).addBoth(lambda _: None)
+        return self._channel.inform(self._reactor, Report, report=report)
 
     def received(self, command: type[amp.Command], **arguments: Any) -> Answer:
         """The predecessor sent a command."""
