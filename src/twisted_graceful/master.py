@@ -12,7 +12,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
 
-from .http.report import Cut, DrainReport
+from .http.report import DrainReport
 from .kinds import AUTO
 from .moving import Carrier, Handed
 from .process import sockets
@@ -157,7 +157,8 @@ class MasterService(GracefulService):
         self._relay.close()
         if not self._pool.is_clean:
             self._exit_with(1)
-        return sum(map(_report, filter(None, self._pool.reports)), DrainReport())
+        reports = map(json.loads, filter(None, self._pool.reports))
+        return sum(map(DrainReport.of, reports), DrainReport())
 
     def accept(self) -> None:
         """Let every worker accept."""
@@ -238,9 +239,3 @@ def count(workers: int | str) -> int:
             return len(os.sched_getaffinity(0))
         return os.cpu_count() or 1  # elsewhere than on Linux
     return int(workers)
-
-
-def _report(text: str) -> DrainReport:
-    fields = json.loads(text)
-    cut = tuple(Cut(**each) for each in fields.pop("cut"))
-    return DrainReport(**fields, cut=cut)

@@ -90,6 +90,20 @@ class FieldsTests(SynchronousTestCase):
             [{"method": "GET", "path": "/slow", "age": 30.04, "doing": "being answered"}],
         )
 
+    def test_the_other_end_reads_it(self) -> None:
+        """Another process makes the same report of them."""
+        report = DrainReport(answered=3, cut=(Cut("GET", "/", 1.5, "body"),), seconds=2.0)
+        self.assertEqual(DrainReport.of(json.loads(json.dumps(report.fields))), report)
+
+    def test_another_version(self) -> None:
+        """What a newer worker says on top does not keep an older master from its end."""
+        cut = {"method": "GET", "path": "/", "age": 1.5, "doing": "body", "since": "noon"}
+        self.assertEqual(
+            DrainReport.of({"answered": 3, "novel": 4, "cut": [cut]}),
+            DrainReport(answered=3, cut=(Cut("GET", "/", 1.5, "body"),)),
+        )
+        self.assertEqual(DrainReport.of({}), DrainReport())
+
 
 class ExitStatusTests(SynchronousTestCase):
     """What a process that stopped tells its parent."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
 from enum import Enum
 from typing import Any
 
@@ -77,6 +77,16 @@ class DrainReport:
     told_to_close: int = 0
     delay: float = 0.0
 
+    @classmethod
+    def of(cls, known: Mapping[str, Any]) -> DrainReport:
+        """The report of a process that may be of another version.
+
+        Args:
+            known: its `fields`. Those that this version does not have are left out.
+        """
+        cut = tuple(Cut(**_of(Cut, each)) for each in known.get("cut", ()))
+        return cls(**{**_of(cls, known), "cut": cut})
+
     def __add__(self, other: DrainReport) -> DrainReport:
         """The report of two drains that ran side by side."""
         return DrainReport(
@@ -119,6 +129,10 @@ class DrainReport:
     def exit_status(self) -> int:
         """0 when every request was answered, 1 when the deadline cut one."""
         return 1 if self.cut else 0
+
+
+def _of(kind: type, known: Mapping[str, Any]) -> dict[str, Any]:
+    return {each.name: known[each.name] for each in fields(kind) if each.name in known}
 
 
 def listed(cuts: Iterable[Cut]) -> str:
