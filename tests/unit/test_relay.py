@@ -108,6 +108,17 @@ class RelayTests(SynchronousTestCase):
         call()
         self.assertEqual(len(self.idle.sent), 3)
 
+    def test_what_waits_holds_up_nobody(self) -> None:
+        """One that waits for room with the only one that may take it lets others go elsewhere."""
+        self.idle.room = 0
+        (refused,) = self.arrive(1)
+        self.addCleanup(os.close, refused)
+        self.busy.sent.pop().take_back()
+        self.clock.advance(0)
+        (other,) = self.arrive(1)
+        self.addCleanup(os.close, other)
+        self.assertEqual([each.handed.descriptor for each in self.busy.sent], [other])
+
     def test_close(self) -> None:
         """At the end what waits is closed."""
         self.routes = []

@@ -40,6 +40,7 @@ class Relay:
         self._clock = clock
         self._routes = routes
         self._waiting: list[_Parcel] = []
+        self._is_due = False  # a call of `go_on` at the end of this turn
         self._known: WeakSet[Carrier] = WeakSet()
 
     @property
@@ -53,12 +54,14 @@ class Relay:
 
     def add(self, parcel: _Parcel) -> None:
         """Pass it on at the end of this turn, with all that come in it."""
-        if not self._waiting:
-            self._clock.callLater(0, self.go_on)
         self._waiting.append(parcel)
+        if not self._is_due:
+            self._is_due = True
+            self._clock.callLater(0, self.go_on)
 
     def go_on(self) -> None:
         """Pass on what waits; to be called when there is a new route."""
+        self._is_due = False
         routes = [each for each in self._routes() if each.carrier.is_open]
         if not routes:
             return
