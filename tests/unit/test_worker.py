@@ -16,6 +16,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from twisted_graceful.moving import Handed
 from twisted_graceful.process import child, member, predecessor
 from twisted_graceful.process.accepting import AGAIN
 from twisted_graceful.process.child import KILL_AFTER
@@ -99,6 +100,7 @@ class Workload:
         self.did: list[str] = []
         self.drained: Deferred[None] = Deferred()
         self.refuses = False
+        self.taken: list[Handed] = []
 
     def listeners(self) -> list[Any]:
         """None; nothing is sent on them."""
@@ -115,6 +117,14 @@ class Workload:
         self.did.append("hand over")
         return self.drained
 
+    def can_take_up(self, handed: Handed) -> bool:
+        """Any."""
+        return True
+
+    def take_up(self, handed: Handed) -> None:
+        """Serve it."""
+        self.taken.append(handed)
+
     def logs_moved(self) -> None:
         """Open them anew."""
         self.did.append("logs moved")
@@ -126,6 +136,18 @@ class Workload:
     def cut(self) -> None:
         """End what is being answered."""
         self.did.append("cut")
+
+
+class Leaving:
+    """A connection that moves to the process, and must not stay."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.handed = Handed(connection.fileno(), "127.0.0.1:80", "{}", b"")
+        self.let_go = connection.close
+
+    def take_back(self) -> None:
+        """It stays."""
+        raise AssertionError("refused")
 
 
 class WorkerTestCase(SynchronousTestCase):
@@ -201,6 +223,27 @@ class WorkerTests(WorkerTestCase):
         """The process knows its number, and that of its generation."""
         self.assertEqual((self.worker.pid, self.member.number, self.member.worker), (4711, 5, 2))
 
+    def test_before_its_start(self) -> None:
+        """There is no process, and nothing is known of it."""
+        new = Worker(self.reactor, 3, self.pool, None, TIMEOUT)  # type: ignore[arg-type]
+        self.assertEqual(
+            (new.pid, new.connections, new.is_ready, new.report, new.code, new.retires),
+            (0, 0, False, "", 0, False),
+        )
+
+    def test_connections(self) -> None:
+        """Its carrier brings connections to the process."""
+        self.serve()
+        ours, clients = socket.socketpair()
+        self.addCleanup(clients.close)
+        self.worker.carrier.send([Leaving(ours)])
+        self.run_on()
+        [handed] = self.workload.taken
+        with socket.socket(fileno=handed.descriptor) as taken:
+            taken.sendall(b"served")
+        self.assertEqual(clients.recv(99), b"served")
+        self.assertEqual(ours.fileno(), -1)
+
     def test_accepts_when_told(self) -> None:
         """It says that it is ready, and accepts when the master says so, not before."""
         self.assertEqual(self.after(self.member.loaded), [])
@@ -262,6 +305,7 @@ class WorkerTests(WorkerTestCase):
         self.serve()
         self.member.alive(Status())
         self.after(self.worker.leave, 30)
+        self.after(self.worker.cut, 2)
         self.end()
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
