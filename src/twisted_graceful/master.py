@@ -73,7 +73,7 @@ class MasterService(GracefulService):
     @property
     def status(self) -> Status:
         """What all workers have done and do, in numbers; also those that have ended."""
-        return self._pool.tally.total
+        return self._pool.tally.total + Status({"worker_restarts": self._pool.restarts})
 
     def _patience(self) -> float:
         return self._longest_delay() + 2 * self._longest_drain() + SLACK

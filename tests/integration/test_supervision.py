@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 from pathlib import Path
@@ -166,6 +167,9 @@ class NumberTests(SynchronousTestCase):
             self.assertTrue(counted())
             requests = "graceful_http_requests_total{method=GET,status_class=2xx}"
             self.assertGreaterEqual(admin.metrics()[requests], 10)
+            self.assertEqual(admin.metrics()["graceful_worker_restarts_total{}"], 1)
+            checks = json.loads(admin.get("/readyz")[1])["checks"]
+            self.assertEqual(set(checks.values()), {"ready"})
             holder = server.hold()
             until(lambda: admin.status()["gauges"]["in_flight"] == 1, "it is in flight")
             server.open("held")

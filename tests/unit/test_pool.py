@@ -152,6 +152,7 @@ class PoolTests(SynchronousTestCase):
         self.ready(4)
         self.assertEqual(self.started[3].told, ["accept"])
         self.assertEqual(self.numbers(), ["1:4", "2:2"])
+        self.assertEqual(self.pool.restarts, 2)
 
     def test_roll(self) -> None:
         """Each goes when its successor is ready, and the next begins when it has ended."""

@@ -51,7 +51,9 @@ COUNTERS: Mapping[str, Family] = {
         "Connections whose client was told, in a drain, that an answer is the last.",
     ),
     "upgrades": Family("graceful_upgrades", "Upgrades by what came of them.", ("result",)),
-    "worker_restarts": Family("graceful_worker_restarts", "Workers that were replaced."),
+    "worker_restarts": Family(
+        "graceful_worker_restarts", "Workers that died, and were started again."
+    ),
 }
 
 GAUGES: Mapping[str, Family] = {

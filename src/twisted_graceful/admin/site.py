@@ -228,12 +228,17 @@ class Root(Resource):
 
     def _ready(self, request: Any) -> bytes:
         service = self._overview.service
-        checks = {", ".join(map(str, each.addresses)): each.is_ready for each in service.servers}
+        ready = service.is_ready
+        checks = {
+            # A master loads no server itself: each is as ready as its workers are.
+            ", ".join(map(str, each.addresses)): ready if service.workers else each.is_ready
+            for each in service.servers
+        }
         return _json(
             request,
-            200 if service.is_ready else 503,
+            200 if ready else 503,
             {
-                "ready": service.is_ready,
+                "ready": ready,
                 "checks": {name: "ready" if it else "not ready" for name, it in checks.items()},
             },
         )

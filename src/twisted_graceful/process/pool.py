@@ -40,6 +40,7 @@ class Pool:
         reports: what the drains of workers did that ended after `leave`, in their own words.
         is_clean: whether each of these has said so.
         tally: what the workers say of themselves in numbers.
+        restarts: how many have died, and were started again.
     """
 
     _log = Logger()
@@ -58,6 +59,7 @@ class Pool:
         self.reports: list[str] = []
         self.is_clean = True
         self.tally: Tally[Worker] = Tally()
+        self.restarts = 0
         self._clock = clock
         self._make = make
         self._start_worker = start
@@ -267,6 +269,7 @@ class Pool:
         if not self._is_accepting or slot.successor is not None:
             self._say(worker, reason, output, "")
             return
+        self.restarts += 1
         delay = slot.backoff.ended()
         self._say(worker, reason, output, f"It is started again {in_words(delay)}")
         slot.restart = self._clock.callLater(delay, self._fill_slot, slot)
