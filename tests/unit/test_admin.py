@@ -228,15 +228,20 @@ class OverviewTests(Admin):
         events: list[Event] = []
         self.overview.listen(events.append)
         self.overview.progress(Progress(Stage.STARTED, 1, 4711))
-        self.overview.reported("successor", '{"facts": {"generation": 1}}')
-        self.overview.reported("successor", '{"facts": {"generation": 1}}')
+        for target in ("null", "null", '"/a"', '"/a"', '"/b"'):
+            report = f'{{"facts": {{"generation": 1, "warm_up": {target}}}}}'
+            self.overview.reported("successor", report)
         self.overview.progress(Progress(Stage.READY, 1, 4711))
         self.clock.advance(2)
         self.overview.tick()
         self.overview.progress(Progress(Stage.FAILED, 1, reason="it died", output="why"))
         names = [each.name for each in events]
-        self.assertEqual(names, ["started", "loading", "ready", "draining", "failed"])
-        self.assertEqual([each.is_last for each in events], [False] * 4 + [True])
+        warm_up = ["warm-up", "warm-up"]
+        self.assertEqual(names, ["started", "loading", *warm_up, "ready", "draining", "failed"])
+        self.assertEqual(
+            [each.facts for each in events[2:4]], [{"request": "GET /a"}, {"request": "GET /b"}]
+        )
+        self.assertEqual([each.is_last for each in events], [False] * 6 + [True])
         self.assertEqual(events[-1].facts["output"], "why")
         self.assertEqual(self.overview.total.counters["upgrades,failed"], 1)
 

@@ -89,7 +89,7 @@ class Overview(Watcher):
         self._told: dict[str, dict[str, Any]] = {}
         self._drain_begun: float | None = None
         self._listeners: list[Listener] = []
-        self._warm_up: list[str] = []
+        self._warm_up: str | None = None
         self.last_upgrade: list[dict[str, Any]] = []
         for server in service.servers:
             server.meter = Meter(clock)
@@ -148,7 +148,7 @@ class Overview(Watcher):
             "connections": sum(map(len, self._connections)),
             "handed_over": sum(each.handed_over for each in self._connections),
             "in_flight": len(cuts),
-            "warm_up": self._warm_up[-1:],
+            "warm_up": self._warm_up,
             "requests": [
                 {
                     "method": each.method[:PATH],
@@ -204,9 +204,9 @@ class Overview(Watcher):
         if by == "successor":
             if before is None:
                 self._say("loading", {"generation": facts.get("generation")})
-            for target in facts.get("warm_up", ()):
-                if before is None or before.get("warm_up") != [target]:
-                    self._say("warm-up", {"request": f"GET {target}"})
+            target = facts.get("warm_up")
+            if target and (before is None or before.get("warm_up") != target):
+                self._say("warm-up", {"request": f"GET {target}"})
 
     def gone(self, who: str) -> None:
         """Another process has ended."""
@@ -290,5 +290,5 @@ class Overview(Watcher):
 
     def _warms_up(self, target: str) -> None:
         """An application of this process is asked for something before it serves."""
-        self._warm_up.append(target[:PATH])
+        self._warm_up = target[:PATH]
         self.tell()
