@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from ..address import Address, ListenAddress
+from ..address import Address, ListenAddress, parse
 from ..errors import AdminError
 from ..http.report import DrainReport
 from ..networks import Networks
@@ -69,9 +69,19 @@ class AdminServer(Server):
         allow: str = "",
         reactor: Any = None,
     ) -> None:
-        overview = Overview(service, service.reactor if reactor is None else reactor)
         allowed = Networks.parse(allow)
-        root = Root(overview, allowed=allowed, names=())
+        parsed = [parse(each) for each in addresses]
+        for each in parsed:
+            if each.scheme == "https":
+                raise AdminError(f"{str(each)!r}: the admin endpoints speak plain HTTP")
+            if not is_loopback(each) and not allow:
+                raise AdminError(
+                    f"{str(each)!r} can be reached by other machines: name those that may ask "
+                    "with --admin-allow (10.0.0.0/8), or listen on 127.0.0.1 or a UNIX socket"
+                )
+        names = {each.host for each in parsed if isinstance(each, Address)} - {""}
+        overview = Overview(service, service.reactor if reactor is None else reactor)
+        root = Root(overview, allowed=allowed, names=names)
         longest = max((each.settings.drain_timeout for each in service.servers), default=0.0)
         settings = Settings(
             unix_mode=0o600,
@@ -84,15 +94,6 @@ class AdminServer(Server):
             max_concurrent_streams=0,
         )
         super().__init__(addresses, root, settings=settings, reactor=reactor)
-        for each in self.addresses:
-            if each.scheme == "https":
-                raise AdminError(f"{str(each)!r}: the admin endpoints speak plain HTTP")
-            if not is_loopback(each) and not allow:
-                raise AdminError(
-                    f"{str(each)!r} can be reached by other machines: name those that may ask "
-                    "with --admin-allow (10.0.0.0/8), or listen on 127.0.0.1 or a UNIX socket"
-                )
-        root.names = {each.host for each in self.addresses if isinstance(each, Address)} - {""}
         self.overview = overview
         self._allow = allow
         self._tick = LoopingCall(overview.tick)

@@ -194,7 +194,7 @@ class Root(Resource):
         super().__init__()
         self._overview = overview
         self._allowed = allowed
-        self.names = names
+        self._names = names
         service = overview.service
         for path, answer in {
             b"": self._page,
@@ -214,7 +214,7 @@ class Root(Resource):
         """The resource of a path, if the client may ask for it."""
         for name, value in _HEADERS.items():
             request.setHeader(name, value)
-        reason = why_not(Asked.by(request), self._allowed, self.names)
+        reason = why_not(Asked.by(request), self._allowed, self._names)
         if reason:
             return Refusal(403, reason)
         if path not in self.children or request.postpath:
