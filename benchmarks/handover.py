@@ -12,17 +12,15 @@ import re
 import signal
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from harness import FAILED, SUCCESS, TROUBLE, Trouble, align, complete, write_json
 from idle import ask, connect, ended
 from machine import Process, facts, raise_file_limit
-from served import Served, become_subreaper
+from served import Served, place
 from upgrade import default_command
 
 REQUEST = b"GET /fast/idle HTTP/1.1\r\nHost: benchmark\r\n\r\n"
@@ -179,15 +177,12 @@ def main() -> int:
         The exit status.
     """
     options = parse()
-    become_subreaper()
     results: list[Measured] = []
     try:
         if raise_file_limit() < options.connections * 4 / 3 + SPARE_FILES:
             raise Trouble("the limit of open files (ulimit -Hn) is too low for so many")
         for connections in (0, options.connections):
-            with tempfile.TemporaryDirectory() as temporary:
-                files = Path(temporary)
-                log = Path(options.log).absolute() if options.log else files / "server.log"
+            with place(options.log) as (files, log):
                 served = Served(default_command(), signal.SIGUSR2, log, files)
                 if len(served.endpoints) <= options.unix:
                     raise Trouble("this version of the server has no UNIX sockets")

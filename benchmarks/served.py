@@ -8,8 +8,10 @@ import shlex
 import signal
 import ssl
 import sys
+import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -195,12 +197,28 @@ class Served(Server):
             return first is not None, first
         try:
             waited, status = os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:  # its predecessor's child, or see become_subreaper
+        except ChildProcessError:  # its predecessor's child, or see _become_subreaper
             return not _exists(pid), None
         return bool(waited), os.waitstatus_to_exitcode(status)
 
 
-def become_subreaper() -> None:
+@contextmanager
+def place(log: str | None) -> Iterator[tuple[Path, Path]]:
+    """Where a server and its successors can run, for the time of a ``with`` statement.
+
+    Args:
+        log: the path of the log; None for one that is removed with the rest.
+
+    Returns:
+        A directory for its files, and the absolute path of the log.
+    """
+    _become_subreaper()
+    with tempfile.TemporaryDirectory() as temporary:
+        files = Path(temporary)
+        yield files, Path(log).absolute() if log else files / "server.log"
+
+
+def _become_subreaper() -> None:
     """Let the system make us the parent of every orphaned generation.
 
     Else only the first could be waited for. See PR_SET_CHILD_SUBREAPER in prctl(2);

@@ -11,7 +11,6 @@ import asyncio
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -36,7 +35,7 @@ from harness import (
 )
 from load import ANSWER_TIMEOUT, Group, Load
 from machine import raise_file_limit
-from served import Served, become_subreaper
+from served import Served, place
 from tally import Failure, Tally, summaries
 
 COMMAND = (
@@ -414,11 +413,8 @@ def main() -> int:
         The exit status.
     """
     options = parse()
-    become_subreaper()
     raise_file_limit()
-    with tempfile.TemporaryDirectory() as temporary:
-        files = Path(temporary)
-        log = Path(options.log).absolute() if options.log else files / "server.log"
+    with place(options.log) as (files, log):
         log.write_bytes(b"")
         try:
             soak = serve(options, files, log)

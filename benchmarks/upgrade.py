@@ -11,11 +11,9 @@ import argparse
 import asyncio
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from exchanges import KINDS
@@ -30,7 +28,7 @@ from harness import (
 )
 from load import Group, Load
 from machine import raise_file_limit
-from served import Served, Upgrade, become_subreaper
+from served import Served, Upgrade, place
 from tally import FAILURES, Failure, Tally, summaries
 
 COMMAND = (
@@ -251,16 +249,13 @@ def main() -> int:
         The exit status.
     """
     options = parse()
-    become_subreaper()
     raise_file_limit()
-    with tempfile.TemporaryDirectory() as temporary:
-        directory = Path(temporary)
-        log = Path(options.log) if options.log else directory / "server.log"
+    with place(options.log) as (files, log):
         served = Served(
             options.command or default_command(),
             signal.Signals[f"SIG{options.signal}"],
-            log.absolute(),
-            directory,
+            log,
+            files,
         )
         try:
             result = complete(run(options, served), options.timeout)
