@@ -33,7 +33,7 @@ class GuardTests(SynchronousTestCase):
     def refused(self, **asked: str | None) -> str:
         """Why a question is refused that is all right but for this."""
         facts = {"client": "127.0.0.1", "ours": "127.0.0.1", "host": "127.0.0.1:9000", **asked}
-        return why_not(Asked(**facts), Networks.parse("10.0.0.0/8"), {"app"})  # type: ignore[arg-type]
+        return why_not(Asked(**facts), Networks.parse("10.0.0.0/8"), {"App"})  # type: ignore[arg-type]
 
     def test_who_may(self) -> None:
         """This machine and allowed networks may, under the names that we go by."""
@@ -41,7 +41,8 @@ class GuardTests(SynchronousTestCase):
         self.assertEqual(self.refused(client="10.1.2.3"), "")
         self.assertEqual(self.refused(client="::1", ours="::1", host="[::1]:9000"), "")
         self.assertEqual(self.refused(client=None, ours=None, host="localhost"), "")
-        self.assertEqual(self.refused(host="app:9000"), "")
+        for host in ("app:9000", "App:9000"):  # RFC 9110 section 4.2.3
+            self.assertEqual(self.refused(host=host), "")
 
     def test_other_machines(self) -> None:
         """Whoever is not allowed is refused."""
@@ -257,7 +258,14 @@ class AddressTests(SynchronousTestCase):
 
     def test_for_this_machine(self) -> None:
         """Loopback and UNIX sockets need nothing else."""
-        for address in ("127.0.0.1:0", "[::1]:0", "localhost:0", "unix:/run/x", "unix:@x"):
+        for address in (
+            "127.0.0.1:0",
+            "[::1]:0",
+            "localhost:0",
+            "Localhost:0",
+            "unix:/run/x",
+            "unix:@x",
+        ):
             self.server(address)
 
     def test_for_others(self) -> None:

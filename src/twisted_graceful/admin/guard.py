@@ -69,8 +69,8 @@ def why_not(asked: Asked, allowed: Networks, names: Collection[str]) -> str:
         if not client.is_loopback and client not in allowed:
             return f"{client} is not among those who may ask (--admin-allow)"
     host = _hostname(asked.host)
-    ours = {LOCALHOST, *names, *([asked.ours] if asked.ours else ())}
-    if host not in ours:
+    ours = (LOCALHOST, *names, *([asked.ours] if asked.ours else ()))
+    if host not in {each.lower() for each in ours}:
         return (
             f"the Host field must be {LOCALHOST} or the address that is listened on, so that no "
             "name that somebody else controls leads here"

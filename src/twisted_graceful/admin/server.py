@@ -18,6 +18,7 @@ from ..networks import Networks
 from ..server import Server
 from ..service import GracefulService
 from ..settings import Settings
+from .guard import LOCALHOST
 from .metrics import MISSING
 from .overview import Overview
 from .site import Root
@@ -34,7 +35,7 @@ def is_loopback(address: ListenAddress) -> bool:
     """Whether only this machine can connect there."""
     if not isinstance(address, Address):
         return True
-    if address.host == "localhost":
+    if address.host.lower() == LOCALHOST:
         return True
     try:
         return ip_address(address.host).is_loopback
