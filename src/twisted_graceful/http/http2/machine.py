@@ -90,10 +90,6 @@ class Machine(H2Connection):
         window = self.local_flow_control_window(number)
         return min(window, self.max_outbound_frame_size, MAX_FRAME_SIZE)
 
-    def is_idle(self, number: int) -> bool:
-        """Whether the client has never opened a stream of this number."""
-        return number > self.highest_inbound_stream_id
-
 
 def goaway(last: int, code: ErrorCodes = ErrorCodes.NO_ERROR, detail: str = "") -> bytes:
     """A GOAWAY frame; after one of h2's own nothing could be sent any more.
