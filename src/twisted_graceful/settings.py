@@ -199,8 +199,8 @@ class Settings:
     # five times within 10 s (StartLimitIntervalSec) for broken.
     probation: float = _seconds(
         10,
-        "for how long after that the old one stays, and accepts again should the new one die; "
-        "0: not at all",
+        "for how long the old process stays when a new one is ready, and accepts again should that "
+        "die; 0: not at all",
     )
     # None: which page opens the database is known to its author only.
     warm_up: tuple[str, ...] = _setting(
