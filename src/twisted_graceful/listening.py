@@ -34,6 +34,7 @@ class Listening:
         settings: backlog, certificate and the like.
         reactor: what the ports listen with.
         transport: of the connections that come in.
+        log: of the server, so that the lines of one are told apart from those of another.
 
     Attributes:
         addresses: what was written.
@@ -45,14 +46,13 @@ class Listening:
         AddressError: an address is none.
     """
 
-    _log = Logger()
-
     def __init__(
         self,
         written: Sequence[str | int],
         settings: Settings,
         reactor: Any,
         transport: type[GatheringServer],
+        log: Logger,
     ) -> None:
         here = working_directory(os.environ)
         self.addresses = [addresses.parse(each).within(here) for each in written]
@@ -62,6 +62,7 @@ class Listening:
         self._settings = settings
         self._reactor = reactor
         self._transport = transport
+        self._log = log
         # By the place of their address among all; and the port of each that was given up.
         self._opened: dict[int, list[socket.socket]] = {}
         self._given_up: dict[int, int] = {}

@@ -79,7 +79,9 @@ class Server(Service):
         self._wsgi = wsgi
         self._reactor = global_reactor() if reactor is None else reactor
         self._transport, self._poller = transport_for(self._reactor)
-        self.listening = Listening(several, self.settings, self._reactor, self._transport)
+        self.listening = Listening(
+            several, self.settings, self._reactor, self._transport, self._log
+        )
         self.logs = LogFiles(self._reactor)
         self.coordinated = False
         self.meter: Meter | None = None
