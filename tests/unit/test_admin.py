@@ -253,7 +253,8 @@ class AddressTests(SynchronousTestCase):
     def server(self, address: str, allow: str = "") -> AdminServer:
         """A server of them."""
         clock = Clock()
-        service = GracefulService(new("127.0.0.1:0", Resource(), reactor=clock), reactor=clock)
+        self.app = new("127.0.0.1:0", Resource(), reactor=clock)
+        service = GracefulService(self.app, reactor=clock)
         return AdminServer([address], service, allow=allow, reactor=clock)
 
     def test_for_this_machine(self) -> None:
@@ -273,7 +274,9 @@ class AddressTests(SynchronousTestCase):
         for address in ("9000", "0.0.0.0:9000", "192.0.2.1:9000", "example.com:9000"):
             error = self.assertRaises(AdminError, self.server, address)
             self.assertIn("--admin-allow", str(error))
+            self.assertIsNone(self.app.meter)  # nobody would see what is counted
             self.server(address, "10.0.0.0/8")
+            self.assertIsNotNone(self.app.meter)
 
     def test_no_tls(self) -> None:
         """TLS is not spoken there."""
