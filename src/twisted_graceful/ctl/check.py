@@ -19,8 +19,7 @@ _NOT_ITS_OWN = re.compile(
 )
 """Variables with which another process was told what is none of ours."""
 
-
-ADVICE = "run `twistd graceful --check` with its options"
+_ADVICE = "run `twistd graceful --check` with its options"
 
 
 def run_check(pid: int) -> NoReturn:
@@ -44,13 +43,13 @@ def run_check(pid: int) -> NoReturn:
     except OSError as error:
         raise CtlError(
             Exit.NOT_SUPPORTED,
-            f"how process {pid} was started is not known: {error}; {ADVICE}",
+            f"how process {pid} was started is not known: {error}; {_ADVICE}",
         ) from None
     if not is_ours(command):
         raise CtlError(
             Exit.NOT_SUPPORTED,
             f"process {pid} was not started by `twistd graceful`, or shows a title (the extra "
-            f"`titles`) instead of its command, {' '.join(command).strip()[:200]!r}; {ADVICE}",
+            f"`titles`) instead of its command, {' '.join(command).strip()[:200]!r}; {_ADVICE}",
         )
     # A virtual environment is found by the name under which its interpreter is called.
     interpreter = shutil.which(command[0], path=environ.get("PATH")) or executable

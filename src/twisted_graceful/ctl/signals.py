@@ -13,8 +13,6 @@ from .events import Event
 from .outcome import CtlError, Exit
 from .process import Process
 
-ADVICE = "the admin socket (--admin) would tell more"
-
 
 class SignalledServer:
     """A server that is found by its pid file.
@@ -78,7 +76,8 @@ class SignalledServer:
             self._require_time(
                 deadline,
                 f"{self._path!r} still names process {old.pid}, which serves the old code. "
-                f"Whether the upgrade failed is in the server's log; {ADVICE}",
+                "Whether the upgrade failed is in the server's log; "
+                "the admin socket (--admin) would tell more",
             )
 
     def _require_time(self, deadline: float, text: str) -> None:
