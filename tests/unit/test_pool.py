@@ -285,7 +285,12 @@ class PoolTests(SynchronousTestCase):
         """Nobody is started until the pool is to accept again."""
         self.serve()
         self.pool.drain()
-        self.end(1)
+        with capturedLogs() as events:
+            self.end(1)
+        self.assertEqual(
+            [formatEvent(event) for event in events],
+            ["Worker 1 (pid 1) has ended: it was killed by SIGKILL"],
+        )
         self.clock.advance(100)
         self.assertEqual(len(self.started), 2)
         self.pool.accept()

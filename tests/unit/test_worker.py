@@ -158,7 +158,8 @@ class WorkerTestCase(SynchronousTestCase):
         channels: list[ControlChannel] = []
         for module in (child, predecessor):
             self.patch(module, "open_channel", lambda *opened: channels.append(opened[-1]))
-        self.patch(member, "release", lambda *streams: None)
+        self.released: list[tuple[int, int]] = []
+        self.patch(member, "release", lambda *streams: self.released.append(streams))
         self.reactor = Reactor()
         self.pool, self.workload = Pool(), Workload()
         self.worker = Worker(self.reactor, 2, self.pool, None, TIMEOUT, SILENCE)  # type: ignore[arg-type]
@@ -248,7 +249,9 @@ class WorkerTests(WorkerTestCase):
         """It says that it is ready, and accepts when the master says so, not before."""
         self.assertEqual(self.after(self.member.loaded), [])
         self.assertEqual((self.pool.told, self.worker.is_ready), (["ready"], True))
+        self.assertEqual(self.released, [])
         self.assertEqual(self.after(self.worker.accept), ["accept"])
+        self.assertEqual(self.released, [(1, 2)])  # its output is its own from now on
 
     def test_never_ready(self) -> None:
         """One that is not ready in time is ended, and the reason says so."""
@@ -404,6 +407,13 @@ class MemberTests(WorkerTestCase):
         self.serve()
         self.member.stop()
         self.reactor.advance(HEARD_TIMEOUT)
+        self.successResultOf(self.member.arrived())
+
+    def test_the_service_is_stopped(self) -> None:
+        """Whoever stops it from inside lets it end, and there is nothing to wait for."""
+        self.serve()
+        self.assertEqual(self.after(self.member.service_stops), ["leave"])
+        self.assertEqual(self.after(self.member.service_stops), [])
         self.successResultOf(self.member.arrived())
 
     def test_a_second_stop(self) -> None:

@@ -99,7 +99,6 @@ class Member:
         self.number = inheritance.generation
         self.worker = inheritance.worker
         self.is_asked_to_stop = False
-        self._reactor = reactor
         self._workload = workload
         self._inheritance = inheritance
         self._pid = os.getpid() if pid is None else pid

@@ -160,7 +160,7 @@ class Pool:
         if self._is_leaving:
             return
         if self._is_rolling or not self._is_accepting:
-            self._log.info("Replacing the workers is under way; it follows once more")
+            self._log.info("The workers are replaced when what is under way is over")
             self._is_roll_due = True
             return
         self._is_rolling, self._is_roll_due = True, False
@@ -280,11 +280,11 @@ class Pool:
 
     def _say(self, worker: Worker, reason: str, output: str, then: str) -> None:
         self._log.error(
-            "Worker {number} (pid {pid}) has ended: {reason}. {then}{output}",
+            "Worker {number} (pid {pid}) has ended: {reason}{then}{output}",
             number=worker.number,
             pid=worker.pid,
             reason=reason,
-            then=then,
+            then=f". {then}" if then else "",
             output=f"\nThe last it wrote:\n{output}" if output else "",
         )
 
