@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -58,6 +59,19 @@ def leaves_nothing_open(test: SynchronousTestCase) -> Iterator[None]:
     before = _open_descriptors()
     yield
     test.assertEqual(_open_descriptors() - before, set(), "left open")
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """While the block runs this process can open nothing (EMFILE)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)  # the lowest
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def _open_descriptors() -> set[int]:

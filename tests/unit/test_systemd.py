@@ -18,7 +18,7 @@ from twisted_graceful.process.systemd import (
     Supervisor,
 )
 
-from .support import leaves_nothing_open, temporary_directory
+from .support import leaves_nothing_open, no_descriptor_left, temporary_directory
 
 
 class SupervisionTests(SynchronousTestCase):
@@ -98,6 +98,15 @@ class NotifierTests(ManagerTestCase):
         self.clock.advance(SEND_AGAIN)
         self.assertEqual(said + self.said(), [f"X={each}" for each in range(count + 1)])
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_no_descriptor_is_left(self) -> None:
+        """What cannot be sent for want of a descriptor is sent later; a barrier is left out."""
+        with no_descriptor_left():
+            self.notifier.send(MAINPID=5, READY=1)
+            self.successResultOf(self.notifier.barrier())
+        self.assertEqual(self.said(), [])
+        self.clock.advance(SEND_AGAIN)
+        self.assertEqual(self.said(), ["MAINPID=5\nREADY=1"])
 
     def test_it_does_not_fail(self) -> None:
         """A socket that is not there, or cannot be, is told of once; nothing stays open."""

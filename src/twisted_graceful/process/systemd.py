@@ -7,6 +7,7 @@ says would be taken for the service's own word.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
@@ -29,7 +30,10 @@ BARRIER_TIMEOUT = 5.0
 """Seconds for which we wait until all that we have said is read; as libsystemd's examples."""
 
 SEND_AGAIN = 0.1
-"""Seconds until a message is sent again that found the queue of the socket full."""
+"""Seconds until a message is sent again for which there was no room."""
+
+_NO_ROOM = frozenset((errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+"""The queue of the socket is full, or there is no descriptor or memory left: it may go later."""
 
 SLACK = 10.0
 """Seconds that whatever has a deadline may last beyond it, before systemd kills the service."""
@@ -118,7 +122,11 @@ class Notifier:
         Returns:
             A Deferred that fires then, or when it cannot be known, or takes too long.
         """
-        ours, theirs = os.pipe()
+        try:
+            ours, theirs = os.pipe()
+        except OSError as error:
+            self._warn(error)
+            return succeed(None)
         end = _Pipe(self._reactor, ours)
         self._enqueue(b"BARRIER=1", theirs)
         return end.closed.addTimeout(BARRIER_TIMEOUT, self._reactor).addErrback(lambda _: None)
@@ -136,10 +144,10 @@ class Notifier:
                     end.setblocking(False)
                     end.connect(self._address)
                     socket.send_fds(end, [message], descriptors)
-            except BlockingIOError:
-                self._reactor.callLater(SEND_AGAIN, self._flush)
-                return
             except OSError as error:
+                if error.errno in _NO_ROOM:
+                    self._reactor.callLater(SEND_AGAIN, self._flush)
+                    return
                 self._warn(error)
             self._waiting.popleft()
             for descriptor in descriptors:
