@@ -17,7 +17,7 @@ from typing import Any
 
 from . import address, config_file
 from .errors import ConfigError, GracefulError, SettingsError
-from .kinds import Flag, Kind, Mode, NetworkList, Permissions, Several, Text, parse
+from .kinds import Flag, HostName, Kind, Mode, NetworkList, Permissions, Several, Text, parse
 from .settings import Settings, kind_of
 
 PREFIX = "GRACEFUL_"
@@ -176,6 +176,15 @@ OPTIONS = (
         NetworkList("addresses"),
         "",
         "which other machines may ask there: addresses and networks, separated by commas; *: any",
+    ),
+    Option(
+        "admin-host",
+        HostName("name"),
+        (),
+        "A name under which they may ask, as in http://NAME:9000/metrics, beside addresses and "
+        "localhost; .example.com for all names of that domain.",
+        repeatable=True,
+        otherwise="none",
     ),
     *map(_of_setting, Settings.describe()),
 )

@@ -203,6 +203,20 @@ class NetworkList(Text):
 
 
 @dataclass(frozen=True)
+class HostName(Text):
+    """The name of a host, or with a dot before it that of a domain."""
+
+    _FORM = re.compile(r"\.?(?:[a-z0-9_-]+\.)*[a-z0-9_-]+\.?", re.IGNORECASE)
+
+    def accepts(self, value: object) -> bool:
+        """Whether it is a name alone, without scheme, port or wildcard."""
+        return isinstance(value, str) and self._FORM.fullmatch(value) is not None
+
+    def __str__(self) -> str:
+        return "a host name without port, such as app or app.example.com; .example.com for a domain"
+
+
+@dataclass(frozen=True)
 class Target(Text):
     """A path with its query, or a URL that has one; what cannot be sent as it is is encoded."""
 

@@ -346,6 +346,7 @@ def _service(
             [str(each.within(launch.directory)) for each in options["admin"]],
             service,
             allow=options["admin-allow"],
+            hosts=options["admin-host"],
         )
     if options["reload"]:
         watch = watch_source(options["app"], options["config"])

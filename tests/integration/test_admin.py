@@ -231,3 +231,14 @@ class AccessTests(SynchronousTestCase):
             self.assertIn("--admin-allow", server.log)
         with served("--admin", "0.0.0.0:0", "--admin-allow", "10.0.0.0/8") as server:
             server.said("which other machines can reach: clients of 10.0.0.0/8")
+
+    def test_by_name(self) -> None:
+        """Who scrapes a service by its name gets it if the name was given, and else the reason."""
+        options = ("--admin", "127.0.0.1:0", "--admin-host", "app", "--admin-host", ".svc.local")
+        with served(*options) as server:
+            for host, status in (("app", 200), ("app.shop.svc.local", 200), ("evil.example", 403)):
+                client = server.connect(server.ports[0])
+                client.send(f"GET /metrics HTTP/1.1\r\nHost: {host}:9000\r\n\r\n")
+                answer = client.answer()
+                self.assertEqual(answer.status, status, host)
+            self.assertIn("--admin-host", answer.body)

@@ -32,17 +32,31 @@ class GuardTests(SynchronousTestCase):
 
     def refused(self, **asked: str | None) -> str:
         """Why a question is refused that is all right but for this."""
-        facts = {"client": "127.0.0.1", "ours": "127.0.0.1", "host": "127.0.0.1:9000", **asked}
-        return why_not(Asked(**facts), Networks.parse("10.0.0.0/8"), {"App"})  # type: ignore[arg-type]
+        facts = {"client": "127.0.0.1", "host": "127.0.0.1:9000", **asked}
+        return why_not(Asked(**facts), Networks.parse("10.0.0.0/8"), {"App", ".Example.COM"})  # type: ignore[arg-type]
 
     def test_who_may(self) -> None:
         """This machine and allowed networks may, under the names that we go by."""
         self.assertEqual(self.refused(), "")
         self.assertEqual(self.refused(client="10.1.2.3"), "")
-        self.assertEqual(self.refused(client="::1", ours="::1", host="[::1]:9000"), "")
-        self.assertEqual(self.refused(client=None, ours=None, host="localhost"), "")
+        self.assertEqual(self.refused(client="::1", host="[::1]:9000"), "")
+        self.assertEqual(self.refused(client=None, host="localhost"), "")
         for host in ("app:9000", "App:9000"):  # RFC 9110 section 4.2.3
             self.assertEqual(self.refused(host=host), "")
+
+    def test_domains(self) -> None:
+        """A name with a dot before it stands for a domain, and all below it; not for a namesake."""
+        for host in ("example.com", "a.example.com", "A.b.Example.com:9000"):
+            self.assertEqual(self.refused(host=host), "", host)
+        for host in ("evilexample.com", "example.com.evil.example", ".com", "com", "a.app"):
+            self.assertIn("Host", self.refused(host=host), host)
+
+    def test_addresses(self) -> None:
+        """An address, even that of a port that leads to ours, is no name that could be rebound."""
+        for host in ("192.0.2.1", "10.0.0.5:9000", "[2001:db8::1]:9000"):
+            self.assertEqual(self.refused(host=host), "", host)
+        for host in ("1", "127.1", "0x7f.0.0.1", "127.0.0.1.", "[evil.example]", "[", "[]"):
+            self.assertIn("--admin-host", self.refused(host=host), host)
 
     def test_other_machines(self) -> None:
         """Whoever is not allowed is refused."""
@@ -58,7 +72,7 @@ class GuardTests(SynchronousTestCase):
             "localhost.",
         ):
             self.assertIn("Host", self.refused(host=host), host)
-        self.assertIn("Host", self.refused(client=None, ours=None, host="evil.example"))
+        self.assertIn("Host", self.refused(client=None, host="evil.example"))
 
     def test_other_origins(self) -> None:
         """A page of another origin is refused, and so is one without any."""

@@ -181,6 +181,8 @@ class FileTests(SynchronousTestCase):
             ("port = [1, 70000]", "0 to 65535"),
             ("port = [[1]]", "8080, :8080"),
             ("app = {}", "a text, name"),
+            ("admin-host = 'app:9000'", "without port"),
+            ("admin-host = '*'", "without port"),
         ):
             said = self.refused(f"[graceful]\n{line}")
             self.assertIn(f"app.toml: [graceful] {line.partition(' ')[0]}: ", said)

@@ -1,8 +1,9 @@
 """Who may ask: nobody from elsewhere, no page of another site, and to act only who owns us.
 
 A browser on the machine can be made to ask by any page that it shows. Three things give it away:
-the name that it asked for, which is the attacker's own when he has rebound that to our address;
-``Origin`` (RFC 6454), and ``Sec-Fetch-Site`` (Fetch Metadata).
+the name that it asked for, which is the attacker's own when he has rebound that to our address
+(DNS rebinding; an address in its place is nothing that he could rebind); ``Origin`` (RFC 6454), and
+``Sec-Fetch-Site`` (Fetch Metadata).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import socket
 import struct
 from collections.abc import Collection
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 
 from twisted.internet.address import UNIXAddress
@@ -27,14 +29,12 @@ class Asked:
 
     Attributes:
         client: its address; None on a UNIX socket.
-        ours: the address that it came to; None likewise.
         host: the ``Host`` field.
         origin: the ``Origin`` field; empty if there is none.
         fetch_site: the ``Sec-Fetch-Site`` field; empty if there is none.
     """
 
     client: str | None
-    ours: str | None
     host: str
     origin: str = ""
     fetch_site: str = ""
@@ -49,7 +49,6 @@ class Asked:
         local = isinstance(request.host, UNIXAddress)
         return cls(
             None if local else str(request.client.host),
-            None if local else str(request.host.host),
             field("host"),
             field("origin"),
             field("sec-fetch-site"),
@@ -62,18 +61,18 @@ def why_not(asked: Asked, allowed: Networks, names: Collection[str]) -> str:
     Args:
         asked: what it says.
         allowed: whose clients may ask, beside those of this machine.
-        names: hosts that we go by, beside our address and ``localhost``.
+        names: hosts that we go by, beside addresses and ``localhost``; ``.example.com`` is that
+            domain and all below it.
     """
     if asked.client is not None:
         client = address(asked.client)
         if not client.is_loopback and client not in allowed:
             return f"{client} is not among those who may ask (--admin-allow)"
     host = _hostname(asked.host)
-    ours = (LOCALHOST, *names, *([asked.ours] if asked.ours else ()))
-    if host not in {each.lower() for each in ours}:
+    if not (_is_address(host) or any(_covers(each.lower(), host) for each in (LOCALHOST, *names))):
         return (
-            f"the Host field must be {LOCALHOST} or the address that is listened on, so that no "
-            "name that somebody else controls leads here"
+            f"the Host field must be {LOCALHOST}, an address, or a name of --admin-host, so that "
+            "no name that somebody else controls leads here"
         )
     if asked.origin and asked.origin.lower() != f"http://{asked.host.lower()}":
         return "it comes from a page of another origin"
@@ -97,6 +96,18 @@ def _hostname(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0]
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _covers(name: str, host: str) -> bool:
+    return host == name or (name.startswith(".") and f".{host}".endswith(name))
 
 
 def _peer_uid(request: Any) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.util import find_spec
 from ipaddress import ip_address
 from typing import Any
@@ -52,6 +52,8 @@ class AdminServer(Server):
         addresses: where to listen. The files of UNIX sockets are their owner's only.
         service: what is looked after; its servers count their requests from now on.
         allow: networks whose clients may ask, beside this machine.
+        hosts: names under which they may ask, beside addresses, ``localhost`` and the names in
+            ``addresses``; ``.example.com`` is that domain and all below it.
         reactor: None for the global one.
 
     Raises:
@@ -68,6 +70,7 @@ class AdminServer(Server):
         service: GracefulService,
         *,
         allow: str = "",
+        hosts: Collection[str] = (),
         reactor: Any = None,
     ) -> None:
         allowed = Networks.parse(allow)
@@ -80,7 +83,7 @@ class AdminServer(Server):
                     f"{str(each)!r} can be reached by other machines: name those that may ask "
                     "with --admin-allow (10.0.0.0/8), or listen on 127.0.0.1 or a UNIX socket"
                 )
-        names = {each.host for each in parsed if isinstance(each, Address)} - {""}
+        names = {each.host for each in parsed if isinstance(each, Address)} - {""} | {*hosts}
         overview = Overview(service, service.reactor if reactor is None else reactor)
         root = Root(overview, allowed=allowed, names=names)
         longest = max((each.settings.drain_timeout for each in service.servers), default=0.0)

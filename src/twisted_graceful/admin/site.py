@@ -185,7 +185,7 @@ class Root(Resource):
     Args:
         overview: what is known.
         allowed: whose clients may ask, beside those of this machine.
-        names: hosts that we go by, beside our address and ``localhost``.
+        names: hosts that we go by, as for `why_not`.
     """
 
     def __init__(
