@@ -71,6 +71,11 @@ class ServerGroup(MultiService):
         return bool(self.servers) and all(each.is_ready for each in self.servers)
 
     @property
+    def connected(self) -> int:
+        """How many connections are open."""
+        return sum(each.connected for each in self.servers)
+
+    @property
     def status(self) -> Status:
         """What this process has done and does, in numbers."""
         size = Status(gauges={"rss": resident_size()})

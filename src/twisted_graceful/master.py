@@ -66,14 +66,16 @@ class MasterService(GracefulService):
         self._relay = Relay(self._reactor, self._routes)
         self._pool.on_route = self._relay.go_on
         self._pool.rolled = self._rolled
+        self._pool.said = lambda worker, report: self.watcher.worker_reported(worker, report)
+        self._pool.ended = lambda worker: self.watcher.worker_gone(worker)
         self._delay: Deferred[None] | None = None
         if os.getpid() == 1:
             Orphans(self._reactor).setServiceParent(self)
 
     @property
     def status(self) -> Status:
-        """What all workers have done and do, in numbers; also those that have ended."""
-        return self._pool.tally.total + Status({"worker_restarts": self._pool.restarts})
+        """What this process has done and does, in numbers; of its workers the watcher hears."""
+        return super().status + Status({"worker_restarts": self._pool.restarts})
 
     def _patience(self) -> float:
         return self._longest_delay() + 2 * self._longest_drain() + SLACK
@@ -112,6 +114,11 @@ class MasterService(GracefulService):
     def workers(self) -> int:
         """How many workers there shall be."""
         return self._pool.size
+
+    @property
+    def pool(self) -> Pool:
+        """The workers."""
+        return self._pool
 
     def resize(self, more: int) -> None:
         """Have more workers, or fewer, but always one.
@@ -162,6 +169,7 @@ class MasterService(GracefulService):
 
     def accept(self) -> None:
         """Let every worker accept."""
+        self.watcher.serves()
         if not self._accepting:
             self._log.info("Listening on {urls}", urls=", ".join(self._urls()))
         self._accepting = True
@@ -184,11 +192,12 @@ class MasterService(GracefulService):
 
         What is gone is closed when this process ends: its workers stand by, and have it open too.
         """
+        self.watcher.drains()
         self._accepting = False
         self._listeners.entrust(gone)
         self._drain_apart(carrier, gone)
         self._successor = _Successor(carrier)
-        return self._pool.drain()
+        return self._pool.drain().addCallback(self._drained)
 
     def _routes(self) -> Iterable[Route]:
         return self._pool.serving if self._successor is None else [self._successor]

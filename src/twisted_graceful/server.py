@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import socket
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,11 +23,10 @@ from .address import ListenAddress, UnixAddress
 from .app import as_resource, log_not_served
 from .errors import BindError
 from .http.access_log import BUFFER, AccessLog
-from .http.connections import Connections, Phase
 from .http.handover import Mover
 from .http.meter import Both, Meter
 from .http.poller import transport_for
-from .http.report import DrainReport
+from .http.report import Cut, DrainReport
 from .http.site import Site
 from .listening import Listening
 from .moving import Carrier, Handed
@@ -132,30 +132,31 @@ class Server(Service):
         return 0 if self._site is None else len(self._site.connections)
 
     @property
-    def status(self) -> Status:
-        """What it has done and does, in numbers."""
-        if self._site is None:
-            return self._status
-        connections = self._site.connections
-        phases = [each.phase for each in connections]
-        return self._status + Status(
-            counters={
-                "answered": connections.answered,
-                "told_to_close": connections.told_to_close,
-                "handed_over": connections.handed_over,
-            },
-            gauges={
-                "connections": len(phases),
-                "idle": phases.count(Phase.IDLE),
-                "reading": phases.count(Phase.READING),
-                "answering": phases.count(Phase.ANSWERING),
-            },
-        )
+    def answered(self) -> int:
+        """How many requests it has answered since its start."""
+        return 0 if self._site is None else self._site.connections.answered
 
     @property
-    def connections(self) -> Connections | None:
-        """The registry of its connections; None before the application is loaded."""
-        return None if self._site is None else self._site.connections
+    def under_way(self) -> list[Cut]:
+        """The requests that are being read or answered, as they would be told of if cut now."""
+        return [] if self._site is None else list(self._site.connections.under_way())
+
+    @property
+    def status(self) -> Status:
+        """What it has done and does, in numbers; of its requests if there is a `meter`."""
+        metered = Status({} if self.meter is None else self.meter.counters)
+        if self._site is None:
+            return self._status + metered
+        connections = self._site.connections
+        phases = Counter(f"connections,{each.phase.name.lower()}" for each in connections)
+        return (
+            self._status
+            + metered
+            + Status(
+                connections.counters,
+                {"in_flight": sum(1 for _ in connections.under_way()), **phases},
+            )
+        )
 
     @property
     def urls(self) -> list[str]:
@@ -221,8 +222,9 @@ class Server(Service):
         if self._poller is not None:
             self._poller.close()
         self._accepted = False
-        self._status = Status(self.status.counters)
         site, self._site = self._site, None
+        if site is not None:
+            self._status += Status(site.connections.counters)
         if site is not None:
             site.doStop()
             self._threads.stop()

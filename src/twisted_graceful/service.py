@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -25,6 +26,7 @@ from .clock import keep_steady
 from .errors import GracefulError
 from .group import ServerGroup
 from .http.report import DrainReport
+from .moving import Carrier
 from .process import activation, systemd
 from .process.exit_status import exit_with
 from .process.generation import Generation
@@ -32,12 +34,14 @@ from .process.heartbeat import Heartbeat, interval
 from .process.inheritance import Inheritance, claim, seize
 from .process.launch import Launch
 from .process.log_prefix import prefix, prefix_lines
+from .process.machine import State
 from .process.member import Member
+from .process.pool import Pool
 from .process.progress import Watcher
 from .process.retirement import Retirement
 from .process.signals import SignalHandlers
 from .process.sockets import Listeners
-from .process.status import Status
+from .process.status import Status, resident_size
 from .process.title import set_title, title
 from .server import Server, global_reactor
 from .settings import Settings
@@ -158,9 +162,26 @@ class GracefulService(ServerGroup):
         return self._accepting and bool(self.running)
 
     @property
+    def number(self) -> int:
+        """Of the generation of this process."""
+        return 0 if self._generation is None else self._generation.number
+
+    @property
+    def state(self) -> str:
+        """Where this process is in its life, in a word or two."""
+        if self._generation is None:
+            return str(State.LOADING.value)
+        return str(self._generation.state.value)
+
+    @property
     def workers(self) -> int:
         """How many processes serve below this one; 0 if it does so itself."""
         return 0
+
+    @property
+    def pool(self) -> Pool | None:
+        """The processes that serve below this one; None if it does so itself."""
+        return None
 
     def resize(self, more: int) -> None:
         """Have more workers, or fewer; a process that serves itself has none."""
@@ -310,8 +331,9 @@ class GracefulService(ServerGroup):
             if generation.predecessor_resumes:
                 self._listeners.give_back()
             generation.service_stops()
-        self.watcher.stops()
+        self.watcher.drains()
         report = await self._drain()
+        self.watcher.drained()
         self._tell_master()  # the last numbers
         if generation is not None:
             if self.generation is not None:
@@ -353,25 +375,37 @@ class GracefulService(ServerGroup):
 
     def accept(self) -> None:
         """Let every server accept."""
+        self.watcher.serves()  # what ends now is no drain
         super().accept()
         if self._worker or self._retirement:
             self._heart.start()
 
+    def hand_over(
+        self, carrier: Carrier, gone: Sequence[socket.socket] = ()
+    ) -> Deferred[list[DrainReport]]:
+        """Let every server stop accepting, give away what can move, and drain."""
+        self.watcher.drains()
+        return super().hand_over(carrier, gone).addCallback(self._drained)
+
+    def _drained(self, result: Any) -> Any:
+        self.watcher.drained()
+        return result
+
     def _beat(self) -> None:
         """Say that the reactor runs, and see whether this process has had its time."""
-        status = self._tell_master()
-        if not self.is_accepting():
+        self._tell_master()
+        if not self.is_accepting() or not self._retirement:
             return
-        answered = int(status.counters.get("answered", 0))
-        reason = self._retirement.reason(answered, int(status.gauges["rss"]))
+        answered = sum(each.answered for each in self.servers)
+        reason = self._retirement.reason(answered, resident_size())
         if reason:
             self._retire(reason)
 
-    def _tell_master(self) -> Status:
-        status = self.status
+    def _tell_master(self) -> None:
         if isinstance(self._generation, Member):
-            self._generation.alive(self.watcher.numbers(status))
-        return status
+            # If nobody watches: where to send those whom another worker lets go.
+            brief = Status(gauges={"connections": self.connected})
+            self._generation.alive(self.watcher.report("master") or brief.encode())
 
     def _retire(self, reason: str) -> None:
         if isinstance(self._generation, Member):
@@ -382,9 +416,8 @@ class GracefulService(ServerGroup):
 
     def leave(self) -> None:
         """Stop the reactor, which stops this service; not if that is what goes on."""
-        connections = sum(each.connected for each in self.servers)
         self._supervisor.stops(
-            f"Stopping; connections that drain: {connections}",
+            f"Stopping; connections that drain: {self.connected}",
             self._longest_delay() + self._longest_drain() * (1 + len(self._others())),
         )
         if self.running:

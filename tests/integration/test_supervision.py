@@ -154,12 +154,12 @@ class NumberTests(SynchronousTestCase):
         with with_workers(*ADMIN) as server:
             pids = workers(server)
             admin = Admin(server)
-            before = admin.status()["counters"]["answered"]
+            before = admin.status()["counters"].get("requests,GET,2xx", 0)
             for _ in range(10):
                 server.get()
 
             def counted() -> bool:
-                return bool(admin.status()["counters"]["answered"] >= before + 10)
+                return bool(admin.status()["counters"].get("requests,GET,2xx", 0) >= before + 10)
 
             until(counted, "all are counted")
             server.kill(signal.SIGKILL, min(pids))
@@ -172,5 +172,37 @@ class NumberTests(SynchronousTestCase):
             self.assertEqual(set(checks.values()), {"ready"})
             holder = server.hold()
             until(lambda: admin.status()["gauges"]["in_flight"] == 1, "it is in flight")
+            [generation] = admin.status()["generations"]
+            self.assertEqual([each["number"] for each in generation["workers"]], [1, 2])
+            self.assertEqual({each["state"] for each in generation["workers"]}, {"serving"})
+            self.assertEqual(sum(each["restarts"] for each in generation["workers"]), 1)
+            self.assertTrue(all(each["rss"] > 0 for each in generation["workers"]))
+            self.assertEqual([each["in_flight"] for each in generation["workers"]].count(1), 1)
+            [request] = generation["requests"]
+            self.assertEqual((request["method"], request["path"]), ("GET", "/gate/held"))
+            self.assertIn(request["worker"], (1, 2))
             server.open("held")
             holder.answer()
+
+    def test_how_a_roll_goes(self) -> None:
+        """/status says how many workers have the new code, and why no more of them."""
+        with with_workers(*ADMIN) as server:
+            pids = workers(server)
+            admin = Admin(server)
+            [generation] = admin.status()["generations"]
+            self.assertIsNone(generation["roll"])
+            self.assertEqual({each["pid"] for each in generation["workers"]}, pids)
+            server.kill(signal.SIGHUP)
+            server.said("All workers have been replaced")
+            [generation] = admin.status()["generations"]
+            self.assertEqual(
+                generation["roll"], {"replaced": 2, "wanted": 2, "is_over": True, "failure": ""}
+            )
+            self.assertEqual({each["code"] for each in generation["workers"]}, {1})
+            server.write("app.py", "raise ValueError('a bad deploy')")
+            server.kill(signal.SIGHUP)
+            server.said("The workers are not replaced")
+            [generation] = admin.status()["generations"]
+            self.assertEqual((generation["roll"]["replaced"], generation["roll"]["wanted"]), (0, 2))
+            self.assertIn("exited with status 1", generation["roll"]["failure"])
+            self.assertEqual({each["code"] for each in generation["workers"]}, {1})

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 
 from twisted_graceful import AdminError, GracefulService, new
+from twisted_graceful.admin.crew import Crew
 from twisted_graceful.admin.guard import Asked, why_not
 from twisted_graceful.admin.metrics import exposition
 from twisted_graceful.admin.overview import Event, Overview
@@ -20,8 +21,10 @@ from twisted_graceful.http.access_log import Fragment
 from twisted_graceful.http.meter import Both, Meter
 from twisted_graceful.http.report import Outcome
 from twisted_graceful.networks import Networks
+from twisted_graceful.process.pool import Pool
 from twisted_graceful.process.progress import Progress, Stage
 from twisted_graceful.process.status import Status
+from twisted_graceful.process.worker import Worker
 from twisted_graceful.testing.memory import MemoryServer
 
 NOBODY = Networks.parse("")
@@ -99,10 +102,18 @@ class MeterTests(SynchronousTestCase):
         request = Fragment(IPv4Address("TCP", "127.0.0.1", 1), b"GET", b"/", b"HTTP/1.1")
         meter.write(request, 0.5, status=204, sent=7)
         meter.write(request, 2, Outcome.CUT, status=0, sent=0)
-        self.assertEqual(list(meter.requests), [("GET", "none", 1), ("GET", "2xx", 1)])
-        self.assertEqual(list(meter.ended_otherwise), [("cut", 0, 1)])
-        self.assertEqual((meter.seconds, meter.sent), (1.5, 7))
-        self.assertEqual([each for each in meter.durations if each[1]], [(0.001, 1), (2.5, 1)])
+        self.assertEqual(
+            {name: count for name, count in meter.counters.items() if count},
+            {
+                "requests,GET,none": 1,
+                "requests,GET,2xx": 1,
+                "unanswered,cut,none": 1,
+                "seconds": 1.5,
+                "sent": 7,
+                "bucket,0.001": 1,
+                "bucket,2.5": 1,
+            },
+        )
 
     def test_any_method_and_status(self) -> None:
         """What clients and applications invent takes no memory."""
@@ -110,16 +121,17 @@ class MeterTests(SynchronousTestCase):
         for number in range(100):
             request = Fragment(IPv4Address("TCP", "127.0.0.1", 1), b"M%d" % number)
             meter.write(request, 0, status=number * 97, sent=0)
-        self.assertEqual({method for method, _, _ in meter.requests}, {"other"})
-        self.assertEqual(sum(count for _, _, count in meter.requests), 100)
+        requests = {name: it for name, it in meter.counters.items() if name.startswith("requests")}
+        self.assertEqual({name.split(",")[1] for name in requests}, {"other"})
+        self.assertEqual(sum(requests.values()), 100)
 
     def test_beside_a_log(self) -> None:
         """Both are told the same."""
         one, other = Meter(Clock()), Meter(Clock())
         request = Fragment(IPv4Address("TCP", "127.0.0.1", 1), b"GET")
         Both(one, other).write(request, 0, status=200, sent=3)
-        self.assertEqual(list(one.requests), [("GET", "2xx", 1)])
-        self.assertEqual(list(other.requests), [("GET", "2xx", 1)])
+        self.assertEqual(one.counters["requests,GET,2xx"], 1)
+        self.assertEqual(other.counters, one.counters)
 
 
 class Admin(SynchronousTestCase):
@@ -238,6 +250,32 @@ class OverviewTests(Admin):
         for to, sent in (("predecessor", 0), ("successor", 5)):
             self.assertEqual(Status.decode(self.overview.report(to)).counters["sent"], sent)
 
+    def test_what_a_message_cannot_hold(self) -> None:
+        """Of a report too long the words go first, and never the numbers."""
+        self.overview.reported("predecessor", Status({"sent": 5}).encode())
+        for length, left in ((10, {"upgrade", "facts"}), (70_000, set())):
+            self.overview.last_upgrade = [{"event": "failed", "output": "x" * length}]
+            report = self.overview.report("successor")
+            self.assertLess(len(report), 65_535)
+            self.assertEqual(Status.decode(report).counters["sent"], 5)
+            self.assertEqual(set(json.loads(report)) - {"counters", "gauges"}, left)
+
+    def test_a_drain(self) -> None:
+        """It is counted once, with its length; one that was given up is not."""
+        self.overview.drains()
+        self.clock.advance(1)
+        self.overview.serves()
+        self.overview.drained()
+        self.assertEqual(self.overview.own.counters["drains"], 0)
+        self.overview.drains()
+        self.clock.advance(2)
+        self.overview.drains()  # a stop that comes meanwhile
+        self.overview.drained()
+        self.overview.drains()  # the end of the process
+        self.overview.drained()
+        counters = self.overview.own.counters
+        self.assertEqual((counters["drains"], counters["drain_seconds"]), (1, 2))
+
     def test_progress(self) -> None:
         """Who listens is told each step of an upgrade, and that the last one is the last."""
         events: list[Event] = []
@@ -247,6 +285,7 @@ class OverviewTests(Admin):
             report = f'{{"facts": {{"generation": 1, "warm_up": {target}}}}}'
             self.overview.reported("successor", report)
         self.overview.progress(Progress(Stage.READY, 1, 4711))
+        self.overview.drains()
         self.clock.advance(2)
         self.overview.tick()
         self.overview.progress(Progress(Stage.FAILED, 1, reason="it died", output="why"))
@@ -259,6 +298,73 @@ class OverviewTests(Admin):
         self.assertEqual([each.is_last for each in events], [False] * 6 + [True])
         self.assertEqual(events[-1].facts["output"], "why")
         self.assertEqual(self.overview.total.counters["upgrades,failed"], 1)
+
+
+class CrewTests(SynchronousTestCase):
+    """What a master knows of its workers."""
+
+    def setUp(self) -> None:
+        """Two of them are there, and no processes."""
+        self.clock = Clock()
+        self.made: list[Worker] = []
+        self.pool = Pool(self.clock, 2, self.make, self.start, 30)
+        self.crew = Crew(self.clock)
+        self.pool.load()
+
+    def make(self, number: int) -> Worker:
+        """A worker."""
+        return Worker(self.clock, number, self.pool, None, 60)  # type: ignore[arg-type]
+
+    def start(self, worker: Worker) -> None:
+        """Note it."""
+        worker.pid = 100 + worker.number
+        self.made.append(worker)
+
+    def report(self, age: float, **numbers: float) -> str:
+        """What a worker tells of itself."""
+        facts = {"requests": [{"method": "GET", "path": "/", "age": age}]}
+        return Status(numbers, {"in_flight": 1, "connections,idle": 2, "rss": 7}).encode(
+            {"facts": facts}
+        )
+
+    def test_a_worker(self) -> None:
+        """What the master does with it is known at once, and its numbers when it has told them."""
+        self.clock.advance(3)
+        self.crew.reported(self.made[1], self.report(1, handed_over=4))
+        first, second = self.crew.facts(self.pool)["workers"]
+        self.assertEqual(
+            second,
+            {
+                "number": 2,
+                "pid": 102,
+                "state": "starting",
+                "code": 0,
+                "restarts": 0,
+                "uptime": 3,
+                "connections": 2,
+                "in_flight": 1,
+                "rss": 7,
+                "handed_over": 4,
+            },
+        )
+        self.assertEqual((first["number"], first["connections"]), (1, 0))
+        [request] = self.crew.requests
+        self.assertEqual((request["path"], request["worker"]), ("/", 2))
+
+    def test_one_that_has_ended(self) -> None:
+        """What it had counted stays in the sum; its requests are over."""
+        for worker in self.made:
+            self.crew.reported(worker, self.report(1, sent=5))
+        self.crew.gone(self.made[0])
+        self.assertEqual(self.crew.total.counters["sent"], 10)
+        self.assertEqual(self.crew.total.gauges["in_flight"], 1)
+        self.assertEqual([each["worker"] for each in self.crew.requests], [2])
+
+    def test_one_of_another_version(self) -> None:
+        """A worker that tells numbers only is counted."""
+        self.crew.reported(self.made[0], Status({"sent": 5}).encode())
+        self.assertEqual(self.crew.total.counters["sent"], 5)
+        self.assertEqual(self.crew.requests, [])
 
 
 class AddressTests(SynchronousTestCase):

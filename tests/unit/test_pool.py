@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.errors import WorkerError
 from twisted_graceful.process.backoff import FIRST
-from twisted_graceful.process.pool import Pool
+from twisted_graceful.process.pool import Pool, Roll
 from twisted_graceful.process.status import Status
 
 
@@ -417,14 +417,44 @@ class PoolTests(SynchronousTestCase):
         self.assertEqual((len(self.started), self.rolled), (4, [""]))
 
     def test_numbers(self) -> None:
-        """What workers say of themselves is summed, and what the dead had counted stays in it."""
+        """What workers say of themselves is passed on, and their end; connections are noted."""
+        told: list[object] = []
+        self.pool.said = lambda worker, report: told.append((worker, report))
+        self.pool.ended = told.append
         self.serve()
-        for number, worker in enumerate(self.started, 1):
-            status = Status({"answered": number * 10}, {"connections": number})
-            self.pool.worker_said(worker, status)  # type: ignore[arg-type]
-        self.end(2)
-        self.assertEqual(self.pool.tally.total, Status({"answered": 30}, {"connections": 1}))
-        self.assertEqual(self.started[0].connections, 1)
+        first, report = (
+            self.started[0],
+            Status(gauges={"connections,idle": 1, "connections,reading": 2}).encode(),
+        )
+        self.pool.worker_said(first, report)  # type: ignore[arg-type]
+        self.assertEqual(first.connections, 3)
+        self.end(1)
+        self.assertEqual(told, [(first, report), first])
+
+    def test_restarts(self) -> None:
+        """How often the worker of a place was started again is known of each place."""
+        self.serve()
+        self.end(1)
+        self.clock.advance(0)
+        self.ready(3)
+        self.end(3)
+        self.assertEqual([self.pool.restarts_of(each) for each in (1, 2, 9)], [2, 0, 0])
+        self.assertEqual(self.pool.restarts, 2)
+
+    def test_how_far_a_roll_has_come(self) -> None:
+        """It says how many are new, of how many, and why the last one ended early."""
+        self.serve()
+        self.assertIsNone(self.pool.roll_so_far)
+        self.pool.roll()
+        self.assertEqual(self.pool.roll_so_far, Roll(0, 2, False, ""))
+        self.ready(3)
+        self.assertEqual(self.pool.roll_so_far, Roll(1, 2, False, ""))
+        self.end(1)
+        self.end(4, "it exited with status 1 before it was ready")
+        reason = "worker 2: it exited with status 1 before it was ready"
+        self.assertEqual(self.pool.roll_so_far, Roll(1, 2, True, reason))
+        self.pool.roll()
+        self.assertEqual(self.pool.roll_so_far, Roll(0, 2, False, ""))
 
     def test_logs(self) -> None:
         """Every process hears that the logs have moved."""

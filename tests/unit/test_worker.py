@@ -24,8 +24,7 @@ from twisted_graceful.process.control import HEARD_TIMEOUT, ControlChannel
 from twisted_graceful.process.inheritance import VARIABLE, Inheritance
 from twisted_graceful.process.launch import Launch
 from twisted_graceful.process.member import Member
-from twisted_graceful.process.status import Status
-from twisted_graceful.process.worker import Worker
+from twisted_graceful.process.worker import Phase, Worker
 
 from .wire import Wire
 
@@ -72,9 +71,9 @@ class Pool:
         """It can serve."""
         self.told.append("ready")
 
-    def worker_said(self, worker: Worker, status: Status) -> None:
+    def worker_said(self, worker: Worker, report: str) -> None:
         """It has said how it is."""
-        self.told.append(status)
+        self.told.append(report)
 
     def worker_retires(self, worker: Worker, reason: str) -> None:
         """It wants to be replaced."""
@@ -306,7 +305,7 @@ class WorkerTests(WorkerTestCase):
     def test_an_end_in_time(self) -> None:
         """When it has ended nothing waits for a time any more."""
         self.serve()
-        self.member.alive(Status())
+        self.member.alive("fine")
         self.after(self.worker.leave, 30)
         self.after(self.worker.cut, 2)
         self.end()
@@ -338,16 +337,29 @@ class WorkerTests(WorkerTestCase):
             self.assertEqual(self.reactor.signals.pop(), number)
 
     def test_a_sign_of_life(self) -> None:
-        """Its numbers arrive."""
-        status = Status({"answered": 3}, {"connections": 1})
+        """What it says of itself arrives."""
         self.serve()
-        self.after(self.member.alive, status)
-        self.assertEqual(self.pool.told, [status])
+        self.after(self.member.alive, "fine")
+        self.assertEqual(self.pool.told, ["fine"])
+
+    def test_phases(self) -> None:
+        """What it is doing is known to the master without its word."""
+        self.assertIs(self.worker.phase, Phase.STARTING)
+        self.after(self.member.loaded)
+        self.assertIs(self.worker.phase, Phase.READY)
+        for step, phase in (
+            (self.worker.accept, Phase.SERVING),
+            (lambda: self.worker.drain(30), Phase.DRAINING),
+            (self.worker.accept, Phase.SERVING),
+            (lambda: self.worker.leave(30), Phase.LEAVING),
+        ):
+            self.after(step)
+            self.assertIs(self.worker.phase, phase)
 
     def test_silence(self) -> None:
         """One that gives no sign of life any more is ended so that it leaves its stacks."""
         self.serve()
-        self.after(self.member.alive, Status())
+        self.after(self.member.alive, "fine")
         self.reactor.pump([1] * SILENCE)
         self.assertEqual(self.reactor.signals, [])
         self.reactor.advance(1)

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import json
 import os
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from itertools import islice
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from ..http.connections import Connections, Phase
+from ..http.connections import Phase
 from ..http.meter import Meter
-from ..process.machine import State
 from ..process.progress import Progress, Stage, Watcher
 from ..process.status import Status, Tally
-from ..server import Server
+from ..process.worker import Worker
 from ..service import GracefulService
+from .crew import Crew, facts_of
 
 REQUESTS = 50
-"""Requests in flight that are shown of a process, the oldest: a message between two processes holds
-65,535 bytes, and nobody reads more."""
+"""Requests in flight that are shown of a generation, the oldest; nobody reads more."""
+
+REPORT_LIMIT = 60_000
+"""Characters of a report, which are ASCII: a message between two processes holds 65,535 bytes."""
 
 PATH = 200
 """Characters of a path that are shown."""
@@ -56,9 +56,9 @@ _NOTED = ("started", "loading", "warm-up", "ready", "drained", "failed")
 """The events that tell of an upgrade afterwards."""
 
 
-def key(name: str, *labels: object) -> str:
-    """The name of a number in a `Status`; labels have no commas."""
-    return ",".join((name, *map(str, labels)))
+def _age(request: Mapping[str, Any]) -> float:
+    age = request.get("age")
+    return age if isinstance(age, (int, float)) else 0.0
 
 
 class Overview(Watcher):
@@ -80,14 +80,14 @@ class Overview(Watcher):
         self.service = service
         self._clock = clock
         self._begun = clock.seconds()
-        self._registries: dict[Server, Connections] = {}
-        self._counted: defaultdict[str, float] = defaultdict(
-            float, {key("upgrades", result): 0 for result in ("done", "failed")}
+        self._counted = dict.fromkeys(
+            ("upgrades,done", "upgrades,failed", "drains", "drain_seconds"), 0.0
         )
-        self._leaves = False
         self._others = Tally[str]()
-        self._told: dict[str, dict[str, Any]] = {}
+        self._told: dict[str, Mapping[str, Any]] = {}
+        self._crew = Crew(clock)
         self._drain_begun: float | None = None
+        self._has_drained = False
         self._listeners: list[Listener] = []
         self._warm_up: str | None = None
         self.last_upgrade: list[dict[str, Any]] = []
@@ -98,67 +98,49 @@ class Overview(Watcher):
     # This process
 
     @property
-    def _connections(self) -> list[Connections]:
-        for server in self.service.servers:
-            registry = server.connections
-            if registry is not None:  # else it has been stopped, and what it counted is as it was
-                self._registries[server] = registry
-        return list(self._registries.values())
-
-    @property
     def own(self) -> Status:
         """The numbers of this process; of a master those of its workers too."""
-        return self.numbers(self.service.status)
-
-    def numbers(self, known: Status) -> Status:
-        """The numbers of this process, and those that are known without this."""
-        counters = self._counted.copy()
-        for meter in (each.meter for each in self.service.servers if each.meter is not None):
-            for method, status, count in meter.requests:
-                counters[key("requests", method, status)] += count
-            for outcome, code, count in meter.ended_otherwise:
-                counters[key("unanswered", outcome, code or "none")] += count
-            for bound, count in meter.durations:
-                counters[key("bucket", bound)] += count
-            counters["seconds"] += meter.seconds
-            counters["sent"] += meter.sent
-        gauges: defaultdict[str, float] = defaultdict(
-            float, {"in_flight": 0, **{key("connections", each.name.lower()): 0 for each in Phase}}
-        )
-        for registry in self._connections:
-            for connection in registry:
-                gauges[key("connections", connection.phase.name.lower())] += 1
-            gauges["in_flight"] += sum(1 for _ in registry.under_way())
-        return known + Status(counters, gauges)
+        phases = {f"connections,{each.name.lower()}": 0.0 for each in Phase}
+        nothing = Status(gauges={"in_flight": 0.0, **phases})
+        known = self.service.status + self._crew.total
+        return nothing + known + Status(self._counted)
 
     @property
     def facts(self) -> dict[str, Any]:
-        """This process in words, as JSON has them."""
-        generation = self.service.generation
-        cuts = [each for registry in self._connections for each in registry.under_way()]
-        oldest = islice(sorted(cuts, key=lambda each: -each.age), REQUESTS)
-        draining = self._drain_begun
+        """This process in words, as JSON has them; of a master its workers too."""
+        return self._facts(self.own)
+
+    def _facts(self, own: Status) -> dict[str, Any]:
+        draining, pool = self._drain_begun, self.service.pool
         return {
-            "generation": generation.number if generation is not None else 0,
+            "generation": self.service.number,
             "pid": os.getpid(),
-            "state": (generation.state if generation is not None else State.LOADING).value,
+            "state": self.service.state,
             "ready": self.service.is_ready,
             "uptime": round(self._clock.seconds() - self._begun, 3),
             "draining": draining and round(self._clock.seconds() - draining, 3),
-            "connections": sum(map(len, self._connections)),
-            "handed_over": sum(each.handed_over for each in self._connections),
-            "in_flight": len(cuts),
+            "connections": int(own.gauge("connections")),
+            "handed_over": int(own.counters.get("handed_over", 0)),
+            "in_flight": int(own.gauge("in_flight")),
             "warm_up": self._warm_up,
-            "requests": [
-                {
-                    "method": each.method[:PATH],
-                    "path": each.path[:PATH],
-                    "age": round(each.age, 3),
-                    "doing": each.doing,
-                }
-                for each in oldest
-            ],
+            **({} if pool is None else self._crew.facts(pool)),
+            "requests": self._requests,
         }
+
+    @property
+    def _requests(self) -> list[dict[str, Any]]:
+        """The oldest in flight."""
+        own = [
+            {
+                "method": each.method[:PATH],
+                "path": each.path[:PATH],
+                "age": round(each.age, 3),
+                "doing": each.doing,
+            }
+            for server in self.service.servers
+            for each in server.under_way
+        ]
+        return sorted(own + self._crew.requests, key=_age, reverse=True)[:REQUESTS]
 
     # All processes
 
@@ -168,7 +150,7 @@ class Overview(Watcher):
         return self.own + self._others.total
 
     @property
-    def generations(self) -> list[dict[str, Any]]:
+    def generations(self) -> list[Mapping[str, Any]]:
         """What each process that lives says, this one first."""
         return [self.facts, *self._told.values()]
 
@@ -184,20 +166,29 @@ class Overview(Watcher):
     # Watcher
 
     def report(self, to: str) -> str:
-        """Our numbers, with those of all but whom it goes to, and what we do."""
-        status = self.own + self._others.without(to)
-        numbers = {"counters": dict(status.counters), "gauges": dict(status.gauges)}
+        """Our numbers, with those of all but whom it goes to, and what we do.
+
+        Words are left out, those first that are least missed, if a message cannot hold them.
+        """
+        own = self.own
+        status = own + self._others.without(to)
+        facts = self._facts(own)
         told = {"upgrade": self.last_upgrade} if to == "successor" else {}
-        return json.dumps({**numbers, "facts": self.facts, **told})
+        for names in ((), ("requests",), ("requests", "workers")):
+            less = {name: it for name, it in facts.items() if name not in names}
+            text = status.encode({"facts": less, **told})
+            if len(text) <= REPORT_LIMIT:
+                return text
+        return status.encode()
 
     def reported(self, by: str, report: str) -> None:
-        """Another process has told of itself."""
+        """Another generation has told of itself."""
         status, told = Status.decode(report), json.loads(report)
         self._others.update(by, status)
         if by == "predecessor" and isinstance(told.get("upgrade"), list):
             self.last_upgrade = told["upgrade"]
-        facts = told.get("facts")
-        if not isinstance(facts, dict):
+        facts = facts_of(report)
+        if not facts:
             return
         before = self._told.get(by)
         self._told[by] = facts
@@ -207,6 +198,14 @@ class Overview(Watcher):
             target = facts.get("warm_up")
             if target and (before is None or before.get("warm_up") != target):
                 self._say("warm-up", {"request": f"GET {target}"})
+
+    def worker_reported(self, worker: Worker, report: str) -> None:
+        """A worker has told of itself."""
+        self._crew.reported(worker, report)
+
+    def worker_gone(self, worker: Worker) -> None:
+        """A worker has ended."""
+        self._crew.gone(worker)
 
     def gone(self, who: str) -> None:
         """Another process has ended."""
@@ -223,17 +222,11 @@ class Overview(Watcher):
             self.last_upgrade = []
         if progress.pid:
             facts["pid"] = progress.pid
-        if stage is Stage.READY:
-            self._drain_begun = self._clock.seconds()
-        elif stage is Stage.DRAINED:
-            self._drained()
-        elif stage is Stage.FAILED:
-            self._counted[key("upgrades", "failed")] += 1
-            self._drain_begun = None
+        if stage is Stage.FAILED:
+            self._counted["upgrades,failed"] += 1
             facts.update(reason=progress.reason, output=progress.output)
         elif stage is Stage.DONE:
-            self._counted[key("upgrades", "done")] += 1
-            self._leaves = True
+            self._counted["upgrades,done"] += 1
         generation = self.service.generation
         is_last = stage in (Stage.FAILED, Stage.DONE)
         if is_last and generation is not None and generation.upgrade_follows:
@@ -242,21 +235,28 @@ class Overview(Watcher):
             is_last = stage is Stage.DONE
         self._say(stage.value, facts, is_last)
 
-    def stops(self) -> None:
-        """A stop begins; after an upgrade only the process ends, for it has drained."""
-        if not self._leaves and self._drain_begun is None:
+    def serves(self) -> None:
+        """This process accepts: a drain that was under way is none."""
+        self._drain_begun, self._has_drained = None, False
+
+    def drains(self) -> None:
+        """A drain begins; not in the stop of a process that has drained."""
+        if not self._has_drained and self._drain_begun is None:
             self._drain_begun = self._clock.seconds()
 
-    def stopped(self, report: str, cut: int) -> None:
-        """This process has drained, and ends."""
-        self._drained()
-        self._say("stopped", {"report": report, "cut": cut}, True)
-
-    def _drained(self) -> None:
+    def drained(self) -> None:
+        """It is over. The drains of workers are theirs, and not one more of their master."""
         begun, self._drain_begun = self._drain_begun, None
-        if begun is not None:
+        if begun is None:
+            return
+        self._has_drained = True
+        if self.service.pool is None:
             self._counted["drains"] += 1
             self._counted["drain_seconds"] += self._clock.seconds() - begun
+
+    def stopped(self, report: str, cut: int) -> None:
+        """This process ends."""
+        self._say("stopped", {"report": report, "cut": cut}, True)
 
     # Who waits
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from math import ceil
 from typing import TYPE_CHECKING
@@ -89,6 +89,11 @@ class Connections:
         self._sweep: IDelayedCall | None = None
         self._round: list[Connection] = []
         self._share = 0
+
+    @property
+    def counters(self) -> Mapping[str, float]:
+        """What is counted whether anybody looks at it or not."""
+        return {"told_to_close": self.told_to_close, "handed_over": self.handed_over}
 
     def __len__(self) -> int:
         return len(self._open)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -68,33 +68,24 @@ class Meter:
             self._ended_otherwise[key] = self._ended_otherwise.get(key, 0) + 1
 
     @property
-    def requests(self) -> Iterator[tuple[str, str, int]]:
-        """Method, class of the status, and how many there were."""
+    def counters(self) -> Mapping[str, float]:
+        """All that was counted, by names with their labels behind commas.
+
+        ``requests`` with method and class of the status; ``unanswered``, those of them that the
+        application did not answer, with outcome and status; ``bucket`` with its upper bound in
+        seconds, of requests that are in no smaller one; ``seconds``, how long all requests took
+        together, from the first byte to the end; ``sent``, bytes of the bodies of answers.
+        """
+        counters = {"seconds": self._took, "sent": float(self._sent)}
         for method, counts in (*self._counts.items(), (OTHER.encode(), self._other)):
             for status, count in zip(_CLASSES, counts, strict=True):
                 if count:
-                    yield method.decode(), status, count
-
-    @property
-    def ended_otherwise(self) -> Iterator[tuple[str, int, int]]:
-        """Outcome, status, and how many there were, of requests the application did not answer."""
-        for (outcome, status), count in self._ended_otherwise.items():
-            yield outcome, status, count
-
-    @property
-    def durations(self) -> Iterator[tuple[float, int]]:
-        """Upper bound of a bucket in seconds, and how many requests are in it alone."""
-        return zip((*BOUNDS, float("inf")), self._buckets, strict=True)
-
-    @property
-    def seconds(self) -> float:
-        """How long all requests took, together, from the first byte to the end."""
-        return self._took
-
-    @property
-    def sent(self) -> int:
-        """Bytes of the bodies of answers."""
-        return self._sent
+                    counters[f"requests,{method.decode()},{status}"] = count
+        for (outcome, code), count in self._ended_otherwise.items():
+            counters[f"unanswered,{outcome},{code or 'none'}"] = count
+        for bound, count in zip((*BOUNDS, float("inf")), self._buckets, strict=True):
+            counters[f"bucket,{bound}"] = count
+        return counters
 
 
 class Both:

@@ -91,7 +91,8 @@ class Drained(amp.Command):
 
 
 class Alive(amp.Command):
-    """Worker to master: my reactor runs, and these are my numbers, as `Status` encodes them."""
+    """Worker to master: my reactor runs. This is how I am, as `Status` encodes it, and more if
+    somebody watches."""
 
     arguments = [(b"status", amp.Unicode())]
     requiresAnswer = False

@@ -30,11 +30,12 @@ from .handover import Sender
 from .inheritance import Inheritance
 from .output import release
 from .predecessor import Predecessor
-from .status import Status
 from .workload import Workload
 
 
-class _State(Enum):
+class State(Enum):
+    """Where a worker is in its life."""
+
     LOADING = "loading"
     SERVING = "serving"
     STANDING_BY = "standing by"  # draining, or drained; it may have to serve again
@@ -61,9 +62,9 @@ class _Master(Predecessor):
             self._member.cut()
         return super().received(command, **arguments)
 
-    def alive(self, status: Status) -> None:
+    def alive(self, report: str) -> None:
         """Give a sign of life."""
-        self._channel.tell(Alive, status=status.encode())
+        self._channel.tell(Alive, status=report)
 
     def retire(self, reason: str) -> None:
         """Ask for another one."""
@@ -86,6 +87,7 @@ class Member:
     Attributes:
         number: of its generation.
         worker: its number among the workers.
+        state: where it is in its life.
         is_asked_to_stop: whether somebody wished that with a signal; again, it is to be at once.
         predecessor_resumes: always: the listeners are the master's, also when this process ends.
     """
@@ -102,8 +104,8 @@ class Member:
         self._workload = workload
         self._inheritance = inheritance
         self._pid = os.getpid() if pid is None else pid
-        self._state = _State.LOADING
-        self._acceptor = Acceptor(reactor, workload.accept, lambda: self._state is _State.SERVING)
+        self.state = State.LOADING
+        self._acceptor = Acceptor(reactor, workload.accept, lambda: self.state is State.SERVING)
         self._arrived: Deferred[None] = succeed(None)
         self._master = _Master(reactor, inheritance.control, self, workload)
 
@@ -114,13 +116,13 @@ class Member:
         self._master.let_go(self._workload.listeners()).addCallback(self._may_serve)
 
     def _may_serve(self, allowed: bool) -> None:
-        if self._state is not _State.LOADING:
+        if self.state is not State.LOADING:
             return
         if not allowed:
             self._log.error("Worker {worker} is ready too late", worker=self.worker)
             self.leave()
             return
-        self._state = _State.SERVING
+        self.state = State.SERVING
         self._acceptor.accept()
         # Its last words are read to its end: the master tells of every death.
         release(self._inheritance.stdout, self._inheritance.stderr)
@@ -151,13 +153,13 @@ class Member:
         self._arrived = self._master.stopping()  # so that another one takes its place at once
         self.leave()
 
-    def alive(self, status: Status) -> None:
+    def alive(self, report: str) -> None:
         """Give the master a sign of life.
 
         Args:
-            status: how this process is.
+            report: how this process is, as `Status` encodes it, or more.
         """
-        self._master.alive(status)
+        self._master.alive(report)
 
     def retire(self, reason: str) -> None:
         """Ask the master for another worker in the place of this one.
@@ -201,22 +203,22 @@ class Member:
 
     def drain(self) -> Deferred[dict[str, Any]] | None:
         """Hand over what can move, and drain; fires when nothing is left."""
-        if self._state is not _State.SERVING:
+        if self.state is not State.SERVING:
             return None
-        self._state = _State.STANDING_BY
+        self.state = State.STANDING_BY
         drained: Deferred[Any] = self._workload.hand_over(self._master.carrier, ())
         return drained.addCallback(lambda _: {})
 
     def resume(self) -> None:
         """Accept again."""
-        if self._state is _State.STANDING_BY:
-            self._state = _State.SERVING
+        if self.state is State.STANDING_BY:
+            self.state = State.SERVING
             self._acceptor.accept()
 
     def leave(self) -> None:
         """Drain what is left, and let the process end."""
-        if self._state is not _State.STOPPING:
-            self._state = _State.STOPPING
+        if self.state is not State.STOPPING:
+            self.state = State.STOPPING
             self._workload.leave()
 
     def cut(self) -> None:
@@ -229,6 +231,6 @@ class Member:
 
     def predecessor_gone(self) -> None:
         """The master has ended. Nobody would replace this process, or stop it one day."""
-        if self._state is not _State.STOPPING:
+        if self.state is not State.STOPPING:
             self._log.warn("The master has ended: worker {worker} drains", worker=self.worker)
         self.leave()

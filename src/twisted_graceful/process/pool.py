@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -11,11 +12,28 @@ from twisted.logger import Logger
 from ..errors import WorkerError
 from .backoff import Backoff, in_words
 from .slot import Slot
-from .status import Status, Tally
+from .status import Status
 from .worker import Worker
 
 CUT_WITHIN = 2.0
 """Seconds until a worker is killed that was told to end at once."""
+
+
+@dataclass(frozen=True)
+class Roll:
+    """How far the replacement of all workers has come, or the last one came.
+
+    Attributes:
+        replaced: how many serve with the new code.
+        wanted: how many there shall be of them.
+        is_over: whether it has ended.
+        failure: why it ended before all were replaced; empty if it did not.
+    """
+
+    replaced: int
+    wanted: int
+    is_over: bool
+    failure: str
 
 
 class Pool:
@@ -39,7 +57,8 @@ class Pool:
         on_route: is called when there is another worker that serves.
         reports: what the drains of workers did that ended after `leave`, in their own words.
         is_clean: whether each of these has said so.
-        tally: what the workers say of themselves in numbers.
+        said: is called with what a worker says of itself.
+        ended: is called when a worker has ended.
         restarts: how many have died, and were started again.
     """
 
@@ -58,7 +77,8 @@ class Pool:
         self.on_route: Callable[[], None] = lambda: None
         self.reports: list[str] = []
         self.is_clean = True
-        self.tally: Tally[Worker] = Tally()
+        self.said: Callable[[Worker, str], None] = lambda worker, report: None
+        self.ended: Callable[[Worker], None] = lambda worker: None
         self.restarts = 0
         self._clock = clock
         self._make = make
@@ -72,6 +92,7 @@ class Pool:
         self._code = 0
         self._is_rolling = False
         self._is_roll_due = False
+        self._failure = ""
         self._gone: list[Deferred[None]] = []
 
     def __iter__(self) -> Iterator[Worker]:
@@ -85,6 +106,21 @@ class Pool:
         """The workers that accept."""
         workers = (slot.worker for slot in self._slots.values())
         return [each for each in workers if each and each.is_ready] if self._is_accepting else []
+
+    def restarts_of(self, number: int) -> int:
+        """How often the worker of a place has died, and was started again."""
+        return self._slots[number].restarts if number in self._slots else 0
+
+    @property
+    def roll_so_far(self) -> Roll | None:
+        """How far a roll has come, or the last one came; None if there was none."""
+        if not self._code:
+            return None
+        replaced = sum(
+            slot.is_filled and slot.worker is not None and slot.worker.code == self._code
+            for slot in self._slots.values()
+        )
+        return Roll(replaced, self.size, not self._is_rolling, self._failure)
 
     # What the master wishes
 
@@ -163,7 +199,7 @@ class Pool:
             self._log.info("The workers are replaced when what is under way is over")
             self._is_roll_due = True
             return
-        self._is_rolling, self._is_roll_due = True, False
+        self._is_rolling, self._is_roll_due, self._failure = True, False, ""
         self._code += 1
         self._log.info("Replacing {count} workers, one after the other", count=len(self._slots))
         for slot in self._slots.values():
@@ -208,10 +244,10 @@ class Pool:
         self._check_loaded()
         self._roll_on()
 
-    def worker_said(self, worker: Worker, status: Status) -> None:
+    def worker_said(self, worker: Worker, report: str) -> None:
         """A worker has said how it is."""
-        self.tally.update(worker, status)
-        worker.connections = int(status.gauges.get("connections", worker.connections))
+        worker.connections = int(Status.decode(report).gauge("connections"))
+        self.said(worker, report)
 
     def worker_retires(self, worker: Worker, reason: str) -> None:
         """A worker wants another one to take its place: as soon as no other one is replaced."""
@@ -241,7 +277,7 @@ class Pool:
 
     def worker_ended(self, worker: Worker, reason: str, output: str) -> None:
         """A worker has ended."""
-        self.tally.ended(worker)
+        self.ended(worker)
         slot = self._slot_of(worker)
         if slot is None:
             if worker.is_ready and not worker.report:
@@ -270,6 +306,7 @@ class Pool:
             self._say(worker, reason, output, "")
             return
         self.restarts += 1
+        slot.restarts += 1
         delay = slot.backoff.ended()
         self._say(worker, reason, output, f"It is started again {in_words(delay)}")
         slot.restart = self._clock.callLater(delay, self._fill_slot, slot)
@@ -348,7 +385,7 @@ class Pool:
     def _end_roll(self, reason: str) -> None:
         if not self._is_rolling:
             return
-        self._is_rolling = False
+        self._is_rolling, self._failure = False, reason
         if reason:
             self._log.error(
                 "The workers are not replaced: {reason}. Those that are left of the old ones stay",

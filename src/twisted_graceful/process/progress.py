@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
-from .status import Status
+if TYPE_CHECKING:
+    from .worker import Worker
 
 
 class Stage(Enum):
@@ -41,24 +43,16 @@ class Progress:
 class Watcher:
     """Is told what becomes of a process and its upgrades; this one does nothing about it.
 
-    What generations tell each other of themselves is opaque to what carries it.
+    What processes tell each other of themselves is opaque to what carries it.
     """
 
     def report(self, to: str) -> str:
-        """What another generation is told of this process; empty for nothing.
+        """What another process is told of this one; empty for nothing.
 
         Args:
-            to: who is told: ``predecessor`` or ``successor``.
+            to: who is told: ``predecessor``, ``successor`` or ``master``.
         """
         return ""
-
-    def numbers(self, known: Status) -> Status:
-        """The numbers of this process, with what the watcher has counted.
-
-        Args:
-            known: those that are known without it.
-        """
-        return known
 
     def reported(self, by: str, report: str) -> None:
         """Another generation has told of itself."""
@@ -66,8 +60,20 @@ class Watcher:
     def gone(self, who: str) -> None:
         """Another generation has ended, or never was."""
 
-    def stops(self) -> None:
-        """This process begins to stop."""
+    def worker_reported(self, worker: Worker, report: str) -> None:
+        """A worker of this master has told of itself."""
+
+    def worker_gone(self, worker: Worker) -> None:
+        """A worker of this master has ended; it may never have told anything."""
+
+    def serves(self) -> None:
+        """This process accepts, for the first time or again."""
+
+    def drains(self) -> None:
+        """This process does not accept any more, and lets end what was begun; or its workers do."""
+
+    def drained(self) -> None:
+        """Nothing is left of that."""
 
     def stopped(self, report: str, cut: int) -> None:
         """This process has drained, and ends.

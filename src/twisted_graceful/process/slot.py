@@ -17,6 +17,7 @@ class Slot:
         worker: who has it; None while there is nobody, or only one that was wished away.
         successor: who will have it, when it is ready.
         restart: starts the next, if the last one has died.
+        restarts: how often that had to be.
     """
 
     def __init__(self, number: int, backoff: Backoff) -> None:
@@ -25,6 +26,7 @@ class Slot:
         self.worker: Worker | None = None
         self.successor: Worker | None = None
         self.restart: IDelayedCall | None = None
+        self.restarts = 0
 
     @property
     def workers(self) -> list[Worker]:

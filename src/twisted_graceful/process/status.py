@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Key = TypeVar("Key")
 
@@ -16,6 +16,9 @@ Key = TypeVar("Key")
 @dataclass(frozen=True)
 class Status:
     """Numbers by name. Names that a reader does not know do no harm.
+
+    A name may have labels, which are separated from it, and from each other, by commas:
+    ``requests,GET,2xx``.
 
     Attributes:
         counters: what only grows as long as the process lives.
@@ -28,9 +31,18 @@ class Status:
     def __add__(self, other: Status) -> Status:
         return Status(_sum(self.counters, other.counters), _sum(self.gauges, other.gauges))
 
-    def encode(self) -> str:
-        """The text that `decode` reads."""
-        return json.dumps({"counters": dict(self.counters), "gauges": dict(self.gauges)})
+    def gauge(self, name: str) -> float:
+        """What is so at the moment, whatever the labels."""
+        return sum(it for key, it in self.gauges.items() if key.partition(",")[0] == name)
+
+    def encode(self, more: Mapping[str, Any] | None = None) -> str:
+        """The text that `decode` reads, in ASCII.
+
+        Args:
+            more: what else a reader finds there, as JSON has it.
+        """
+        numbers = {"counters": dict(self.counters), "gauges": dict(self.gauges)}
+        return json.dumps({**numbers, **(more or {})})
 
     @classmethod
     def decode(cls, text: str) -> Status:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -15,7 +16,6 @@ from .child import Child
 from .control import Alive, Answer, CutShort, Drain, Drained, Leave, Resume, Retire
 from .heartbeat import Watch
 from .launch import Launch
-from .status import Status
 
 
 class Observer(Protocol):
@@ -24,8 +24,8 @@ class Observer(Protocol):
     def worker_ready(self, worker: Worker) -> None:
         """It can serve, once it is told to `accept`."""
 
-    def worker_said(self, worker: Worker, status: Status) -> None:
-        """It has said how it is."""
+    def worker_said(self, worker: Worker, report: str) -> None:
+        """It has said how it is; `Status.decode` reads that."""
 
     def worker_retires(self, worker: Worker, reason: str) -> None:
         """It wants another one to take its place."""
@@ -38,6 +38,16 @@ class Observer(Protocol):
 
     def logs_moved(self) -> None:
         """It was told that the log files have been moved."""
+
+
+class Phase(Enum):
+    """What a worker is told to do, and says that it does."""
+
+    STARTING = "starting"
+    READY = "ready"  # it can serve, and may not yet
+    SERVING = "serving"
+    DRAINING = "draining"  # or drained; it may have to serve again
+    LEAVING = "leaving"
 
 
 class Worker:
@@ -53,6 +63,8 @@ class Worker:
 
     Attributes:
         pid: of the process; 0 before its start.
+        started: when, in the seconds of the reactor.
+        phase: what it does.
         connections: how many it has, as far as is known here.
         is_ready: whether it has been loaded.
         report: what its drain did, in its own words; empty until it has said so.
@@ -71,6 +83,8 @@ class Worker:
     ) -> None:
         self.number = number
         self.pid = 0
+        self.started = 0.0
+        self.phase = Phase.STARTING
         self.connections = 0
         self.is_ready = False
         self.report = ""
@@ -101,12 +115,14 @@ class Worker:
         Raises:
             OSError: it could not be started. Nothing is left behind.
         """
+        self.started = self._reactor.seconds()
         self.pid = self._child.start(launch, generation, listeners, self.number, streams)
 
     # What it is to do
 
     def accept(self) -> None:
         """Accept connections, for the first time or again."""
+        self.phase = Phase.SERVING
         permission, self._permission = self._permission, None
         if permission is not None:
             permission.callback({})
@@ -122,11 +138,13 @@ class Worker:
         Returns:
             A Deferred that fires when nothing is left, it has ended, or the time is over.
         """
+        self.phase = Phase.DRAINING
         return self._child.ask(Drain).addTimeout(within, self._reactor)
 
     def move_out(self, within: float) -> None:
         """Drain while others go on with its connections, and then end; as `leave` otherwise."""
         if self.is_ready:
+            self.phase = Phase.LEAVING
             self._kill_after(within)
             self._child.ask(Drain).addCallback(lambda _: self._child.tell(Leave))
         else:
@@ -138,6 +156,7 @@ class Worker:
         Args:
             within: seconds after which it is killed.
         """
+        self.phase = Phase.LEAVING
         if self.is_ready:
             self._kill_after(within)
             self._child.tell(Leave)
@@ -150,6 +169,7 @@ class Worker:
         Args:
             within: seconds after which it is killed.
         """
+        self.phase = Phase.LEAVING
         if self.is_ready:
             self._kill_after(within)
             self._child.tell(CutShort)
@@ -166,6 +186,8 @@ class Worker:
         """It can serve."""
         permission = self._permission = Deferred()
         self.is_ready = True
+        if self.phase is Phase.STARTING:
+            self.phase = Phase.READY
         self._observer.worker_ready(self)
         return permission
 
@@ -186,7 +208,7 @@ class Worker:
             self.report = str(arguments["report"])
         elif command is Alive:
             self._watch.alive()
-            self._observer.worker_said(self, Status.decode(arguments["status"]))
+            self._observer.worker_said(self, str(arguments["status"]))
         elif command is Retire:
             self._observer.worker_retires(self, str(arguments["reason"]))
         return None
