@@ -21,6 +21,7 @@ from .process.inheritance import is_worker
 from .process.machine import State
 from .process.orphans import Orphans
 from .process.pool import Pool
+from .process.processors import usable
 from .process.relay import Relay, Route
 from .process.status import Status
 from .process.worker import Worker
@@ -243,8 +244,4 @@ def serving(*servers: Server, workers: int | str = 0, **options: Any) -> Gracefu
 
 def count(workers: int | str) -> int:
     """A number of workers; for ``auto`` the processors that this process may use."""
-    if workers == AUTO:
-        if hasattr(os, "sched_getaffinity"):
-            return len(os.sched_getaffinity(0))
-        return os.cpu_count() or 1  # elsewhere than on Linux
-    return int(workers)
+    return usable() if workers == AUTO else int(workers)
