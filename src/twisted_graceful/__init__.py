@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from .http.report import Cut, DrainReport
     from .http.site import draining, is_ready
+    from .master import serving
     from .run import RequestsCut, listen_and_serve, listen_and_serve_forever, new, wait_group
     from .server import Server
     from .service import GracefulService
@@ -51,6 +52,7 @@ _HOMES = {
     "listen_and_serve": "run",
     "listen_and_serve_forever": "run",
     "new": "run",
+    "serving": "master",
     "wait_group": "run",
 }
 
@@ -78,6 +80,7 @@ __all__ = [
     "listen_and_serve",
     "listen_and_serve_forever",
     "new",
+    "serving",
     "wait_group",
 ]
 

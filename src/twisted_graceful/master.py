@@ -229,12 +229,13 @@ class MasterService(GracefulService):
 
 
 def serving(*servers: Server, workers: int | str = 0, **options: Any) -> GracefulService:
-    """What serves, in this process or in several.
+    """What serves, in this process or in several: a service for the application of a ``.tac`` file.
 
     Args:
         servers: what is served.
-        workers: how many processes serve below this one; 0 if it does so itself, as it does if
-            it is such a worker.
+        workers: how many processes serve below this one, each of which runs the same command;
+            ``auto``: one for each processor that may be used; 0 if it does so itself, as it does
+            if it is such a worker.
         options: as for `GracefulService`.
     """
     if not workers or is_worker():

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from . import proc
 from .harness import DAEMON, FOREGROUND, GRACEFUL, PORT, TWIST, TWISTD, Server, served
+from .test_workers import workers
 from .waiting import until
 
 RUN = ("--rundir", "run", "--umask", "027")
@@ -26,6 +27,10 @@ application = Application("tac")
 service = GracefulService(new("127.0.0.1:0", app.resource), signals=True, probation=0)
 service.setServiceParent(application)
 """
+
+TAC_WITH_WORKERS = TAC.replace("GracefulService", "serving").replace(
+    "signals", "workers=2, signals"
+)
 
 SCRIPT = """\
 import app
@@ -130,6 +135,23 @@ class TwistdTests(KindTestCase):
         """``twistd -y`` upgrades, with a pid file, without a second daemonizing."""
         with self.tac(TWISTD, "--pidfile", "app.pid", "--logfile", "app.log") as server:
             self.upgrades(server, pid_file=True)
+
+    def test_tac_with_workers(self) -> None:
+        """The workers of a ``.tac`` file are replaced below its master, and with it."""
+        server = self.tac(*FOREGROUND)
+        server.write("app.tac", TAC_WITH_WORKERS)
+        with server:
+            before = workers(server)
+            server.deploy("2")
+            server.kill(signal.SIGHUP)
+            server.said("All workers have been replaced")
+            self.assertEqual(server.get().body, "2")
+            self.assertFalse(workers(server) & before)
+            server.deploy("3")
+            master = server.upgrade()
+            self.assertEqual(server.get().body, "3")
+            self.assertEqual(server.pid_file, str(master))
+            self.assertEqual(server.stop(), 0)
 
     def test_tac_whose_successor_dies(self) -> None:
         """The process of a ``.tac`` file that accepts again has its pid file again."""
