@@ -92,6 +92,8 @@ class Client:
         self._streams: Streams | None = None
         self._open_answers = 0
         self._began = 0.0
+        self._since = 0.0
+        self._port = 0
         self._answered_by = 0
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -167,6 +169,7 @@ class Client:
 
     async def _connect(self) -> Streams:
         self._tally.connections += 1
+        self._since, self._port = time.monotonic(), 0
         try:
             self._streams = await self._endpoint.connect()
         except (ConnectionRefusedError, FileNotFoundError) as error:
@@ -178,6 +181,8 @@ class Client:
         # A slow reader is slow for the server only if the kernel does not read ahead.
         connection: socket.socket = self._streams[1].get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, PIECE)
+        if connection.family == socket.AF_INET:
+            self._port = connection.getsockname()[1]
         return self._streams
 
     def _check(self, answer: Answer, exchange: Exchange, expected: bytes) -> None:
@@ -212,9 +217,12 @@ class Client:
             self._record("lost", f"pipelined behind a request that failed: {outcome}")
 
     def _record(self, outcome: str, detail: str) -> None:
-        began, at = (round(each - self._epoch, 3) for each in (self._began, time.monotonic()))
+        times = (self._began, time.monotonic(), self._since)
+        began, at, since = (round(each - self._epoch, 3) for each in times)
         self._tally.outcomes[outcome] += 1
-        self._tally.failures.append(Failure(began, at, self._group_name, outcome, detail))
+        self._tally.failures.append(
+            Failure(began, at, self._group_name, outcome, detail, since, self._port)
+        )
 
     async def _think(self) -> None:
         await asyncio.sleep(self._random.uniform(*self._kind.think))

@@ -71,14 +71,14 @@ class Process:
     Attributes:
         pid: its number.
         session: the number of the process that leads its session.
-        runs: whether it has not ended; who has ended stays until it is waited for.
+        state: what it does, a letter; proc(5) has them.
         cpu: the processor time that it has used, in seconds.
         resident: its memory, in bytes (RSS).
     """
 
     pid: int
     session: int
-    runs: bool
+    state: str
     cpu: float
     resident: int
 
@@ -94,10 +94,15 @@ class Process:
         return cls(
             pid,
             session=int(fields[2]),
-            runs=state not in "ZX",
+            state=state,
             cpu=(int(fields[10]) + int(fields[11])) / TICKS,
             resident=int(fields[20]) * PAGE,
         )
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has not ended; who has ended stays until it is waited for."""
+        return self.state not in "ZX"
 
     def descriptors(self) -> int:
         """How many it has open; 0 if it has ended."""

@@ -44,6 +44,9 @@ class Failure:
         kind: of its client.
         outcome: one of `FAILURES`.
         detail: what was seen, in words.
+        since: when its connection was begun, in seconds since the load began.
+        port: of its client, by which the connection can be recognised; 0 if there was none, or none
+            on TCP.
     """
 
     began: float
@@ -51,6 +54,8 @@ class Failure:
     kind: str
     outcome: str
     detail: str
+    since: float = 0.0
+    port: int = 0
 
 
 @dataclass

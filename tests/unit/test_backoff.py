@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted_graceful.process.backoff import (
     HEALTHY,
     LONGEST,
+    LONGEST_IF_MISSED,
     LONGEST_IF_READY,
     Backoff,
     in_words,
@@ -22,11 +23,11 @@ class BackoffTests(SynchronousTestCase):
         self.clock = Clock()
         self.backoff = Backoff(self.clock)
 
-    def lived(self, seconds: float) -> float:
+    def lived(self, seconds: float, is_missed: bool = False) -> float:
         """The delay after a process that was ready has lived so long."""
         self.backoff.ready()
         self.clock.advance(seconds)
-        return self.backoff.ended()
+        return self.backoff.ended(is_missed)
 
     def test_the_first_is_replaced_at_once(self) -> None:
         """After the first death there is no delay."""
@@ -54,6 +55,13 @@ class BackoffTests(SynchronousTestCase):
         """A process that serves, and dies soon, is away for two seconds at most."""
         delays = [self.lived(HEALTHY / 2) for _ in range(6)]
         self.assertEqual(delays, [0, 0.25, 0.5, 1, 2, LONGEST_IF_READY])
+
+    def test_who_is_missed_comes_back_soon(self) -> None:
+        """Where nobody else serves who did serve is away for a short time, however often it dies;
+        what never served is no help."""
+        delays = [self.lived(HEALTHY / 2, is_missed=True) for _ in range(6)]
+        self.assertEqual(delays, [0] + [LONGEST_IF_MISSED] * 5)
+        self.assertEqual(self.backoff.ended(is_missed=True), 8)
 
     def test_who_has_lived_begins_anew(self) -> None:
         """After one that has served for a while there is no delay, and then the first again."""

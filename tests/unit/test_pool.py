@@ -354,6 +354,21 @@ class PoolTests(SynchronousTestCase):
         )
         self.assertIn("killed by SIGKILL", said[0])
 
+    def test_who_is_missed_comes_back_soon(self) -> None:
+        """One that was ready has the shortest delay, again and again, while no other serves."""
+        self.serve()
+        self.end(1)
+        with capturedLogs() as events:
+            for pid, delay in ((2, 0), (4, 0.25), (5, 0.25), (6, 0.25)):
+                self.end(pid)
+                self.clock.advance(delay)
+                self.ready(len(self.started))
+            self.ready(3)
+            self.end(7)
+        said = [formatEvent(event) for event in events if event["log_level"] is LogLevel.error]
+        delays = ["at once", *["in 0.25 seconds"] * 3, "in 2 seconds"]
+        self.assertEqual([text.partition("started again ")[2] for text in said], delays)
+
     def test_a_place_that_lost_both(self) -> None:
         """If an old worker dies in a roll, and then its successor, the place is filled again."""
         self.serve()

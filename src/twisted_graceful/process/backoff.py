@@ -14,6 +14,10 @@ LONGEST_IF_READY = 2.0
 """Likewise, for a process that has been ready: it serves, if not for long. Whoever knows a request
 that kills a process must not be able to keep all of them away for half a minute."""
 
+LONGEST_IF_MISSED = FIRST
+"""Likewise, if nobody else serves: the delays keep processors for those that serve, and now there
+are none. One process that is started so often takes about half of one processor."""
+
 HEALTHY = 10.0
 """Seconds after ready from which on a death is the first one again."""
 
@@ -34,8 +38,11 @@ class Backoff:
         """The process can serve."""
         self._ready_at = self._clock.seconds()
 
-    def ended(self) -> float:
+    def ended(self, is_missed: bool = False) -> float:
         """The process has died.
+
+        Args:
+            is_missed: whether no other process serves now.
 
         Returns:
             Seconds until the next is to be started; 0 for at once.
@@ -46,7 +53,9 @@ class Backoff:
         self._deaths += 1
         if self._deaths == 1:
             return 0.0
-        longest = LONGEST if ready_at is None else LONGEST_IF_READY
+        longest = LONGEST
+        if ready_at is not None:
+            longest = LONGEST_IF_MISSED if is_missed else LONGEST_IF_READY
         # Bounded before the power is, which would be too large for a float one day.
         return min(longest, FIRST * 2.0 ** min(self._deaths - 2, 30))
 

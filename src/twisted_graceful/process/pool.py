@@ -307,7 +307,7 @@ class Pool:
             return
         self.restarts += 1
         slot.restarts += 1
-        delay = slot.backoff.ended()
+        delay = slot.backoff.ended(is_missed=not self.serving)
         self._say(worker, reason, output, f"It is started again {in_words(delay)}")
         slot.restart = self._clock.callLater(delay, self._fill_slot, slot)
 
