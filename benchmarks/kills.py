@@ -199,7 +199,8 @@ class Storm:
     def _serving(self) -> list[int]:
         """The workers that have answered, in the order of their start."""
         seen: set[int] = set().union(*(each.generations for each in self._load.tallies.values()))
-        processes = map(Process.look, sorted(self._served.answering & seen))
+        killed = {death.pid for death in self._deaths}  # where all is busy they need time to die
+        processes = map(Process.look, sorted(self._served.answering & seen - killed))
         return [each.pid for each in processes if each is not None and each.runs]
 
     async def _all_serve(self, when: str) -> float:

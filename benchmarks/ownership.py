@@ -14,7 +14,7 @@ from machine import PROC, Process
 LOOKS = 2
 """How often the table of connections is read: what changes amid a reading can hide a line of it."""
 
-STOP_TIMEOUT = 1.0
+STOP_TIMEOUT = 5.0
 """Seconds that a process may take to stand still."""
 
 _OPEN, _CLOSED_BY_CLIENT = "01", "08"
