@@ -38,6 +38,7 @@ from .process.machine import State
 from .process.member import Member
 from .process.pool import Pool
 from .process.progress import Watcher
+from .process.record import Record
 from .process.retirement import Retirement
 from .process.signals import SignalHandlers
 from .process.sockets import Listeners
@@ -302,6 +303,7 @@ class GracefulService(ServerGroup):
     def _begin(self, inheritance: Inheritance | None) -> Generation | Member:
         if inheritance is not None and inheritance.worker:
             return Member(self._reactor, self, inheritance)
+        inherited = -1 if inheritance is None else inheritance.record
         return Generation(
             self._reactor,
             self,
@@ -312,6 +314,8 @@ class GracefulService(ServerGroup):
             supervisor=self._supervisor,
             pid_file=self._pid_file,
             watcher=self.watcher,
+            # Who is told otherwise than by signals is asked otherwise, too.
+            record=Record(self._launch, inherited) if self._owns_process else None,
         )
 
     def stopService(self) -> Deferred[DrainReport]:

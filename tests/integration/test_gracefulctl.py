@@ -27,7 +27,7 @@ LOADS_AT_A_GATE = "while not (HERE / 'load.open').exists():\n    time.sleep(0.02
 """Code at the end of an application, which is loaded when the gate ``load`` is open."""
 
 AS_NOBODY = (
-    "import os, sys\n"
+    "import os, shutil, sys\n"
     "from twisted_graceful.ctl import admin, check, display, find, main, signals, status\n"
     "os.setuid(65534)\n"  # who may not be able to read what is imported
     "sys.exit(main.main())"
@@ -53,13 +53,6 @@ def ctl(
         timeout=60,
         check=False,
     )
-
-
-def untitled(server: Server) -> Server:
-    """A server whose processes show their command, as they do without the extra `titles`."""
-    server.write("setproctitle.py", "raise ImportError(__name__)\n")
-    server.environment["PYTHONPATH"] = str(server.directory)
-    return server
 
 
 def interrupt_an_upgrade(test: SynchronousTestCase, server: Server, *which: str) -> None:
@@ -124,7 +117,8 @@ class UpgradeTests(PidFileTestCase):
             done = self.ends(server, 0, "upgrade", "--wait-probation", "--json")
             self.assertFalse(proc.alive(old))
             events = [json.loads(line) for line in done.stdout.splitlines()]
-            self.assertEqual([each["event"] for each in events], ["signalled", "ready", "done"])
+            names = [each["event"] for each in events]
+            self.assertEqual(names, ["signalled", "started", "ready", "drained", "done"])
 
     def test_rolled_back(self) -> None:
         """New code that dies in its probation is a failure, and the old code serves."""
@@ -132,17 +126,53 @@ class UpgradeTests(PidFileTestCase):
             server.get()
             server.deploy("1", DIES)
             done = self.ends(server, 1, "upgrade", "--wait-probation")
-            self.assertRegex(done.stdout, r"the upgrade failed: process \d+ did not last")
+            self.assertIn("the upgrade failed: it exited with status 3", done.stdout)
             self.assertEqual(server.get().body, "1")
 
     def test_code_that_does_not_load(self) -> None:
-        """The pid file does not tell a failure; that the new code does not serve it does."""
+        """A failure is told at once, with the successor's own traceback; the old code serves."""
         with served() as server:
             server.get()
             server.write("app.py", "import nowhere\n")
-            done = self.ends(server, 6, "upgrade", "--timeout", "3")
-            self.assertIn("the admin socket (--admin) would tell more", done.stderr)
+            done = self.ends(server, 1, "upgrade", "--timeout", "600")
+            self.assertIn("the upgrade failed: it exited with status 1", done.stdout)
+            self.assertIn("No module named 'nowhere'", done.stdout)
             self.assertEqual(server.get().body, "1")
+
+    def test_two_at_once(self) -> None:
+        """An upgrade that comes while another loads is over when its own code serves."""
+        with served() as server:
+            server.get()
+            server.deploy("2", LOADS_AT_A_GATE)
+            server.kill(signal.SIGUSR2)
+            server.starting(1)
+            with subprocess.Popen(
+                command("upgrade", *PID_FILE), cwd=server.directory, stdout=subprocess.PIPE
+            ) as waiting:
+                server.said("one is under way; another one follows it")
+                server.deploy("3")
+                server.open("load")
+                waiting.communicate(timeout=30)
+            self.assertEqual(waiting.returncode, 0)
+            self.assertEqual(server.get().body, "3")
+
+    def test_without_a_record(self) -> None:
+        """Where the record of a server cannot be read, its pid file is watched."""
+        server = served(*LONG)
+        server.write("sitecustomize.py", "import os\ndel os.memfd_create\n")
+        server.environment["PYTHONPATH"] = str(server.directory)
+        with server:
+            server.get()
+            server.deploy("2")
+            done = self.ends(server, 0, "upgrade")
+            self.assertEqual(server.get().body, "2")
+            server.hand_over()
+            server.write("app.py", "import nowhere\n")
+            done = self.ends(server, 6, "upgrade", "--timeout", "1")
+            self.assertIn("which serves the old code", done.stderr)
+            for name in ("log", "check"):
+                done = self.ends(server, 5, name)
+                self.assertIn("has no record of a twisted-graceful", done.stderr)
 
     def test_interrupted(self) -> None:
         """Ctrl-C ends the wait and not the upgrade, and that is said."""
@@ -179,13 +209,26 @@ class OtherCommandsTests(PidFileTestCase):
         """What signals cannot say is refused, with what can."""
         with served() as server:
             server.get()
-            for arguments in (("workers", "2"), ("log",)):
-                done = self.ends(server, 5, *arguments)
-                self.assertIn("use the admin socket (--admin)", done.stderr)
+            done = self.ends(server, 5, "workers", "2")
+            self.assertIn("use the admin socket (--admin)", done.stderr)
+
+    def test_log(self) -> None:
+        """It tells of the last upgrade, whether that failed or not, whoever serves."""
+        with served() as server:
+            server.get()
+            self.assertEqual(self.ends(server, 0, "log").stdout, "no upgrade has been made\n")
+            server.write("app.py", "import nowhere\n")
+            self.ends(server, 1, "upgrade")
+            self.assertIn("No module named 'nowhere'", self.ends(server, 0, "log").stdout)
+            server.deploy("2")
+            self.ends(server, 0, "upgrade", "--wait-probation")
+            done = self.ends(server, 0, "log", "--json")
+            names = [json.loads(line)["event"] for line in done.stdout.splitlines()]
+            self.assertEqual(names, ["started", "ready", "drained", "done"])
 
     def test_check(self) -> None:
         """The code on disk is checked as the server would start it, and the server serves on."""
-        with untitled(served("--warm-up", "/")) as server:
+        with served("--warm-up", "/") as server:
             server.get()
             self.assertIn("app.resource: can be served", self.ends(server, 0, "check").stdout)
             server.upgrade()
@@ -195,17 +238,6 @@ class OtherCommandsTests(PidFileTestCase):
             self.assertEqual(done.returncode, 1)
             self.assertIn("No module named 'nowhere'", done.stderr)
             until(lambda: server.family() == [server.pid], "nothing else runs")
-
-    def test_check_of_a_title(self) -> None:
-        """Where processes have titles their command cannot be seen, and that is said."""
-        try:
-            import setproctitle  # noqa: F401
-        except ImportError:
-            raise SkipTest("setproctitle is not installed") from None
-        with served() as server:
-            server.get()
-            done = self.ends(server, 5, "check")
-            self.assertIn("run `twistd graceful --check` with its options", done.stderr)
 
     def test_another_user(self) -> None:
         """Who may not send signals to the server is told so, and nothing has happened."""

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from . import proc
 from .harness import Server, served
-from .test_gracefulctl import DIES, LOADS_AT_A_GATE, command, ctl, interrupt_an_upgrade, untitled
+from .test_gracefulctl import DIES, LOADS_AT_A_GATE, command, ctl, interrupt_an_upgrade
 from .test_warm_up import DOWN, WELL
 from .waiting import until
 
@@ -226,7 +226,7 @@ class OtherCommandsTests(AdminTestCase):
 
     def test_check(self) -> None:
         """The server's own command is checked."""
-        with untitled(served(*ADMIN)) as server:
+        with served(*ADMIN) as server:
             server.get()
             self.assertIn("app.resource: can be served", self.ends(server, 0, "check").stdout)
 

@@ -217,23 +217,15 @@ class Overview(Watcher):
     def progress(self, progress: Progress) -> None:
         """An upgrade has come further."""
         stage = progress.stage
-        facts: dict[str, Any] = {"generation": progress.generation}
         if stage is Stage.STARTED:
             self.last_upgrade = []
-        if progress.pid:
-            facts["pid"] = progress.pid
         if stage is Stage.FAILED:
             self._counted["upgrades,failed"] += 1
-            facts.update(reason=progress.reason, output=progress.output)
         elif stage is Stage.DONE:
             self._counted["upgrades,done"] += 1
-        generation = self.service.generation
-        is_last = stage in (Stage.FAILED, Stage.DONE)
-        if is_last and generation is not None and generation.upgrade_follows:
-            facts["another_follows"] = True
-            # After a failure it is ours, else it is the successor's.
-            is_last = stage is Stage.DONE
-        self._say(stage.value, facts, is_last)
+        # Another one that follows is ours after a failure, else it is the successor's.
+        is_last = stage is Stage.DONE or (stage is Stage.FAILED and not progress.another_follows)
+        self._say(stage.value, progress.facts, is_last)
 
     def serves(self) -> None:
         """This process accepts: a drain that was under way is none."""

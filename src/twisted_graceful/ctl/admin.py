@@ -12,6 +12,7 @@ from typing import Any
 from ..address import Address, ListenAddress, UnixAddress
 from . import events
 from .events import Event, decode, name_of
+from .follow import follow
 from .outcome import CtlError, Exit
 
 _STATUSES = {
@@ -70,38 +71,11 @@ class AdminServer:
         return pid
 
     def upgrade(self) -> Iterator[Event]:
-        """``POST /upgrade``, and what the answer tells.
-
-        If another upgrade is under way it tells of that first, and ours may be another process's:
-        so that is asked, too.
-        """
+        """``POST /upgrade``, and what the answer tells."""
         deadline = time.monotonic() + self._timeout
-        while True:
-            is_ours, follows, successor = False, False, None
-            for event in self._events("POST", "/upgrade", deadline):
-                name = name_of(event)
-                follows = follows or name == "queued" or bool(event.get("another_follows"))
-                is_ours = is_ours or name == events.STARTED
-                if not is_ours and name in (events.READY, events.DONE, events.FAILED):
-                    # Its code was read before we came.
-                    yield {**event, "event": "earlier", "of": name}
-                    continue
-                yield event
-                if name in (events.DONE, events.FAILED):
-                    return
-                if name == events.READY:
-                    successor = event.get("pid")
-            if is_ours or not follows:
-                break
-        # Who answers is the predecessor. That it ends means what becomes of its successor.
-        serving = self.pid()
-        if successor is None or serving != successor:
-            raise CtlError(
-                Exit.UNKNOWN,
-                f"{self._address} has ended its answer before the upgrade was over; "
-                f"process {serving} serves",
-            )
-        yield {"event": events.DONE, "pid": serving}
+        return follow(
+            lambda: self._events("POST", "/upgrade", deadline), self.pid, str(self._address)
+        )
 
     def stop(self) -> Iterator[Event]:
         """``POST /stop``, and what the answer tells until the server is gone."""

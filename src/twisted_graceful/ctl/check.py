@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import NoReturn
 
 from .outcome import CtlError, Exit
+from .record import Record
 
 _RUNNERS = re.compile(r"(twistd?[0-9.]*)")
 """The names under which Twisted's runners are installed, or given to ``python -m``."""
-
-_NOT_ITS_OWN = re.compile(
-    r"(TWISTED_GRACEFUL_\w+|LISTEN_(FDS|FDNAMES|PID)|NOTIFY_SOCKET|WATCHDOG_\w+)"
-)
-"""Variables with which another process was told what is none of ours."""
 
 _ADVICE = "run `twistd graceful --check` with its options"
 
@@ -28,19 +22,17 @@ def run_check(pid: int) -> NoReturn:
     Raises:
         CtlError: how it was started cannot be seen, or is no command of ours.
     """
-    proc = Path(f"/proc/{pid}")
     try:
-        command = _texts(proc / "cmdline")
-        pairs = (each.partition("=") for each in _texts(proc / "environ"))
-        environ = {name: value for name, _, value in pairs if name}
-        executable = os.readlink(proc / "exe")
-        directory = _directory(environ, str(proc / "cwd"))
+        with Record(pid) as record:
+            launch = record.launch
+        command = [launch["executable"], *launch["arguments"]]
+        directory, environ = launch["directory"], launch["environment"]
     except PermissionError:
         raise CtlError(
             Exit.NOT_ALLOWED,
             f"how process {pid} was started may not be seen: run this as its user, or as root",
         ) from None
-    except OSError as error:
+    except (OSError, LookupError, TypeError) as error:
         raise CtlError(
             Exit.NOT_SUPPORTED,
             f"how process {pid} was started is not known: {error}; {_ADVICE}",
@@ -48,20 +40,16 @@ def run_check(pid: int) -> NoReturn:
     if not is_ours(command):
         raise CtlError(
             Exit.NOT_SUPPORTED,
-            f"process {pid} was not started by `twistd graceful`, or shows a title (the extra "
-            f"`titles`) instead of its command, {' '.join(command).strip()[:200]!r}; {_ADVICE}",
+            f"process {pid} was not started by `twistd graceful`, but by "
+            f"{' '.join(command)[:200]!r}; {_ADVICE}",
         )
-    # A virtual environment is found by the name under which its interpreter is called.
-    interpreter = shutil.which(command[0], path=environ.get("PATH")) or executable
-    os.chdir(directory)
-    for name in list(environ):
-        if _NOT_ITS_OWN.fullmatch(name):
-            del environ[name]
-    os.execve(interpreter, [*command, "--check"], environ)
-
-
-def _texts(path: Path) -> list[str]:
-    return os.fsdecode(path.read_bytes()).split("\0")[:-1]
+    try:
+        os.chdir(directory)
+    except OSError as error:
+        raise CtlError(
+            Exit.FAILED, f"the server's directory {directory!r}: {error.strerror}"
+        ) from None
+    os.execve(command[0], [*command, "--check"], environ)
 
 
 def is_ours(command: Sequence[str]) -> bool:
@@ -72,17 +60,3 @@ def is_ours(command: Sequence[str]) -> bool:
     return any(_RUNNERS.fullmatch(os.path.basename(each)) for each in before) or (
         "twisted" in before
     )
-
-
-def _directory(environ: Mapping[str, str], physical: str) -> str:
-    """The directory of the start, by its own name: a release may be behind a symlink.
-
-    Where that link points elsewhere by now, the code on disk is there.
-    """
-    logical = environ.get("PWD", "")
-    is_there = os.path.isabs(logical) and os.path.isdir(logical)
-    if is_there and (
-        os.path.samefile(logical, physical) or os.path.realpath(logical) != logical.rstrip("/")
-    ):
-        return logical
-    return os.readlink(physical)

@@ -1,4 +1,4 @@
-"""A server of which only the pid file is known: it is told by signals, and watched."""
+"""A server of which only the pid file is known: it is told by signals."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from . import events
-from .events import Event
+from .events import Event, name_of
+from .follow import follow
 from .outcome import CtlError, Exit
 from .process import Process
+from .record import Record
 
 
 class SignalledServer:
@@ -36,17 +38,47 @@ class SignalledServer:
             return process.pid
 
     def upgrade(self) -> Iterator[Event]:
-        """Send USR2; it serves when the pid file names another process, and its end ends it."""
+        """Send USR2, and read what the server records; where it cannot be read, watch."""
         deadline = time.monotonic() + self._timeout
-        with self._process() as old:
-            does = old.does_about(signal.SIGUSR2)
-            if does == "ignored":
-                raise CtlError(
-                    Exit.NOT_SUPPORTED,
-                    f"process {old.pid} ignores USR2: it was started by something that cannot be "
-                    "upgraded, such as listen_and_serve",
+        try:
+            with self._process() as process, Record(process.pid):
+                pass
+        except OSError:
+            return self._watched(deadline)
+        return follow(lambda: self._told(deadline), self.pid, repr(self._path))
+
+    def _told(self, deadline: float) -> Iterator[Event]:
+        """Send USR2; what happens from then on, until the process has ended."""
+        with self._process() as process, self._record(process) as record:
+            yield self._ask_upgrade(process)
+            is_over = False
+            while not is_over:
+                is_over = process.ended_within()
+                for event in record.news():
+                    if name_of(event) == events.DONE:  # it is about to end
+                        self._wait(process, deadline)
+                    yield event
+                self._require_time(
+                    deadline, "the server has not said how the upgrade ended; it goes on"
                 )
-            yield self._send(old, signal.SIGUSR2)
+
+    def _wait(self, process: Process, deadline: float) -> None:
+        while not process.ended_within():
+            self._require_time(deadline, f"process {process.pid} has not ended yet")
+
+    def _ask_upgrade(self, process: Process) -> Event:
+        if process.does_about(signal.SIGUSR2) == "ignored":
+            raise CtlError(
+                Exit.NOT_SUPPORTED,
+                f"process {process.pid} ignores USR2: it was started by something that cannot be "
+                "upgraded, such as listen_and_serve",
+            )
+        return self._send(process, signal.SIGUSR2)
+
+    def _watched(self, deadline: float) -> Iterator[Event]:
+        """Send USR2; it serves when the pid file names another process, and its end ends it."""
+        with self._process() as old:
+            yield self._ask_upgrade(old)
             successor = self._successor(old, deadline)
             with successor:
                 yield {"event": events.READY, "pid": successor.pid}
@@ -76,8 +108,8 @@ class SignalledServer:
             self._require_time(
                 deadline,
                 f"{self._path!r} still names process {old.pid}, which serves the old code. "
-                "Whether the upgrade failed is in the server's log; "
-                "the admin socket (--admin) would tell more",
+                "Whether the upgrade failed is in the server's log; its user, and root, "
+                "would be told here",
             )
 
     def _require_time(self, deadline: float, text: str) -> None:
@@ -97,26 +129,33 @@ class SignalledServer:
 
     def workers(self, count: int) -> Iterator[Event]:
         """A pid file is not enough for that."""
-        raise self._not_supported("set a number of workers")
+        raise CtlError(
+            Exit.NOT_SUPPORTED,
+            "a pid file is not enough to set a number of workers: use the admin socket (--admin); "
+            "TTIN and TTOU to the process are one more and one less",
+        )
 
     def last_upgrade(self) -> Iterator[Event]:
-        """A pid file is not enough for that."""
-        raise self._not_supported("tell of the last upgrade")
+        """What the server has recorded."""
+        with self._process() as process, self._record(process) as record:
+            yield from record.last_upgrade
 
-    def _not_supported(self, what: str) -> CtlError:
-        return CtlError(
-            Exit.NOT_SUPPORTED,
-            f"a pid file is not enough to {what}: use the admin socket (--admin)",
-        )
+    def _record(self, process: Process) -> Record:
+        try:
+            return Record(process.pid)
+        except PermissionError:
+            raise self._not_allowed(process.pid) from None
+        except OSError as error:
+            raise CtlError(
+                Exit.NOT_SUPPORTED,
+                f"nothing is known of its upgrades: {error}; the admin socket (--admin) may tell",
+            ) from None
 
     def _send(self, process: Process, number: signal.Signals) -> Event:
         try:
             process.send(number)
         except PermissionError:
-            raise CtlError(
-                Exit.NOT_ALLOWED,
-                f"process {process.pid} is another user's: run this as that user, or as root",
-            ) from None
+            raise self._not_allowed(process.pid) from None
         except ProcessLookupError:
             raise self._not_running(process.pid) from None
         return {"event": "signalled", "pid": process.pid, "signal": number.name}
@@ -141,6 +180,12 @@ class SignalledServer:
                     "it has just been started, or is no server of ours, and the pid file is stale",
                 )
         return process
+
+    def _not_allowed(self, pid: int) -> CtlError:
+        return CtlError(
+            Exit.NOT_ALLOWED,
+            f"process {pid} is another user's: run this as that user, or as root",
+        )
 
     def _not_running(self, pid: int) -> CtlError:
         return CtlError(

@@ -121,6 +121,7 @@ class Child(ProcessProtocol):
         listeners: Sequence[tuple[str, Sequence[socket.socket]]],
         worker: int = 0,
         streams: tuple[int, int] = (1, 2),
+        record: Sequence[int] = (),
     ) -> int:
         """Start the process.
 
@@ -131,6 +132,7 @@ class Child(ProcessProtocol):
             worker: its number among the workers; 0 for a successor.
             streams: where its standard output and standard error go when it is ready; of this
                 process they are others until it is ready itself.
+            record: the descriptor of a `Record` that it goes on with, if there is one.
 
         Returns:
             Its pid, for the log; the channel, not the pid, is what identifies it.
@@ -161,6 +163,8 @@ class Child(ProcessProtocol):
                         for number, each in enumerate(sockets)
                         if isinstance(each, ActivatedListener)
                     ]
+                recorded = len(descriptors) if record else -1
+                descriptors += record
                 inheritance = Inheritance(
                     generation,
                     control=3,
@@ -170,6 +174,7 @@ class Child(ProcessProtocol):
                     files=tuple(files),
                     worker=worker,
                     activated=tuple(activated),
+                    record=recorded,
                 )
                 self._reactor.spawnProcess(
                     self,

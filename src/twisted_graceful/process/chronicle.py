@@ -1,37 +1,52 @@
-"""What is said of upgrades: to the log, to the service manager, and to whoever watches."""
+"""What is said of upgrades: to the log, the service manager, who watches, and who looks later."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from twisted.logger import Logger
 
 from .progress import Progress, Stage, Watcher
+from .record import Record
 from .systemd import Supervisor
 
 
 class Chronicle:
-    """Says what becomes of one generation and its successors, to all three.
+    """Says what becomes of one generation and its successors, to all of them.
 
     Args:
         number: of the generation.
         pid: of its process.
         supervisor: the service manager.
         watcher: whoever watches.
+        record: what `gracefulctl` reads; None if nothing is recorded.
     """
 
     _log = Logger()
 
-    def __init__(self, number: int, pid: int, supervisor: Supervisor, watcher: Watcher) -> None:
+    def __init__(
+        self,
+        number: int,
+        pid: int,
+        supervisor: Supervisor,
+        watcher: Watcher,
+        record: Record | None = None,
+    ) -> None:
         self._number = number
         self._pid = pid
         self._supervisor = supervisor
         self._watcher = watcher
+        self._record = record
 
     @property
     def _serving(self) -> str:
         return f"Generation {self._number} serves (pid {self._pid})"
 
-    def _progress(self, stage: Stage, pid: int = 0, reason: str = "", output: str = "") -> None:
-        self._watcher.progress(Progress(stage, self._number + 1, pid, reason, output))
+    def _progress(self, stage: Stage, pid: int = 0, **facts: Any) -> None:
+        progress = Progress(stage, self._number + 1, pid, **facts)
+        if self._record is not None:
+            self._record.note(progress)
+        self._watcher.progress(progress)
 
     # This process
 
@@ -58,6 +73,8 @@ class Chronicle:
         Args:
             within: seconds that the successor may take until it is ready.
         """
+        if self._record is not None:
+            self._record.begin()
         self._supervisor.reloads(
             f"Upgrade: generation {self._number + 1} starts; generation {self._number} serves "
             f"(pid {self._pid})",
@@ -103,13 +120,16 @@ class Chronicle:
             seconds=seconds,
         )
 
-    def failed(self, reason: str, output: str, *, serves_on: bool) -> None:
+    def failed(
+        self, reason: str, output: str, *, serves_on: bool, another_follows: bool = False
+    ) -> None:
         """The successor has ended, and this process serves.
 
         Args:
             reason: why, in words.
             output: the last that the successor wrote.
             serves_on: whether it never stopped to.
+            another_follows: whether another upgrade is due now.
         """
         text = "Upgrade failed: generation {new}: {reason}. Generation {old} "
         if serves_on:
@@ -126,7 +146,7 @@ class Chronicle:
             reason=reason,
             output=output,
         )
-        self._progress(Stage.FAILED, reason=reason, output=output)
+        self._progress(Stage.FAILED, reason=reason, output=output, another_follows=another_follows)
         self._supervisor.serves(
             f"Upgrade failed: generation {self._number + 1}: {reason}. {self._serving}"
         )
@@ -135,9 +155,14 @@ class Chronicle:
         """This process ends its successor, which was not ready."""
         self._progress(Stage.FAILED, reason=reason)
 
-    def done(self, pid: int) -> None:
-        """This process is about to end; the successor goes on."""
-        self._progress(Stage.DONE, pid)
+    def done(self, pid: int, *, another_follows: bool = False) -> None:
+        """This process is about to end; the successor goes on.
+
+        Args:
+            pid: of the successor.
+            another_follows: whether another upgrade is due, which the successor begins.
+        """
+        self._progress(Stage.DONE, pid, another_follows=another_follows)
 
     def ended(self) -> None:
         """It ends."""

@@ -26,6 +26,7 @@ from .output import LastWords, release
 from .pidfile import PidFile
 from .predecessor import Predecessor
 from .progress import Watcher
+from .record import Record
 from .systemd import Supervisor
 from .workload import Workload
 
@@ -46,6 +47,8 @@ class Generation:
             if there is none.
         pid: of this process.
         watcher: is told what becomes of upgrades, and of the other generation; None for nobody.
+        record: where upgrades are recorded, which the successor inherits; it is closed at the end.
+            None for nowhere.
 
     Attributes:
         streams: the descriptors of the real standard output and standard error.
@@ -67,6 +70,7 @@ class Generation:
         pid_file: str | None = None,
         pid: int | None = None,
         watcher: Watcher | None = None,
+        record: Record | None = None,
     ) -> None:
         self._watcher = Watcher() if watcher is None else watcher
         self.number = 0 if inheritance is None else inheritance.generation
@@ -81,7 +85,10 @@ class Generation:
         self._probation_ends: IDelayedCall | None = None
         self._pid = os.getpid() if pid is None else pid
         self._supervisor = Supervisor(reactor) if supervisor is None else supervisor
-        self._chronicle = Chronicle(self.number, self._pid, self._supervisor, self._watcher)
+        self._record = record
+        self._chronicle = Chronicle(
+            self.number, self._pid, self._supervisor, self._watcher, self._record
+        )
         path = pid_file or (inheritance.pid_file if inheritance is not None else "")
         self._pid_file = PidFile(path, self._pid) if path else None
         self._child: Child | None = None
@@ -212,6 +219,8 @@ class Generation:
             self._chronicle.ended()
         if self._pid_file is not None and self.number > 0:  # twistd removes the first one's
             self.remove_pid_file(self._pid_file.path)
+        if self._record is not None:
+            self._record.close()
 
     def remove_pid_file(self, path: str) -> None:
         """Remove the pid file, if it is this process's and not about to be its successor's."""
@@ -239,11 +248,6 @@ class Generation:
             if other is not None and text:
                 heard.append(other.report(text))
         return gatherResults(heard)
-
-    @property
-    def upgrade_follows(self) -> bool:
-        """Whether another upgrade is due when the present one is over."""
-        return self._upgrade_due
 
     # What the predecessor and the successor tell us
 
@@ -288,7 +292,12 @@ class Generation:
         self._child = self._successor = None
         self._watcher.gone("successor")
         if self.state is not State.STOPPING:
-            self._chronicle.failed(reason, output, serves_on=self.state in ACCEPTING)
+            self._chronicle.failed(
+                reason,
+                output,
+                serves_on=self.state in ACCEPTING,
+                another_follows=self._upgrade_due,
+            )
         ended = self._child_ended
         self._machine.send(Input.CHILD_ENDED)
         ended.callback(None)
@@ -320,7 +329,12 @@ class Generation:
         try:
             self._launch.require_replaceable()
             launch = self._launch.with_variables(self._supervisor.environment)
-            pid = self._child.start(launch, self.number + 1, self._workload.listeners())
+            pid = self._child.start(
+                launch,
+                self.number + 1,
+                self._workload.listeners(),
+                record=self._record.descriptors() if self._record is not None else (),
+            )
         except (OSError, UpgradeRefused) as error:
             self.child_ended(f"it could not be started: {error}", "")
         except Exception as error:
@@ -403,7 +417,7 @@ class Generation:
         if self._child is not None and self._drain is not None:
             self._successor, self._child = self._child, None
             self._farewell = self._successor.let_go()
-            self._chronicle.done(self._successor.pid)
+            self._chronicle.done(self._successor.pid, another_follows=self._upgrade_due)
         self._workload.leave()
 
     def _end_wait(self) -> None:

@@ -37,6 +37,7 @@ class Inheritance:
         activated: descriptors of sockets that a service manager has bound.
         pid_file: the path of the pid file that this process takes over; empty if none.
         worker: the number of this worker, 1 or more; 0 in a successor.
+        record: the descriptor of the predecessor's `Record`; negative if there is none.
     """
 
     generation: int
@@ -48,6 +49,7 @@ class Inheritance:
     activated: tuple[int, ...] = ()
     pid_file: str = ""
     worker: int = 0
+    record: int = -1
 
     @classmethod
     def take(cls, environ: MutableMapping[str, str]) -> Inheritance | None:
@@ -96,6 +98,7 @@ class Inheritance:
             activated=tuple(int(descriptor) for descriptor in data.get("activated", ())),
             pid_file=str(data.get("pid_file", "")),
             worker=int(data.get("worker", 0)),
+            record=int(data.get("record", -1)),
         )
 
     def encode(self) -> str:
@@ -105,7 +108,8 @@ class Inheritance:
     def descriptors(self) -> list[int]:
         """Every inherited file descriptor."""
         listeners = [each for _, descriptors in self.listeners for each in descriptors]
-        return [self.control, self.stdout, self.stderr, *listeners]
+        record = [self.record] if self.record >= 0 else []
+        return [self.control, self.stdout, self.stderr, *listeners, *record]
 
     def sockets(self) -> list[tuple[str, list[socket.socket]]]:
         """The listeners as sockets, which own the descriptors from now on.

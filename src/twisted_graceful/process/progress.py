@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .worker import Worker
@@ -31,6 +31,7 @@ class Progress:
         pid: the successor's; 0 if there is none.
         reason: why it failed.
         output: the last that the successor wrote, if it failed.
+        another_follows: whether another upgrade is due when this one is over.
     """
 
     stage: Stage
@@ -38,6 +39,19 @@ class Progress:
     pid: int = 0
     reason: str = ""
     output: str = ""
+    another_follows: bool = False
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All but the stage, for JSON: what there is to be said."""
+        facts: dict[str, Any] = {"generation": self.generation}
+        if self.pid:
+            facts["pid"] = self.pid
+        if self.stage is Stage.FAILED:
+            facts.update(reason=self.reason, output=self.output)
+        if self.another_follows:
+            facts["another_follows"] = True
+        return facts
 
 
 class Watcher:

@@ -1,0 +1,52 @@
+"""An upgrade that one asks for, among those that others have asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from .events import DONE, FAILED, READY, STARTED, Event, name_of
+from .outcome import CtlError, Exit
+
+
+def follow(
+    ask: Callable[[], Iterator[Event]], serving: Callable[[], int], where: str
+) -> Iterator[Event]:
+    """Ask for an upgrade, and tell what becomes of it.
+
+    If another upgrade is under way the server tells of that first, and ours may be another
+    process's: so that is asked, too.
+
+    Args:
+        ask: asks the process that serves, and yields what happens there from then on.
+        serving: the pid of that process.
+        where: how the server was found, for the error.
+
+    Raises:
+        CtlError: it is not known how the upgrade ended.
+    """
+    while True:
+        is_ours, follows, successor = False, False, None
+        for event in ask():
+            name = name_of(event)
+            follows = follows or name == "queued" or bool(event.get("another_follows"))
+            # What could not even be started is ours as well, if nothing was under way.
+            is_ours = is_ours or name == STARTED or (name == FAILED and not follows)
+            if not is_ours and name in (READY, DONE, FAILED):
+                # Its code was read before we came.
+                yield {**event, "event": "earlier", "of": name}
+                continue
+            yield event
+            if name in (DONE, FAILED):
+                return
+            if name == READY:
+                successor = event.get("pid")
+        if is_ours or not follows:
+            break
+    # Who told is the predecessor. That it ended means what became of its successor.
+    pid = serving()
+    if successor is None or pid != successor:
+        raise CtlError(
+            Exit.UNKNOWN,
+            f"{where} has said nothing more before the upgrade was over; process {pid} serves",
+        )
+    yield {"event": DONE, "pid": pid}

@@ -1,0 +1,85 @@
+"""What a server has recorded for us, in a file in memory that is found in ``/proc/PID/fd``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .events import Event, decode
+
+_NAME = "/memfd:twisted-graceful (deleted)"
+"""What such a link shows (memfd_create(2))."""
+
+
+class Record:
+    """How a server was started, and the steps of its last upgrade.
+
+    Args:
+        pid: of the server.
+
+    Raises:
+        PermissionError: this user may not look into that process.
+        OSError: it has no record: it is of another version, or no server of ours, or the system
+            has no such files.
+    """
+
+    def __init__(self, pid: int) -> None:
+        directory = f"/proc/{pid}/fd"
+        self._path = ""
+        for name in os.listdir(directory):
+            path = f"{directory}/{name}"
+            try:
+                if os.readlink(path) == _NAME:
+                    self._path = path
+                    break
+            except FileNotFoundError:  # closed meanwhile
+                pass
+        if not self._path:
+            raise FileNotFoundError(f"process {pid} has no record of a twisted-graceful")
+        self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        self._rest = b""
+        self.launch: Mapping[str, Any] = {}
+        self._earlier = list(self.news())
+
+    def __enter__(self) -> Record:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._file)
+
+    @property
+    def last_upgrade(self) -> list[Event]:
+        """What had happened when this object was made."""
+        return self._earlier
+
+    def news(self) -> Iterator[Event]:
+        """What has happened since one has looked the last time."""
+        yield from self._read()
+        if self._is_replaced():  # by that of another upgrade
+            yield from self._read()
+            try:
+                new = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                return
+            os.close(self._file)
+            self._file, self._rest = new, b""
+            yield from self._read()
+
+    def _is_replaced(self) -> bool:
+        try:
+            if os.readlink(self._path) != _NAME:
+                return False
+            return os.stat(self._path).st_ino != os.fstat(self._file).st_ino
+        except OSError:  # the process has ended; its file lives on with us
+            return False
+
+    def _read(self) -> Iterator[Event]:
+        while data := os.read(self._file, 1 << 16):
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            for line in lines:
+                entry = decode(line)
+                if "event" in entry:
+                    yield entry
+                else:
+                    self.launch = entry
