@@ -44,6 +44,10 @@ class Contender:
     command: str
     tls: str = ""
 
+    def with_workers(self, count: int) -> Contender:
+        """It, with so many workers."""
+        return Contender(f"{self.name}-{count}", self.about, f"{self.command} --workers {count}")
+
 
 def _with_tls(name: str, about: str, command: str, tls: str) -> Contender:
     """One that gets some more options for TLS."""
@@ -123,6 +127,10 @@ CONTENDERS = (
         f"{{python}} bare_app.py {ENDPOINT} send",
     ),
 )
+
+
+SCALING = ("graceful", "graceful-log", "uvicorn", "granian", "gunicorn")
+"""Those that understand ``--workers N``; the last one counts where there are two."""
 
 
 class Unavailable(Exception):

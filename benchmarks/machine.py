@@ -118,11 +118,6 @@ def session(leader: int) -> list[Process]:
     return [each for each in found if each is not None and each.session == leader]
 
 
-def cpu_seconds(leader: int) -> float:
-    """The processor time that the processes of a session have used."""
-    return sum(each.cpu for each in session(leader))
-
-
 def resident(leader: int) -> int:
     """The memory that the processes of a session have, in bytes (RSS)."""
     return sum(each.resident for each in session(leader))

@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any
 
 from harness import align
+from scaling import Scaling
 from scenarios import BUSY, Load, Scenario
 
 
@@ -180,6 +181,7 @@ class Report:
         skipped: servers that did not take part, and why.
         scenarios: the comparisons, by scenario.
         idle: the memory for each idle connection, if it was looked at.
+        scaling: what several workers bring, if that was asked for, by scenario.
     """
 
     facts: dict[str, str]
@@ -188,6 +190,7 @@ class Report:
     skipped: dict[str, str] = field(default_factory=dict)
     scenarios: dict[str, Comparison] = field(default_factory=dict)
     idle: Idle | None = None
+    scaling: dict[str, Scaling] = field(default_factory=dict)
 
     def introduction(self) -> str:
         """The machine, the software and the load, for people."""
@@ -197,18 +200,22 @@ class Report:
 
     def measured(self) -> bool:
         """Whether anything was."""
-        return any(each.summaries() for each in self.scenarios.values()) or bool(
-            self.idle and self.idle.memory
+        return (
+            any(each.summaries() for each in self.scenarios.values())
+            or any(each.scales() for each in self.scaling.values())
+            or bool(self.idle and self.idle.memory)
         )
 
     def complete(self) -> bool:
         """Whether all was that took part."""
-        return not any(each.troubles() for each in self.scenarios.values()) and not (
+        compared = [*self.scenarios.values(), *self.scaling.values()]
+        return not any(each.troubles() for each in compared) and not (
             self.idle and self.idle.troubles
         )
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
         return asdict(self) | {
-            "scenarios": {name: each.as_json() for name, each in self.scenarios.items()}
+            "scenarios": {name: each.as_json() for name, each in self.scenarios.items()},
+            "scaling": {name: each.as_json() for name, each in self.scaling.items()},
         }

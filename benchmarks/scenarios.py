@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from apps.answers import HELLO, LARGE
 from harness import HERE, Server, Trouble
-from machine import children_cpu_seconds, cpu_seconds
+from machine import children_cpu_seconds, session
 
 MARGIN = 10.0
 """Seconds that wrk may take longer than it was told to."""
@@ -76,6 +76,8 @@ class Load:
         server: the share of a processor that the server used.
         client: the share of a processor that wrk used.
         errors: connections that failed, and answers with a status of failure.
+        client_cpu: microseconds of processor time of wrk for each answer.
+        processes: what each process of the server has of `cpu`, the busiest first.
     """
 
     rate: float
@@ -83,6 +85,8 @@ class Load:
     server: float
     client: float
     errors: int
+    client_cpu: float = 0.0
+    processes: tuple[float, ...] = ()
 
     @property
     def use(self) -> float:
@@ -117,7 +121,7 @@ def check(server: Server, scenario: Scenario) -> None:
 
 
 async def load(server: Server, scenario: Scenario, connections: int, seconds: int) -> Load:
-    """Load a server with wrk, on the core that this process runs on.
+    """Load a server with wrk, where this process may run.
 
     Args:
         server: that is loaded.
@@ -135,16 +139,16 @@ async def load(server: Server, scenario: Scenario, connections: int, seconds: in
     if scenario.script:
         words += ["-s", str(HERE / "wrk" / scenario.script)]
     words.append(f"{scheme}://{host}:{port}{scenario.path}")
-    began, server_cpu, client_cpu = (
+    began, before, client_cpu = (
         time.monotonic(),
-        cpu_seconds(server.pid),
+        {each.pid: each.cpu for each in session(server.pid)},
         children_cpu_seconds(),
     )
     output = await _run(words, seconds + MARGIN)
     elapsed = time.monotonic() - began
-    server_cpu = cpu_seconds(server.pid) - server_cpu
+    used = [each.cpu - before.get(each.pid, 0.0) for each in session(server.pid)]
     client_cpu = children_cpu_seconds() - client_cpu
-    return parse(output, elapsed, server_cpu, client_cpu)
+    return parse(output, elapsed, used, client_cpu)
 
 
 async def _run(words: Sequence[str], seconds: float) -> str:
@@ -164,13 +168,13 @@ async def _run(words: Sequence[str], seconds: float) -> str:
     return output
 
 
-def parse(output: str, elapsed: float, server_cpu: float, client_cpu: float) -> Load:
+def parse(output: str, elapsed: float, used: Sequence[float], client_cpu: float) -> Load:
     """What wrk printed, together with the processor times.
 
     Args:
         output: of wrk.
         elapsed: seconds.
-        server_cpu: seconds that the server used.
+        used: seconds that each process of the server used.
         client_cpu: seconds that wrk used.
 
     Raises:
@@ -181,10 +185,13 @@ def parse(output: str, elapsed: float, server_cpu: float, client_cpu: float) -> 
     if rate is None or requests is None or not int(requests[1]):
         raise Trouble(f"wrk got no answer: {output.strip()}")
     errors = re.findall(r"(?:connect|read|write|timeout|3xx responses:) (\d+)", output)
+    count = int(requests[1])
     return Load(
         rate=float(rate[1]),
-        cpu=server_cpu / int(requests[1]) * 1e6,
-        server=server_cpu / elapsed,
+        cpu=sum(used) / count * 1e6,
+        server=sum(used) / elapsed,
         client=client_cpu / elapsed,
         errors=sum(map(int, errors)),
+        client_cpu=client_cpu / count * 1e6,
+        processes=tuple(each / count * 1e6 for each in sorted(used, reverse=True)),
     )

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from contenders import (
     CONTENDERS,
+    SCALING,
     Contender,
     Grounds,
     Unavailable,
@@ -28,6 +30,7 @@ from harness import SUCCESS, TROUBLE, Server, Trouble, complete, free_ports, wri
 from idle import WARM_UP, bytes_per_connection
 from machine import facts, pinned, raise_file_limit, two_cores
 from results import Comparison, Idle, Measured, Report
+from scaling import Pair, Scaling
 from scenarios import BUSY, SCENARIOS, Load, Scenario, check, load
 
 IDLE = "idle"
@@ -60,12 +63,16 @@ class Benchmark:
     Args:
         options: of the command line.
         grounds: of the contenders.
-        server_core: on which the servers run.
+        server_core: on which the servers run; None for all.
         report: is filled.
     """
 
     def __init__(
-        self, options: argparse.Namespace, grounds: Grounds, server_core: int, report: Report
+        self,
+        options: argparse.Namespace,
+        grounds: Grounds,
+        server_core: int | None,
+        report: Report,
     ) -> None:
         self._options = options
         self._grounds = grounds
@@ -85,12 +92,18 @@ class Benchmark:
         """
         self._say(self._report.introduction())
         chosen = [each for each in SCENARIOS if each.name in self._options.scenarios]
+        if self._options.workers:
+            await self._compare_workers([each for each in chosen if not each.tls])
+            return
         for tls in (False, True):
             scenarios = [each for each in chosen if each.tls == tls]
             if scenarios:
                 await self._compare(scenarios, tls)
         if IDLE in self._options.scenarios:
             await self._compare_idle()
+        self._check_measured()
+
+    def _check_measured(self) -> None:
         if not self._report.measured():
             raise Trouble("no server could be measured")
 
@@ -134,6 +147,36 @@ class Benchmark:
             if loads[-1].use >= BUSY:
                 break
         return max(loads, key=lambda each: each.use)
+
+    async def _compare_workers(self, scenarios: Iterable[Scenario]) -> None:
+        """Measure each server with one worker and with several, in turns."""
+        workers = self._options.workers
+        for scenario in scenarios:
+            measured: dict[str, Pair] = {}
+            for contender in self._contenders:
+                if contender.name not in SCALING:
+                    continue
+                both = [contender.with_workers(count) for count in (1, workers)]
+                servers = self._servers(both)
+                if len(servers) < len(both):
+                    continue
+                pair = measured[contender.name] = Pair()
+                async with self._started(servers) as failures:
+                    try:
+                        for failure in failures.values():
+                            raise Trouble(failure)
+                        one, several = servers.values()
+                        check(one, scenario)
+                        check(several, scenario)
+                        for _ in range(self._options.rounds):
+                            pair.one.append(await self._load(one, scenario))
+                            pair.several.append(await self._load(several, scenario))
+                    except Trouble as error:
+                        pair.trouble = str(error)
+            found = Scaling(scenario.title, workers, measured)
+            self._report.scaling[scenario.name] = found
+            self._say(found.table())
+        self._check_measured()
 
     async def _compare_idle(self) -> None:
         """Measure the memory for each idle connection."""
@@ -180,7 +223,7 @@ class Benchmark:
                 failures[name] = f"{error}\n{server.output(3)}"
 
         try:
-            with pinned(self._server_core):
+            with nullcontext() if self._server_core is None else pinned(self._server_core):
                 await asyncio.gather(*(start(*each) for each in servers.items()))
             yield failures
         finally:
@@ -267,6 +310,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="NAME",
         help="the server that the others are compared with (default: uvicorn)",
     )
+    add(
+        "--workers",
+        type=_at_least(2),
+        metavar="N",
+        help="measure instead, on all processors, what N workers bring over one",
+    )
     add("--quick", action="store_true", help="less of everything, in less than a minute")
     add("--rounds", type=_at_least(1), metavar="N", help="loads of each server (default: 3)")
     add(
@@ -301,6 +350,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--json", metavar="PATH", help="write the report as JSON too; - prints it instead")
     add("--logs", type=Path, metavar="DIR", help="where the servers' output goes, a file for each")
     options = parser.parse_args(arguments)
+    if options.workers and options.scenarios is None:
+        options.scenarios = ["plain"]
     for name, value in (QUICK if options.quick else FULL).items():
         if getattr(options, name) is None:
             setattr(options, name, value)
@@ -321,8 +372,10 @@ def benchmark(options: argparse.Namespace, directory: Path) -> Report:
         raise Trouble("wrk is not installed (https://github.com/wg/wrk; apt install wrk)")
     if options.peers:
         make_peers(options.peers)
-    server_core, load_core = options.cores or two_cores()
+    server_core, load_core = (None, None) if options.workers else options.cores or two_cores()
     cores = {"cores": f"{server_core} for the servers, {load_core} for the load"}
+    if options.workers:
+        cores = {"cores": f"{len(os.sched_getaffinity(0))}, shared by the servers and the load"}
     report = Report(
         {**facts(), **cores},
         versions(options.peers),
@@ -331,7 +384,7 @@ def benchmark(options: argparse.Namespace, directory: Path) -> Report:
     logs = options.logs or directory
     logs.mkdir(parents=True, exist_ok=True)
     grounds = Grounds(options.peers, directory, logs.absolute(), options.connections)
-    with pinned(load_core):
+    with nullcontext() if load_core is None else pinned(load_core):
         complete(Benchmark(options, grounds, server_core, report).run(), options.timeout)
     return report
 

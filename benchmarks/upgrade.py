@@ -36,6 +36,7 @@ COMMAND = (
 )
 NEWER = {"--unix-mode": "--port unix:{unix}", "--probation": "--probation 0"}
 """What is added where twistd graceful has such an option, which older versions have not."""
+TLS = "--port https:127.0.0.1:{tls_port} --tls-cert {certificate} --tls-key {key}"
 
 SHOWN_FAILURES = 20
 KEPT_FAILURES = 200
@@ -56,6 +57,7 @@ class Result:
             None if unknown.
         generations: how many processes answered a request.
         closes: how many connections that their clients would have kept the server has ended.
+        tls_closes: how many of these were TLS connections, which cannot be kept.
         kept: how many connections had a last request, after the last upgrade.
         newest: how many of these requests the newest process answered, or its workers.
         client_lag: the longest time in milliseconds by which the load client was late.
@@ -71,6 +73,7 @@ class Result:
     exit_statuses: list[int | None]
     generations: int
     closes: int
+    tls_closes: int
     kept: int
     newest: int
     client_lag: float
@@ -89,7 +92,7 @@ class Result:
         if self.trouble:
             return TROUBLE
         failed = any(self.total[outcome] for outcome in FAILURES)
-        moved = not self.closes and self.newest == self.kept
+        moved = self.closes == self.tls_closes and self.newest == self.kept
         return SUCCESS if not failed and (moved or not closes_fail) else FAILED
 
 
@@ -104,6 +107,8 @@ async def run(options: argparse.Namespace, served: Served) -> Result:
         Group(kind, endpoint, options.clients[kind.name])
         for endpoint in served.endpoints
         for kind in KINDS
+        # TLS connections cannot move: those that rest are closed, and may race.
+        if endpoint.tls is None or kind.name != "resting"
     )
     upgrades: list[Upgrade] = []
     trouble = ""
@@ -136,6 +141,9 @@ async def run(options: argparse.Namespace, served: Served) -> Result:
         exit_statuses=list(served.exit_statuses.values()),
         generations=len(total.generations),
         closes=total.closes.total(),
+        tls_closes=sum(
+            tally.closes.total() for name, tally in load.tallies.items() if name.endswith(" tls")
+        ),
         kept=total.last.total(),
         newest=sum(total.last[pid] for pid in newest),
         client_lag=round(load.lag * 1000, 1),
@@ -157,8 +165,9 @@ def table(result: Result) -> str:
         "",
         f"{len(result.upgrades)} upgrades and {result.generations} generations that answered, "
         f"in {result.seconds:.1f} s; {rate:.0f} answers/s",
-        f"{result.closes} closes of any kind; in the end the newest process answered "
-        f"on {result.newest} of {result.kept} kept connections",
+        f"{result.closes} closes of any kind, {result.tls_closes} of them of TLS connections; "
+        f"in the end the newest process answered on {result.newest} of {result.kept} kept "
+        "connections",
         f"seconds from signal to ready: {_spread([each.ready for each in result.upgrades])}; "
         f"to the predecessor's end: {_spread([each.gone for each in result.upgrades])}",
         f"exit statuses of the server: {' '.join(map(str, result.exit_statuses))}",
@@ -193,9 +202,18 @@ def report(result: Result, json_path: str | None) -> None:
 # The command line
 
 
-def default_command() -> str:
-    """Ours, with all that this version has."""
-    return " ".join([COMMAND, *(words for option, words in NEWER.items() if graceful_has(option))])
+def default_command(tls: bool = False, workers: int = 0) -> str:
+    """Ours, with all that this version has.
+
+    Args:
+        tls: whether it serves with TLS too.
+        workers: how many; 0 for a single process.
+    """
+    words = [COMMAND, *(words for option, words in NEWER.items() if graceful_has(option))]
+    command = " ".join(words)
+    if tls:  # then the other addresses have to say that they are not for TLS
+        command = f"{command.replace('--port ', '--port http:')} {TLS}"
+    return f"{command} --workers {workers}" if workers else command
 
 
 class _Clients(argparse.Action):
@@ -227,6 +245,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="that a connection is closed, or not the newest process's in the end, is a failure",
     )
     add("--command", help="starts the server, in the directory of this file; ours if not given")
+    add("--workers", type=int, default=0, metavar="N", help="of our server; 0 for a single process")
+    add("--tls", action="store_true", help="serve with TLS too; nobody rests there")
     add("--signal", choices=["USR2", "HUP"], default="USR2", help="asks for an upgrade")
     for kind in KINDS:
         what = f"clients of the kind {kind.name}"
@@ -252,7 +272,7 @@ def main() -> int:
     raise_file_limit()
     with place(options.log) as (files, log):
         served = Served(
-            options.command or default_command(),
+            options.command or default_command(options.tls, options.workers),
             signal.Signals[f"SIG{options.signal}"],
             log,
             files,

@@ -41,7 +41,7 @@ class KillsTests(SynchronousTestCase):
         """Kills cost requests on connections that the killed had accepted, and nothing else."""
         status, report, errors = kills("--seconds", "2", "--seed", "4")
         self.assertEqual(status, 0, f"{errors}{report.get('failures')}{report.get('problems')}")
-        self.assertGreater(len(report["deaths"]), 1)
+        self.assertGreater(len(report["deaths"]), 0)
         self.assertGreater(sum(len(each["clients"]) for each in report["deaths"]), 0)
         self.assertGreater(report["of_victims"], 0)
         self.assertEqual(

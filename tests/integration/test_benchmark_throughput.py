@@ -76,3 +76,16 @@ class ThroughputBenchmarkTests(SynchronousTestCase):
         self.assertIn("wrong answer: status 200", servers["wrong"]["trouble"])
         self.assertIsNone(servers["wrong"]["summary"])
         self.assertGreater(servers["bare"]["summary"]["rate"], 0)
+
+    def test_measures_workers(self) -> None:
+        """With --workers it tells what one worker and several do, and what each process used."""
+        status, report, errors = benchmark("--servers", "graceful", "--workers", "2")
+        self.assertEqual(status, 0, errors)
+        measured = report["scaling"]["plain"]["servers"]["graceful"]
+        self.assertEqual([len(measured["one"]), len(measured["several"])], [1, 1])
+        # A master beside its workers.
+        self.assertEqual(len(measured["one"][0]["processes"]), 2)
+        self.assertEqual(len(measured["several"][0]["processes"]), 3)
+        self.assertGreater(measured["summary"]["scaling"], 0)
+        self.assertLessEqual(measured["summary"]["even"], 1)
+        self.assertEqual(measured["summary"]["errors"], 0)

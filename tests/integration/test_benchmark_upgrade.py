@@ -61,6 +61,19 @@ class UpgradeBenchmarkTests(SynchronousTestCase):
         self.assertEqual(report["closes"], 0)
         self.assertEqual([kind["connections"] for kind in kept], [kind["clients"] for kind in kept])
 
+    def test_workers_and_tls(self) -> None:
+        """Workers are replaced below their master; only TLS connections are closed."""
+        status, report, errors = benchmark(
+            *("--upgrades", "1", "--warm-up", "1", "--cool-down", "0", "--closes-fail"),
+            *("--workers", "2", "--tls", "--signal", "HUP", "--resting", "10"),
+        )
+        self.assertEqual(status, 0, f"{errors}{report.get('failures')}")
+        self.assertEqual(report["total"]["answered"], report["total"]["requests"])
+        self.assertGreater(report["kinds"]["keep-alive tls"]["answered"], 0)
+        self.assertNotIn("resting tls", report["kinds"])
+        self.assertEqual(report["closes"], report["tls_closes"])
+        self.assertEqual(report["generations"], 4)
+
     def test_what_is_lost_is_seen(self) -> None:
         """A server that cuts requests at an upgrade makes the benchmark fail, and count them."""
         status, report, errors = benchmark(
