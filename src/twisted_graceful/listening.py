@@ -79,6 +79,11 @@ class Listening:
         return [each for _, opened in sorted(self._opened.items()) for each in opened]
 
     @property
+    def given_up(self) -> list[str]:
+        """The addresses that were closed for a successor, and are not bound anew."""
+        return [str(self.addresses[place]) for place in sorted(self._given_up)]
+
+    @property
     def is_accepting(self) -> bool:
         """Whether a port is open."""
         return bool(self._ports)
@@ -145,7 +150,8 @@ class Listening:
         self._given_up.clear()
         self._secure.clear()
 
-    def _bind_anew(self) -> None:
+    def bind_anew(self) -> None:
+        """Bind what was given up for a successor; what cannot be bound is told in the log."""
         for place, port in list(self._given_up.items()):
             try:
                 self._bind(place, port)
@@ -160,14 +166,18 @@ class Listening:
                 del self._given_up[place]
 
     def _give_up(self, gone: Collection[socket.socket]) -> None:
-        """Close what no successor serves; should we have to serve again, it is bound anew."""
+        """Close what no successor serves; should we have to serve again, it is bound anew.
+
+        If it is shared that is done by whoever shares it out.
+        """
         for place, opened in list(self._opened.items()):
             # What cannot be bound anew is kept, though its clients wait.
             if set(gone).issuperset(opened) and all(map(sockets.can_be_bound_anew, opened)):
                 for each in opened:
                     self._log.info("No longer listening on {url}", url=self.url(each))
                 where = opened[0].getsockname()
-                self._given_up[place] = 0 if opened[0].family == socket.AF_UNIX else where[1]
+                if not self.is_shared:
+                    self._given_up[place] = 0 if opened[0].family == socket.AF_UNIX else where[1]
                 self._secure.difference_update(opened)
                 del self._opened[place]
                 self.listeners.close(opened)
@@ -186,7 +196,7 @@ class Listening:
             OSError: the system refuses; it can be asked again.
         """
         self.room.check()
-        self._bind_anew()
+        self.bind_anew()
         for listener in self.sockets:
             if listener in self._ports:
                 continue

@@ -16,6 +16,7 @@ from .http.report import DrainReport
 from .kinds import AUTO
 from .moving import Carrier, Handed
 from .process import sockets
+from .process.control import inode
 from .process.generation import Generation
 from .process.inheritance import is_worker
 from .process.machine import State
@@ -70,6 +71,7 @@ class MasterService(GracefulService):
         self._pool.said = lambda worker, report: self.watcher.worker_reported(worker, report)
         self._pool.ended = lambda worker: self.watcher.worker_gone(worker)
         self._delay: Deferred[None] | None = None
+        self._gone: frozenset[str] = frozenset()  # where only our workers go on
         if os.getpid() == 1:
             Orphans(self._reactor).setServiceParent(self)
 
@@ -89,6 +91,8 @@ class MasterService(GracefulService):
         generation = self._generation
         assert isinstance(generation, Generation)
         self._launch.require_possible()
+        for server in self.servers:
+            server.listening.bind_anew()
         worker.start(self._launch, generation.number, self.listeners(), generation.streams)
 
     # What users ask of it
@@ -176,6 +180,14 @@ class MasterService(GracefulService):
         self._accepting = True
         self._successor = None
         self._listeners.own()
+        self._gone = frozenset()
+        given_up = [each for server in self.servers for each in server.listening.given_up]
+        if given_up:
+            self._log.warn(
+                "Closed for the successor that has ended, and not served: {addresses}. HUP opens "
+                "what is configured anew, with new workers",
+                addresses=", ".join(given_up),
+            )
         for server in self._apart:
             server.accept()
         self._pool.accept()
@@ -191,14 +203,20 @@ class MasterService(GracefulService):
     def hand_over(self, carrier: Carrier, gone: Sequence[socket.socket] = ()) -> Deferred[Any]:
         """Let every worker stop accepting, give away what can move, and drain.
 
-        What is gone is closed when this process ends: its workers stand by, and have it open too.
+        What is gone is closed here and there. Only a worker that is started later has it again,
+        should this process have to serve once more.
         """
         self.watcher.drains()
         self._accepting = False
+        self._gone = frozenset(map(sockets.text, gone))
+        inodes = [inode(each.fileno()) for each in gone if sockets.can_be_bound_anew(each)]
         self._listeners.entrust(gone)
         self._drain_apart(carrier, gone)
         self._successor = _Successor(carrier)
-        return self._pool.drain().addCallback(self._drained)
+        drained = self._pool.drain(inodes)
+        for server in self.servers:
+            server.listening.end(gone)
+        return drained.addCallback(self._drained)
 
     def _routes(self) -> Iterable[Route]:
         return self._pool.serving if self._successor is None else [self._successor]
@@ -207,7 +225,11 @@ class MasterService(GracefulService):
         """Whether there is somebody to pass a connection on to, or it is for ourselves."""
         if any(each.listens_on(handed) for each in self._apart):
             return super().can_take_up(handed)
-        return self._relay.is_open and handed.listener in map(sockets.text, self._sockets())
+        return (
+            self._relay.is_open
+            and handed.listener not in self._gone
+            and handed.listener in map(sockets.text, self._sockets())
+        )
 
     def _sockets(self) -> Iterable[socket.socket]:
         return (each for _, listening in self.listeners() for each in listening)

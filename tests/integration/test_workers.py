@@ -19,6 +19,10 @@ import app, twisted_graceful
 twisted_graceful.listen_and_serve_forever("127.0.0.1:0", app.resource, workers=2, probation=0)
 """
 
+TWO_ADDRESSES = PROGRAM.replace('"127.0.0.1:0"', '["127.0.0.1:0", "0.0.0.0:0"]').replace(
+    "probation=0", "probation=30"
+)
+
 BROKEN = 'raise RuntimeError("the new code is broken")\n'
 
 
@@ -305,6 +309,53 @@ class NewCodeTests(SynchronousTestCase):
             server.said("accepts again, with the code from before the upgrade")
             self.assertEqual(workers(server), before)
             self.assertEqual(server.get().body, "1")
+
+
+class AddressTests(SynchronousTestCase):
+    """New code that has an address less."""
+
+    def setUp(self) -> None:
+        """The old code has two."""
+        self.server = Server(command=(sys.executable, "program.py"))
+        self.server.write("program.py", TWO_ADDRESSES)
+
+    def upgrade(self) -> tuple[int, Client]:
+        """Upgrade, with one address less; the new master, and a client that has been there."""
+        server = self.server
+        self.gone = int(server.said(r"Listening on http://0.0.0.0:(\d+)", 2)[1])
+        client = server.connect(self.gone)
+        client.ask("/")
+        server.write("program.py", TWO_ADDRESSES.replace(', "0.0.0.0:0"', ""))
+        server.kill(signal.SIGUSR2)
+        return server.serving(1), client
+
+    def is_refused(self) -> bool:
+        """Whether nobody is accepted there."""
+        try:
+            self.server.connect(self.gone).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    def test_what_is_gone(self) -> None:
+        """Nobody waits there for a process that stands by, and who was there is told to go."""
+        with self.server:
+            _, client = self.upgrade()
+            self.assertTrue(client.ask("/").last)
+            until(self.is_refused, "who connects is refused")
+
+    def test_rollback(self) -> None:
+        """Old workers that serve again do without it, and HUP brings it back."""
+        with self.server as server:
+            new, _ = self.upgrade()
+            until(self.is_refused, "who connects is refused")
+            server.write("program.py", TWO_ADDRESSES)
+            server.kill(signal.SIGKILL, new)
+            server.said(r"Closed for the successor that has ended, and not served: 0\.0\.0\.0:0")
+            self.assertEqual(server.get().body, "1")
+            server.kill(signal.SIGHUP)
+            server.said("All workers have been replaced")
+            self.assertEqual(server.get(port=self.gone).body, "1")
 
 
 class SizeTests(SynchronousTestCase):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -37,7 +37,7 @@ class FakeWorker:
         """It accepts from now on."""
         self.told.append("accept")
 
-    def drain(self, within: float) -> Deferred[None]:
+    def drain(self, within: float, gone: Sequence[int] = ()) -> Deferred[None]:
         """It does not any more."""
         self.told.append("drain")
         return self.drained

@@ -222,13 +222,13 @@ class Child(ProcessProtocol):
         """Send a command and do not wait."""
         self._channel.tell(command)
 
-    def ask(self, command: type[amp.Command]) -> Deferred[None]:
+    def ask(self, command: type[amp.Command], **arguments: Any) -> Deferred[None]:
         """Send a command.
 
         Returns:
             A Deferred that fires when it is answered, or never will be.
         """
-        return self._channel.ask(command)
+        return self._channel.ask(command, **arguments)
 
     def kill(self) -> None:
         """Do not wait any more for the process to heed its `end`."""

@@ -69,7 +69,12 @@ class Goodbye(amp.Command):
 
 class Drain(amp.Command):
     """Master to worker: stop accepting, hand over what can move, and answer when nothing is left.
-    Then stand by."""
+    Then stand by.
+
+    What is gone are the inodes of listeners on which nobody goes on: they are to be closed.
+    """
+
+    arguments = [(b"gone", amp.ListOf(amp.Integer(), optional=True))]
 
 
 class Resume(amp.Command):
@@ -280,8 +285,8 @@ class ControlChannel(amp.BinaryBoxProtocol, amp.BoxDispatcher, amp.CommandLocato
         return self._received(Revoke, batch=batch)
 
     @Drain.responder
-    def _drain(self) -> Any:
-        return self._received(Drain)
+    def _drain(self, gone: list[int] | None) -> Any:
+        return self._received(Drain, gone=gone)
 
     @Resume.responder
     def _resume(self) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -25,6 +25,7 @@ from .control import (
     Leave,
     Resume,
     Retire,
+    inode,
 )
 from .handover import Sender
 from .inheritance import Inheritance
@@ -53,7 +54,7 @@ class _Master(Predecessor):
     def received(self, command: type[amp.Command], **arguments: Any) -> Answer:
         """The master sent a command."""
         if command is Drain:
-            return self._member.drain()
+            return self._member.drain(arguments.get("gone") or ())
         if command is Resume:
             self._member.resume()
         elif command is Leave:
@@ -201,12 +202,18 @@ class Member:
         """The log files have been moved."""
         self._workload.logs_moved()
 
-    def drain(self) -> Deferred[dict[str, Any]] | None:
-        """Hand over what can move, and drain; fires when nothing is left."""
+    def drain(self, gone: Sequence[int] = ()) -> Deferred[dict[str, Any]] | None:
+        """Hand over what can move, and drain; fires when nothing is left.
+
+        Args:
+            gone: the inodes of listeners that are to be closed.
+        """
         if self.state is not State.SERVING:
             return None
         self.state = State.STANDING_BY
-        drained: Deferred[Any] = self._workload.hand_over(self._master.carrier, ())
+        listeners = (each for _, sockets in self._workload.listeners() for each in sockets)
+        closed = [each for each in listeners if inode(each.fileno()) in gone]
+        drained: Deferred[Any] = self._workload.hand_over(self._master.carrier, closed)
         return drained.addCallback(lambda _: {})
 
     def resume(self) -> None:

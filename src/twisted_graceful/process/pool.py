@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,8 +145,11 @@ class Pool:
         if self._is_roll_due:
             self.roll()
 
-    def drain(self) -> Deferred[None]:
+    def drain(self, gone: Sequence[int] = ()) -> Deferred[None]:
         """Let all workers stop accepting, hand over what can move, and stand by.
+
+        Args:
+            gone: the inodes of listeners that they are to close.
 
         Returns:
             A Deferred that fires when they have nothing left.
@@ -160,7 +163,7 @@ class Pool:
             slot.successor = None
             if slot.worker not in serving:
                 slot.worker = None
-        drains = [worker.drain(self._patience) for worker in serving] + [self._when_gone()]
+        drains = [worker.drain(self._patience, gone) for worker in serving] + [self._when_gone()]
         return gatherResults(drains).addCallback(lambda _: None)
 
     def leave(self) -> Deferred[None]:

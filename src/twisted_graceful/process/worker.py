@@ -129,17 +129,18 @@ class Worker:
         else:
             self._child.tell(Resume)
 
-    def drain(self, within: float) -> Deferred[None]:
+    def drain(self, within: float, gone: Sequence[int] = ()) -> Deferred[None]:
         """Stop accepting, hand over what can move, and stand by.
 
         Args:
             within: seconds that are waited for that.
+            gone: the inodes of listeners that it is to close.
 
         Returns:
             A Deferred that fires when nothing is left, it has ended, or the time is over.
         """
         self.phase = Phase.DRAINING
-        return self._child.ask(Drain).addTimeout(within, self._reactor)
+        return self._child.ask(Drain, gone=list(gone)).addTimeout(within, self._reactor)
 
     def move_out(self, within: float) -> None:
         """Drain while others go on with its connections, and then end; as `leave` otherwise."""
