@@ -161,14 +161,14 @@ class Offer(amp.Command):
 
 
 class Grant(amp.Command):
-    """The answer to an offer has come in time: what was not refused is yours."""
+    """Either way: the answer to an offer has come in time; what was not refused is yours."""
 
     arguments = [(b"batch", amp.Integer())]
     requiresAnswer = False
 
 
 class Revoke(amp.Command):
-    """An offer is taken back: close what you keep of it."""
+    """Either way: an offer is taken back; close what you keep of it."""
 
     arguments = [(b"batch", amp.Integer())]
     requiresAnswer = False

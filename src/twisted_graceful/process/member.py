@@ -43,6 +43,24 @@ class State(Enum):
     STOPPING = "stopping"
 
 
+class Input(Enum):
+    """What can happen to it."""
+
+    PERMITTED = "the master has answered Ready"
+    DRAIN = "the master sent Drain"
+    RESUME = "the master sent Resume"
+    LEAVE = "the master sent Leave or CutShort, or has ended; or a signal"
+
+
+TABLE: Mapping[State, Mapping[Input, State]] = {
+    State.LOADING: {Input.PERMITTED: State.SERVING, Input.LEAVE: State.STOPPING},
+    State.SERVING: {Input.DRAIN: State.STANDING_BY, Input.LEAVE: State.STOPPING},
+    State.STANDING_BY: {Input.RESUME: State.SERVING, Input.LEAVE: State.STOPPING},
+    State.STOPPING: {},
+}
+"""Where an input leads. What has no place here comes too late, and changes nothing."""
+
+
 class _Master(Predecessor):
     """The other end of the channel. Most of what is said there is said to a successor, too."""
 
@@ -110,6 +128,11 @@ class Member:
         self._arrived: Deferred[None] = succeed(None)
         self._master = _Master(reactor, inheritance.control, self, workload)
 
+    def _happens(self, event: Input) -> bool:
+        """Move to where an input leads; whether it leads anywhere."""
+        before, self.state = self.state, TABLE[self.state].get(event, self.state)
+        return self.state is not before
+
     # What happens to this process
 
     def loaded(self) -> None:
@@ -117,13 +140,11 @@ class Member:
         self._master.let_go(self._workload.listeners()).addCallback(self._may_serve)
 
     def _may_serve(self, allowed: bool) -> None:
-        if self.state is not State.LOADING:
-            return
-        if not allowed:
+        if not allowed and self.state is State.LOADING:
             self._log.error("Worker {worker} is ready too late", worker=self.worker)
             self.leave()
+        if not self._happens(Input.PERMITTED):
             return
-        self.state = State.SERVING
         self._acceptor.accept()
         # Its last words are read to its end: the master tells of every death.
         release(self._inheritance.stdout, self._inheritance.stderr)
@@ -208,9 +229,8 @@ class Member:
         Args:
             gone: the inodes of listeners that are to be closed.
         """
-        if self.state is not State.SERVING:
+        if not self._happens(Input.DRAIN):
             return None
-        self.state = State.STANDING_BY
         listeners = (each for _, sockets in self._workload.listeners() for each in sockets)
         closed = [each for each in listeners if inode(each.fileno()) in gone]
         drained: Deferred[Any] = self._workload.hand_over(self._master.carrier, closed)
@@ -218,14 +238,12 @@ class Member:
 
     def resume(self) -> None:
         """Accept again."""
-        if self.state is State.STANDING_BY:
-            self.state = State.SERVING
+        if self._happens(Input.RESUME):
             self._acceptor.accept()
 
     def leave(self) -> None:
         """Drain what is left, and let the process end."""
-        if self.state is not State.STOPPING:
-            self.state = State.STOPPING
+        if self._happens(Input.LEAVE):
             self._workload.leave()
 
     def cut(self) -> None:
