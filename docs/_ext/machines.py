@@ -1,6 +1,10 @@
-"""``.. machine::``, a diagram of a state machine and its table, from the module that runs it.
+"""Diagrams and tables of what processes and connections do, from the modules that do it.
 
-The directive's content says where the states are drawn: a row of names for each row of the
+``.. machine::`` is a state machine with its table, ``.. transitions::`` one that has no outputs,
+``.. messages::`` the commands of the control channel, and ``.. exchange::`` how some of them follow
+each other; a name there that is no command is an error.
+
+The content says where the states are drawn: a row of names for each row of the
 diagram, ``.`` for an empty place. Arrows and their labels come from the table, so a diagram
 cannot be out of date: a state that has no place, or a place that has no state, is an error.
 """
@@ -8,7 +12,7 @@ cannot be out of date: a state that has no place, or a place that has no state, 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
 from importlib import import_module
 from typing import Any, ClassVar
@@ -17,11 +21,12 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+from twisted.protocols.amp import Command
 
 COLUMN, ROW = 250, 120
 WIDTH, HEIGHT = 136, 34
-LINE = 13
-"""Pixels: from place to place, of a state, and from line to line of a label."""
+LINE, TOP = 13, 16
+"""Pixels: from place to place, of a state, from line to line of a label, and above all."""
 
 Point = tuple[float, float]
 Arrows = Mapping[tuple[str, str], list[str]]
@@ -37,19 +42,25 @@ def arrows(table: Any, everywhere: str) -> Arrows:
     return found
 
 
-def drawing(places: Mapping[str, Point], lines: Arrows) -> str:
+def drawing(places: Mapping[str, Point], lines: Arrows, title: str) -> str:
     """The diagram as SVG, in the colours of the page."""
     width = max(x for x, _ in places.values()) + WIDTH / 2 + 4
     height = max(y for _, y in places.values()) + HEIGHT / 2 + 4
     parts = [_arrow(places, pair, labels, lines) for pair, labels in lines.items()]
     parts += [_state(name, place) for name, place in places.items()]
+    return _svg(width, height, parts, title)
+
+
+def _svg(width: float, height: float, parts: list[str], title: str) -> str:
+    # On a narrow screen it is scrolled, as a table is: smaller, nobody could read it.
     return (
-        f'<svg class="machine" role="img" viewBox="0 0 {width:g} {height:g}" '
-        f'style="width: 100%; max-width: {width:g}px; font: 11px monospace" '
-        'fill="none" stroke="currentColor">'
+        f'<div style="overflow-x: auto"><svg class="machine" role="img" '
+        f'aria-label="{escape(title)}" viewBox="0 0 {width:g} {height:g}" '
+        f'style="width: 100%; min-width: {min(width, 560):g}px; max-width: {width:g}px; '
+        'font: 11px monospace" fill="none" stroke="currentColor">'
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" '
         'markerHeight="8" orient="auto"><path d="M0 0 8 4 0 8z" fill="currentColor" '
-        'stroke="none"/></marker></defs>' + "".join(parts) + "</svg>"
+        'stroke="none"/></marker></defs>' + "".join(parts) + "</svg></div>"
     )
 
 
@@ -57,6 +68,15 @@ def _state(name: str, place: Point) -> str:
     x, y = place
     box = f'x="{x - WIDTH / 2:g}" y="{y - HEIGHT / 2:g}" width="{WIDTH}" height="{HEIGHT}"'
     return f'<rect {box} rx="6" stroke-width="1.5"/>{_text(name, x, y + 4)}'
+
+
+def _mask(text: str, x: float, y: float) -> str:
+    """What is behind a text is not to be seen."""
+    wide = len(text.strip()) * 6.8
+    return (
+        f'<rect x="{x - wide / 2:g}" y="{y - LINE / 2 - 2:g}" width="{wide:g}" height="{LINE + 4}" '
+        'stroke="none" fill="var(--color-background-primary, white)"/>'
+    )
 
 
 def _text(text: str, x: float, y: float) -> str:
@@ -105,6 +125,124 @@ def _border(middle: Point, start: Point, direction: Point) -> Point:
     )
 
 
+def _places(directive: SphinxDirective, states: set[str]) -> dict[str, Point]:
+    """Where each state is drawn, as the content of a directive says."""
+    places = {
+        name: (column * COLUMN + WIDTH / 2 + 4, row * ROW + HEIGHT / 2 + TOP)
+        for row, line in enumerate(directive.content)
+        for column, name in enumerate(line.split())
+        if name != "."
+    }
+    if different := states.symmetric_difference(places):
+        raise directive.error(f"the states of the table are others: {', '.join(sorted(different))}")
+    return places
+
+
+def _table(widths: str, header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    lines = [".. list-table::", "   :header-rows: 1", f"   :widths: {widths}", ""]
+    for row in (header, *rows):
+        lines += [f"   {'-' if number else '* -'} {cell}" for number, cell in enumerate(row)]
+    return [each.replace("   - ", "     - ", 1) for each in lines] + [""]
+
+
+class Transitions(SphinxDirective):
+    """The diagram of a table from states to what happens and where that leads, and the table."""
+
+    required_arguments = 2  # the module, and the table in it
+    has_content = True
+    option_spec: ClassVar[dict[str, Any]] = {"to-everywhere": directives.unchanged_required}
+
+    def run(self) -> list[nodes.Node]:
+        """Make them."""
+        module = import_module(self.arguments[0])
+        self.env.note_dependency(module.__file__)
+        table = getattr(module, self.arguments[1])
+        hidden = self.options.get("to-everywhere", "")
+        lines: dict[tuple[str, str], list[str]] = {}
+        rows = []
+        for state, row in table.items():
+            for event, target in row.items():
+                name = event if isinstance(event, str) else event.name
+                if target.name != hidden:
+                    lines.setdefault((state.name, target.name), []).append(name)
+                what = event if isinstance(event, str) else f"``{name}``: {event.value}"
+                rows.append((f"``{state.name}``", what, f"``{target.name}``"))
+        places = _places(self, {each.name for each in table} - {hidden})
+        svg = drawing(
+            places, lines, f"{self.arguments[1]} of {module.__name__}, as the table below"
+        )
+        states = [(f"``{each.name}``", each.value) for each in table]
+        text = _table("25 75", ("State", "Meaning"), states)
+        text += _table("25 50 25", ("In", "when", "goes to"), rows)
+        return [nodes.raw("", svg, format="html"), *self.parse_text_to_nodes("\n".join(text))]
+
+
+def _commands(module: Any) -> dict[str, tuple[str, str]]:
+    """Of each command who says it to whom, and what it says: the two parts of its docstring."""
+    found = {}
+    for name, command in vars(module).items():
+        if isinstance(command, type) and issubclass(command, Command) and command is not Command:
+            text = " ".join((command.__doc__ or "").split())
+            direction, separator, meaning = text.partition(": ")
+            if not separator:
+                raise ValueError(f"{name} does not say who says it to whom")
+            found[name] = direction, meaning
+    return found
+
+
+class Messages(SphinxDirective):
+    """The table of all commands of a module."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Make it."""
+        module = import_module(self.arguments[0])
+        self.env.note_dependency(module.__file__)
+        rows = [
+            (f"``{name}``", direction.lower(), meaning[0].upper() + meaning[1:])
+            for name, (direction, meaning) in _commands(module).items()
+        ]
+        table = _table("15 20 65", ("Message", "Direction", "What it says"), rows)
+        return list(self.parse_text_to_nodes("\n".join(table)))
+
+
+class Exchange(SphinxDirective):
+    """A diagram of messages between two, from the top to the bottom.
+
+    A line of the content is ``> Command: what comes with it``, ``< answer: ...``, or
+    ``| what the left does | what the right does``.
+    """
+
+    required_arguments = 3  # the module of the commands, the left one, the right one
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """Draw it."""
+        commands = _commands(import_module(self.arguments[0]))
+        left, right, y = 150.0, 550.0, 30.0
+        parts = [
+            _state(name, (x, 22)) for name, x in zip(self.arguments[1:], (left, right), strict=True)
+        ]
+        for line in self.content:
+            y += 30
+            way, _, text = line.partition(" ")
+            if way == "|":
+                for x, words in zip((left, right), text.split("|"), strict=True):
+                    parts.append(_mask(words, x, y) + _text(words.strip(), x, y + 4))
+                continue
+            name = text.partition(":")[0]
+            if way not in "<>" or name not in (*commands, "answer"):
+                raise self.error(f"no command is called {name}")
+            begin, end = (left, right) if way == ">" else (right, left)
+            parts.append(f'<path d="M{begin} {y + 4}H{end}" marker-end="url(#tip)"/>')
+            parts.append(_text(text, (left + right) / 2, y - 1))
+        lines = [f'<path d="M{x} 39V{y + 20}" stroke-dasharray="3 4"/>' for x in (left, right)]
+        title = f"What {self.arguments[1]} and {self.arguments[2]} say to each other, in turn"
+        svg = _svg(right + 150, y + 24, lines + parts, title)
+        return [nodes.raw("", svg, format="html")]
+
+
 class Machine(SphinxDirective):
     """The diagram, and the table below it."""
 
@@ -116,16 +254,9 @@ class Machine(SphinxDirective):
         """Make them."""
         module = import_module(self.arguments[0])
         self.env.note_dependency(module.__file__)
-        places = {
-            name: (column * COLUMN + WIDTH / 2 + 4, row * ROW + HEIGHT / 2 + 4)
-            for row, line in enumerate(self.content)
-            for column, name in enumerate(line.split())
-            if name != "."
-        }
-        states = {each.name for each in module.State}
-        if different := states.symmetric_difference(places):
-            raise self.error(f"the states of the table are others: {', '.join(sorted(different))}")
-        svg = drawing(places, arrows(module.TABLE, self.options.get("everywhere", "")))
+        places = _places(self, {each.name for each in module.State})
+        lines = arrows(module.TABLE, self.options.get("everywhere", ""))
+        svg = drawing(places, lines, f"The states of {module.__name__}; the table below has all")
         diagram = nodes.raw("", svg, format="html")
         return [diagram, *self.parse_text_to_nodes("\n".join(self._tables(module)))]
 
@@ -156,4 +287,7 @@ class Machine(SphinxDirective):
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
     app.add_directive("machine", Machine)
+    app.add_directive("transitions", Transitions)
+    app.add_directive("messages", Messages)
+    app.add_directive("exchange", Exchange)
     return {"parallel_read_safe": True}

@@ -16,13 +16,14 @@ from .test_handover import GET, Generation
 
 WALKS = (
     "test_connections",
-    "test_handover.MovedTests",
     "test_handover.OnTheirWayTests",
     "test_http2.RequestTests",
-    "test_tls.HandshakeTests",
-    "test_websocket",
+    "test_tls.HandshakeTests.test_silent",
+    "test_websocket.HandshakeTests",
+    "test_websocket.GoingAwayTests",
+    "test_websocket.FlowTests",
 )
-"""Tests in which connections go all ways that there are."""
+"""Tests in which connections go all ways that there are; none is one of Hypothesis."""
 
 
 class Recorder:
