@@ -95,9 +95,9 @@ class Option:
             ConfigError: it is not accepted; the text says where it was, and what is.
         """
         try:
-            # A number does not say whether it was written in octal.
-            octal = isinstance(self.kind, Mode)
-            if not isinstance(given, str if octal else (str, int, float)):
+            # A number is no name, and does not say whether it was written in octal.
+            is_text = isinstance(self.kind, (Mode, Text))
+            if not isinstance(given, str if is_text else (str, int, float)):
                 raise SettingsError(self.name, given, str(self.kind))
             return parse(self.name, self.kind, str(given))
         except SettingsError as error:
@@ -311,6 +311,7 @@ def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (int, float)) and not isinstance(value, Permissions):
-        return repr(value)
+        # As most are written, so that what is printed of a printed file is the same.
+        return repr(int(value) if value == int(value) else value)
     # A basic string of TOML is one of JSON, except that it must not hold DEL.
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

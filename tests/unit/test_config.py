@@ -256,6 +256,15 @@ class EffectiveTests(SynchronousTestCase):
         again = effective(from_file(to_toml(chosen), "app.toml"))
         for name, each in chosen.items():
             self.assertEqual(again[name].value, each.value, name)
+        self.assertEqual(_keys(to_toml(again)), _keys(to_toml(chosen)))
+
+    def test_a_number_is_no_text(self) -> None:
+        """What is a name, a path or the like is written as a text, and not as a number."""
+        for key in ("app", "access-log", "admin-allow", "warm-up", "unix-mode"):
+            for value in ("3", "true", "1.5"):
+                with self.assertRaises(ConfigError) as caught:
+                    from_file(f"[graceful]\n{key} = {value}\n", "app.toml")
+                self.assertIn(f"app.toml: [graceful] {key}: ", str(caught.exception))
 
     @given(st.text())
     @examples
@@ -265,3 +274,8 @@ class EffectiveTests(SynchronousTestCase):
             from_file("[graceful]\n" + text, "app.toml")
         except GracefulError as error:
             self.assertIsInstance(error, config.ConfigError)
+
+
+def _keys(printed: str) -> list[str]:
+    """A printed file without its comments, which name the sources."""
+    return [line for line in printed.splitlines() if not line.startswith("#")]

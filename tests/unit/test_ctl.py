@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
 import pkgutil
+import pty
 import re
 import socket
+import struct
+import subprocess
+import sys
+import termios
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import redirect_stderr, redirect_stdout
@@ -230,6 +236,13 @@ class RefusalTests(CtlTestCase):
         self.assertEqual(code, Exit.NOT_RUNNING)
         self.assertIn("Connection refused", err)
 
+    def test_that_could_not_be_started(self) -> None:
+        """An upgrade for which no process could be started has failed, and not an earlier one."""
+        self.admin.answers["POST", "/upgrade"] = (200, [FAILED])
+        code, out, _ = self.run_ctl("upgrade")
+        self.assertEqual(code, Exit.FAILED)
+        self.assertIn("the upgrade failed: it exited with status 1\n", out)
+
 
 class StopTests(CtlTestCase):
     """``gracefulctl stop``."""
@@ -405,13 +418,64 @@ class TerminalTests(SynchronousTestCase):
             terminal.show(STARTED)
             for left in (3, 2, 1):
                 terminal.show(DRAINING | {"in_flight": left})
-            terminal.show({"event": "warm-up", "request": "GET /", "done": 1, "total": 2})
             terminal.show(FAILED)
         text = out.getvalue()
         self.assertEqual(text.count("generation 1 starts"), 1)
         self.assertEqual(text.count("7 connections moved, 4 left, 1 requests left"), 1)
         self.assertNotIn("2 requests left", text)
         self.assertIn("ImportError: no module 'nowhere'", text)
+
+
+class PtyTests(CtlTestCase):
+    """The program on a terminal of its own."""
+
+    def screen(self, columns: int = 40, **environ: str) -> bytes:
+        """All that it writes to a terminal while an upgrade fails."""
+        events = [STARTED, HOLD, DRAINING, {**FAILED, "output": "x" * 60}]
+        self.admin.answers["POST", "/upgrade"] = (200, events)
+        leader, terminal = pty.openpty()
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
+        with subprocess.Popen(
+            [sys.executable, "-m", "twisted_graceful.ctl.main", "upgrade"],
+            env={
+                **{key: it for key, it in os.environ.items() if key not in ("COLUMNS", "NO_COLOR")},
+                "GRACEFUL_ADMIN": f"unix:{self.socket}",
+                **environ,
+            },
+            stdout=terminal,
+        ) as running:
+            os.close(terminal)
+            written = b""
+            try:
+                while data := os.read(leader, 65536):
+                    written += data
+                    if b"generation 1" in written:
+                        self.admin.go_on.set()
+            except OSError:  # nobody has it open any more
+                pass
+            os.close(leader)
+            self.assertEqual(running.wait(15), Exit.FAILED)
+        return written
+
+    def test_narrow(self) -> None:
+        """It is redrawn in place, what it writes fits, and the cursor is there in the end."""
+        written = self.screen(TERM="xterm")
+        self.assertIn(b"\x1b[2K", written)
+        self.assertGreater(written.rfind(b"\x1b[?25h"), written.rfind(b"\x1b[?25l"))
+        self.assertIn(b"x" * 60, written)  # which the terminal wraps
+        lines = re.split(rb"[\r\n]+", re.sub(rb"\x1b\[[0-9;?]*\w", b"", written))
+        self.assertLessEqual(max(len(each.decode()) for each in lines if b"xx" not in each), 40)
+
+    def test_no_color(self) -> None:
+        """With NO_COLOR nothing has a colour."""
+        self.assertIn(b"\x1b[31m", self.screen(TERM="xterm"))
+        self.assertNotIn(b"\x1b[31m", self.screen(TERM="xterm", NO_COLOR="1"))
+
+    def test_dumb(self) -> None:
+        """A terminal that cannot move its cursor gets lines, each as it comes."""
+        written = self.screen(TERM="dumb")
+        self.assertNotIn(b"\x1b", written)
+        self.assertIn(b" s  generation 1 starts (pid 11)\r\n", written)
 
 
 class CommandTests(SynchronousTestCase):

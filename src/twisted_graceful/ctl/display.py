@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from contextlib import AbstractContextManager
@@ -67,7 +68,9 @@ def display(as_json: bool, out: TextIO | None = None) -> AbstractContextManager[
     out = sys.stdout if out is None else out
     if as_json:
         return JsonLines(out)
-    if out.isatty() and find_spec("rich"):  # the extra `ctl`
+    # One that cannot move its cursor shows what a pipe does, each line as it comes.
+    is_dumb = os.environ.get("TERM", "") in ("", "dumb", "unknown")
+    if out.isatty() and not is_dumb and find_spec("rich"):  # the extra `ctl`
         from .terminal import Terminal
 
         return Terminal(out)

@@ -36,6 +36,7 @@ class Terminal:
         self._steps: dict[str, tuple[float, Event]] = {}
         self._begun = time.monotonic()
         self._over = False
+        self._most = 0
         self._spinner = Spinner("dots")
         self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=10)
 
@@ -52,8 +53,10 @@ class Terminal:
         name = name_of(event)
         begun, _ = self._steps.pop(name, (time.monotonic() - self._begun, event))
         self._steps[name] = (begun, event)
+        self._most = max(self._most, _connections(event))
         if name == FAILED and output_of(event):
-            self._console.print(Text(output_of(event)))
+            # The terminal wraps it, so that what is copied from there is as it was written.
+            self._console.print(Text(output_of(event)), soft_wrap=True)
 
     def _render(self) -> Group:
         grid = Table.grid(padding=(0, 1))
@@ -64,14 +67,18 @@ class Terminal:
                 self._spinner if is_last else Text(mark, style),
                 Text(f"{begun:5.1f} s", "dim"),
                 Text(sentence(event), style if name == FAILED else ""),
-                _bar(event) if is_last else "",
+                self._bar(event) if is_last else "",
             )
         return Group(grid)
 
+    def _bar(self, event: Event) -> ProgressBar | str:
+        """How far a drain has come: how many of the connections at its begin are not left."""
+        if not self._most or name_of(event) != "draining":
+            return ""
+        return ProgressBar(self._most, self._most - _connections(event), width=12)
 
-def _bar(event: Event) -> ProgressBar | str:
-    """How far a step has come, if its event says of how much."""
-    done, total = event.get("done"), event.get("total")
-    if isinstance(done, (int, float)) and isinstance(total, (int, float)) and total > 0:
-        return ProgressBar(total=total, completed=min(done, total), width=24)
-    return ""
+
+def _connections(event: Event) -> int:
+    """How many connections are left, if it says so."""
+    left = event.get("connections")
+    return left if isinstance(left, int) else 0
