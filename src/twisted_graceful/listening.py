@@ -205,6 +205,7 @@ class Listening:
             port = private.port(kind, self._reactor, listener, factory)
             port.transport = transport
             port.room = self.room
+            port.hit = site.connections.hit
             port.is_shared = self.is_shared
             port.name = sockets.text(listener)
             port.startListening()

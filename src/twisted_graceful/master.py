@@ -112,6 +112,7 @@ class MasterService(GracefulService):
             self._pool.roll()
 
     def _rolled(self, reason: str) -> None:
+        self.watcher.rolled(reason)
         status = f"The workers are not replaced: {reason}" if reason else "All workers serve"
         self._supervisor.serves(f"{status} (master: pid {os.getpid()})")
 

@@ -42,6 +42,11 @@ COUNTERS: Mapping[str, Family] = {
         "Those of them that the application did not answer: limits, time-outs, cuts, clients gone.",
         ("outcome", "status"),
     ),
+    "limits": Family(
+        "graceful_limits_hit",
+        "How often a limit was hit, by the name of its setting.",
+        ("limit",),
+    ),
     "sent": Family("graceful_http_response_body_bytes", "Bytes of the bodies of answers."),
     "handed_over": Family(
         "graceful_connections_handed_over", "Connections that moved, open, to another process."
@@ -51,6 +56,9 @@ COUNTERS: Mapping[str, Family] = {
         "Connections whose client was told, in a drain, that an answer is the last.",
     ),
     "upgrades": Family("graceful_upgrades", "Upgrades by what came of them.", ("result",)),
+    "rolls": Family(
+        "graceful_worker_rolls", "Replacements of all workers by what came of them.", ("result",)
+    ),
     "worker_restarts": Family(
         "graceful_worker_restarts", "Workers that died, and were started again."
     ),
@@ -70,8 +78,21 @@ DURATION = Family(
 DRAINS = Family("graceful_drain_duration_seconds", "How long drains took.")
 
 
-def exposition(status: Status, *, generation: int, ready: bool) -> tuple[bytes, str]:
+SERVING: Mapping[str, Family] = {
+    "generation": Family("graceful_generation", "The generation that serves."),
+    "ready": Family("graceful_ready", "Whether new clients are welcome."),
+    "workers_wanted": Family("graceful_workers_wanted", "Workers that there shall be."),
+    "workers_ready": Family("graceful_workers_ready", "Workers that serve."),
+}
+"""Of the process that serves alone, and no sums."""
+
+
+def exposition(status: Status, serving: Mapping[str, float]) -> tuple[bytes, str]:
     """The text, and its media type.
+
+    Args:
+        status: the sums over all processes.
+        serving: what is so of the process that serves, as in `SERVING`.
 
     Raises:
         ImportError: there is no prometheus-client.
@@ -79,17 +100,16 @@ def exposition(status: Status, *, generation: int, ready: bool) -> tuple[bytes, 
     from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Families(status, generation, ready))
+    registry.register(_Families(status, serving))
     return generate_latest(registry), CONTENT_TYPE_LATEST
 
 
 class _Families:
     """What the library collects."""
 
-    def __init__(self, status: Status, generation: int, ready: bool) -> None:
+    def __init__(self, status: Status, serving: Mapping[str, float]) -> None:
         self._status = status
-        self._generation = generation
-        self._ready = ready
+        self._serving = serving
 
     def collect(self) -> Iterator[Any]:
         from prometheus_client.core import (
@@ -102,12 +122,7 @@ class _Families:
         counters = self._status.counters
         yield from _families(CounterMetricFamily, COUNTERS, counters)
         yield from _families(GaugeMetricFamily, GAUGES, self._status.gauges)
-        yield GaugeMetricFamily(
-            "graceful_generation", "The generation that serves.", value=self._generation
-        )
-        yield GaugeMetricFamily(
-            "graceful_ready", "Whether new clients are welcome.", value=self._ready
-        )
+        yield from _families(GaugeMetricFamily, SERVING, self._serving)
         duration = HistogramMetricFamily(DURATION.name, DURATION.help)
         duration.add_metric([], _buckets(counters), counters.get("seconds", 0.0))
         yield duration

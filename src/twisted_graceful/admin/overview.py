@@ -83,6 +83,8 @@ class Overview(Watcher):
         self._counted = dict.fromkeys(
             ("upgrades,done", "upgrades,failed", "drains", "drain_seconds"), 0.0
         )
+        if service.pool is not None:
+            self._counted |= {"rolls,done": 0.0, "rolls,failed": 0.0}
         self._others = Tally[str]()
         self._told: dict[str, Mapping[str, Any]] = {}
         self._crew = Crew(clock)
@@ -141,6 +143,18 @@ class Overview(Watcher):
             for each in server.under_way
         ]
         return sorted(own + self._crew.requests, key=_age, reverse=True)[:REQUESTS]
+
+    @property
+    def serving(self) -> dict[str, float]:
+        """What is so of this process alone, if it is the one that serves."""
+        service = self.service
+        ready = 0 if service.pool is None else len(service.pool.serving)
+        return {
+            "generation": service.number,
+            "ready": service.is_ready,
+            "workers_wanted": service.workers,
+            "workers_ready": ready,
+        }
 
     # All processes
 
@@ -226,6 +240,10 @@ class Overview(Watcher):
         # Another one that follows is ours after a failure, else it is the successor's.
         is_last = stage is Stage.DONE or (stage is Stage.FAILED and not progress.another_follows)
         self._say(stage.value, progress.facts, is_last)
+
+    def rolled(self, failure: str) -> None:
+        """The replacement of all workers is over."""
+        self._counted["rolls,failed" if failure else "rolls,done"] += 1
 
     def serves(self) -> None:
         """This process accepts: a drain that was under way is none."""

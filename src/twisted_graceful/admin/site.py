@@ -245,13 +245,8 @@ class Root(Resource):
 
     def _metrics(self, request: Any) -> Any:
         overview = self._overview
-        generation = overview.service.generation
         try:
-            text, kind = exposition(
-                overview.total,
-                generation=generation.number if generation is not None else 0,
-                ready=overview.service.is_ready,
-            )
+            text, kind = exposition(overview.total, overview.serving)
         except ImportError:
             return _json(request, 501, {"error": MISSING})
         # Whoever would serve again, should this process die, knows first what was shown.

@@ -178,7 +178,9 @@ class Channel(MovableConnection):
         request.received()
 
     def _too_large(self) -> Refused:
-        return Refused(413, f"The body is over {self._settings.max_body_size} bytes.")
+        return Refused(
+            413, f"The body is over {self._settings.max_body_size} bytes.", "max_body_size"
+        )
 
     def _refuse(
         self,
@@ -193,6 +195,8 @@ class Channel(MovableConnection):
             outcome: for the access log.
             told: what the application is told, if it has seen the request.
         """
+        if refused.limit:
+            self._connections.hit(refused.limit)
         body = refusal.text(refused)
         self._last = True
         length = len(body)
@@ -242,7 +246,10 @@ class Channel(MovableConnection):
     def _is_last(self, headers: dict[bytes, list[bytes]]) -> bool:
         head = self._head
         limit = self._settings.max_requests_per_connection
-        if head is None or 0 < limit <= self._served:
+        if head is None:
+            return True
+        if 0 < limit <= self._served:
+            self._connections.hit("max_requests_per_connection")
             return True
         if not head.persistent:
             # To HTTP/1.0 the close tells the end of an answer, if a length does not.
@@ -381,17 +388,22 @@ class Channel(MovableConnection):
 
     def _timed_out(self) -> None:
         if self.phase is Phase.READING:
-            self._refuse(Refused(408, "The request did not arrive in time."), Outcome.TIMED_OUT)
+            self._refuse(
+                Refused(408, "The request did not arrive in time.", "read_header_timeout"),
+                Outcome.TIMED_OUT,
+            )
         elif self.phase is Phase.ANSWERING:
             producer, self._producer = self._producer, None
             if producer is not None:
                 self._stop_producer(producer)
             self._refuse(
-                Refused(503, "The application did not answer in time."),
+                Refused(503, "The application did not answer in time.", "handler_timeout"),
                 Outcome.TIMED_OUT,
                 HandlerTimeout("no answer in time"),
             )
         elif not in_kernel(self.transport):
+            silent = self.phase is Phase.SILENT
+            self._connections.hit("read_header_timeout" if silent else "idle_timeout")
             self.loseConnection()
 
     def _check_body(self, now: float) -> None:
@@ -400,7 +412,9 @@ class Channel(MovableConnection):
         if progress is not None and progress.is_slow(
             now, self._arrived(), settings.read_timeout, settings.min_rate
         ):
-            self._refuse(Refused(408, "The body did not arrive in time."), Outcome.TIMED_OUT)
+            self._refuse(
+                Refused(408, "The body did not arrive in time.", "read_timeout"), Outcome.TIMED_OUT
+            )
 
     def _arrived(self) -> int:
         """How much has come, of a body that may be encrypted.

@@ -221,6 +221,7 @@ class Connection(Protocol):
                 self.record_begun()  # while the last answer was under way
         if now >= self.deadline:
             if self.phase is Phase.CLOSING:
+                self._connections.hit("linger_timeout")
                 self.end()
             else:
                 self._timed_out()
@@ -244,6 +245,7 @@ class Connection(Protocol):
             now, self._delivered, self._settings.write_timeout, self._settings.min_rate
         ):
             self._stalled = True
+            self._connections.hit("write_timeout")
             self._connections.complaints.tell(
                 self.client,
                 "The client {peer} does not read its answer: {cut}",
@@ -252,6 +254,7 @@ class Connection(Protocol):
         if self._half_closed is not None and self._half_closed.is_slow(
             now, self._delivered, self._settings.half_close_timeout, 0
         ):
+            self._connections.hit("half_close_timeout")
             self._connections.complaints.tell(
                 self.client,
                 "The client {peer} has closed its side, and is taken for gone: {cut}",

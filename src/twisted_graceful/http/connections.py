@@ -96,6 +96,7 @@ class Connections:
         told_to_close: how many clients were told, in a drain or before it, that an answer is the
             connection's last.
         handed_over: how many connections have been moved to another process.
+        limits: how often each limit was hit, by the name of its setting.
         mover: what moves them, in a drain.
         complaints: what is told of clients in the log.
         is_crowded: whether clients wait for a place; set by whoever accepts them.
@@ -113,6 +114,7 @@ class Connections:
         self.answered = 0
         self.told_to_close = 0
         self.handed_over = 0
+        self.limits: dict[str, int] = {}
         self.mover: Mover | None = None
         self.complaints = Complaints(clock)
         self.draining = False
@@ -127,7 +129,16 @@ class Connections:
     @property
     def counters(self) -> Mapping[str, float]:
         """What is counted whether anybody looks at it or not."""
-        return {"told_to_close": self.told_to_close, "handed_over": self.handed_over}
+        limits = {f"limits,{name}": count for name, count in self.limits.items()}
+        return {"told_to_close": self.told_to_close, "handed_over": self.handed_over, **limits}
+
+    def hit(self, limit: str) -> None:
+        """Count that a limit was hit.
+
+        Args:
+            limit: the name of its setting.
+        """
+        self.limits[limit] = self.limits.get(limit, 0) + 1
 
     def __len__(self) -> int:
         return len(self._open)
@@ -316,7 +327,7 @@ class _Drain:
         self._report: DrainReport | None = None
         self._waiting: list[Deferred[DrainReport]] = []
         self._deadline: IDelayedCall = self._clock.callLater(
-            connections.settings.drain_timeout, self.cut_all
+            connections.settings.drain_timeout, self._time_is_over
         )
 
     def report(self) -> Deferred[DrainReport]:
@@ -349,6 +360,10 @@ class _Drain:
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             each.callback(self._report)
+
+    def _time_is_over(self) -> None:
+        self._connections.hit("drain_timeout")
+        self.cut_all()
 
     def cut_all(self) -> None:
         for connection in self._connections:

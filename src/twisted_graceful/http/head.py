@@ -49,12 +49,14 @@ class Refused(Exception):
     Args:
         status: of the answer, an HTTP status code.
         detail: what was wrong, for its body.
+        limit: the name of the setting that was exceeded; empty if it was something else.
     """
 
-    def __init__(self, status: int, detail: str) -> None:
+    def __init__(self, status: int, detail: str, limit: str = "") -> None:
         super().__init__(status, detail)
         self.status = status
         self.detail = detail
+        self.limit = limit
 
 
 @dataclass(slots=True)
@@ -188,9 +190,13 @@ def find(buffer: bytes, settings: Settings) -> int:
     if _IS_TOKEN.match(seen) is None or seen.count(b"\n") != seen.count(b"\r\n"):
         raise Refused(400, "This is no request.")
     if too_long:
-        raise Refused(414, f"The request line is over {settings.max_request_line} bytes.")
+        raise Refused(
+            414, f"The request line is over {settings.max_request_line} bytes.", "max_request_line"
+        )
     if len(buffer) > settings.max_header_size + 3:  # and most of CR LF CR LF
-        raise Refused(431, f"The header is over {settings.max_header_size} bytes.")
+        raise Refused(
+            431, f"The header is over {settings.max_header_size} bytes.", "max_header_size"
+        )
     return 0
 
 
@@ -215,7 +221,7 @@ def _lines(head: bytes, settings: Settings) -> list[bytes]:
     if len(head.translate(None, _CONTROLS)) != len(head) - 2 * len(lines) - 2:
         raise _misplaced(head)
     if len(lines) - 1 > settings.max_headers:
-        raise Refused(431, f"There are over {settings.max_headers} header fields.")
+        raise Refused(431, f"There are over {settings.max_headers} header fields.", "max_headers")
     return lines
 
 

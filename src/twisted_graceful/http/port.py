@@ -8,7 +8,7 @@ import os
 import resource
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet import tcp
@@ -169,6 +169,7 @@ class Port(tcp.Port):
         room: what its connections need; to be set before it listens.
         name: where it listens, for a process that takes its connections over.
         is_shared: whether other processes accept from the same socket, and are to have their part.
+        hit: is called with the name of a limit that keeps it from accepting.
     """
 
     _log = Logger()
@@ -176,6 +177,7 @@ class Port(tcp.Port):
     room: Room
     name = ""
     is_shared = False
+    hit: Callable[[str], None] = staticmethod(lambda limit: None)
 
     @property
     def waits(self) -> bool:
@@ -187,6 +189,7 @@ class Port(tcp.Port):
         room = self.room
         free = room.free
         if not free:
+            self.hit("max_connections")
             room.wait(self)
             return
         accepted = 0
@@ -198,6 +201,7 @@ class Port(tcp.Port):
             except OSError as error:
                 if error.errno in _THAT_ONE:
                     continue
+                self.hit(errno.errorcode.get(error.errno or 0, "accept"))
                 room.wait(self, error)
                 return
             accepted += 1

@@ -192,6 +192,7 @@ class Preface(Connection):
         self.end()
 
     def _timed_out(self) -> None:
+        self._connections.hit("read_header_timeout")
         if self._received:
             self._refuse(f"of its PROXY header only {self._received[:16]!r} came in time")
         else:

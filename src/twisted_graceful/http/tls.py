@@ -401,6 +401,7 @@ class Handshake(Connection):
                 )
 
     def _timed_out(self) -> None:
+        self._connections.hit("tls_handshake_timeout")
         self.failed("it took too long")
         self.end()
 

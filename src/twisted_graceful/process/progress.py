@@ -80,6 +80,13 @@ class Watcher:
     def worker_gone(self, worker: Worker) -> None:
         """A worker of this master has ended; it may never have told anything."""
 
+    def rolled(self, failure: str) -> None:
+        """The replacement of all workers of this master is over.
+
+        Args:
+            failure: why not all were replaced; empty if they were.
+        """
+
     def serves(self) -> None:
         """This process accepts, for the first time or again."""
 

@@ -238,9 +238,15 @@ class Http2Connection(Connection):
             self._enter(Phase.ANSWERING)
         enough = 0 < self._settings.max_requests_per_connection <= self._served
         if (enough or self._connections.draining) and self._end is _End.OPEN:
+            if enough:
+                self.hit("max_requests_per_connection")
             self._announce()
 
     # What streams tell
+
+    def hit(self, limit: str) -> None:
+        """Count that a limit was hit."""
+        self._connections.hit(limit)
 
     def attempt(self, stream: Stream, step: Callable[..., None], *arguments: Any) -> None:
         """Take a step of a stream, whose failure is that of no other."""
@@ -328,6 +334,7 @@ class Http2Connection(Connection):
         for number, deadline in tuple(self.lingering.items()):
             if now >= deadline:
                 # The client may stop to send (RFC 9113 section 8.1).
+                self.hit("linger_timeout")
                 self._machine.reset_stream(number, ErrorCodes.NO_ERROR)
                 self.stopped(number)
                 self._ask_for_turn()
@@ -338,13 +345,14 @@ class Http2Connection(Connection):
         settings = self._settings
         if now >= stream.deadline:
             stream.refuse(
-                Refused(503, "The application did not answer in time."),
+                Refused(503, "The application did not answer in time.", "handler_timeout"),
                 Outcome.TIMED_OUT,
                 HandlerTimeout("no answer in time"),
             )
         elif stream.starving is not None and stream.starving.is_slow(
             now, self._sender.taken(stream), settings.write_timeout, settings.min_rate
         ):
+            self.hit("write_timeout")
             cut, why = stream.cut(now), "the client does not take its answer"
             self._connections.complaints.tell(
                 self.client, "The client {peer} does not take {cut}", cut=cut
@@ -353,6 +361,8 @@ class Http2Connection(Connection):
 
     def _timed_out(self) -> None:
         if not in_kernel(self._wire):
+            silent = self.phase is Phase.SILENT
+            self.hit("read_header_timeout" if silent else "idle_timeout")
             self.loseConnection()
 
     # The end
@@ -395,6 +405,8 @@ class Http2Connection(Connection):
 
     def _fail(self, broken: Broken) -> None:
         """The connection cannot go on."""
+        if broken.limit:
+            self.hit(broken.limit)
         self._connections.complaints.tell(
             self.client,
             "The connection of {peer} is ended: {why} ({code})",

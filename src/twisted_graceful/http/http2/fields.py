@@ -70,7 +70,7 @@ class FieldDecoder(Decoder):
             self.fields = list(super().decode(data, raw=True))
         except OversizedHeaderListError:
             detail = f"a header is over {self.max_header_list_size} bytes"
-            raise Broken(ErrorCodes.ENHANCE_YOUR_CALM, detail) from None
+            raise Broken(ErrorCodes.ENHANCE_YOUR_CALM, detail, "max_header_size") from None
         except HPACKError as error:
             raise Broken(ErrorCodes.COMPRESSION_ERROR, str(error)) from None
         return []
@@ -117,12 +117,16 @@ def check(head: Head, size: int, settings: Settings, *, ended: bool) -> None:
         raise Refused(501, "This server is no tunnel.")
     # What the same request has in HTTP/1.1.
     if len(head.method) + len(head.target) + len(b"  HTTP/2") > settings.max_request_line:
-        raise Refused(414, f"The request line is over {settings.max_request_line} bytes.")
+        raise Refused(
+            414, f"The request line is over {settings.max_request_line} bytes.", "max_request_line"
+        )
     if size > settings.max_header_size:
-        raise Refused(431, f"The header is over {settings.max_header_size} bytes.")
+        raise Refused(
+            431, f"The header is over {settings.max_header_size} bytes.", "max_header_size"
+        )
     # A client may send each cookie as a field of its own: `read` has made one of them.
     if sum(map(len, head.headers.values())) > settings.max_headers:
-        raise Refused(431, f"There are over {settings.max_headers} header fields.")
+        raise Refused(431, f"There are over {settings.max_headers} header fields.", "max_headers")
     heads.check(head)
     if ended:
         if head.length:

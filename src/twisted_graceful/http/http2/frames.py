@@ -43,12 +43,14 @@ class Broken(Exception):
     Args:
         code: for the GOAWAY.
         detail: what was wrong.
+        limit: the name of what was exceeded, as that of a setting; empty if it was something else.
     """
 
-    def __init__(self, code: ErrorCodes, detail: str) -> None:
+    def __init__(self, code: ErrorCodes, detail: str, limit: str = "") -> None:
         super().__init__(code, detail)
         self.code = code
         self.detail = detail
+        self.limit = limit
 
 
 class Frame(NamedTuple):
@@ -181,7 +183,9 @@ class FrameReader(Iterator[Frame]):
         """A header without end is bounded as any (CVE-2024-27316)."""
         if self._block_size + length > self._max_block_size:
             raise Broken(
-                ErrorCodes.ENHANCE_YOUR_CALM, f"a header is over {self._max_block_size} bytes"
+                ErrorCodes.ENHANCE_YOUR_CALM,
+                f"a header is over {self._max_block_size} bytes",
+                "max_header_size",
             )
 
     def _count_block(self, flags: int, stream: int, length: int) -> None:

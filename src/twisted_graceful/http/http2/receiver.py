@@ -119,9 +119,15 @@ class Receiver:
         """
         timeout = self._settings.read_header_timeout
         if self.awaits and 0 < timeout <= now - self._awaited_since:
-            raise Broken(ErrorCodes.ENHANCE_YOUR_CALM, "a header did not arrive in time")
+            raise Broken(
+                ErrorCodes.ENHANCE_YOUR_CALM,
+                "a header did not arrive in time",
+                "read_header_timeout",
+            )
         for stream in self._uploads.slow(self._connection.streams.values(), now):
-            stream.refuse(Refused(408, "The body did not arrive in time."), Outcome.TIMED_OUT)
+            stream.refuse(
+                Refused(408, "The body did not arrive in time.", "read_timeout"), Outcome.TIMED_OUT
+            )
 
     def _take_step(self, stream: Stream, step: Callable[..., None], *arguments: Any) -> None:
         """Take a step of a request; what is wrong with it ends its stream alone."""
@@ -137,12 +143,16 @@ class Receiver:
     def _count_reset(self) -> None:
         """Bound the streams that come to nothing by the client's doing (CVE-2023-44487)."""
         if not self._resets.spend(self._connection.now()):
-            raise Broken(ErrorCodes.ENHANCE_YOUR_CALM, "too many streams come to nothing")
+            raise Broken(
+                ErrorCodes.ENHANCE_YOUR_CALM, "too many streams come to nothing", "http2_resets"
+            )
 
     def _receive(self, frame: Frame) -> None:
         connection, machine = self._connection, self._machine
         if frame.is_chatter and not self.chatter.spend(connection.now()):
-            raise Broken(ErrorCodes.ENHANCE_YOUR_CALM, "too many frames that say nothing")
+            raise Broken(
+                ErrorCodes.ENHANCE_YOUR_CALM, "too many frames that say nothing", "http2_frames"
+            )
         if frame.kind == Kind.GOAWAY:
             frame.check_goaway()
             connection.client_leaves()  # h2 would take it for the end of all streams
@@ -165,6 +175,7 @@ class Receiver:
             self._machine.reset_stream(number, ErrorCodes.REFUSED_STREAM)
             return
         if connection.is_full:
+            connection.hit("max_concurrent_streams")
             self._machine.reset_stream(number, ErrorCodes.REFUSED_STREAM)
             self._count_reset()
             return
@@ -185,7 +196,7 @@ class Receiver:
         settings, asked = self._settings, stream.asked
         fields.check(asked, size, settings, ended=not stream.receiving)
         if asked.length is not None and asked.length > settings.max_body_size > 0:
-            raise Refused(413, f"The body is over {settings.max_body_size} bytes.")
+            raise Refused(413, f"The body is over {settings.max_body_size} bytes.", "max_body_size")
         stream.begin()
         if asked.expects_continue and stream.receiving:
             self._machine.send_headers(stream.number, [(b":status", b"100")])

@@ -138,7 +138,7 @@ class Stream:
         if length is not None and self.received > length:
             raise Malformed("the body is longer than its Content-Length")
         if self.received > limit > 0:
-            raise Refused(413, f"The body is over {limit} bytes.")
+            raise Refused(413, f"The body is over {limit} bytes.", "max_body_size")
         self._request.handleContentChunk(data)
 
     def received_all(self, now: float) -> None:
@@ -171,6 +171,8 @@ class Stream:
             outcome: for the access log.
             told: what the application is told, if it has seen the request.
         """
+        if refused.limit:
+            self.connection.hit(refused.limit)
         text = refusal.text(refused)
         self._tell(outcome, refused.status, len(text))
         self._leave(Failure(told or refused))

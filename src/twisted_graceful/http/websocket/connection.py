@@ -273,6 +273,7 @@ class WebSocket(Connection):
                 self._connections.complaints.tell(
                     self.client, "The client {peer} answers no ping", level=LogLevel.debug
                 )
+                self._connections.hit("websocket_ping_timeout")
                 self._outcome = Outcome.TIMED_OUT
                 self._close(Code.INTERNAL_ERROR, "no answer to a ping")
                 self.end()
@@ -285,6 +286,7 @@ class WebSocket(Connection):
 
     def _timed_out(self) -> None:
         """The client has not answered our Close frame, or the protocol the client's."""
+        self._connections.hit("linger_timeout")
         self.loseConnection()
 
     # Closing
@@ -310,6 +312,8 @@ class WebSocket(Connection):
 
     def _fail(self, code: Code, reason: str = "") -> None:
         """Close, and hear nothing more of the client (section 7.1.7)."""
+        if code is Code.MESSAGE_TOO_BIG:
+            self._connections.hit("max_message_size")
         if self.phase is not Phase.CLOSING:
             self._close(code, reason)
             self.loseConnection()
