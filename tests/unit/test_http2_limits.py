@@ -221,6 +221,7 @@ class SizeTests(LimitsTestCase):
         self.client.machine.remote_settings.max_concurrent_streams = 9
         self.client.machine.remote_settings.acknowledge()
         self.assertEqual(self.ask().reset, ErrorCodes.REFUSED_STREAM)
+        self.assertEqual(self.server.connections.limits, {"max_concurrent_streams": 1})
         for request in self.app.requests:
             request.finish()
         self.client.exchange()

@@ -201,9 +201,12 @@ class LogTests(PortTestCase):
     def test_reached_and_left(self) -> None:
         """That the limit is reached is told once, and so is that it is well left."""
         self.port.room = self.room = Room(self.reactor, 20)
+        hit: list[str] = []
+        self.port.hit = hit.append
         for _ in range(25):
             self.connect()
         self.turn()
+        self.assertEqual(hit, ["max_connections"])
         for number in range(5):
             self.end(number)
             self.turn()

@@ -123,6 +123,7 @@ class HandshakeTests(SynchronousTestCase):
         self.assertFalse(wire.closed)
         server.advance(2 * A_BIT)
         self.assertTrue(wire.closed)
+        self.assertEqual(server.connections.limits, {"tls_handshake_timeout": 1})
         self.assertEqual(timers_left(server), [])
 
     def test_dripping(self) -> None:

@@ -158,6 +158,7 @@ class LibraryMixin:
         client.connection.send(announced(TEXT, (1 << 20) + 1))
         client.look()
         self.assertEqual(client.closed_with[0], 1009)
+        self.assertEqual(self.server.connections.limits, {"max_message_size": 1})
         client.connection.send(b"x" * 100_000)  # it sends on, and we discard
         self.assertTrue(client.connection.ended)
         client.connection.close()
@@ -564,6 +565,7 @@ class KeepAliveTests(Base):
         client = self.connect(polite=False)
         self.pass_time(10 + 5 + 1)
         self.assertEqual(client.closed_with, (1011, "no answer to a ping"))
+        self.assertEqual(self.server.connections.limits, {"websocket_ping_timeout": 1})
         self.assertTrue(client.connection.closed)
         self.assert_gone()
 

@@ -47,6 +47,9 @@ COUNTERS: Mapping[str, Family] = {
         "How often a limit was hit, by the name of its setting.",
         ("limit",),
     ),
+    "received": Family(
+        "graceful_http_request_body_bytes", "Bytes of the bodies of requests that were read."
+    ),
     "sent": Family("graceful_http_response_body_bytes", "Bytes of the bodies of answers."),
     "handed_over": Family(
         "graceful_connections_handed_over", "Connections that moved, open, to another process."

@@ -160,6 +160,7 @@ class Channel(MovableConnection):
         data, self._buffer = self._buffer, b""
         data = body.receive(data)
         self._received += len(data)
+        self._connections.received += len(data)
         if self._received > self._settings.max_body_size > 0:
             raise self._too_large()
         request = self._request

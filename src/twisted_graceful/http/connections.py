@@ -96,6 +96,7 @@ class Connections:
         told_to_close: how many clients were told, in a drain or before it, that an answer is the
             connection's last.
         handed_over: how many connections have been moved to another process.
+        received: bytes of the bodies of requests that have been read.
         limits: how often each limit was hit, by the name of its setting.
         mover: what moves them, in a drain.
         complaints: what is told of clients in the log.
@@ -114,6 +115,7 @@ class Connections:
         self.answered = 0
         self.told_to_close = 0
         self.handed_over = 0
+        self.received = 0
         self.limits: dict[str, int] = {}
         self.mover: Mover | None = None
         self.complaints = Complaints(clock)
@@ -130,7 +132,12 @@ class Connections:
     def counters(self) -> Mapping[str, float]:
         """What is counted whether anybody looks at it or not."""
         limits = {f"limits,{name}": count for name, count in self.limits.items()}
-        return {"told_to_close": self.told_to_close, "handed_over": self.handed_over, **limits}
+        return {
+            "told_to_close": self.told_to_close,
+            "handed_over": self.handed_over,
+            "received": self.received,
+            **limits,
+        }
 
     def hit(self, limit: str) -> None:
         """Count that a limit was hit.

@@ -134,6 +134,7 @@ class Stream:
         if self._request is None:
             return  # it was refused, and the client has not heard of it
         self.received += len(data)
+        self.site.connections.received += len(data)
         length, limit = self.asked.length, self._settings.max_body_size
         if length is not None and self.received > length:
             raise Malformed("the body is longer than its Content-Length")
