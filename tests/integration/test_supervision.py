@@ -170,6 +170,7 @@ class NumberTests(SynchronousTestCase):
             self.assertEqual(admin.metrics()["graceful_worker_restarts_total{}"], 1)
             checks = json.loads(admin.get("/readyz")[1])["checks"]
             self.assertEqual(set(checks.values()), {"ready"})
+            workers(server)  # another one has taken its place
             holder = server.hold()
             until(lambda: admin.status()["gauges"]["in_flight"] == 1, "it is in flight")
             [generation] = admin.status()["generations"]
