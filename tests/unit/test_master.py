@@ -1,0 +1,233 @@
+"""A master, with a reactor in memory and workers that are no processes."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from typing import Any
+from unittest import mock
+
+from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+
+from tests.unit.test_pool import FakeWorker
+from tests.unit.test_relay import FakeRoute
+from twisted_graceful import DrainReport, new
+from twisted_graceful.master import MasterService
+from twisted_graceful.moving import Handed
+from twisted_graceful.process.control import inode
+
+
+class Reactor(MemoryReactorClock):  # type: ignore[misc]
+    """One that runs."""
+
+    def callWhenRunning(self, call: Any, *arguments: Any, **options: Any) -> None:
+        """At once."""
+        call(*arguments, **options)
+
+
+class Launch:
+    """The command of a worker."""
+
+    def require_possible(self) -> None:
+        """It is."""
+
+
+class Worker(FakeWorker):
+    """A worker that is told what it inherits."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number, 0)
+        self.carrier = FakeRoute()
+        self.listeners: list[int] = []
+        self.gone: Sequence[int] = ()
+
+    def start(self, launch: Any, generation: int, listeners: Any, streams: Any) -> None:
+        """It has been started."""
+        self.listeners = [inode(each.fileno()) for _, sockets in listeners for each in sockets]
+
+    def drain(self, within: float, gone: Sequence[int] = ()) -> Deferred[None]:
+        """It accepts no more, and closes what is gone."""
+        self.gone = gone
+        return super().drain(within)
+
+
+class MasterTests(SynchronousTestCase):
+    """A master of two, on two addresses."""
+
+    def setUp(self) -> None:
+        """It has started its workers, which load."""
+        self.started: list[Worker] = []
+        patch = mock.patch("twisted_graceful.master.Worker", self.make)
+        patch.start()
+        self.addCleanup(patch.stop)
+        self.reactor = Reactor()
+        self.statuses: list[int] = []
+        server = new(["127.0.0.1:0", "localhost:0"], Resource(), reactor=self.reactor)
+        self.listening = server.listening
+        launch: Any = Launch()
+        self.master = MasterService(
+            server,
+            workers=2,
+            reactor=self.reactor,
+            launch=launch,
+            upgradable=True,
+            exit_with=self.statuses.append,
+        )
+        self.addCleanup(lambda: self.listening.close())
+        self.master.startService()
+        self.first, *self.others = self.listening.sockets
+
+    def make(self, reactor: Any, number: int, *rest: object) -> Worker:
+        """A worker, in the place of a real one."""
+        self.started.append(Worker(number))
+        return self.started[-1]
+
+    def ready(self, number: int) -> None:
+        """A worker can serve."""
+        worker: Any = self.started[number]
+        worker.is_ready = True
+        self.master.pool.worker_ready(worker)
+
+    def serve(self) -> None:
+        """Both can."""
+        self.ready(0)
+        self.ready(1)
+
+    def handed(self, listener: socket.socket) -> Handed:
+        """A connection that came in there."""
+        descriptor = os.open(os.devnull, os.O_RDONLY)
+        host, port = listener.getsockname()[:2]
+        return Handed(descriptor, f"{host}:{port}", "{}", b"")
+
+    def test_load(self) -> None:
+        """It serves when all workers are ready, and each inherits all listeners."""
+        inodes = [inode(each.fileno()) for each in self.listening.sockets]
+        self.assertEqual([each.listeners for each in self.started], [inodes, inodes])
+        self.ready(0)
+        self.assertFalse(self.master.is_accepting())
+        self.ready(1)
+        self.assertTrue(self.master.is_accepting())
+        self.assertTrue(self.master.is_ready)
+        self.assertEqual([each.told for each in self.started], [["accept"], ["accept"]])
+
+    def test_it_accepts_nothing_itself(self) -> None:
+        """The sockets are there, and no port reads from them."""
+        self.serve()
+        self.assertFalse(self.listening.is_accepting)
+
+    def test_a_connection_that_passes_through(self) -> None:
+        """One goes to the worker with the fewest; one of another listener is refused."""
+        self.serve()
+        self.started[0].connections = 5
+        handed = self.handed(self.first)
+        self.addCleanup(os.close, handed.descriptor)
+        self.assertTrue(self.master.can_take_up(handed))
+        self.master.take_up(handed)
+        self.reactor.advance(0)
+        self.assertEqual([len(each.carrier.sent) for each in self.started], [0, 1])
+        elsewhere = Handed(handed.descriptor, "127.0.0.1:1", "{}", b"")
+        self.assertFalse(self.master.can_take_up(elsewhere))
+
+    def test_hand_over(self) -> None:
+        """All workers drain, and what they let go goes to the successor."""
+        self.serve()
+        successor = FakeRoute()
+        drained = self.master.hand_over(successor)
+        self.assertEqual([each.told[-1] for each in self.started], ["drain", "drain"])
+        self.assertFalse(self.master.is_ready)
+        handed = self.handed(self.first)
+        self.addCleanup(os.close, handed.descriptor)
+        self.master.take_up(handed)
+        self.reactor.advance(0)
+        self.assertEqual(len(successor.sent), 1)
+        self.assertNoResult(drained)
+        for worker in self.started:
+            worker.drained.callback(None)
+        self.successResultOf(drained)
+
+    def test_what_is_gone(self) -> None:
+        """It is closed here and by the workers, who keep its connections."""
+        self.serve()
+        gone = [inode(each.fileno()) for each in self.others]
+        stays = self.handed(self.first)
+        goes = self.handed(self.others[0])
+        for handed in (stays, goes):
+            self.addCleanup(os.close, handed.descriptor)
+        self.master.hand_over(FakeRoute(), self.others)
+        self.assertEqual([each.gone for each in self.started], [gone, gone])
+        self.assertEqual(self.listening.sockets, [self.first])
+        self.assertTrue(self.master.can_take_up(stays))
+        self.assertFalse(self.master.can_take_up(goes))
+
+    def test_what_was_gone_comes_back(self) -> None:
+        """When it serves again, the log names it, and the next worker that starts has it."""
+        self.serve()
+        self.master.hand_over(FakeRoute(), self.others)
+        with capturedLogs() as events:
+            self.master.accept()
+        [told] = [text for event in events if "Closed for" in (text := formatEvent(event))]
+        self.assertIn("localhost:0. HUP", told)
+        self.assertEqual(self.listening.sockets, [self.first])
+        self.master.roll()
+        self.assertGreater(len(self.listening.sockets), 1)
+        inodes = [inode(each.fileno()) for each in self.listening.sockets]
+        self.assertEqual(self.started[2].listeners, inodes)
+
+    def test_resume(self) -> None:
+        """All workers accept again, and get the connections again."""
+        self.serve()
+        self.master.hand_over(FakeRoute())
+        self.master.accept()
+        self.assertTrue(self.master.is_ready)
+        self.assertEqual([each.told[-1] for each in self.started], ["accept", "accept"])
+
+    def test_roll(self) -> None:
+        """A worker is started in the place of the first."""
+        self.serve()
+        self.master.roll()
+        self.assertEqual([each.number for each in self.started], [1, 2, 1])
+
+    def test_resize(self) -> None:
+        """One more is started, and one fewer ends the last."""
+        self.serve()
+        self.master.resize(+1)
+        self.assertEqual((self.master.workers, len(self.started)), (3, 3))
+        self.ready(2)
+        self.master.resize(-1)
+        self.assertEqual(self.master.workers, 2)
+        self.assertEqual(self.started[2].told, ["accept", "move out"])
+
+    def stop(self, *reports: str) -> DrainReport:
+        """The service is stopped, and the workers end after these reports."""
+        self.serve()
+        stopped = self.master.stopService()
+        self.assertNoResult(stopped)
+        for worker, report in zip(list(self.started), reports, strict=True):
+            self.assertEqual(worker.told, ["accept", "leave"])
+            worker.report = report
+            ended: Any = worker
+            self.master.pool.worker_ended(ended, "it exited with status 0", "")
+        return self.successResultOf(stopped)
+
+    def test_drain(self) -> None:
+        """It has drained when all workers have, and its report is the sum of theirs."""
+        self.assertEqual(self.stop('{"answered": 3}', '{"answered": 4}').answered, 7)
+        self.assertEqual(self.statuses, [])
+        self.assertEqual(self.listening.sockets, [])
+
+    def test_drain_of_one_that_says_nothing(self) -> None:
+        """A worker that is killed meanwhile makes the exit status 1, as its requests are lost."""
+        self.assertEqual(self.stop('{"answered": 3}', "").answered, 3)
+        self.assertEqual(self.statuses, [1])
+
+    def test_cut(self) -> None:
+        """Workers that leave are told to do so at once."""
+        self.serve()
+        self.master.stopService()
+        self.master.cut()
+        self.assertEqual([each.told[-1] for each in self.started], ["cut", "cut"])
