@@ -27,7 +27,7 @@ from harness import (
     write_json,
 )
 from load import Group, Load
-from machine import raise_file_limit
+from machine import Process, raise_file_limit
 from served import Served, Upgrade, place
 from tally import FAILURES, Failure, Tally, summaries
 
@@ -60,6 +60,8 @@ class Result:
         tls_closes: how many of these were TLS connections, which cannot be kept.
         kept: how many connections had a last request, after the last upgrade.
         newest: how many of these requests the newest process answered, or its workers.
+        memory: of the process that the pid file names, in KiB (RSS): under load before the first
+            upgrade, and after each; empty where the system does not tell.
         client_lag: the longest time in milliseconds by which the load client was late.
         client_cpu: the share of one processor that the load client used.
         kinds: the numbers for each kind of client.
@@ -76,6 +78,7 @@ class Result:
     tls_closes: int
     kept: int
     newest: int
+    memory: list[int]
     client_lag: float
     client_cpu: float
     kinds: dict[str, dict[str, float]]
@@ -111,14 +114,18 @@ async def run(options: argparse.Namespace, served: Served) -> Result:
         if endpoint.tls is None or kind.name != "resting"
     )
     upgrades: list[Upgrade] = []
+    memory: list[int] = []
     trouble = ""
     cpu = time.process_time()
     load.start()
     try:
         await asyncio.sleep(options.warm_up)
+        memory += _memory(served.serving)
         for _ in range(options.upgrades):
             upgrades.append(await served.upgrade(load.epoch, options.upgrade_timeout))
+            memory += _memory(served.serving)
         await asyncio.sleep(options.cool_down)
+        memory += _memory(served.serving)
     except Trouble as error:
         trouble = str(error)
     finally:
@@ -146,12 +153,18 @@ async def run(options: argparse.Namespace, served: Served) -> Result:
         ),
         kept=total.last.total(),
         newest=sum(total.last[pid] for pid in newest),
+        memory=memory,
         client_lag=round(load.lag * 1000, 1),
         client_cpu=round(cpu / seconds, 2),
         kinds={name: tally.summary() for name, tally in load.tallies.items()},
         total=total.summary(),
         failures=total.failures[:KEPT_FAILURES],
     )
+
+
+def _memory(pid: int) -> list[int]:
+    process = Process.look(pid)
+    return [process.resident // 1024] if process is not None else []
 
 
 # The report
@@ -170,6 +183,8 @@ def table(result: Result) -> str:
         "connections",
         f"seconds from signal to ready: {_spread([each.ready for each in result.upgrades])}; "
         f"to the predecessor's end: {_spread([each.gone for each in result.upgrades])}",
+        f"KiB of memory of the process that the pid file names: "
+        f"{' '.join(map(str, result.memory)) or '-'}",
         f"exit statuses of the server: {' '.join(map(str, result.exit_statuses))}",
         f"the load client used {result.client_cpu:.0%} of a processor "
         f"and was late by {result.client_lag:g} ms at most",
