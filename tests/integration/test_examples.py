@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from websockets.sync.client import connect
@@ -15,6 +17,7 @@ from .client import request
 from .harness import FOREGROUND, GRACEFUL, Server
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+TRIAL = (sys.executable, "-m", "twisted.trial")
 TAC = (*FOREGROUND, "-y", "hello.tac")
 
 
@@ -140,11 +143,25 @@ class ExampleTests(SynchronousTestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertTrue(done.stdout.startswith("Hello\nstopped: 0 answered"), done.stdout)
 
+    def test_test_mod(self) -> None:
+        """The tests in the examples pass."""
+        with TemporaryDirectory() as directory:
+            done = subprocess.run(
+                [*TRIAL, "--temp-directory", f"{directory}/trial", "test_mod"],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                cwd=EXAMPLES,
+                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            )
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("PASSED (successes=2)", done.stdout)
+
     def test_all(self) -> None:
         """There is a test for each example; that of graceful.toml is in test_config."""
         tested = {
             *("klein_app", "flask_app", "event_stream", "websocket"),
             *("hello", "script", "embedding", "readiness", "mod", "group", "graceful"),
-            *("background", "wsgi_stream"),
+            *("background", "wsgi_stream", "test_mod"),
         }
         self.assertEqual({path.stem for path in EXAMPLES.iterdir() if path.is_file()}, tested)

@@ -67,6 +67,18 @@ class HeaderTests(SynchronousTestCase):
         self.assertEqual(answer.status, 200)
         return answer.body
 
+    def test_unix_socket(self) -> None:
+        """nginx reaches a server at a UNIX socket, and is believed there."""
+        site = (PROXIES / "nginx.conf").read_text()
+        upstream = (PROXIES / "nginx-unix.conf").read_text()
+        config = upstream + re.sub(r"upstream app {(.*\n)*?}", "", site, count=1)
+        with served("--proxy-headers", "--port", "unix:app.sock") as server, free_port() as port:
+            server.serving(0)
+            (server.directory / "app.sock").chmod(0o666)  # for the user of nginx
+            config = config.replace("/run/app/app.sock", str(server.directory / "app.sock"))
+            with nginx(port, http=filled_in(config, port, 0)) as peer:
+                self.assertEqual(self.ask(peer), f"{CLIENT} http://localhost/")
+
     def check(self, before: Before) -> None:
         """The server sees the client, on a connection that many clients share."""
         with served("--proxy-headers") as server, before(server) as peer:

@@ -5,11 +5,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from twisted.python import usage
+from twisted.scripts.twistd import ServerOptions
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import twisted_graceful
+from twisted_graceful.tap import Options
 
 ROOT = Path(__file__).parents[2]
+
+OURS = 34
+"""The column of a table in which what we have begins; before it is what another server has."""
 
 
 class DocumentationTests(SynchronousTestCase):
@@ -43,6 +49,24 @@ class DocumentationTests(SynchronousTestCase):
         named = set(re.findall(r"\w+", " ".join(re.findall(r"``([^`]+)``", page))))
         names = {each.stem for each in package.rglob("*.py")} - {"__init__"}
         self.assertEqual(names - named, set())
+
+    def test_options(self) -> None:
+        """Every option that the page on migrating names as ours is one, of the plugin or twistd."""
+        ours = self.options(Options()) | self.options(ServerOptions())
+        rows = (self.docs / "migrating.rst").read_text().splitlines()
+        named = {option for row in rows for option in re.findall(r"--[a-z][\w-]+", row[OURS:])}
+        self.assertIn("--drain-timeout", named)
+        self.assertEqual(named - ours, set())
+
+    def options(self, options: usage.Options) -> set[str]:
+        """All long options."""
+        return {f"--{each.rstrip('=')}" for each in options.longOpt}
+
+    def test_code(self) -> None:
+        """Python on a page comes from a file of the examples, all of which are run."""
+        for page in self.docs.glob("*.rst"):
+            found = re.findall(r"^\.\. code(?:-block)?:: *python", page.read_text(), re.MULTILINE)
+            self.assertEqual(found, [], page.name)
 
     def test_examples(self) -> None:
         """The text of every example that is run is on a page."""
