@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .admin.server import AdminServer
+    from .admin.server import AdminServer, add_admin
     from .errors import (
         ActivationError,
         AddressError,
@@ -47,6 +47,7 @@ _HOMES = {
     "Settings": "settings",
     "SettingsError": "errors",
     "WarmUpError": "errors",
+    "add_admin": "admin.server",
     "draining": "http.site",
     "is_ready": "http.site",
     "listen_and_serve": "run",
@@ -75,6 +76,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "WarmUpError",
+    "add_admin",
     "draining",
     "is_ready",
     "listen_and_serve",

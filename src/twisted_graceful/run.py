@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, TextIO
 
 from . import private
@@ -65,7 +65,8 @@ def listen_and_serve(
     Args:
         address: as for `new`.
         app: as for `new`.
-        options: as for `new`; and ``log_to``, as for `wait_group`.
+        options: as for `new`; and ``admin``, ``admin_allow``, ``admin_hosts`` and ``log_to``, as
+            for `wait_group`.
 
     Returns:
         What the drain did; the reactor has stopped.
@@ -89,7 +90,8 @@ def listen_and_serve_forever(
     Args:
         address: as for `new`.
         app: as for `new`.
-        options: as for `new`; and ``log_to``, as for `wait_group`.
+        options: as for `new`; and ``admin``, ``admin_allow``, ``admin_hosts`` and ``log_to``, as
+            for `wait_group`.
 
     Returns:
         What the drain did; the reactor has stopped.
@@ -108,6 +110,9 @@ def wait_group(
     workers: int | str = 0,
     upgrade_timeout: float | None = None,
     probation: float | None = None,
+    admin: str | Sequence[str] = (),
+    admin_allow: str = "",
+    admin_hosts: Collection[str] = (),
     log_to: TextIO | None = sys.stderr,
     reactor: Any = None,
 ) -> DrainReport:
@@ -121,6 +126,9 @@ def wait_group(
         upgrade_timeout: seconds that the new one may take until it is ready.
         probation: seconds after that in which this process accepts again should the new one
             die; 0 for none.
+        admin: where to serve health, metrics, status and actions: an address, or several.
+        admin_allow: networks whose clients may ask there, beside this machine.
+        admin_hosts: names under which they may ask, beside addresses and ``localhost``.
         log_to: where to log to if the program has not begun to log; None for nowhere.
         reactor: None for the global one.
 
@@ -128,6 +136,7 @@ def wait_group(
         What the drains did, together; the reactor has stopped.
 
     Raises:
+        AdminError: an address of ``admin`` can be reached by others, and nobody is allowed there.
         BindError: the system refused an address.
         CertificateError: there is no certificate that can be used.
         RequestsCut: the drain deadline cut a request.
@@ -151,6 +160,10 @@ def wait_group(
         exit_with=status.append,
         reactor=reactor,
     )
+    if admin:
+        from .admin.server import add_admin  # which most programs do not need
+
+        add_admin(service, admin, allow=admin_allow, hosts=admin_hosts)
     service.startService()
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     reactor.run()
@@ -167,6 +180,9 @@ def _serve(
     app: Any,
     *,
     upgrade: bool,
+    admin: str | Sequence[str] = (),
+    admin_allow: str = "",
+    admin_hosts: Collection[str] = (),
     log_to: TextIO | None = sys.stderr,
     reactor: Any = None,
     **options: Any,
@@ -178,6 +194,9 @@ def _serve(
         workers=server.settings.workers,
         upgrade_timeout=server.settings.upgrade_timeout,
         probation=server.settings.probation,
+        admin=admin,
+        admin_allow=admin_allow,
+        admin_hosts=admin_hosts,
         log_to=log_to,
         reactor=reactor,
     )

@@ -332,22 +332,18 @@ def _service(
         launch=launch,
         title=", ".join(options["app"]),
     )
-    if is_worker():
-        if options["admin"]:
-            from .admin.overview import Overview
-
-            service.watcher = Overview(service, service.reactor)  # of which the master hears
-        return service  # the master does for all what follows
     admin = None
     if options["admin"]:
-        from .admin.server import AdminServer  # which most servers do not need
+        from .admin.server import add_admin  # which most servers do not need
 
-        admin = AdminServer(
-            [str(each.within(launch.directory)) for each in options["admin"]],
+        admin = add_admin(
             service,
+            [str(each.within(launch.directory)) for each in options["admin"]],
             allow=options["admin-allow"],
             hosts=options["admin-host"],
         )
+    if is_worker():
+        return service  # the master does for all what follows
     if options["reload"]:
         watch = watch_source(options["app"], options["config"])
         Reload(global_reactor(), watch, service.upgrade, service.is_accepting).setServiceParent(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
 from collections.abc import Callable
 from functools import partial
 
@@ -11,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from . import proc
 from .harness import Server
-from .test_admin import ADMIN, Admin
-from .test_workers import with_workers, workers
+from .test_admin import ADMIN, SOCKET, Admin
+from .test_workers import PROGRAM, with_workers, workers
 from .waiting import until
 
 REQUESTS = "graceful_http_requests_total{method=GET,status_class=2xx}"
@@ -57,6 +58,14 @@ class Observed:
 
         until(step, what, 30)
 
+    def upgrade(self) -> None:
+        """Let another process take over, with requests and looks until the old one has ended."""
+        old = self.server.pid
+        self.server.kill(signal.SIGUSR2)
+        self.meanwhile(lambda: "Generation 1 serves" in self.server.log, "the new code serves")
+        self.server.hand_over()
+        self.meanwhile(lambda: not proc.alive(old), "the old process has ended")
+
     def settle(self) -> None:
         """Wait until all that was answered is counted."""
 
@@ -74,11 +83,7 @@ class TotalTests(SynchronousTestCase):
         """An upgrade of all, one of the workers, and one that is replaced, leave all counted."""
         with with_workers(*ADMIN, "--probation", "0") as server:
             seen = Observed(server)
-            old = server.pid
-            server.kill(signal.SIGUSR2)
-            seen.meanwhile(lambda: "Generation 1 serves" in server.log, "the new master serves")
-            server.hand_over()
-            seen.meanwhile(lambda: not proc.alive(old), "the old one has ended")
+            seen.upgrade()
             server.kill(signal.SIGHUP)
             done = "graceful_worker_rolls_total{result=done}"
             seen.meanwhile(lambda: seen.last.get(done, 0) == 1, "the workers are replaced")
@@ -139,3 +144,19 @@ class TotalTests(SynchronousTestCase):
                 return seen.last["graceful_connections_handed_over_total{}"] == moved
 
             until(counted, "all are counted")
+
+    def test_a_program(self) -> None:
+        """A program of three lines has the same, for its workers too, through an upgrade."""
+        for options in ("workers=2, probation=0", "probation=0"):
+            server = Server(command=[sys.executable, "program.py"])
+            server.write(
+                "program.py",
+                PROGRAM.replace("workers=2, probation=0", f"{options}, admin='unix:{SOCKET}'"),
+            )
+            with server:
+                seen = Observed(server)
+                seen.upgrade()
+                seen.settle()
+                self.assertEqual(seen.fallen, [])
+                self.assertEqual(seen.last[REQUESTS], seen.made)
+                self.assertEqual(server.stop(), 0)

@@ -15,6 +15,7 @@ from ..address import Address, ListenAddress, parse
 from ..errors import AdminError
 from ..http.report import DrainReport
 from ..networks import Networks
+from ..process.inheritance import is_worker
 from ..server import Server
 from ..service import GracefulService
 from ..settings import Settings
@@ -125,3 +126,34 @@ class AdminServer(Server):
         if self._tick.running:
             self._tick.stop()
         return super().stopService()
+
+
+def add_admin(
+    service: GracefulService,
+    addresses: str | Sequence[str],
+    *,
+    allow: str = "",
+    hosts: Collection[str] = (),
+) -> AdminServer | None:
+    """Let the admin endpoints of a service be served, if there are addresses for them.
+
+    Args:
+        service: what is looked after; it has not been started.
+        addresses: where to listen, one or more. The files of UNIX sockets are their owner's only.
+        allow: networks whose clients may ask, beside this machine, as for `AdminServer`.
+        hosts: names under which they may ask, as for `AdminServer`.
+
+    Returns:
+        The server; None if there is no address, and in a worker, which tells its master instead.
+
+    Raises:
+        AddressError: an address is none.
+        AdminError: an address cannot be used for that.
+    """
+    several = [addresses] if isinstance(addresses, str) else list(addresses)
+    if not several:
+        return None
+    if is_worker():
+        service.watcher = Overview(service, service.reactor)
+        return None
+    return AdminServer(several, service, allow=allow, hosts=hosts)
