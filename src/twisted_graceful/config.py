@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import Field, dataclass
@@ -222,7 +221,7 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Chosen]:
         given: Any = environ.get(option.variable, "").strip()
         if given:
             source = f"the environment variable {option.variable}"
-            texts = re.split(r"[\s,]+", given.strip(",")) if option.repeatable else given
+            texts = config_file.listed(given) if option.repeatable else given
             chosen[option.name] = Chosen(option.read_all(texts, source), source)
     return chosen
 

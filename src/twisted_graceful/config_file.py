@@ -1,4 +1,4 @@
-"""The table of a TOML file that is ours. Light, for programs that must start fast."""
+"""What a file and a variable say, as text. Light, for programs that must start fast."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+
+def listed(text: str) -> list[str]:
+    """The values of a variable that has several, separated by commas or white space."""
+    return text.replace(",", " ").split()
+
 
 _TABLES = (("graceful",), ("tool", "graceful"))
 """Where the file has our keys: a file of our own, and pyproject.toml."""

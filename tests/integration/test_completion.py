@@ -74,6 +74,13 @@ class ZshTests(SynchronousTestCase):
         shell.type("twistd -n graceful --port 8080 --access-log-f\t", "--access-log-format=")
         shell.type("\t\t", r"combined\s+json")
 
+    def test_gracefulctl(self) -> None:
+        """Options of gracefulctl are completed by what zsh has for any command with --help."""
+        shell = Terminal(self, program("zsh"), "-f", "-i")
+        text = "autoload -Uz compinit; compinit -u -D; compdef _gnu_generic gracefulctl; "
+        shell.type(text + "echo re''ady\n", "ready")
+        shell.type("gracefulctl --pid-f\t", "--pid-file")
+
 
 class BashTests(SynchronousTestCase):
     """bash, with the example."""
@@ -86,3 +93,14 @@ class BashTests(SynchronousTestCase):
         shell.type(". ./completion; echo re''ady\n", "ready")
         shell.type("twistd -n graceful --port 8080 --tls-k\t", "--tls-key ")
         shell.type("acc\t", "access.log")
+
+    def test_gracefulctl(self) -> None:
+        """So are its commands, their own options too, and files."""
+        shell = Terminal(self, program("bash"), "--norc", "-i")
+        (shell.directory / "completion").write_text(COMPLETION.read_text())
+        (shell.directory / "my-app.pid").touch()
+        shell.type(". ./completion; echo re''ady\n", "ready")
+        shell.type("gracefulctl up\t", "upgrade ")
+        shell.type("--wait-p\t", "--wait-probation ")
+        shell.type("--pid-f\t", "--pid-file ")
+        shell.type("my\t", "my-app.pid ")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 
@@ -34,9 +33,11 @@ def find(given: Namespace, environ: Mapping[str, str]) -> Server:
         return _by_pid_file(given.pid_file, given.timeout)
     if given.admin:
         return _by_address([given.admin], "--admin", given.timeout)
-    if not given.config and environ.get(ADMIN, "").strip():
-        texts = re.split(r"[\s,]+", environ[ADMIN].strip().strip(","))
-        return _by_address(texts, f"the environment variable {ADMIN}", given.timeout)
+    if not given.config and environ.get(ADMIN):
+        from ..config_file import listed
+
+        if texts := listed(environ[ADMIN]):
+            return _by_address(texts, f"the environment variable {ADMIN}", given.timeout)
     path = given.config or environ.get(CONFIG, "")
     addresses = _in_file(path) if path else []
     if addresses:
