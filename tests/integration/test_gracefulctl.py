@@ -26,6 +26,15 @@ DIES = "\nfrom twisted.internet import reactor\nreactor.callLater(0.7, os._exit,
 LOADS_AT_A_GATE = "while not (HERE / 'load.open').exists():\n    time.sleep(0.02)\n"
 """Code at the end of an application, which is loaded when the gate ``load`` is open."""
 
+HANDLES = (
+    "import signal\n"
+    "for number in (signal.SIGTERM, signal.SIGUSR2):\n"
+    "    signal.signal(number, lambda *_: print('told', flush=True))\n"
+    "print('ready', flush=True)\n"
+    "input()"
+)
+"""A program that handles the signals which a server is told with, and says when it got one."""
+
 AS_NOBODY = (
     "import os, shutil, sys\n"
     "from twisted_graceful.ctl import admin, check, display, find, main, signals, status\n"
@@ -161,6 +170,7 @@ class UpgradeTests(PidFileTestCase):
         server = served(*LONG)
         server.write("sitecustomize.py", "import os\ndel os.memfd_create\n")
         server.environment["PYTHONPATH"] = str(server.directory)
+        self.patch(os, "environ", {**os.environ, "PYTHONPATH": str(server.directory)})
         with server:
             server.get()
             server.deploy("2")
@@ -282,6 +292,21 @@ class NoServerTests(SynchronousTestCase):
             (self.directory / "app.pid").write_text(str(other.pid))
             self.fails(3, "is no server of ours, and the pid file is stale")
             self.assertIsNone(other.poll())
+
+    def test_of_another_server(self) -> None:
+        """One that handles our signals, as other servers do, gets none either."""
+        if not hasattr(os, "memfd_create"):
+            raise SkipTest("servers keep no record on this system")
+        other = subprocess.Popen(
+            [sys.executable, "-c", HANDLES], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        with other:
+            assert other.stdout is not None
+            other.stdout.readline()
+            (self.directory / "app.pid").write_text(str(other.pid))
+            self.fails(3, "is no server of ours")
+            out, _ = other.communicate(b"\n", timeout=15)
+            self.assertEqual(out, b"")
 
     def test_no_pid_file(self) -> None:
         """What is in it may be anything."""

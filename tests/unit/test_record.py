@@ -98,7 +98,7 @@ class RecordTests(SynchronousTestCase):
     def test_of_another_program(self) -> None:
         """A process that is none of ours has no record."""
         self.record.close()
-        self.assertRaises(FileNotFoundError, reader.Record, os.getpid())
+        self.assertRaises(reader.NoRecord, reader.Record, os.getpid())
 
     def test_inherited(self) -> None:
         """A successor goes on with the record of how it came about."""

@@ -12,6 +12,10 @@ _NAME = "/memfd:twisted-graceful (deleted)"
 """What such a link shows (memfd_create(2))."""
 
 
+class NoRecord(OSError):
+    """A process that may be looked into has none: it is no server of ours."""
+
+
 class Record:
     """How a server was started, and the steps of its last upgrade.
 
@@ -19,9 +23,9 @@ class Record:
         pid: of the server.
 
     Raises:
+        NoRecord: there is none.
         PermissionError: this user may not look into that process.
-        OSError: it has no record: it is of another version, or no server of ours, or the system
-            has no such files.
+        OSError: the system does not show what processes have open.
     """
 
     def __init__(self, pid: int) -> None:
@@ -36,7 +40,7 @@ class Record:
             except FileNotFoundError:  # closed meanwhile
                 pass
         if not self._path:
-            raise FileNotFoundError(f"process {pid} has no record of a twisted-graceful")
+            raise NoRecord(f"process {pid} has no record of a twisted-graceful")
         self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         self._rest = b""
         self.launch: Mapping[str, Any] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,7 @@ from .events import Event, name_of
 from .follow import follow
 from .outcome import CtlError, Exit
 from .process import Process
-from .record import Record
+from .record import NoRecord, Record
 
 
 class SignalledServer:
@@ -179,6 +180,19 @@ class SignalledServer:
                     f"{self._path!r} names process {pid}, which does not handle {number.name}: "
                     "it has just been started, or is no server of ours, and the pid file is stale",
                 )
+        try:
+            with Record(pid):
+                pass
+        except NoRecord:
+            if hasattr(os, "memfd_create"):  # else the server's Python has none either
+                process.close()
+                raise CtlError(
+                    Exit.NOT_RUNNING,
+                    f"{self._path!r} names process {pid}, which is no server of ours, or has just "
+                    "been started: the pid file is stale",
+                ) from None
+        except OSError:
+            pass
         return process
 
     def _not_allowed(self, pid: int) -> CtlError:
