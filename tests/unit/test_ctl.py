@@ -305,6 +305,24 @@ class OtherCommandsTests(CtlTestCase):
         )
         self.assertEqual(json.loads(self.run_ctl("status", "--json")[1]), self.STATUS)
 
+    def test_the_workers_of_a_generation(self) -> None:
+        """What there are several of in a row is a table of its own, below."""
+        workers = [{"number": 1, "state": "serving"}, {"number": 2, "state": "starting"}]
+        generations = [{"generation": 1, "workers": workers, "requests": []}, {"generation": 0}]
+        self.assertEqual(
+            list(status.lines({"generations": generations})),
+            [
+                "generations",
+                "    generation  requests",
+                "    1           -",
+                "    0           -",
+                "    workers of generation 1",
+                "        number  state",
+                "        1       serving",
+                "        2       starting",
+            ],
+        )
+
     def test_terminal_is_safe(self) -> None:
         """What clients chose, as the path of a request, cannot steer a terminal."""
         self.assertEqual(list(status.lines({"path": "/\x1b[2J\n"})), ["path  /?[2J?"])

@@ -28,13 +28,20 @@ def lines(status: Mapping[str, Any], indent: str = "") -> Iterator[str]:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Objects of one kind, below each other."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+    """Objects of one kind, below each other; what there are several of in one of them follows."""
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    nested = [each for each in names if any(_is_several(row.get(each)) for row in rows)]
+    columns = [each for each in names if each not in nested]
     cells = [[_label(each) for each in columns]]
     cells += [[text(row.get(each)) for each in columns] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         yield "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+    for one in rows:
+        for name in (each for each in nested if one.get(each)):
+            whose = "".join(f" of {_label(each)} {text(one.get(each))}" for each in columns[:1])
+            yield f"{_label(name)}{whose}"
+            yield from (f"    {line}" for line in table(one[name]))
 
 
 def text(value: Any) -> str:
@@ -53,8 +60,11 @@ def text(value: Any) -> str:
 
 
 def _is_nested(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return True
+    return isinstance(value, Mapping) or _is_several(value)
+
+
+def _is_several(value: Any) -> bool:
+    """Whether there are several objects of one kind."""
     return (
         isinstance(value, (list, tuple))
         and bool(value)
