@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +17,8 @@ from websockets.sync.client import connect
 from ..unit.websockets import why_no_twisted
 from .client import request
 from .harness import FOREGROUND, GRACEFUL, Server
+from .peers import free_port
+from .programs import program
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TRIAL = (sys.executable, "-m", "twisted.trial")
@@ -156,6 +160,44 @@ class ExampleTests(SynchronousTestCase):
             )
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertIn("PASSED (successes=2)", done.stdout)
+
+    def test_tutorial(self) -> None:
+        """The commands of the tutorial do what it says, one after the other as they stand there."""
+        page = (EXAMPLES.parent / "docs" / "tutorial.rst").read_text()
+        commands = re.findall(r"^    \$ (.*)$", page, re.MULTILINE)
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        program("curl")
+        with TemporaryDirectory() as directory, free_port() as port:
+            shutil.copy(EXAMPLES / "mod.py", directory)
+            done = subprocess.run(
+                ["bash", "-c", "\n".join(commands).replace("8080", str(port))],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                cwd=directory,
+                env={**os.environ, "PATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
+            )
+            log = (Path(directory) / "app.log").read_text()
+        # Times and process ids differ.
+        lines = [re.sub(r"^ +\S+ s  |\d\d+", "", each) for each in done.stdout.splitlines()]
+        self.assertEqual(
+            lines,
+            [
+                "Hello",
+                "process  was sent SIGUSR2",
+                "generation 1 starts (pid )",
+                "the new code serves (pid )",
+                "Hello again",
+                "Hello again",
+                "1",
+                "twistd graceful: mod.resource: can be served",
+                "process  was sent SIGTERM",
+                "stopped: process  has ended",
+            ],
+            done.stderr,
+        )
+        self.assertIn("ZeroDivisionError", done.stderr)
+        self.assertIn("Drained: 0 answered, 0 cut", log)
 
     def test_all(self) -> None:
         """There is a test for each example; that of graceful.toml is in test_config."""

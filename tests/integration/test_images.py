@@ -12,6 +12,8 @@ from typing import Any
 import yaml
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from twisted_graceful import Settings
+
 from . import proc
 from .harness import PATIENCE, TWISTD, Server
 from .programs import run
@@ -41,7 +43,7 @@ class DockerfileTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Read the last stage."""
-        text = (REPOSITORY / "deploy" / "Dockerfile").read_text().replace("\\\n", "")
+        self.text = text = (REPOSITORY / "deploy" / "Dockerfile").read_text().replace("\\\n", "")
         stage = text.rpartition("\nFROM ")[2]
         self.said = dict(re.findall(r"^([A-Z]+) +(.*)$", stage, re.MULTILINE))
 
@@ -70,6 +72,15 @@ class DockerfileTests(SynchronousTestCase):
             container.kill(signal.SIGTERM, pid)
             container.exit_status()
             self.assertNotEqual(run(*check).returncode, 0)
+
+    def test_times(self) -> None:
+        """The grace that it asks to be started with is longer than a stop takes."""
+        command = self.words("CMD")
+        delay = float(command[command.index("--shutdown-delay") + 1])
+        stop = delay + Settings().drain_timeout
+        graces = re.findall(r"--stop-timeout (\d+)", self.text)
+        self.assertEqual(len(graces), 1)
+        self.assertLess(stop, float(graces[0]))
 
     def test_user(self) -> None:
         """It runs as a user that is a number, and not root."""
@@ -121,6 +132,14 @@ class KubernetesTests(SynchronousTestCase):
         delay, drain = (float(self.options[each]) for each in ("shutdown-delay", "drain-timeout"))
         self.assertLess(notice, delay)
         self.assertLess(delay + drain, self.pod["terminationGracePeriodSeconds"])
+        self.assertEqual(drain, Settings().drain_timeout)
+        start = self.container["startupProbe"]
+        self.assertGreaterEqual(
+            start["periodSeconds"] * start["failureThreshold"], Settings().upgrade_timeout
+        )
+        self.assertGreaterEqual(
+            self.found["Deployment"]["spec"]["minReadySeconds"], Settings().probation
+        )
 
     def test_selectors(self) -> None:
         """What selects pods selects these, and the service reaches the port that is served."""
