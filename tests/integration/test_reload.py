@@ -65,6 +65,15 @@ class ReloadTests(SynchronousTestCase):
                 until(lambda: "; upgrading" in server.log, "the first change is seen")
             until(lambda: server.get().body == "5", "the last change is served")
 
+    def test_with_workers(self) -> None:
+        """Workers serve a change, too, that an editor makes which moves the old file away first."""
+        with self.server("--workers", "1") as server:
+            self.watching(server)
+            self.assertEqual(server.get().body, "1")
+            (server.directory / "app.py").rename(server.directory / "app.py~")
+            server.deploy("2")
+            until(lambda: server.get().body == "2", "the change is served")
+
     def test_broken_source(self) -> None:
         """Source that is broken fails the upgrade; the next change tries again."""
         with self.server() as server:
