@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import signal
 import sys
 
@@ -12,7 +14,7 @@ from . import proc
 from .client import Client
 from .harness import SERVED, Server, served
 from .load import Load
-from .waiting import until
+from .waiting import Watch, until
 
 PROGRAM = """\
 import app, twisted_graceful
@@ -41,6 +43,17 @@ def workers(server: Server, count: int = 2) -> set[int]:
         return there if len(there) == count and seen == there else set()
 
     return until(all_answer, f"{count} workers answer")
+
+
+def polls(pid: int, inode: str) -> bool:
+    """Whether a process waits for what comes to a socket, with epoll(7)."""
+    descriptors = proc.PROC / str(pid) / "fd"
+    waits, names = "", []
+    for each in sorted(descriptors.glob("*"), key=lambda path: int(path.name)):
+        with contextlib.suppress(OSError):  # it has ended, or closed this one meanwhile
+            waits += (descriptors.parent / "fdinfo" / each.name).read_text()
+            names += [each.name] if os.readlink(each) == f"socket:[{inode}]" else []
+    return any(re.search(rf"^tfd: +{name} ", waits, re.MULTILINE) for name in names)
 
 
 def idle_clients(server: Server, count: int) -> list[Client]:
@@ -257,6 +270,35 @@ class NewCodeTests(SynchronousTestCase):
     def test_usr2(self) -> None:
         """USR2 replaces the master too, and no connection is closed."""
         self.nothing_is_lost(signal.SIGUSR2)
+
+    def test_an_old_worker_that_stands_still(self) -> None:
+        """It holds the roll up until its deadlines are over, and is killed then."""
+        with with_workers("--drain-timeout", "0.1") as server:
+            stuck = min(workers(server))
+            server.kill(signal.SIGSTOP, stuck)
+            server.deploy("2")
+            server.kill(signal.SIGHUP)
+            server.said(rf"\(pid {stuck}\) has ended: it was killed by SIGKILL")
+            server.said("All workers have been replaced")
+            self.assertEqual(server.get().body, "2")
+
+    def test_never_fewer(self) -> None:
+        """In a roll as many workers as are wanted have the listener open at any time."""
+        with with_workers() as server:
+            workers(server)
+            port = server.ports[0]
+            [inode] = {each for number, each in proc.listening_sockets() if number == port}
+
+            def accept() -> str:
+                there = [pid for pid in proc.children(server.launched) if polls(pid, inode)]
+                return "" if len(there) >= 2 else f"{there} accept"
+
+            with Watch(accept) as watch:
+                for count in (1, 2):
+                    server.kill(signal.SIGHUP)
+                    server.said("All workers have been replaced", count)
+            self.assertEqual(watch.wrong, [])
+            self.assertGreater(watch.looks, 10)
 
     def test_canary(self) -> None:
         """The first new worker that fails ends a HUP: the old ones stay, and the log says so."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
@@ -29,13 +29,15 @@ class FakeWorker:
         self.retires = False
         self.told: list[str] = []
         self.drained: Deferred[None] = Deferred()
+        self.accepts: Deferred[None] = succeed(None)
 
     def __repr__(self) -> str:
         return f"{self.number}:{self.pid}"
 
-    def accept(self) -> None:
+    def accept(self) -> Deferred[None]:
         """It accepts from now on."""
         self.told.append("accept")
+        return self.accepts
 
     def drain(self, within: float, gone: Sequence[int] = ()) -> Deferred[None]:
         """It does not any more."""
@@ -181,6 +183,25 @@ class PoolTests(SynchronousTestCase):
             self.assertEqual(len(self.pool.serving), 2)
             self.end(old)
             self.assertEqual(len(self.pool.serving), 2)
+
+    def test_the_old_one_waits_for_the_new_one(self) -> None:
+        """The old worker stays until the new one does accept; unless it dies before."""
+        self.serve()
+        self.pool.roll()
+        accepts = [Deferred[None](), Deferred[None]()]
+        self.started[2].accepts = accepts[0]
+        self.ready(3)
+        self.assertEqual(self.started[0].told, ["accept"])
+        self.assertEqual(len(self.started), 3)
+        accepts[0].callback(None)
+        self.assertEqual(self.started[0].told, ["accept", "move out"])
+        self.end(1)
+        self.started[3].accepts = accepts[1]
+        self.ready(4)
+        self.end(2)
+        accepts[1].callback(None)
+        self.assertEqual(self.started[1].told, ["accept"])
+        self.assertEqual(self.rolled, [""])
 
     def test_canary(self) -> None:
         """The first that fails ends the roll, and the old ones stay."""

@@ -239,11 +239,16 @@ class Pool:
         old = None
         if slot.successor is worker:
             old, slot.worker, slot.successor = slot.worker, worker, None
-        if self._is_accepting:
-            worker.accept()
-            self.on_route()
         if old is not None:
-            self._depart(old)
+            self._departing.add(old)
+        if self._is_accepting:
+            accepts = worker.accept()
+            self.on_route()
+            if old is not None:
+                # Not before, for until then one fewer would accept.
+                accepts.addCallback(lambda _: self._send_away(old))
+        elif old is not None:
+            self._send_away(old)
         self._check_loaded()
         self._roll_on()
 
@@ -403,6 +408,11 @@ class Pool:
     def _depart(self, worker: Worker) -> None:
         """Let a worker end, whose place is another's now."""
         self._departing.add(worker)
+        self._send_away(worker)
+
+    def _send_away(self, worker: Worker) -> None:
+        if worker not in self._departing:
+            return  # it has ended meanwhile
         if self._is_accepting:
             worker.move_out(self._patience)
         else:

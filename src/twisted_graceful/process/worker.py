@@ -17,6 +17,9 @@ from .control import Alive, Answer, CutShort, Drain, Drained, Leave, Resume, Ret
 from .heartbeat import Watch
 from .launch import Launch
 
+ACCEPTS_WITHIN = 5.0
+"""Seconds until a worker that was told to accept is not waited for any more."""
+
 
 class Observer(Protocol):
     """Who is told what becomes of the workers."""
@@ -120,14 +123,18 @@ class Worker:
 
     # What it is to do
 
-    def accept(self) -> None:
-        """Accept connections, for the first time or again."""
+    def accept(self) -> Deferred[None]:
+        """Accept connections, for the first time or again.
+
+        Returns:
+            A Deferred that fires when it does, has ended, or does not answer for a while.
+        """
         self.phase = Phase.SERVING
         permission, self._permission = self._permission, None
         if permission is not None:
             permission.callback({})
-        else:
-            self._child.tell(Resume)
+        # Of one that has just been permitted to, it is answered when it does.
+        return self._child.ask(Resume).addTimeout(ACCEPTS_WITHIN, self._reactor)
 
     def drain(self, within: float, gone: Sequence[int] = ()) -> Deferred[None]:
         """Stop accepting, hand over what can move, and stand by.
