@@ -331,7 +331,9 @@ class CrewTests(SynchronousTestCase):
         """What the master does with it is known at once, and its numbers when it has told them."""
         self.clock.advance(3)
         self.crew.reported(self.made[1], self.report(1, handed_over=4))
-        first, second = self.crew.facts(self.pool)["workers"]
+        facts = self.crew.facts(self.pool)
+        self.assertEqual(facts["workers_wanted"], 2)
+        first, second = facts["workers"]
         self.assertEqual(
             second,
             {

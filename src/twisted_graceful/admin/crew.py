@@ -61,6 +61,7 @@ class Crew:
         """The processes, and how far their replacement has come, as JSON has them."""
         roll = pool.roll_so_far
         return {
+            "workers_wanted": pool.size,
             "workers": [
                 self._row(pool, each) for each in sorted(pool, key=lambda each: each.number)
             ],
