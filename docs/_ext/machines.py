@@ -25,7 +25,7 @@ from twisted.protocols.amp import Command
 
 COLUMN, ROW = 250, 120
 WIDTH, HEIGHT = 136, 34
-LINE, TOP = 13, 16
+LINE, TOP = 13, 30
 """Pixels: from place to place, of a state, from line to line of a label, and above all."""
 
 Point = tuple[float, float]
@@ -96,12 +96,13 @@ def _arrow(
     right, down = (y1 - y2) / length * aside, (x2 - x1) / length * aside
     begin = _border((x1, y1), (right, down), (x2 - x1, y2 - y1))
     end = _border((x2, y2), (right, down), (x1 - x2, y1 - y2))
+    level = abs(y2 - y1) < 1
     # Half-way; of a pair not, where the labels would meet.
-    way = 0.35 if aside else 0.5
+    way = 0.35 if aside and not level else 0.5
     x = begin[0] + (end[0] - begin[0]) * way
-    y = begin[1] + (end[1] - begin[1]) * way - (len(labels) - 1) * LINE / 2
+    y = begin[1] + (end[1] - begin[1]) * way - (len(labels) - 1) * LINE / (1 if level else 2)
     # A label lies on its arrow, which is interrupted for it where the arrow is steep.
-    above = -5 if abs(y2 - y1) < 1 else 4
+    above = -5 if level else 4
     wide = max(map(len, labels)) * 6.8
     mask = (
         f'<rect x="{x - wide / 2:g}" y="{y - LINE / 2 - 1:g}" width="{wide:g}" '
