@@ -20,6 +20,7 @@ from ..process.status import Status, Tally
 from ..process.worker import Worker
 from ..service import GracefulService
 from .crew import Crew, facts_of
+from .history import History
 
 REQUESTS = 50
 """Requests in flight that are shown of a generation, the oldest; nobody reads more."""
@@ -93,6 +94,7 @@ class Overview(Watcher):
         self._listeners: list[Listener] = []
         self._warm_up: str | None = None
         self.last_upgrade: list[dict[str, Any]] = []
+        self.history = History()
         for server in service.servers:
             server.meter = Meter(clock)
             server.on_warm_up = self._warms_up
@@ -187,7 +189,8 @@ class Overview(Watcher):
         own = self.own
         status = own + self._others.without(to)
         facts = self._facts(own)
-        told = {"upgrade": self.last_upgrade} if to == "successor" else {}
+        past = {"upgrade": self.last_upgrade, "history": list(self.history.samples)}
+        told = past if to == "successor" else {}
         for names in ((), ("requests",), ("requests", "workers")):
             less = {name: it for name, it in facts.items() if name not in names}
             text = status.encode({"facts": less, **told})
@@ -201,6 +204,8 @@ class Overview(Watcher):
         self._others.update(by, status)
         if by == "predecessor" and isinstance(told.get("upgrade"), list):
             self.last_upgrade = told["upgrade"]
+        if by == "predecessor" and "history" in told and not self.service.is_ready:
+            self.history.go_on(told["history"], self.facts["generation"])
         facts = facts_of(report)
         if not facts:
             return
@@ -280,7 +285,8 @@ class Overview(Watcher):
             self._listeners.remove(listener)
 
     def tick(self) -> None:
-        """Say how a drain goes; and tell the other generation."""
+        """Say how a drain goes; look how all goes; and tell the other generation."""
+        self.history.look(self.total.counters)
         self.tell()
         if self._drain_begun is not None and self._listeners:
             names = ("connections", "in_flight", "handed_over", "draining")

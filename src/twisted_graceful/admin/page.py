@@ -1,96 +1,268 @@
-"""The page of the admin endpoints, as it is without JavaScript."""
+"""The page of the admin endpoints: all of it is made here, and a script only fetches it anew."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
+
+from .chart import chart
+from .history import SECONDS, History
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
-<title>Generation {serving}: twisted-graceful</title>
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
 <noscript><meta http-equiv="refresh" content="2"></noscript>
 <link rel="stylesheet" href="page.css">
 <script src="page.js" defer></script>
 </head>
 <body>
-<h1>twisted-graceful <small>{version}</small> <span id="ready" class="{ready}">{ready}</span></h1>
-<section id="charts" hidden>
-<figure><figcaption>Requests per second <b id="rate"></b></figcaption>
-<svg id="rates"></svg></figure>
-<figure><figcaption>Latency, ms: median and 99 % <b id="latency"></b></figcaption>
-<svg id="latencies"></svg></figure>
+<p id="away" role="status" hidden></p>
+<main>
+<header><h1>twisted-graceful <small>{version}</small></h1>{ready}</header>
+<section class="charts" aria-label="The last {minutes} minutes">
+<figure><figcaption>Requests per second <b>{rate}</b></figcaption>{rates}{axis}</figure>
+<figure><figcaption>Latency <span class="key0">median</span> <b>{median}</b>
+<span class="key1">99 %</span> <b>{high}</b></figcaption>{latencies}{axis}</figure>
 </section>
-<h2>Generations</h2>
-<div id="lanes">{lanes}</div>
-<h2>Requests in flight</h2>
-<table><thead><tr><th>Generation<th>Method<th>Path<th>Age, s<th>Doing</tr></thead>
-<tbody id="requests">{requests}</tbody></table>
-<h2>Listeners</h2>
-<ul id="listeners">{listeners}</ul>
-<h2>Totals</h2>
-<table><tbody id="totals">{totals}</tbody></table>
+<section aria-labelledby="generations"><h2 id="generations">Generations</h2>{lanes}</section>
+<section aria-labelledby="flight"><h2 id="flight">Requests in flight <small>{in_flight}</small></h2>
+{requests}</section>
+<section aria-labelledby="upgrade"><h2 id="upgrade">Last upgrade</h2>{upgrade}</section>
+<section aria-labelledby="listeners"><h2 id="listeners">Listeners</h2>
+<ul>{listeners}</ul></section>
+<section aria-labelledby="totals"><h2 id="totals">Totals</h2>
+<dl class="totals">{totals}</dl></section>
+</main>
 </body>
 </html>
 """
 
+_AXIS = (
+    f'<p class="axis" aria-hidden="true"><span>{SECONDS // 60} min ago</span><span>now</span></p>'
+)
 
-def page(status: Mapping[str, Any]) -> str:
+_SIGNS = {"serving": "●", "ready": "●", "draining": "◐", "handing over": "◐", "leaving": "◐"}
+"""Of states, which are not told apart by colour alone; of any other it is an empty circle."""
+
+_NAMES = {
+    "seconds": "seconds spent on requests",
+    "sent": "bytes of answers sent",
+    "drain_seconds": "seconds of drains",
+    "rss": "bytes of memory",
+}
+
+
+def page(
+    status: Mapping[str, Any],
+    history: History | None = None,
+    upgrade: Sequence[Mapping[str, Any]] = (),
+    wanted: int = 0,
+) -> str:
     """The page.
 
     Args:
         status: what ``/status`` says; of its texts none is trusted.
+        history: of the last minutes.
+        upgrade: what happened in the last one.
+        wanted: how many workers there shall be; 0 if there are none.
     """
-    generations = status["generations"]
+    history = history or History()
+    samples = history.samples
+    newest = samples[-1] if samples else None
+    rate = f"{newest.rate:,.0f}" if newest else "–"
+    median, high = (
+        (_milliseconds(newest.median), _milliseconds(newest.high)) if newest else ("–", "–")
+    )
+    marks = history.marks
+    told = "".join(f"; {ago} s ago: {mark}" for ago, mark in marks)
+    generations = sorted(status["generations"], key=lambda each: -_number(each.get("generation")))
+    requests = [
+        (generation, each) for generation in generations for each in generation.get("requests", ())
+    ]
+    in_flight = sum(int(_number(each.get("in_flight"))) for each in generations)
+    ready = "ready" if status["ready"] else "not ready"
+    serving = status["generations"][0].get("generation")
     return _PAGE.format(
+        title=escape(f"{'' if status['ready'] else 'Not ready: '}Generation {serving}: graceful"),
         version=escape(str(status["version"])),
-        ready="ready" if status["ready"] else "not ready",
-        serving=escape(str(generations[0].get("generation"))),
-        lanes="".join(map(_lane, generations)),
-        requests="".join(
-            _row(each.get("generation"), *(request.get(name) for name in _COLUMNS))
-            for each in generations
-            for request in each.get("requests", ())
+        ready=f'<p id="ready" class="{ready.replace(" ", "-")}">{_SIGNS.get(ready, "✕")} {ready}</p>',
+        minutes=SECONDS // 60,
+        rate=rate,
+        median=median,
+        high=high,
+        axis=_AXIS,
+        rates=chart(
+            f"Requests per second, now {rate}{told}", "/s", [[each.rate for each in samples]], marks
         ),
+        latencies=chart(
+            f"Latency, now median {median}, 99 % {high}{told}",
+            "ms",
+            [[each.median for each in samples], [each.high for each in samples]],
+            marks,
+        ),
+        lanes="".join(
+            _lane(each, wanted if each is status["generations"][0] else 0) for each in generations
+        ),
+        in_flight=f"{in_flight:,}",
+        requests=_requests(requests, in_flight),
+        upgrade=_upgrade(upgrade),
         listeners="".join(
-            f"<li>{escape(', '.join(each['bound']))}</li>" for each in status["listeners"]
+            f"<li><code>{escape(', '.join(each['bound']))}</code></li>"
+            for each in status["listeners"]
         ),
         totals="".join(
-            _row(name.replace(",", " "), f"{number:g}")
+            f"<div><dt>{_text(_NAMES.get(name, name.replace(',', ' ')))}</dt>"
+            f"<dd>{_number(number):,.10g}</dd></div>"
             for name, number in sorted({**status["counters"], **status["gauges"]}.items())
             if not name.startswith("bucket")
         ),
     )
 
 
-_COLUMNS = ("method", "path", "age", "doing")
+def _lane(generation: Mapping[str, Any], wanted: int) -> str:
+    number, state = generation.get("generation"), str(generation.get("state"))
+    drains = isinstance(generation.get("draining"), (int, float))
+    moved, left = _number(generation.get("handed_over")), _number(generation.get("connections"))
+    facts = {
+        "pid": _text(generation.get("pid")),
+        "up": duration(generation.get("uptime")),
+        "connections": f"{left:,.0f}",
+        "in flight": f"{_number(generation.get('in_flight')):,.0f}",
+        "handed over": f"{moved:,.0f}",
+    }
+    if generation.get("warm_up"):
+        facts["warm-up"] = f"<code>{_text(generation['warm_up'])}</code>"
+    parts = []
+    if drains:
+        parts.append(
+            _progress(
+                f"drains for {duration(generation['draining'])}: "
+                f"{moved:,.0f} connections moved, {left:,.0f} left",
+                moved,
+                moved + left,
+            )
+        )
+    roll = generation.get("roll")
+    if isinstance(roll, Mapping):
+        replaced, of = _number(roll.get("replaced")), _number(roll.get("wanted"))
+        if roll.get("failure"):
+            parts.append(f'<p class="failure">✕ not replaced: {_text(roll["failure"])}</p>')
+        elif not roll.get("is_over"):
+            parts.append(
+                _progress(f"replacing the workers: {replaced:.0f} of {of:.0f}", replaced, of)
+            )
+    workers = generation.get("workers")
+    if isinstance(workers, Sequence) and workers:
+        parts.append(_workers(workers, wanted))
+    return (
+        f'<article class="lane{" draining" if drains else ""}">'
+        f"<h3>generation {_text(number)} {_state(state)}</h3>"
+        f'<dl class="facts">{_facts(facts)}</dl>{"".join(parts)}</article>'
+    )
 
 
-def _lane(generation: Mapping[str, Any]) -> str:
-    facts = [
-        f"generation {generation.get('generation')}",
-        f"pid {generation.get('pid')}",
-        f"{generation.get('state')}",
-        f"up {_number(generation.get('uptime')):.0f} s",
-        f"{generation.get('connections')} connections",
-        f"{generation.get('in_flight')} requests in flight",
-        f"{generation.get('handed_over')} connections handed over",
+def _workers(workers: Sequence[Any], wanted: int) -> str:
+    names = ("number", "pid", "state", "connections", "in_flight", "rss", "restarts", "uptime")
+    heads = ("Worker", "PID", "State", "Connections", "In flight", "MiB", "Restarts", "Up")
+    rows = []
+    for each in workers:
+        cells = {name: _text(each.get(name)) for name in names}
+        cells["state"] = _state(str(each.get("state")))
+        cells["uptime"] = duration(each.get("uptime"))
+        cells["rss"] = f"{_number(each.get('rss')) / (1 << 20):,.0f}"
+        rows.append(cells.values())
+    serving = sum(1 for each in workers if each.get("state") == "serving")
+    said = f"{serving} of {wanted} workers serve" if wanted else f"{len(workers)} workers"
+    return _table(said, heads, rows)
+
+
+def _requests(requests: Sequence[tuple[Mapping[str, Any], Any]], in_flight: int) -> str:
+    if not requests:
+        return '<p class="nothing">None at the moment.</p>'
+    shown = f"The oldest {len(requests)} of {in_flight:,}"
+    rows = [
+        (
+            _text(generation.get("generation"))
+            + (f" · worker {_text(each['worker'])}" if "worker" in each else ""),
+            f"<code>{_text(each.get('method'))}</code>",
+            f"<code>{_text(each.get('path'))}</code>",
+            f"{_number(each.get('age')):,.1f} s",
+            _text(each.get("doing")),
+        )
+        for generation, each in requests
     ]
-    if generation.get("draining"):
-        facts.append(f"drains for {_number(generation['draining']):.0f} s")
-    return f"<p class=lane>{escape(' · '.join(facts))}</p>"
+    return _table(
+        shown if in_flight > len(requests) else "The oldest first",
+        ("Generation", "Method", "Path", "Age", "Doing"),
+        rows,
+    )
+
+
+def _upgrade(events: Sequence[Mapping[str, Any]]) -> str:
+    if not events:
+        return '<p class="nothing">There was none.</p>'
+    items = []
+    for each in events:
+        event = str(each.get("event"))
+        sign = {"failed": "✕ ", "done": "✓ "}.get(event, "")
+        facts = {"generation": "generation", "pid": "pid", "request": "", "reason": ""}
+        told = " · ".join(
+            f"{name} {_text(each[key])}".strip() for key, name in facts.items() if each.get(key)
+        )
+        output = f"<pre>{_text(each['output'])}</pre>" if each.get("output") else ""
+        items.append(
+            f'<li class="{"failure" if sign == "✕ " else "event"}">'
+            f"<time>{_text(str(each.get('time', ''))[11:19])}</time> "
+            f"<b>{sign}{_text(event)}</b> {told}{output}</li>"
+        )
+    return f'<ol class="events">{"".join(items)}</ol>'
+
+
+def _state(state: str) -> str:
+    return f'<span class="state">{_SIGNS.get(state, "○")} {_text(state)}</span>'
+
+
+def _progress(text: str, value: float, of: float) -> str:
+    return f'<p><label>{text} <progress max="{of or 1:g}" value="{value:g}"></progress></label></p>'
+
+
+def _facts(facts: Mapping[str, str]) -> str:
+    return "".join(f"<div><dt>{name}</dt><dd>{it}</dd></div>" for name, it in facts.items())
+
+
+def _table(caption: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    head = "".join(f'<th scope="col">{each}</th>' for each in heads)
+    body = "".join(f"<tr>{''.join(f'<td>{it}</td>' for it in each)}</tr>" for each in rows)
+    return (
+        f'<div class="table"><table><caption>{caption}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def duration(seconds: object) -> str:
+    """A duration as people say it, in at most two units."""
+    left = int(_number(seconds))
+    units = {"d": 86400, "h": 3600, "min": 60, "s": 1}
+    parts = []
+    for name, size in units.items():
+        count, left = divmod(left, size)
+        if count or parts:
+            parts.append(f"{count} {name}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+def _milliseconds(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.1f} ms"
 
 
 def _number(value: object) -> float:
     return value if isinstance(value, (int, float)) else 0.0
 
 
-def _row(*cells: object) -> str:
-    return "<tr>" + "".join(f"<td>{_cell(each)}" for each in cells) + "</tr>"
-
-
-def _cell(value: object) -> str:
+def _text(value: object) -> str:
     return escape(str(value))

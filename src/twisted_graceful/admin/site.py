@@ -269,7 +269,11 @@ class Root(Resource):
         }
 
     def _page(self, request: Any) -> bytes:
-        return _answer(request, 200, "text/html; charset=utf-8", page(self.status()).encode())
+        overview = self._overview
+        text = page(
+            self.status(), overview.history, overview.last_upgrade, overview.service.workers
+        )
+        return _answer(request, 200, "text/html; charset=utf-8", text.encode())
 
 
 class Refusal(Leaf):
