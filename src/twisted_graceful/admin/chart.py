@@ -13,6 +13,9 @@ Series = Sequence["float | None"]
 _TOP = 18
 """Pixels above the lines, for what the marks are called."""
 
+_APART = 25
+"""Seconds between two marks that are both called by their name; on a phone that is 25 pixels."""
+
 _STEPS = 100
 """Units from the lowest to the highest value."""
 
@@ -40,19 +43,29 @@ def chart(label: str, unit: str, lines: Sequence[Series], marks: Sequence[tuple[
         f'preserveAspectRatio="none">'
         f'<path class="grid" d="M0 0H{SECONDS}M0 50H{SECONDS}M0 100H{SECONDS}"/>{drawn}</svg>'
         f'<text class="scale" x="4" y="{_TOP + 12}">{highest:,g} {escape(unit)}</text>'
-        f"{''.join(map(_mark, marks))}{empty}</svg>"
+        f"{''.join(_marks(marks))}{empty}</svg>"
     )
 
 
-def _mark(mark: tuple[int, str]) -> str:
-    ago, text = mark
-    at = f"{_x(ago) / (SECONDS - 1) * 100:.2f}%"
-    kind, sign = ("failed", "✕ failed") if text == FAILED else ("done", f"▲ {text}")
-    anchor = ' text-anchor="end"' if ago < SECONDS / 2 else ""
-    return (
-        f'<g class="mark {kind}"><line x1="{at}" x2="{at}" y1="{_TOP - 4}" y2="100%"/>'
-        f'<text x="{at}" y="12"{anchor}>{escape(sign)}</text></g>'
-    )
+def _marks(marks: Sequence[tuple[int, str]]) -> Iterator[str]:
+    """A line for each; what failed has its sign below, so that it hides no number."""
+    next_one = {"done": -SECONDS, "failed": -SECONDS}
+    for ago, text in reversed(marks):
+        kind = "failed" if text == FAILED else "done"
+        at = f"{_x(ago) / (SECONDS - 1) * 100:.2f}%"
+        sign = ""
+        if ago - next_one[kind] > _APART:
+            next_one[kind] = ago
+            place = f'x="{at}" text-anchor="{"end" if ago < SECONDS / 2 else "start"}"'
+            sign = (
+                f'<text {place} y="97%" dx="-3">✕</text>'
+                if kind == "failed"
+                else f'<text {place} y="12">▲ {escape(text.rpartition(" ")[2])}</text>'
+            )
+        yield (
+            f'<g class="mark {kind}"><title>{escape(text)}, {ago} s ago</title>'
+            f'<line x1="{at}" x2="{at}" y1="{_TOP - 4}" y2="100%"/>{sign}</g>'
+        )
 
 
 def _x(ago: int) -> int:

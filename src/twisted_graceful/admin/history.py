@@ -11,7 +11,7 @@ SECONDS = 300
 """How much of the past is kept, in samples of a second."""
 
 _WINDOW = 3
-"""Seconds that a sample is over: what workers tell comes once a second, now and then two at once."""
+"""Seconds that a sample is over: a worker tells once a second, so now and then twice in one."""
 
 
 class Sample(NamedTuple):

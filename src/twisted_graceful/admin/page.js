@@ -45,6 +45,8 @@ async function look() {
     const at = new Date(last).toLocaleTimeString();
     away(`✕ The server does not answer. This is how it was at ${at}; asking again every second.`);
     document.title = "No answer: graceful";
+    document.getElementById("ready").textContent = "✕ no answer";
+    document.getElementById("ready").className = "";
   }
 }
 

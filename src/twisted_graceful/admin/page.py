@@ -32,7 +32,7 @@ _PAGE = """<!DOCTYPE html>
 <section aria-labelledby="generations"><h2 id="generations">Generations</h2>{lanes}</section>
 <section aria-labelledby="flight"><h2 id="flight">Requests in flight <small>{in_flight}</small></h2>
 {requests}</section>
-<section aria-labelledby="upgrade"><h2 id="upgrade">Last upgrade</h2>{upgrade}</section>
+<section aria-labelledby="upgrade"><h2 id="upgrade">Last upgrade <small>UTC</small></h2>{upgrade}</section>
 <section aria-labelledby="listeners"><h2 id="listeners">Listeners</h2>
 <ul>{listeners}</ul></section>
 <section aria-labelledby="totals"><h2 id="totals">Totals</h2>
@@ -42,12 +42,17 @@ _PAGE = """<!DOCTYPE html>
 </html>
 """
 
-_AXIS = (
-    f'<p class="axis" aria-hidden="true"><span>{SECONDS // 60} min ago</span><span>now</span></p>'
-)
+_AXIS = f'<p class="axis" aria-hidden="true"><span>{SECONDS // 60} min ago</span>{{key}}<span>now</span></p>'
 
-_SIGNS = {"serving": "●", "ready": "●", "draining": "◐", "handing over": "◐", "leaving": "◐"}
+_KEY = '<span class="done">▲ generation that took over</span><span class="failed">✕ failed</span>'
+
+_SIGNS = {
+    **dict.fromkeys(("ready", "serving", "taking over", "upgrading"), "●"),
+    **dict.fromkeys(("handing over", "standing by", "draining", "leaving", "stopping"), "◐"),
+}
 """Of states, which are not told apart by colour alone; of any other it is an empty circle."""
+
+_NONE = "\N{EN DASH}"
 
 _NAMES = {
     "seconds": "seconds spent on requests",
@@ -74,10 +79,9 @@ def page(
     history = history or History()
     samples = history.samples
     newest = samples[-1] if samples else None
-    rate = f"{newest.rate:,.0f}" if newest else "–"
-    median, high = (
-        (_milliseconds(newest.median), _milliseconds(newest.high)) if newest else ("–", "–")
-    )
+    rate = f"{newest.rate:,.0f}" if newest else _NONE
+    median = _milliseconds(newest and newest.median)
+    high = _milliseconds(newest and newest.high)
     marks = history.marks
     told = "".join(f"; {ago} s ago: {mark}" for ago, mark in marks)
     generations = sorted(status["generations"], key=lambda each: -_number(each.get("generation")))
@@ -90,12 +94,12 @@ def page(
     return _PAGE.format(
         title=escape(f"{'' if status['ready'] else 'Not ready: '}Generation {serving}: graceful"),
         version=escape(str(status["version"])),
-        ready=f'<p id="ready" class="{ready.replace(" ", "-")}">{_SIGNS.get(ready, "✕")} {ready}</p>',
+        ready=f'<p id="ready" class="{ready}">{_SIGNS.get(ready, "✕")} {ready}</p>',
         minutes=SECONDS // 60,
         rate=rate,
         median=median,
         high=high,
-        axis=_AXIS,
+        axis=_AXIS.format(key=_KEY if marks else ""),
         rates=chart(
             f"Requests per second, now {rate}{told}", "/s", [[each.rate for each in samples]], marks
         ),
@@ -117,7 +121,7 @@ def page(
         ),
         totals="".join(
             f"<div><dt>{_text(_NAMES.get(name, name.replace(',', ' ')))}</dt>"
-            f"<dd>{_number(number):,.10g}</dd></div>"
+            f"<dd>{_short(_number(number))}</dd></div>"
             for name, number in sorted({**status["counters"], **status["gauges"]}.items())
             if not name.startswith("bucket")
         ),
@@ -200,6 +204,7 @@ def _requests(requests: Sequence[tuple[Mapping[str, Any], Any]], in_flight: int)
         shown if in_flight > len(requests) else "The oldest first",
         ("Generation", "Method", "Path", "Age", "Doing"),
         rows,
+        "requests",
     )
 
 
@@ -235,11 +240,14 @@ def _facts(facts: Mapping[str, str]) -> str:
     return "".join(f"<div><dt>{name}</dt><dd>{it}</dd></div>" for name, it in facts.items())
 
 
-def _table(caption: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def _table(
+    caption: str, heads: Iterable[str], rows: Iterable[Iterable[str]], kind: str = "wide"
+) -> str:
     head = "".join(f'<th scope="col">{each}</th>' for each in heads)
     body = "".join(f"<tr>{''.join(f'<td>{it}</td>' for it in each)}</tr>" for each in rows)
     return (
-        f'<div class="table"><table><caption>{caption}</caption>'
+        f'<div class="table {kind}" tabindex="0" role="region" aria-label="{caption}">'
+        f"<table><caption>{caption}</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
@@ -248,7 +256,7 @@ def duration(seconds: object) -> str:
     """A duration as people say it, in at most two units."""
     left = int(_number(seconds))
     units = {"d": 86400, "h": 3600, "min": 60, "s": 1}
-    parts = []
+    parts: list[str] = []
     for name, size in units.items():
         count, left = divmod(left, size)
         if count or parts:
@@ -257,7 +265,11 @@ def duration(seconds: object) -> str:
 
 
 def _milliseconds(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.1f} ms"
+    return _NONE if value is None else f"{value:,.1f} ms"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.3f}".rstrip("0").rstrip(".")
 
 
 def _number(value: object) -> float:
