@@ -10,11 +10,12 @@ import re
 import shutil
 import subprocess
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from unittest import SkipTest
 
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 
 from .waiting import until
 
@@ -40,6 +41,7 @@ class Browser:
     def __init__(self, *names: str) -> None:
         if not CHROMIUM:
             raise SkipTest("there is no chromium")
+        self._resources = ExitStack()
         self._directory = tempfile.TemporaryDirectory(
             prefix="graceful-browser-", ignore_cleanup_errors=True
         )
@@ -65,14 +67,14 @@ class Browser:
                 "the browser listens",
                 30,
             )
-            self.socket: ClientConnection = connect(found[0], max_size=None)
+            self.socket = self._resources.enter_context(connect(found[0], max_size=None))
         except BaseException:
             self._end()
             raise
 
     def close(self) -> None:
         """End it."""
-        self.socket.close()
+        self._resources.close()
         self._end()
 
     def _end(self) -> None:
@@ -98,9 +100,10 @@ class Tab:
         self._socket = browser.socket
         self._session = ""
         self.requests: list[str] = []
+        self._urls: dict[str, str] = {}
         self._answers: list[tuple[str, int]] = []
-        self._target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        attached = self.call("Target.attachToTarget", targetId=self._target, flatten=True)
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]
         self.call("Network.enable")
         self.call("Page.enable")
@@ -117,10 +120,12 @@ class Tab:
             heard = json.loads(self._socket.recv(30))
             if heard.get("method") == "Network.requestWillBeSent":
                 if heard["sessionId"] == self._session:
-                    self.requests.append(heard["params"]["request"]["url"])
-            elif heard.get("method") == "Network.responseReceived":
-                response = heard["params"]["response"]
-                self._answers.append((response["url"], response["status"]))
+                    url = heard["params"]["request"]["url"]
+                    self.requests.append(url)
+                    self._urls[heard["params"]["requestId"]] = url
+            elif heard.get("method") == "Network.responseReceivedExtraInfo":
+                facts = heard["params"]  # also of what the page may not see
+                self._answers.append((facts["requestId"], facts["statusCode"]))
             elif heard.get("id") == number:
                 if "error" in heard:
                     raise AssertionError(f"{method}: {heard['error']}")
@@ -133,15 +138,18 @@ class Tab:
 
     @property
     def html(self) -> str:
-        """What the page consists of now."""
+        """What the page consists of now; nothing while another one takes its place."""
         root = self.call("DOM.getDocument", depth=0)["root"]
-        html: str = self.call("DOM.getOuterHTML", nodeId=root["nodeId"])["outerHTML"]
+        try:
+            html: str = self.call("DOM.getOuterHTML", nodeId=root["nodeId"])["outerHTML"]
+        except AssertionError:
+            return ""
         return html
 
     def statuses(self, url: str) -> list[int]:
         """The statuses of what was answered at a URL."""
         self.call("Page.getFrameTree")  # with whose answer comes what happened before
-        return [status for at, status in self._answers if at == url]
+        return [status for number, status in self._answers if self._urls.get(number) == url]
 
     def evaluate(self, expression: str) -> Any:
         """The value of an expression of JavaScript in the page, when it is there."""
@@ -165,8 +173,3 @@ class Tab:
         )
         data = self.call("Page.captureScreenshot")["data"]
         path.write_bytes(base64.b64decode(data))
-
-    def close(self) -> None:
-        """Close it."""
-        self._session = ""
-        self.call("Target.closeTarget", targetId=self._target)

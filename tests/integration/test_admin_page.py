@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from typing import ClassVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -19,24 +18,16 @@ ADMIN = ("--admin", "127.0.0.1:0")
 
 
 class PageTests(SynchronousTestCase):
-    """What the tests share: a browser, and its tabs."""
+    """What the tests share: a browser of their own, for `served` ends all children of the test."""
 
-    browser: ClassVar[Browser]
-
-    @classmethod
-    def setUpClass(cls) -> None:
+    def setUp(self) -> None:
         """Start it."""
-        cls.browser = Browser(EVIL)
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        """End it."""
-        cls.browser.close()
+        self.browser = Browser(EVIL)
+        self.addCleanup(self.browser.close)
 
     def tab(self, url: str, *, script: bool = True) -> Tab:
         """A page that is open."""
         tab = Tab(self.browser, script=script)
-        self.addCleanup(tab.close)
         tab.open(url)
         return tab
 
@@ -47,14 +38,18 @@ class PageTests(SynchronousTestCase):
     def shows(self, tab: Tab, *parts: str) -> None:
         """Wait until all of these are on a page."""
 
-        def missing() -> list[str]:
-            html = tab.html
-            return [each for each in parts if each not in html]
+        html = ""
 
         def found() -> bool:
-            return not missing()
+            nonlocal html
+            html = tab.html
+            return all(each in html for each in parts)
 
-        until(found, f"the page shows {', '.join(parts)}")
+        try:
+            until(found, "the page shows it")
+        except AssertionError:
+            missing = [each for each in parts if each not in html]
+            self.fail(f"the page does not show {missing}:\n{html}")
 
     def hold(self, server: Server, query: str = "") -> Callable[[], None]:
         """Let the application be at work on a request, until what is returned is called."""
@@ -101,11 +96,11 @@ class ShownTests(PageTests):
             old = server.pid
             server.kill(signal.SIGUSR2)
             server.hand_over()
-            for each in (tab, self.look(server, script=False)):
+            for script in (True, False):
                 self.shows(
-                    each,
+                    tab if script else self.look(server, script=False),
                     'class="lane draining"',
-                    "1 connections moved, 1 left",
+                    "1 connection moved, 1 left",
                     '<progress max="2" value="1"',
                     'class="mark done"',
                     "▲ 1</text>",
@@ -114,6 +109,7 @@ class ShownTests(PageTests):
                 )
             end()
             server.ended(old)
+            tab.call("Page.bringToFront")  # who is not looked at asks for nothing
             self.shows(tab, "✓ done")
             self.assertNotIn("lane draining", tab.html)
 
@@ -159,6 +155,10 @@ class ShownTests(PageTests):
 class OriginTests(PageTests):
     """What pages of others can do: nothing."""
 
+    def answered(self, tab: Tab, url: str) -> list[int]:
+        """Wait for an answer at a URL; the statuses of those that there were."""
+        return until(lambda: tab.statuses(url), f"{url} is answered")
+
     def test_nothing_leaves(self) -> None:
         """The page asks nobody else, and its policy lets nothing in it do so."""
         with served(*ADMIN) as server:
@@ -178,14 +178,12 @@ class OriginTests(PageTests):
                 tab = self.tab(f"http://{host}:{app}/")
                 url = f"http://127.0.0.1:{admin}"
                 tab.evaluate(f"fetch('{url}/status', {{mode: 'no-cors'}}).catch(() => 0)")
+                self.assertEqual(self.answered(tab, f"{url}/status"), [403], host)
                 tab.evaluate(
                     "document.body.innerHTML = '<form method=post target=_self "
                     f"action={url}/stop></form>'; document.forms[0].submit()"
                 )
-                until(lambda tab=tab: tab.statuses(f"{url}/stop"), "the form is answered")
-                self.assertEqual(tab.statuses(f"{url}/stop"), [403], host)
-                if host == "127.0.0.1":  # what another host sends has no Sec-Fetch-Site
-                    self.assertEqual(tab.statuses(f"{url}/status"), [403])
+                self.assertEqual(self.answered(tab, f"{url}/stop"), [403], host)
 
     def test_a_rebound_name(self) -> None:
         """A name of somebody else that leads here gets 403, from within its own origin too."""

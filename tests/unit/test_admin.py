@@ -12,6 +12,7 @@ from twisted.web.resource import Resource
 from twisted_graceful import AdminError, GracefulService, new
 from twisted_graceful.admin.crew import Crew
 from twisted_graceful.admin.guard import Asked, why_not
+from twisted_graceful.admin.history import SECONDS, History, quantile
 from twisted_graceful.admin.metrics import exposition
 from twisted_graceful.admin.overview import Event, Overview
 from twisted_graceful.admin.page import page
@@ -231,6 +232,51 @@ class PageTests(SynchronousTestCase):
         )
         self.assertNotIn("<script>", text)
         self.assertIn("&lt;script&gt;alert(1)", text)
+
+
+class HistoryTests(SynchronousTestCase):
+    """The last minutes."""
+
+    def test_rates(self) -> None:
+        """A sample is the mean of the last three seconds; one in which nobody asked has no latency."""
+        history = History()
+        for count in (6, 6, 6, 6):
+            history.look({"bucket,0.001": count})
+        self.assertEqual([each.rate for each in history.samples], [6, 3, 2, 0])
+        self.assertEqual(history.samples[-1].median, None)
+
+    def test_quantiles(self) -> None:
+        """They are taken from the buckets, in milliseconds; of what is beyond, the last bound."""
+        buckets = [(0.001, 50.0), (0.01, 48.0), (float("inf"), 2.0)]
+        self.assertEqual(quantile(0.5, buckets), 1)
+        self.assertEqual(quantile(0.74, buckets), 5.5)
+        self.assertEqual(quantile(0.99, buckets), 10)
+        self.assertEqual(quantile(0.5, [(1.0, 0.0)]), None)
+
+    def test_marks(self) -> None:
+        """A failed upgrade is marked in the second in which it was counted."""
+        history = History()
+        for failed in (0, 1, 1):
+            history.look({"upgrades,failed": failed})
+        self.assertEqual(history.marks, [(1, "failed")])
+
+    def test_a_successor_goes_on(self) -> None:
+        """It has the samples of its predecessor, no jump after them, and a mark of its own."""
+        history = History()
+        told = [[5.0, 1.0, 2.0, ""], [4.0, None, None, "failed"], ["x"], None, [1, "a", 2, ""]]
+        history.go_on(told, 3)
+        history.look({"bucket,0.001": 1000})
+        history.look({"bucket,0.001": 1002})
+        self.assertEqual([each.rate for each in history.samples], [5, 4, 2])
+        self.assertEqual(history.marks, [(1, "failed"), (0, "generation 3")])
+
+    def test_not_without_end(self) -> None:
+        """What is older than the chart is forgotten."""
+        history = History()
+        for number in range(SECONDS + 10):
+            history.look({"upgrades,failed": min(number, 2)})
+        self.assertEqual(len(history.samples), SECONDS)
+        self.assertEqual(history.marks, [])
 
 
 class OverviewTests(Admin):

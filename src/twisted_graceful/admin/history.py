@@ -44,7 +44,7 @@ class History:
 
     def __init__(self) -> None:
         self.samples: deque[Sample] = deque(maxlen=SECONDS)
-        self._looks: deque[Mapping[str, float]] = deque(maxlen=_WINDOW + 1)
+        self._looks: deque[Mapping[str, float]] = deque([{}], maxlen=_WINDOW)
         self._mark = ""
 
     def look(self, counters: Mapping[str, float]) -> None:

@@ -32,7 +32,8 @@ _PAGE = """<!DOCTYPE html>
 <section aria-labelledby="generations"><h2 id="generations">Generations</h2>{lanes}</section>
 <section aria-labelledby="flight"><h2 id="flight">Requests in flight <small>{in_flight}</small></h2>
 {requests}</section>
-<section aria-labelledby="upgrade"><h2 id="upgrade">Last upgrade <small>UTC</small></h2>{upgrade}</section>
+<section aria-labelledby="upgrade"><h2 id="upgrade">Last upgrade <small>UTC</small></h2>
+{upgrade}</section>
 <section aria-labelledby="listeners"><h2 id="listeners">Listeners</h2>
 <ul>{listeners}</ul></section>
 <section aria-labelledby="totals"><h2 id="totals">Totals</h2>
@@ -42,7 +43,10 @@ _PAGE = """<!DOCTYPE html>
 </html>
 """
 
-_AXIS = f'<p class="axis" aria-hidden="true"><span>{SECONDS // 60} min ago</span>{{key}}<span>now</span></p>'
+_AXIS = (
+    f'<p class="axis" aria-hidden="true"><span>{SECONDS // 60} min ago</span>'
+    "{key}<span>now</span></p>"
+)
 
 _KEY = '<span class="done">▲ generation that took over</span><span class="failed">✕ failed</span>'
 
@@ -120,7 +124,7 @@ def page(
             for each in status["listeners"]
         ),
         totals="".join(
-            f"<div><dt>{_text(_NAMES.get(name, name.replace(',', ' ')))}</dt>"
+            f"<div><dt>{_text(_NAMES.get(name, name.replace(',', ' ').replace('_', ' ')))}</dt>"
             f"<dd>{_short(_number(number))}</dd></div>"
             for name, number in sorted({**status["counters"], **status["gauges"]}.items())
             if not name.startswith("bucket")
@@ -146,7 +150,7 @@ def _lane(generation: Mapping[str, Any], wanted: int) -> str:
         parts.append(
             _progress(
                 f"drains for {duration(generation['draining'])}: "
-                f"{moved:,.0f} connections moved, {left:,.0f} left",
+                f"{moved:,.0f} connection{'' if moved == 1 else 's'} moved, {left:,.0f} left",
                 moved,
                 moved + left,
             )
