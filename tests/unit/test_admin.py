@@ -238,7 +238,7 @@ class HistoryTests(SynchronousTestCase):
     """The last minutes."""
 
     def test_rates(self) -> None:
-        """A sample is the mean of the last three seconds; one in which nobody asked has no latency."""
+        """A sample is the mean of three seconds; where nobody asked there is no latency."""
         history = History()
         for count in (6, 6, 6, 6):
             history.look({"bucket,0.001": count})
