@@ -158,6 +158,16 @@ class Tab:
         )
         return done["result"].get("value")
 
+    def set_offline(self, offline: bool) -> None:
+        """Let it reach nobody, or everybody again."""
+        self.call(
+            "Network.emulateNetworkConditions",
+            offline=offline,
+            latency=0,
+            downloadThroughput=-1,
+            uploadThroughput=-1,
+        )
+
     def picture(self, path: Path, *, width: int, height: int, scheme: str = "light") -> None:
         """Leave a picture of the page, as a PNG."""
         self.call(

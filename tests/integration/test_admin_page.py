@@ -146,9 +146,9 @@ class ShownTests(PageTests):
         with served(*ADMIN) as server:
             tab = self.look(server)
             self.shows(tab, 'id="away" role="status" hidden')
-            server.kill(signal.SIGSTOP)
+            tab.set_offline(True)
             self.shows(tab, "The server does not answer", "✕ no answer", 'class="stale"')
-            server.kill(signal.SIGCONT)
+            tab.set_offline(False)
             self.shows(tab, "● ready", 'id="away" role="status" hidden')
 
 
