@@ -107,6 +107,8 @@ class UnitFileTests(SynchronousTestCase):
         arguments = ("security", "--offline=true", "--no-pager", f"--threshold={EXPOSURE * 10:.0f}")
         status, said, _ = self.analyze(*arguments, units=(SERVICE.name,))
         self.assertEqual(status, 0, said.decode())
+        page = (UNITS.parents[1] / "docs" / "deploying.rst").read_text()
+        self.assertIn(f"its exposure is {EXPOSURE} of 10", page)
 
     def test_release_directory(self) -> None:
         """An upgrade enters the working directory by the path that the unit names."""
