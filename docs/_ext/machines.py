@@ -56,7 +56,7 @@ def _svg(width: float, height: float, parts: list[str], title: str) -> str:
     return (
         f'<div style="overflow-x: auto"><svg class="machine" role="img" '
         f'aria-label="{escape(title)}" viewBox="0 0 {width:g} {height:g}" '
-        f'style="width: 100%; min-width: {min(width, 560):g}px; max-width: {width:g}px; '
+        f'style="width: 100%; min-width: {width * 0.8:g}px; max-width: {width:g}px; '
         'font: 11px monospace" fill="none" stroke="currentColor">'
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" '
         'markerHeight="8" orient="auto"><path d="M0 0 8 4 0 8z" fill="currentColor" '
