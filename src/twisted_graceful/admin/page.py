@@ -70,7 +70,6 @@ def page(
     status: Mapping[str, Any],
     history: History | None = None,
     upgrade: Sequence[Mapping[str, Any]] = (),
-    wanted: int = 0,
 ) -> str:
     """The page.
 
@@ -78,7 +77,6 @@ def page(
         status: what ``/status`` says; of its texts none is trusted.
         history: of the last minutes.
         upgrade: what happened in the last one.
-        wanted: how many workers there shall be; 0 if there are none.
     """
     history = history or History()
     samples = history.samples
@@ -113,9 +111,7 @@ def page(
             [[each.median for each in samples], [each.high for each in samples]],
             marks,
         ),
-        lanes="".join(
-            _lane(each, wanted if each is status["generations"][0] else 0) for each in generations
-        ),
+        lanes="".join(map(_lane, generations)),
         in_flight=f"{in_flight:,}",
         requests=_requests(requests, in_flight),
         upgrade=_upgrade(upgrade),
@@ -132,7 +128,7 @@ def page(
     )
 
 
-def _lane(generation: Mapping[str, Any], wanted: int) -> str:
+def _lane(generation: Mapping[str, Any]) -> str:
     number, state = generation.get("generation"), str(generation.get("state"))
     drains = isinstance(generation.get("draining"), (int, float))
     moved, left = _number(generation.get("handed_over")), _number(generation.get("connections"))
@@ -166,7 +162,7 @@ def _lane(generation: Mapping[str, Any], wanted: int) -> str:
             )
     workers = generation.get("workers")
     if isinstance(workers, Sequence) and workers:
-        parts.append(_workers(workers, wanted))
+        parts.append(_workers(workers, generation.get("workers_wanted")))
     return (
         f'<article class="lane{" draining" if drains else ""}">'
         f"<h3>generation {_text(number)} {_state(state)}</h3>"
@@ -174,7 +170,7 @@ def _lane(generation: Mapping[str, Any], wanted: int) -> str:
     )
 
 
-def _workers(workers: Sequence[Any], wanted: int) -> str:
+def _workers(workers: Sequence[Any], wanted: object) -> str:
     names = ("number", "pid", "state", "connections", "in_flight", "rss", "restarts", "uptime")
     heads = ("Worker", "PID", "State", "Connections", "In flight", "MiB", "Restarts", "Up")
     rows = []
@@ -185,8 +181,7 @@ def _workers(workers: Sequence[Any], wanted: int) -> str:
         cells["rss"] = f"{_number(each.get('rss')) / (1 << 20):,.0f}"
         rows.append(cells.values())
     serving = sum(1 for each in workers if each.get("state") == "serving")
-    said = f"{serving} of {wanted} workers serve" if wanted else f"{len(workers)} workers"
-    return _table(said, heads, rows)
+    return _table(f"{serving} of {_text(wanted)} workers serve", heads, rows)
 
 
 def _requests(requests: Sequence[tuple[Mapping[str, Any], Any]], in_flight: int) -> str:

@@ -270,9 +270,7 @@ class Root(Resource):
 
     def _page(self, request: Any) -> bytes:
         overview = self._overview
-        text = page(
-            self.status(), overview.history, overview.last_upgrade, overview.service.workers
-        )
+        text = page(self.status(), overview.history, overview.last_upgrade)
         return _answer(request, 200, "text/html; charset=utf-8", text.encode())
 
 
