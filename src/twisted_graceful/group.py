@@ -16,6 +16,7 @@ from .errors import GracefulError
 from .http.port import Room
 from .http.report import DrainReport
 from .moving import Carrier, Handed
+from .process.balance import Share
 from .process.log_file import LogFiles
 from .process.sockets import Listeners, text
 from .process.status import Status, resident_size
@@ -30,16 +31,17 @@ class ServerGroup(MultiService):
     Args:
         reactor: runs everything.
         listeners: where the sockets come from.
-        is_shared: whether other processes accept on these addresses at the same time.
+        share: of the connections of all processes that accept on these addresses at the same time;
+            None if no other does.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, listeners: Listeners, *, is_shared: bool) -> None:
+    def __init__(self, reactor: Any, listeners: Listeners, share: Share | None = None) -> None:
         super().__init__()
         self._reactor = reactor
         self._listeners = listeners
-        self._is_shared = is_shared
+        self._share = share
         self._logs = LogFiles(reactor)
         self._room = Room(reactor)
         self._apart: list[Server] = []
@@ -93,7 +95,7 @@ class ServerGroup(MultiService):
             service.listening.listeners = self._listeners
             service.logs = self._logs
             service.coordinated = True
-            service.listening.is_shared = self._is_shared
+            service.listening.share = self._share
             if not service.settings.max_connections:
                 service.listening.room = self._room
         super().addService(service)
@@ -158,6 +160,8 @@ class ServerGroup(MultiService):
         """Let every server accept."""
         self._accepting = True
         self._listeners.own()
+        if self._share is not None:
+            self._share.begin()
         for server in self._all_servers:
             server.accept()
 
@@ -172,9 +176,14 @@ class ServerGroup(MultiService):
     ) -> Deferred[list[DrainReport]]:
         """Let every server stop accepting, give away what can move, and drain."""
         self._accepting = False
+        self._end_share()
         self._listeners.entrust(gone)
         self._drain_apart(carrier, gone)
         return gatherResults([server.drain(carrier, gone) for server in self.servers])
+
+    def _end_share(self) -> None:
+        if self._share is not None:
+            self._share.end()
 
     def _drain_apart(self, carrier: Carrier, gone: Sequence[socket.socket]) -> None:
         for server in self._apart:
@@ -212,6 +221,7 @@ class ServerGroup(MultiService):
 
     def _drain_servers(self) -> Deferred[list[DrainReport]]:
         """Drain and stop every server."""
+        self._end_share()
         drains = gatherResults([server.stopService() for server in self.servers])
         if self._at_once:
             self.cut()

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from . import address as addresses
 from . import private
 from .errors import BindError, CertificateError
-from .http.port import Port, Room
+from .http.port import Port, Room, Share
 from .http.preface import behind_proxies
 from .http.site import Site
 from .http.transport import GatheringServer
@@ -40,7 +40,8 @@ class Listening:
         addresses: what was written.
         listeners: where the sockets come from; replaced by whoever has inherited some.
         room: what the connections share; replaced by whoever has several servers.
-        is_shared: whether other processes accept on these addresses at the same time.
+        share: of the connections of all processes that accept on these addresses at the same time;
+            None if no other does.
 
     Raises:
         AddressError: an address is none.
@@ -58,7 +59,7 @@ class Listening:
         self.addresses = [addresses.parse(each).within(here) for each in written]
         self.listeners = sockets.Listeners()
         self.room = Room(reactor, settings.max_connections)
-        self.is_shared = False
+        self.share: Share | None = None
         self._settings = settings
         self._reactor = reactor
         self._transport = transport
@@ -176,7 +177,7 @@ class Listening:
                 for each in opened:
                     self._log.info("No longer listening on {url}", url=self.url(each))
                 where = opened[0].getsockname()
-                if not self.is_shared:
+                if self.share is None:
                     self._given_up[place] = 0 if opened[0].family == socket.AF_UNIX else where[1]
                 self._secure.difference_update(opened)
                 del self._opened[place]
@@ -196,6 +197,7 @@ class Listening:
             OSError: the system refuses; it can be asked again.
         """
         self.room.check()
+        self.room.share = self.share
         self.bind_anew()
         for listener in self.sockets:
             if listener in self._ports:
@@ -206,7 +208,6 @@ class Listening:
             port.transport = transport
             port.room = self.room
             port.hit = site.connections.hit
-            port.is_shared = self.is_shared
             port.name = sockets.text(listener)
             port.startListening()
             self._ports[listener] = port

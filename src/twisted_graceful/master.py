@@ -16,6 +16,7 @@ from .http.report import DrainReport
 from .kinds import AUTO
 from .moving import Carrier, Handed
 from .process import sockets
+from .process.balance import Counts
 from .process.control import inode
 from .process.generation import Generation
 from .process.inheritance import is_worker
@@ -25,7 +26,7 @@ from .process.pool import Pool
 from .process.processors import usable
 from .process.relay import Relay, Route
 from .process.status import Status
-from .process.worker import Worker
+from .process.worker import Phase, Worker
 from .server import Server
 from .service import GracefulService
 
@@ -69,7 +70,8 @@ class MasterService(GracefulService):
         self._pool.on_route = self._relay.go_on
         self._pool.rolled = self._rolled
         self._pool.said = lambda worker, report: self.watcher.worker_reported(worker, report)
-        self._pool.ended = lambda worker: self.watcher.worker_gone(worker)
+        self._pool.ended = self._worker_ended
+        self._counts: Counts | None = None
         self._delay: Deferred[None] | None = None
         self._gone: frozenset[str] = frozenset()  # where only our workers go on
         if os.getpid() == 1:
@@ -93,7 +95,16 @@ class MasterService(GracefulService):
         self._launch.require_possible()
         for server in self.servers:
             server.listening.bind_anew()
-        worker.start(self._launch, generation.number, self.listeners(), generation.streams)
+        memory = {}
+        if self._counts is not None:
+            self._counts.size = self._pool.size
+            memory["balance"] = self._counts.descriptor
+        worker.start(self._launch, generation.number, self.listeners(), generation.streams, memory)
+
+    def _worker_ended(self, worker: Worker) -> None:
+        if self._counts is not None and worker.phase is Phase.SERVING:  # else another one is there
+            self._counts.clear(worker.number)
+        self.watcher.worker_gone(worker)
 
     # What users ask of it
 
@@ -133,6 +144,8 @@ class MasterService(GracefulService):
             more: how many; negative for fewer.
         """
         self._pool.resize(more)
+        if self._counts is not None:
+            self._counts.size = self._pool.size
 
     def _actions(self) -> dict[int, Callable[[], None]]:
         return {
@@ -150,6 +163,7 @@ class MasterService(GracefulService):
     # What it does in the place of one that serves
 
     def _load(self) -> Deferred[Any]:
+        self._counts = Counts.create()
         loaded: Deferred[Any] = Deferred()
         # Not before the reactor waits for children.
         self._reactor.callWhenRunning(lambda: self._pool.load().chainDeferred(loaded))
@@ -168,6 +182,9 @@ class MasterService(GracefulService):
             await server.stopService()
         await gone
         self._relay.close()
+        if self._counts is not None:
+            self._counts.close()
+            self._counts = None
         if not self._pool.is_clean:
             self._exit_with(1)
         reports = map(json.loads, filter(None, self._pool.reports))

@@ -28,6 +28,7 @@ from .group import ServerGroup
 from .http.report import DrainReport
 from .moving import Carrier
 from .process import activation, systemd
+from .process.balance import share_of
 from .process.exit_status import exit_with
 from .process.generation import Generation
 from .process.heartbeat import Heartbeat, interval
@@ -108,9 +109,7 @@ class GracefulService(ServerGroup):
         reactor = global_reactor() if reactor is None else reactor
         inherited = () if inheritance is None else inheritance.sockets()
         self._worker = 0 if inheritance is None else inheritance.worker
-        super().__init__(
-            reactor, Listeners(inherited, activation.claim()), is_shared=bool(self._worker)
-        )
+        super().__init__(reactor, Listeners(inherited, activation.claim()), share_of(inheritance))
         self.report: DrainReport | None = None
         self.watcher = Watcher()
         if signals:  # a reactor that others run too is theirs to change

@@ -91,7 +91,7 @@ class ServingTests(SynchronousTestCase):
             for client in clients:
                 client.get("/pid")
             seen = [int(client.answer().body) for client in clients]
-            self.assertLessEqual(max(map(seen.count, pids)), 48)
+            self.assertLessEqual(max(map(seen.count, pids)), 32)
 
     def test_a_program(self) -> None:
         """A program can have workers, too, which run it again."""

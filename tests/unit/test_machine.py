@@ -147,7 +147,7 @@ class _World:
 
     # A child
 
-    def start(self, *_: Any, record: Any = ()) -> int:
+    def start(self, *_: Any, memory: Any = None) -> int:
         assert not self.child, "two successors at once"
         self.child, self.owed, self.passed_on = "loading", False, False
         return 1

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 from unittest import mock
 
 from twisted.internet.defer import Deferred
@@ -19,7 +19,9 @@ from tests.unit.test_relay import FakeRoute
 from twisted_graceful import DrainReport, new
 from twisted_graceful.master import MasterService
 from twisted_graceful.moving import Handed
+from twisted_graceful.process.balance import Counts
 from twisted_graceful.process.control import inode
+from twisted_graceful.process.worker import Phase
 
 
 class Reactor(MemoryReactorClock):  # type: ignore[misc]
@@ -45,9 +47,14 @@ class Worker(FakeWorker):
         self.carrier = FakeRoute()
         self.listeners: list[int] = []
         self.gone: Sequence[int] = ()
+        self.phase = Phase.SERVING
+        self.counts = Counts()
 
-    def start(self, launch: Any, generation: int, listeners: Any, streams: Any) -> None:
+    def start(
+        self, launch: Any, generation: int, listeners: Any, streams: Any, memory: Mapping[str, int]
+    ) -> None:
         """It has been started."""
+        self.counts = Counts(os.dup(memory["balance"]))
         self.listeners = [inode(each.fileno()) for _, sockets in listeners for each in sockets]
 
     def drain(self, within: float, gone: Sequence[int] = ()) -> Deferred[None]:
@@ -114,6 +121,26 @@ class MasterTests(SynchronousTestCase):
         self.assertTrue(self.master.is_accepting())
         self.assertTrue(self.master.is_ready)
         self.assertEqual([each.told for each in self.started], [["accept"], ["accept"]])
+
+    def test_counts(self) -> None:
+        """The workers share how many they shall be, and whether one of them is no more."""
+        self.serve()
+        one, other = (each.counts for each in self.started)
+        one.note(1, 5)
+        other.note(2, 7)
+        self.assertEqual((one.size, other.fewest), (2, 5))
+        self.master.pool.worker_ended(cast(Any, self.started[0]), "it fell", "")
+        self.assertEqual(other.fewest, 7)
+        self.master.resize(-1)
+        self.assertIsNone(other.fewest)
+
+    def test_the_place_of_one_that_leaves(self) -> None:
+        """What the next one of a place has stays when the last one ends."""
+        self.serve()
+        self.started[0].phase = Phase.LEAVING
+        self.started[0].counts.note(1, 5)
+        self.master.pool.worker_ended(cast(Any, self.started[0]), "it left", "")
+        self.assertEqual(self.started[0].counts.fewest, 5)
 
     def test_it_accepts_nothing_itself(self) -> None:
         """The sockets are there, and no port reads from them."""

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.unit.support import leaves_nothing_open, why_no_ipv6
 from twisted_graceful import private
-from twisted_graceful.http.port import Port, Room, limit_of_descriptors
+from twisted_graceful.http.port import TURN, Port, Room, limit_of_descriptors
 from twisted_graceful.http.transport import Flusher, GatheringServer
 
 
@@ -175,6 +175,83 @@ class RoomTests(PortTestCase):
         self.connect(self.listen(socket.AF_INET6, "::1"))
         self.turn()
         self.assertEqual(self.factory.made[0].transport.getPeer().host, "::1")  # type: ignore
+
+
+class ShareTests(PortTestCase):
+    """What is left to other processes."""
+
+    def setUp(self) -> None:
+        """There is much room, and somebody who may have fewer."""
+        super().setUp()
+        self.room = self.port.room = Room(self.reactor, 1000)
+        self.share = self.room.share = mock.Mock(is_ahead=True)
+
+    def queue(self, count: int) -> None:
+        """So many clients come."""
+        for _ in range(count):
+            self.connect()
+
+    def test_not_ahead(self) -> None:
+        """Who is not ahead accepts what comes, and counts it until it ends."""
+        self.share.is_ahead = False
+        self.queue(1)
+        self.turn()
+        self.assertEqual(len(self.factory.made), 1)
+        self.share.entered.assert_called_once_with()
+        self.end(0)
+        self.share.left.assert_called_once_with()
+
+    def test_ahead(self) -> None:
+        """Who is ahead looks away for a moment, and then takes one that is still there."""
+        self.queue(1)
+        self.turn()
+        self.assertEqual(len(self.factory.made), 0)
+        self.assertFalse(self.is_reading(self.port))
+        self.reactor.advance(TURN)
+        self.turn()
+        self.assertEqual(len(self.factory.made), 1)
+
+    def test_nobody_takes_them(self) -> None:
+        """What nobody else has the time for is taken, more from wait to wait."""
+        self.queue(31)
+        made = []
+        for _ in range(5):
+            for _ in range(40):
+                self.turn()
+            made.append(len(self.factory.made))
+            self.reactor.advance(TURN)
+        for _ in range(40):
+            self.turn()
+        self.assertEqual(made, [0, 1, 3, 7, 15])
+        self.assertEqual(len(self.factory.made), 31)
+
+    def test_others_have_time_again(self) -> None:
+        """After a while one is taken at first, as before."""
+        self.queue(3)
+        for _ in range(3):
+            for _ in range(3):
+                self.turn()
+            self.reactor.advance(TURN)
+        self.turn()
+        self.assertEqual(len(self.factory.made), 3)
+        self.reactor.advance(TURN)
+        self.reactor.advance(1)
+        self.queue(5)
+        for _ in range(3):
+            self.turn()
+        self.reactor.advance(TURN)
+        for _ in range(3):
+            self.turn()
+        self.assertEqual(len(self.factory.made), 4)
+
+    def test_closed_meanwhile(self) -> None:
+        """A port that is closed while it looks away does not look again."""
+        self.queue(1)
+        self.turn()
+        self.port.close()
+        self.reactor.advance(1)
+        self.assertFalse(self.is_reading(self.port))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
 
 
 class LogTests(PortTestCase):

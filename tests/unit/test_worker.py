@@ -162,7 +162,7 @@ class WorkerTestCase(SynchronousTestCase):
         self.reactor = Reactor()
         self.pool, self.workload = Pool(), Workload()
         self.worker = Worker(self.reactor, 2, self.pool, None, TIMEOUT, SILENCE)  # type: ignore[arg-type]
-        self.worker.start(Launch("python", (), "/", {}), 5, [], (1, 2))
+        self.worker.start(Launch("python", (), "/", {}), 5, [], (1, 2), {})
         inheritance = Inheritance.take({VARIABLE: self.reactor.environment[VARIABLE]})
         assert inheritance is not None
         ours, theirs = socket.socketpair()

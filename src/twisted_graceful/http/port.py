@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import resource
 import socket
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet import tcp
 from twisted.internet.interfaces import IDelayedCall, IProtocolFactory, IReactorTime
@@ -32,6 +31,30 @@ _RELIEVED = 0.9
 """The part of the limit below which it counts as left; not so near that it is told all the time."""
 
 
+TURN = 0.001
+"""Seconds for which a connection is left to processes that have fewer."""
+
+_RECENT = 0.05
+"""Seconds after such a wait for which it counts; more than a turn of a busy reactor takes."""
+
+_LARGEST = 64
+"""Connections that are accepted at most between two such waits."""
+
+
+class Share(Protocol):
+    """The connections of this process, where several accept from the same sockets."""
+
+    def entered(self) -> None:
+        """One has begun."""
+
+    def left(self) -> None:
+        """One has ended."""
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether another process has so many fewer that it should have the next."""
+
+
 def limit_of_descriptors() -> int:
     """How many connections the descriptors of this process are enough for.
 
@@ -50,12 +73,16 @@ class Room:
         clock: says when to try again, and when to tell again.
         limit: how many connections may be open; 0 for as many as the descriptors of this
             process are enough for, which is looked up whenever one is accepted.
+
+    Attributes:
+        share: counts them among those of all processes that accept; None if no other does.
     """
 
     _log = Logger()
 
     def __init__(self, clock: IReactorTime, limit: int = 0) -> None:
         self._clock = clock
+        self.share: Share | None = None
         self._limit = limit
         self._taken = 0
         self._waiting: dict[Port, None] = {}
@@ -92,10 +119,14 @@ class Room:
     def enter(self) -> None:
         """A connection has begun."""
         self._taken += 1
+        if self.share is not None:
+            self.share.entered()
 
     def leave(self) -> None:
         """A connection has ended."""
         self._taken -= 1
+        if self.share is not None:
+            self.share.left()
         if self._waiting:
             self._wake()
         if self._is_full and self._taken <= self.limit * _RELIEVED:
@@ -160,15 +191,18 @@ class Room:
 
 
 class Port(tcp.Port):
-    """A port that accepts while there is room.
+    """A port that accepts while there is room, and leaves others their share.
 
     Twisted's own accepts whatever comes; out of descriptors it closes, one by one, what
     the kernel has queued.
 
+    Who is ahead of another process leaves what has come to that one, for a moment. What is
+    still there then, nobody else has the time for: so more is accepted from wait to wait, as long
+    as that goes on.
+
     Attributes:
         room: what its connections need; to be set before it listens.
         name: where it listens, for a process that takes its connections over.
-        is_shared: whether other processes accept from the same socket, and are to have their part.
         hit: is called with the name of a limit that keeps it from accepting.
     """
 
@@ -176,8 +210,13 @@ class Port(tcp.Port):
 
     room: Room
     name = ""
-    is_shared = False
     hit: Callable[[str], None] = staticmethod(lambda limit: None)
+
+    _pause: IDelayedCall | None = None
+    _waited_until = float("-inf")
+    _grant = 1
+    _granted = 0
+    """What may be accepted though this process is ahead, of what the last wait granted."""
 
     @property
     def waits(self) -> bool:
@@ -193,10 +232,15 @@ class Port(tcp.Port):
             room.wait(self)
             return
         accepted = 0
-        for _ in range(1 if self.is_shared else min(self.numberAccepts, free)):
+        share = room.share
+        for _ in range(min(self.numberAccepts, free)):
+            if share is not None and share.is_ahead and not self._may_go_ahead():
+                self._wait_for_others()
+                return
             try:
                 client, where = self.socket.accept()
             except BlockingIOError:
+                self._granted = 0
                 break
             except OSError as error:
                 if error.errno in _THAT_ONE:
@@ -206,13 +250,32 @@ class Port(tcp.Port):
                 return
             accepted += 1
             self._begin(client, where, self.factory)
-        if self.is_shared:
-            # All have been woken, and those that have no processor yet would find nothing left.
-            os.sched_yield()
-            return
         # As Twisted has it: where there were many, look for more; where there was one, for one.
         many = accepted == self.numberAccepts
         self.numberAccepts = accepted + 20 if many else max(1, accepted)
+
+    def _may_go_ahead(self) -> bool:
+        if not self._granted or not self._has_waited():
+            return False
+        self._granted -= 1
+        return True
+
+    def _has_waited(self) -> bool:
+        """Whether that was just now, so that what comes is still the same burst."""
+        clock: Any = self.reactor
+        return bool(clock.seconds() - self._waited_until < _RECENT)
+
+    def _wait_for_others(self) -> None:
+        self._grant = min(2 * self._grant, _LARGEST) if self._has_waited() else 1
+        self.stopReading()
+        clock: Any = self.reactor
+        self._pause = clock.callLater(TURN, self._go_on)
+
+    def _go_on(self) -> None:
+        clock: Any = self.reactor
+        self._pause, self._waited_until = None, clock.seconds()
+        self._granted = self._grant
+        self.startReading()
 
     def can_take_up(self, handed: Handed) -> bool:
         """Whether a connection that came in elsewhere would be served as if it were ours."""
@@ -283,5 +346,8 @@ class Port(tcp.Port):
 
     def connectionLost(self, reason: Any) -> None:
         """The port is closed."""
+        pause, self._pause = self._pause, None
+        if pause is not None:
+            pause.cancel()
         self.room.forget(self)
         super().connectionLost(reason)

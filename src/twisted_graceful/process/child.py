@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -121,7 +122,7 @@ class Child(ProcessProtocol):
         listeners: Sequence[tuple[str, Sequence[socket.socket]]],
         worker: int = 0,
         streams: tuple[int, int] = (1, 2),
-        record: Sequence[int] = (),
+        memory: Mapping[str, int] | None = None,
     ) -> int:
         """Start the process.
 
@@ -132,7 +133,8 @@ class Child(ProcessProtocol):
             worker: its number among the workers; 0 for a successor.
             streams: where its standard output and standard error go when it is ready; of this
                 process they are others until it is ready itself.
-            record: the descriptor of a `Record` that it goes on with, if there is one.
+            memory: the descriptors of files in memory, by the names that `Inheritance` has for
+                them; a negative one is none.
 
         Returns:
             Its pid, for the log; the channel, not the pid, is what identifies it.
@@ -163,8 +165,9 @@ class Child(ProcessProtocol):
                         for number, each in enumerate(sockets)
                         if isinstance(each, ActivatedListener)
                     ]
-                recorded = len(descriptors) if record else -1
-                descriptors += record
+                inherited = {name: it for name, it in (memory or {}).items() if it >= 0}
+                places: dict[str, Any] = dict(zip(inherited, count(len(descriptors)), strict=False))
+                descriptors += inherited.values()
                 inheritance = Inheritance(
                     generation,
                     control=3,
@@ -174,7 +177,7 @@ class Child(ProcessProtocol):
                     files=tuple(files),
                     worker=worker,
                     activated=tuple(activated),
-                    record=recorded,
+                    **places,
                 )
                 self._reactor.spawnProcess(
                     self,

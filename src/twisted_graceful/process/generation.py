@@ -333,7 +333,7 @@ class Generation:
                 launch,
                 self.number + 1,
                 self._workload.listeners(),
-                record=self._record.descriptors() if self._record is not None else (),
+                memory={} if self._record is None else {"record": self._record.descriptor},
             )
         except (OSError, UpgradeRefused) as error:
             self.child_ended(f"it could not be started: {error}", "")

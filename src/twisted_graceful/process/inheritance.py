@@ -38,6 +38,7 @@ class Inheritance:
         pid_file: the path of the pid file that this process takes over; empty if none.
         worker: the number of this worker, 1 or more; 0 in a successor.
         record: the descriptor of the predecessor's `Record`; negative if there is none.
+        balance: the descriptor of what the workers share to know each other's `Counts`; likewise.
     """
 
     generation: int
@@ -50,6 +51,7 @@ class Inheritance:
     pid_file: str = ""
     worker: int = 0
     record: int = -1
+    balance: int = -1
 
     @classmethod
     def take(cls, environ: MutableMapping[str, str]) -> Inheritance | None:
@@ -99,6 +101,7 @@ class Inheritance:
             pid_file=str(data.get("pid_file", "")),
             worker=int(data.get("worker", 0)),
             record=int(data.get("record", -1)),
+            balance=int(data.get("balance", -1)),
         )
 
     def encode(self) -> str:
@@ -108,8 +111,8 @@ class Inheritance:
     def descriptors(self) -> list[int]:
         """Every inherited file descriptor."""
         listeners = [each for _, descriptors in self.listeners for each in descriptors]
-        record = [self.record] if self.record >= 0 else []
-        return [self.control, self.stdout, self.stderr, *listeners, *record]
+        memory = [each for each in (self.record, self.balance) if each >= 0]
+        return [self.control, self.stdout, self.stderr, *listeners, *memory]
 
     def sockets(self) -> list[tuple[str, list[socket.socket]]]:
         """The listeners as sockets, which own the descriptors from now on.

@@ -68,9 +68,10 @@ class Record:
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         self._write({"time": now, "event": progress.stage.value, **progress.facts})
 
-    def descriptors(self) -> list[int]:
-        """The descriptor that a successor inherits, if there is one."""
-        return [self._file] if self._file >= 0 else []
+    @property
+    def descriptor(self) -> int:
+        """Of the file, which a successor inherits; negative if there is none."""
+        return self._file
 
     def close(self) -> None:
         """Record nothing more."""

@@ -112,6 +112,7 @@ class Worker:
         generation: int,
         listeners: Sequence[tuple[str, Sequence[socket.socket]]],
         streams: tuple[int, int],
+        memory: Mapping[str, int],
     ) -> None:
         """Start the process; the arguments are those of `Child`.
 
@@ -119,7 +120,7 @@ class Worker:
             OSError: it could not be started. Nothing is left behind.
         """
         self.started = self._reactor.seconds()
-        self.pid = self._child.start(launch, generation, listeners, self.number, streams)
+        self.pid = self._child.start(launch, generation, listeners, self.number, streams, memory)
 
     # What it is to do
 
