@@ -6,9 +6,11 @@ long a request takes.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -128,6 +130,14 @@ class Root(Resource):
         """The fault of a library that is not written in Python."""
         ctypes.string_at(0)
         return "never"
+
+    async def do_garbage(self, request: Any) -> str:
+        """What no process should do: write to a descriptor that is not its own."""
+        for descriptor in map(int, os.listdir("/proc/self/fd")):
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as found:
+                if found.family == socket.AF_UNIX:  # the control channel
+                    found.send(b"\xff" * 4)
+        return str(os.getpid())
 
     async def do_grow(self, request: Any, mebibytes: str) -> str:
         """Keep so much more memory."""

@@ -47,6 +47,25 @@ class FaultTests(SynchronousTestCase):
             self.assertEqual(len(workers(server) & before), 1)
             self.assertEqual(server.log.count("stood still"), 1)
 
+    def test_a_worker_that_was_stopped(self) -> None:
+        """One that does not even run leaves its stack when it is ended, too."""
+        with with_workers("--worker-timeout", "1") as server:
+            before = workers(server)
+            server.kill(signal.SIGSTOP, min(before))
+            server.said(ENDED.format(min(before)) + "its reactor stood still for 1 seconds")
+            server.said("(?s)Fatal Python error: Aborted.* in doPoll")
+            self.assertEqual(workers(server) & before, before - {min(before)})
+
+    def test_garbage_for_the_master(self) -> None:
+        """A worker that writes into its control channel drains, and another takes its place."""
+        with with_workers() as server:
+            before = workers(server)
+            culprit = int(server.get("/garbage").body)
+            server.said(rf"\(pid {culprit}\) was sent SIGTERM: it broke the control channel")
+            server.said("Drained: ")
+            server.ended(culprit)
+            self.assertEqual(workers(server) & before, before - {culprit})
+
     def test_a_hang_of_all(self) -> None:
         """When all are blocked, who waits in the kernel's queue is answered by the next ones."""
         with with_workers("--worker-timeout", "3", count=1) as server:
@@ -79,7 +98,7 @@ class FaultTests(SynchronousTestCase):
             until(long_enough, "more than a second has gone by")
             server.kill(signal.SIGCONT)
             server.kill(signal.SIGTTIN)
-            server.said("There shall be 3 workers")
+            server.said("Workers wanted: 3, not 2")
             self.assertLessEqual(before, workers(server, 3))
 
 

@@ -263,7 +263,13 @@ class PoolTests(SynchronousTestCase):
     def test_never_none(self) -> None:
         """The last one stays."""
         self.serve()
-        self.pool.resize(-5)
+        with capturedLogs() as events:
+            for _ in range(2):
+                self.pool.resize(-5)
+        self.assertEqual(
+            [formatEvent(each) for each in events],
+            ["Workers wanted: 1, not 2", "Workers wanted: 1; there is always one"],
+        )
         self.assertEqual(self.pool.size, 1)
         self.assertEqual(self.numbers(), ["1:1"])
 
@@ -359,6 +365,16 @@ class PoolTests(SynchronousTestCase):
         self.end(1)
         self.clock.advance(100)
         self.assertEqual(len(self.started), 3)
+
+    def test_one_that_is_unheard(self) -> None:
+        """Another one takes the place of one that broke its channel, and the log says why."""
+        self.serve()
+        with capturedLogs() as events:
+            self.pool.worker_unheard(self.started[0], "it broke the channel")  # type: ignore[arg-type]
+        self.assertEqual(self.started[0].told, ["accept", "move out"])
+        self.assertEqual(repr(self.started[2:]), "[1:3]")
+        text = formatEvent(events[0])
+        self.assertEqual(text, "Worker 1 (pid 1) was sent SIGTERM: it broke the channel")
 
     def test_the_delays_of_a_place_grow(self) -> None:
         """What dies again and again is started ever later, and the log says when."""

@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted_graceful.moving import Handed
 from twisted_graceful.process import child, member, predecessor
 from twisted_graceful.process.accepting import AGAIN
-from twisted_graceful.process.child import KILL_AFTER
+from twisted_graceful.process.child import EXIT_AFTER_EOF, KILL_AFTER
 from twisted_graceful.process.control import HEARD_TIMEOUT, ControlChannel
 from twisted_graceful.process.inheritance import VARIABLE, Inheritance
 from twisted_graceful.process.launch import Launch
@@ -82,6 +82,10 @@ class Pool:
     def worker_stopping(self, worker: Worker) -> None:
         """It was told to stop."""
         self.told.append("stopping")
+
+    def worker_unheard(self, worker: Worker, reason: str) -> None:
+        """It broke the channel."""
+        self.told.append(("unheard", reason))
 
     def worker_ended(self, worker: Worker, reason: str, output: str) -> None:
         """It has ended."""
@@ -197,7 +201,8 @@ class WorkerTestCase(SynchronousTestCase):
 
     def lose_channel(self, end: int) -> None:
         """One end of the channel, 0 that of the master, learns that the other has gone."""
-        self.channels[end].connectionLost(Failure(ConnectionDone()))
+        if self.channels[end].transport is not None:
+            self.channels[end].connectionLost(Failure(ConnectionDone()))
 
     def serve(self) -> None:
         """It is ready, and accepts."""
@@ -363,9 +368,37 @@ class WorkerTests(WorkerTestCase):
         self.reactor.pump([1] * SILENCE)
         self.assertEqual(self.reactor.signals, [])
         self.reactor.advance(1)
-        self.assertEqual(self.reactor.signals, [signal.SIGABRT])
+        # It may have been stopped, by a debugger say: then it heeds the first after the second.
+        self.assertEqual(self.reactor.signals, [signal.SIGABRT, signal.SIGCONT])
         self.end(signal.SIGABRT)
         self.assertIn("stood still for 10 seconds (worker_timeout)", self.pool.told[-1][1])
+
+    def test_a_broken_channel(self) -> None:
+        """One that cannot be told anything is sent a signal; its silence is no standstill."""
+        self.serve()
+        self.after(self.member.alive, "fine")
+        self.pool.told.clear()
+        self.lose_channel(0)
+        self.reactor.advance(EXIT_AFTER_EOF)
+        self.assertEqual(self.reactor.signals, [signal.SIGTERM])
+        [(what, reason)] = self.pool.told
+        self.assertEqual(what, "unheard")
+        self.assertIn("it broke the control channel", reason)
+        self.worker.move_out(30)
+        self.reactor.pump([1] * 29)
+        self.assertEqual(self.reactor.signals, [signal.SIGTERM])
+        self.reactor.advance(1)
+        self.assertEqual(self.reactor.signals, [signal.SIGTERM, signal.SIGKILL])
+
+    def test_the_channel_of_one_that_ends(self) -> None:
+        """One that has said what its drain did may take its time to end."""
+        self.serve()
+        self.worker.leave(30)
+        self.run_on()
+        self.after(self.member.stopped, {})
+        self.lose_channel(0)
+        self.reactor.advance(EXIT_AFTER_EOF)
+        self.assertEqual((self.reactor.signals, self.pool.told), ([], []))
 
     def test_retire(self) -> None:
         """It may ask for another one."""

@@ -45,7 +45,8 @@ KILL_AFTER = 3.0
 """Seconds between SIGTERM and SIGKILL for a child that is to end; it serves nobody yet."""
 
 EXIT_AFTER_EOF = 1.0
-"""Seconds between the EOF of a child that ends and its exit status, which says more."""
+"""Seconds between the EOF of a child that ends and its exit status, which says more. Who has not
+ended by then has broken the channel."""
 
 
 class Observer(Protocol):
@@ -65,6 +66,9 @@ class Observer(Protocol):
 
     def child_said(self, command: type[amp.Command], arguments: Mapping[str, Any]) -> Answer:
         """It sent a command that not every child has."""
+
+    def child_unheard(self, reason: str) -> None:
+        """It was ready, has broken the channel since, for this reason, and has not ended."""
 
     def child_ended(self, reason: str, output: str) -> None:
         """It has ended and is reaped.
@@ -214,6 +218,7 @@ class Child(ProcessProtocol):
             reason: as for `end`.
         """
         self._end(reason, signal.SIGABRT)
+        self._signal(signal.SIGCONT)  # one that was stopped heeds nothing else before
 
     def _end(self, reason: str, number: int) -> None:
         self._reason = self._reason or reason
@@ -232,6 +237,10 @@ class Child(ProcessProtocol):
             A Deferred that fires when it is answered, or never will be.
         """
         return self._channel.ask(command, **arguments)
+
+    def stop(self) -> None:
+        """Let it drain and end, where the channel cannot tell it to."""
+        self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """Do not wait any more for the process to heed its `end`."""
@@ -305,12 +314,13 @@ class Child(ProcessProtocol):
         """The child closed the channel, ended, or wrote what is no message."""
         if self._receiver is not None:
             self._receiver.lost()
-        if self._ready_at is None and self._control is not None and not self._reason:
-            # If it has ended, then its exit status says more, and comes soon.
-            self._cancel_timer()
-            self._timer = self._reactor.callLater(
-                EXIT_AFTER_EOF, self.end, f"it broke the control channel ({reason.value})"
-            )
+        if self._control is None or self._reason:
+            return
+        then = self.end if self._ready_at is None else self._observer.child_unheard
+        self._cancel_timer()
+        self._timer = self._reactor.callLater(
+            EXIT_AFTER_EOF, then, f"it broke the control channel ({reason.value})"
+        )
 
     def processEnded(self, reason: Failure) -> None:
         """The child has ended."""

@@ -287,6 +287,9 @@ class Generation:
         """The successor was told to stop."""
         self._machine.send(Input.CHILD_STOPPING)
 
+    def child_unheard(self, reason: str) -> None:
+        """The successor serves on as if this process were gone; its end is noticed all the same."""
+
     def child_ended(self, reason: str, output: str) -> None:
         """The successor has ended."""
         self._child = self._successor = None

@@ -217,8 +217,12 @@ class Pool:
         """
         if self._is_leaving:
             return
-        self.size = max(1, self.size + more)
-        self._log.info("There shall be {size} workers", size=self.size)
+        before, self.size = self.size, max(1, self.size + more)
+        self._log.info(
+            "Workers wanted: {size}{change}",
+            size=self.size,
+            change=f", not {before}" if self.size != before else "; there is always one",
+        )
         for number in [each for each in self._slots if each > self.size]:
             slot = self._slots.pop(number)
             slot.cancel_restart()
@@ -272,13 +276,29 @@ class Pool:
 
     def worker_stopping(self, worker: Worker) -> None:
         """A worker was told to stop, by somebody else."""
-        slot = self._slot_of(worker)
-        if slot is None or self._is_leaving:
+        if self._slot_of(worker) is None:
             return
         self._log.info(
             "Worker {number} (pid {pid}) was told to stop", number=worker.number, pid=worker.pid
         )
-        if slot.worker is worker:
+        self._make_room(worker)
+
+    def worker_unheard(self, worker: Worker, reason: str) -> None:
+        """A worker cannot be told anything any more, and drains."""
+        if self._slot_of(worker) is None:
+            return
+        self._log.error(
+            "Worker {number} (pid {pid}) was sent SIGTERM: {reason}",
+            number=worker.number,
+            pid=worker.pid,
+            reason=reason,
+        )
+        self._make_room(worker)
+
+    def _make_room(self, worker: Worker) -> None:
+        """Start another one in the place of a worker that drains by itself."""
+        slot = self._slot_of(worker)
+        if slot is not None and slot.worker is worker:
             slot.worker = None
             self._depart(worker)
             self._fill()

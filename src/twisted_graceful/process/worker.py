@@ -36,6 +36,9 @@ class Observer(Protocol):
     def worker_stopping(self, worker: Worker) -> None:
         """It was told to stop, by somebody else."""
 
+    def worker_unheard(self, worker: Worker, reason: str) -> None:
+        """It cannot be told anything any more, and was sent a SIGTERM."""
+
     def worker_ended(self, worker: Worker, reason: str, output: str) -> None:
         """It has ended and is reaped; the arguments are those of `Child`'s observer."""
 
@@ -221,6 +224,13 @@ class Worker:
         elif command is Retire:
             self._observer.worker_retires(self, str(arguments["reason"]))
         return None
+
+    def child_unheard(self, reason: str) -> None:
+        """It has broken the channel, and does not hear us; nor do we hear that it is alive."""
+        self._watch.stop()
+        if not self.report:  # else it ends
+            self._child.stop()
+            self._observer.worker_unheard(self, reason)
 
     def child_ended(self, reason: str, output: str) -> None:
         """It has ended."""
