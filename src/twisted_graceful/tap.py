@@ -205,6 +205,10 @@ class Options(usage.Options):
             raise UsageError(
                 f"--port: {str(taken[0])!r} was given more than once (by {ports.source})"
             )
+        if self["admin"]:
+            from .admin.server import require_usable  # which most servers do not need
+
+            require_usable(self["admin"], self["admin-allow"])
         if self.pop("print-config", False):
             _settings(self)  # which checks it
             sys.stdout.write(config.to_toml(chosen))

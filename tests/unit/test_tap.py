@@ -89,6 +89,13 @@ class OptionsTests(SynchronousTestCase):
             self.assertIn("given more than once", self.refused("--port", "8080", "--port", second))
         self.assertEqual(len(options("--port", ":0", "--port", ":0")["port"]), 2)
 
+    def test_where_the_admin_endpoints_must_not_be(self) -> None:
+        """What no start accepts is refused by a check, and is not printed as a configuration."""
+        for what in ((), ("--check",), ("--print-config",)):
+            self.assertIn("--admin-allow", self.refused("--admin", ":9000", *what))
+            self.assertIn("plain HTTP", self.refused("--admin", "https:127.0.0.1:9000", *what))
+        options("--admin", ":9000", "--admin-allow", "10.0.0.0/8")
+
     def test_two_parsers_do_not_share_what_they_read(self) -> None:
         """What one command line has repeated is not in the next one."""
         options("--port", "1", "--app", "a.a")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from importlib.util import find_spec
 from ipaddress import ip_address
 from typing import Any
@@ -44,6 +44,27 @@ def is_loopback(address: ListenAddress) -> bool:
         return False
 
 
+def require_usable(addresses: Iterable[ListenAddress], allow: str) -> None:
+    """Refuse addresses where the admin endpoints must not be.
+
+    Args:
+        addresses: where they would listen.
+        allow: networks whose clients may ask, beside this machine.
+
+    Raises:
+        AdminError: an address can be reached by other machines, and nobody is allowed there; or
+            it speaks TLS.
+    """
+    for each in addresses:
+        if each.scheme == "https":
+            raise AdminError(f"{str(each)!r}: the admin endpoints speak plain HTTP")
+        if not is_loopback(each) and not allow:
+            raise AdminError(
+                f"{str(each)!r} can be reached by other machines: name those that may ask "
+                "with --admin-allow (10.0.0.0/8), or listen on 127.0.0.1 or a UNIX socket"
+            )
+
+
 class AdminServer(Server):
     """Health, readiness, metrics, status and actions of a service.
 
@@ -76,14 +97,7 @@ class AdminServer(Server):
     ) -> None:
         allowed = Networks.parse(allow)
         parsed = [parse(each) for each in addresses]
-        for each in parsed:
-            if each.scheme == "https":
-                raise AdminError(f"{str(each)!r}: the admin endpoints speak plain HTTP")
-            if not is_loopback(each) and not allow:
-                raise AdminError(
-                    f"{str(each)!r} can be reached by other machines: name those that may ask "
-                    "with --admin-allow (10.0.0.0/8), or listen on 127.0.0.1 or a UNIX socket"
-                )
+        require_usable(parsed, allow)
         names = {each.host for each in parsed if isinstance(each, Address)} - {""} | {*hosts}
         overview = Overview(service, service.reactor if reactor is None else reactor)
         root = Root(overview, allowed=allowed, names=names)
