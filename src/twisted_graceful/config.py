@@ -228,11 +228,12 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Chosen]:
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """A sentence for each variable with our prefix that is of no option."""
-    known = {*(option.variable for option in OPTIONS), CONFIG}
+    known = [each.removeprefix(PREFIX) for each in (*(o.variable for o in OPTIONS), CONFIG)]
+    ours = (name.removeprefix(PREFIX) for name in sorted(environ) if name.startswith(PREFIX))
     return [
-        f"the environment variable {name} is no option of ours{_meant(name, known)}"
-        for name in sorted(environ)
-        if name.startswith(PREFIX) and name not in known
+        f"the environment variable {PREFIX}{name} is no option of ours{_meant(name, known, PREFIX)}"
+        for name in ours
+        if name not in known
     ]
 
 
@@ -262,9 +263,9 @@ def from_file(text: str, path: str) -> dict[str, Chosen]:
     return chosen
 
 
-def _meant(name: str, known: Iterable[str]) -> str:
+def _meant(name: str, known: Iterable[str], prefix: str = "") -> str:
     close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    return f"; did you mean {prefix}{close[0]}?" if close else ""
 
 
 def for_development() -> dict[str, Chosen]:

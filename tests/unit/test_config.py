@@ -101,6 +101,11 @@ class EnvironmentTests(SynchronousTestCase):
         self.assertIn("GRACEFUL_PROT is no option", said)
         self.assertIn("did you mean GRACEFUL_PORT?", said)
 
+    def test_a_prefix_makes_no_names_alike(self) -> None:
+        """What has nothing but our prefix in common with an option was not meant."""
+        [said] = unknown_variables({"GRACEFUL_NONSENSE": "1"})
+        self.assertEqual(said, "the environment variable GRACEFUL_NONSENSE is no option of ours")
+
 
 class FileTests(SynchronousTestCase):
     """TOML."""
