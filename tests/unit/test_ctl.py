@@ -305,6 +305,20 @@ class OtherCommandsTests(CtlTestCase):
         )
         self.assertEqual(json.loads(self.run_ctl("status", "--json")[1]), self.STATUS)
 
+    def test_numbers_of_one_name(self) -> None:
+        """They are one line, without those that are 0."""
+        counters = {"sent": 5, "requests,GET,2xx": 3, "requests,other,5xx": 1, "limits,max_rss": 0}
+        self.assertEqual(
+            list(status.lines({"counters": {**counters, "bucket,0.5": 4, "bucket,inf": 0}})),
+            [
+                "counters",
+                "    sent      5",
+                "    requests  GET 2xx 3, other 5xx 1",
+                "    limits    -",
+                "    bucket    0.5 4",
+            ],
+        )
+
     def test_the_workers_of_a_generation(self) -> None:
         """What there are several of in a row is a table of its own, below."""
         workers = [{"number": 1, "state": "serving"}, {"number": 2, "state": "starting"}]

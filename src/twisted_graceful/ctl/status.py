@@ -13,6 +13,7 @@ def lines(status: Mapping[str, Any], indent: str = "") -> Iterator[str]:
 
     Nothing here knows which numbers a server tells, so it shows those of any version.
     """
+    status = _grouped(status)
     simple = {key: value for key, value in status.items() if not _is_nested(value)}
     width = max(map(len, simple), default=0)
     for key, value in simple.items():
@@ -57,6 +58,21 @@ def text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(text, value)) or "-"
     return printable(str(value), spaces="")
+
+
+def _grouped(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same with one text for all numbers of one name, such as ``requests,GET,2xx``, but 0."""
+    grouped: dict[str, Any] = {}
+    numbers: dict[str, list[str]] = {}
+    for key, value in status.items():
+        name, comma, kind = key.partition(",")
+        if not comma:
+            grouped[key] = value
+            continue
+        grouped.setdefault(name, None)
+        if value:
+            numbers.setdefault(name, []).append(f"{_label(kind.replace(',', ' '))} {text(value)}")
+    return grouped | {name: ", ".join(texts) for name, texts in numbers.items()}
 
 
 def _is_nested(value: Any) -> bool:
