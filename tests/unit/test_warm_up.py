@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted
 from twisted.internet.task import deferLater
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -308,7 +309,10 @@ class TraceTests(WarmUpTestCase):
         server.startService()
         while not pages.seen:
             await turn()
-        report = await server.stopService()
+        with capturedLogs() as events:
+            report = await server.stopService()
+        [said] = [each for each in events if each["log_level"] is LogLevel.warn]  # for who waits
+        self.assertIn("GET /x has no answer yet", formatEvent(said))
         self.assertEqual((report.answered, report.closed_idle, report.cut), (0, 0, ()))
         self.assertIs(await gone, ConnectionAborted)
         self.assertEqual(len(pages.seen), 1)

@@ -76,7 +76,7 @@ async def warm_up(
         try:
             await request.answered.addTimeout(timeout, reactor)
         except CancelledError:
-            _log.info("Warm-up: GET {target} has no answer yet; it is given up", target=target)
+            _log.warn("Warm-up: GET {target} has no answer yet; it is given up", target=target)
             raise
         except DeferredTimeout:
             raise request.error(f"within {timeout:g} seconds (--warm-up-timeout)") from None
