@@ -337,7 +337,7 @@ class GracefulService(ServerGroup):
         self.watcher.drains()
         report = await self._drain()
         self.watcher.drained()
-        self._tell_master()  # the last numbers
+        self.tell_master()  # the last numbers
         if generation is not None:
             if self.generation is not None:
                 await self.generation.report()  # for the last time
@@ -396,7 +396,7 @@ class GracefulService(ServerGroup):
 
     def _beat(self) -> None:
         """Say that the reactor runs, and see whether this process has had its time."""
-        self._tell_master()
+        self.tell_master()
         if not self.is_accepting() or not self._retirement:
             return
         answered = sum(each.answered for each in self.servers)
@@ -404,7 +404,8 @@ class GracefulService(ServerGroup):
         if reason:
             self._retire(reason)
 
-    def _tell_master(self) -> None:
+    def tell_master(self) -> None:
+        """Tell the master how this process is, if it is a worker."""
         if isinstance(self._generation, Member):
             # If nobody watches: where to send those whom another worker lets go.
             brief = Status(gauges={"connections": self.connected})

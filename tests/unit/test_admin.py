@@ -308,6 +308,7 @@ class OverviewTests(Admin):
 
     def test_a_drain(self) -> None:
         """It is counted once, with its length; one that was given up is not."""
+        self.overview.serves()
         self.overview.drains()
         self.clock.advance(1)
         self.overview.serves()
@@ -322,6 +323,24 @@ class OverviewTests(Admin):
         counters = self.overview.own.counters
         self.assertEqual((counters["drains"], counters["drain_seconds"]), (1, 2))
 
+    def test_no_drain_of_who_never_accepted(self) -> None:
+        """A successor that does not get ready ends without anything to drain."""
+        self.overview.drains()
+        self.overview.drained()
+        self.assertEqual(self.overview.own.counters["drains"], 0)
+
+    def test_the_warm_up_of_workers(self) -> None:
+        """What they ask for is passed on by a master that does not serve yet."""
+        worker = Worker(self.clock, 1, None, None, 60)  # type: ignore[arg-type]
+        report = Status().encode({"facts": {"warm_up": "/a"}})
+        self.overview.worker_reported(worker, report)
+        self.assertEqual(self.overview.facts["warm_up"], "/a")
+        self.overview.serves()
+        self.assertIsNone(self.overview.facts["warm_up"])
+        self.patch(GracefulService, "is_ready", True)
+        self.overview.worker_reported(worker, report)  # one in the place of one that has died
+        self.assertIsNone(self.overview.facts["warm_up"])
+
     def test_progress(self) -> None:
         """Who listens is told each step of an upgrade, and that the last one is the last."""
         events: list[Event] = []
@@ -331,6 +350,7 @@ class OverviewTests(Admin):
             report = f'{{"facts": {{"generation": 1, "warm_up": {target}}}}}'
             self.overview.reported("successor", report)
         self.overview.progress(Progress(Stage.READY, 1, 4711))
+        self.overview.serves()
         self.overview.drains()
         self.clock.advance(2)
         self.overview.tick()

@@ -400,6 +400,13 @@ class WorkerTests(WorkerTestCase):
         self.reactor.advance(EXIT_AFTER_EOF)
         self.assertEqual((self.reactor.signals, self.pool.told), ([], []))
 
+    def test_no_silence_while_it_loads(self) -> None:
+        """What it says in its warm-up does not begin the wait for signs of life."""
+        self.after(self.member.alive, "warming up")
+        self.assertEqual(self.pool.told, ["warming up"])
+        self.reactor.pump([1] * 3 * SILENCE)
+        self.assertEqual(self.reactor.signals, [])
+
     def test_retire(self) -> None:
         """It may ask for another one."""
         self.serve()

@@ -90,7 +90,7 @@ class Overview(Watcher):
         self._told: dict[str, Mapping[str, Any]] = {}
         self._crew = Crew(clock)
         self._drain_begun: float | None = None
-        self._has_drained = False
+        self._can_drain = False  # only who has accepted can
         self._listeners: list[Listener] = []
         self._warm_up: str | None = None
         self.last_upgrade: list[dict[str, Any]] = []
@@ -221,6 +221,9 @@ class Overview(Watcher):
     def worker_reported(self, worker: Worker, report: str) -> None:
         """A worker has told of itself."""
         self._crew.reported(worker, report)
+        target = facts_of(report).get("warm_up")
+        if target and target != self._warm_up and not self.service.is_ready:
+            self._warms_up(str(target))
 
     def worker_gone(self, worker: Worker) -> None:
         """A worker has ended."""
@@ -252,11 +255,11 @@ class Overview(Watcher):
 
     def serves(self) -> None:
         """This process accepts: a drain that was under way is none."""
-        self._drain_begun, self._has_drained = None, False
+        self._drain_begun, self._can_drain, self._warm_up = None, True, None
 
     def drains(self) -> None:
-        """A drain begins; not in the stop of a process that has drained."""
-        if not self._has_drained and self._drain_begun is None:
+        """A drain begins; not in the stop of a process that has drained, or never accepted."""
+        if self._can_drain and self._drain_begun is None:
             self._drain_begun = self._clock.seconds()
 
     def drained(self) -> None:
@@ -264,7 +267,7 @@ class Overview(Watcher):
         begun, self._drain_begun = self._drain_begun, None
         if begun is None:
             return
-        self._has_drained = True
+        self._can_drain = False
         if self.service.pool is None:
             self._counted["drains"] += 1
             self._counted["drain_seconds"] += self._clock.seconds() - begun
@@ -307,4 +310,5 @@ class Overview(Watcher):
     def _warms_up(self, target: str) -> None:
         """An application of this process is asked for something before it serves."""
         self._warm_up = target[:PATH]
+        self.service.tell_master()
         self.tell()

@@ -26,7 +26,7 @@ _SENTENCES = {
     "queued": "another upgrade is under way; this one follows it",
     "earlier": "of the upgrade before this one: {of}",
     STARTED: "generation {generation} starts (pid {pid})",
-    "loading": "the applications are loaded",
+    "loading": "the new process loads",
     "warm-up": "warm-up: {request}",
     READY: "the new code serves (pid {pid})",
     "draining": "{handed_over} connections moved, {connections} left, {in_flight} requests left",

@@ -219,7 +219,8 @@ class Worker:
         if command is Drained:
             self.report = str(arguments["report"])
         elif command is Alive:
-            self._watch.alive()
+            if self.is_ready:  # while it loads it is the upgrade timeout that ends it
+                self._watch.alive()
             self._observer.worker_said(self, str(arguments["status"]))
         elif command is Retire:
             self._observer.worker_retires(self, str(arguments["reason"]))
