@@ -211,7 +211,8 @@ class Listening:
             port.name = sockets.text(listener)
             port.startListening()
             self._ports[listener] = port
-            self._log.info("Listening on {url}", url=self.url(listener))
+            if self.share is None:  # else the master says so, once for all
+                self._log.info("Listening on {url}", url=self.url(listener))
 
     def _connections_of(
         self, listener: socket.socket, site: Site, transport: type[GatheringServer]

@@ -127,15 +127,16 @@ class ListenersTests(SynchronousTestCase):
 class NoRoomTests(SynchronousTestCase):
     """Each call that needs a descriptor, when there is none."""
 
-    def fails(self) -> None:
+    def fails(self, spawn: Callable[..., object] = full, expected: int = errno.ENFILE) -> None:
         """The start fails for that reason, and leaves nothing behind."""
         reactor = Reactor()
+        reactor.spawnProcess = spawn
         before = reactor.real.getDelayedCalls()
         with leaves_nothing_open(self):
             child = Child(reactor, None, 60)  # type: ignore[arg-type]
             with self.assertRaises(OSError) as caught:
                 child.start(Launch("python", (), "/", {}), 1, [])
-            self.assertEqual(caught.exception.errno, errno.ENFILE)
+            self.assertEqual(caught.exception.errno, expected)
             reactor.real.iterate(0)  # in which the channel is closed
         self.assertEqual(reactor.real.getDelayedCalls(), before)
 
@@ -161,3 +162,11 @@ class NoRoomTests(SynchronousTestCase):
     def test_no_process(self) -> None:
         """None for what `spawnProcess` opens itself."""
         self.fails()
+
+    def test_no_number(self) -> None:
+        """posix_spawn(3) calls a copy beyond RLIMIT_NOFILE a bad descriptor; we call it by name."""
+
+        def spawn(*_: Any, **__: Any) -> NoReturn:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+        self.fails(spawn, errno.EMFILE)

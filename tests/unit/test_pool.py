@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted_graceful.errors import WorkerError
 from twisted_graceful.process.backoff import FIRST
 from twisted_graceful.process.pool import Pool, Roll
+from twisted_graceful.process.slot import IN_FULL_AGAIN
 from twisted_graceful.process.status import Status
 
 
@@ -139,6 +140,25 @@ class PoolTests(SynchronousTestCase):
         loaded = self.pool.load()
         self.clock.advance(0)
         self.assertIn("no processes left", str(self.failureResultOf(loaded, WorkerError).value))
+
+    def test_the_log_of_one_that_cannot_be_started(self) -> None:
+        """It has no process id, and has not ended; the log says when the next attempt is."""
+
+        def fail() -> None:
+            raise OSError("no processes left")
+
+        self.serve()
+        self.failing = fail
+        self.patch(self.pool, "_make", lambda number: FakeWorker(number, 0))
+        with capturedLogs() as events:
+            self.end(1)
+            self.clock.advance(0)
+            self.clock.advance(0)
+        self.assertEqual(
+            formatEvent(events[-1]),
+            "Worker 1: it could not be started: no processes left. It is started again in "
+            "0.25 seconds",
+        )
 
     def test_a_dead_worker_is_replaced(self) -> None:
         """At once if it was ready, and later if its replacement never was."""
@@ -390,6 +410,42 @@ class PoolTests(SynchronousTestCase):
             ["at once", "in 0.25 seconds", "in 0.5 seconds"],
         )
         self.assertIn("killed by SIGKILL", said[0])
+
+    def test_what_all_say_is_said_once(self) -> None:
+        """Of those that die alike, but for the times of their lines, the first leaves its words."""
+        self.serve()
+        with capturedLogs() as events:
+            for pid in range(1, 2 * IN_FULL_AGAIN + 1):
+                if pid == 2:
+                    continue  # the other one
+                words = f"23:59:{pid} the code is broken" if pid > 1 else ""
+                worker: Any = self.started[pid - 1]
+                self.pool.worker_ended(worker, "it exited with status 1", words)
+                self.clock.advance(60)
+        said = [formatEvent(event) for event in events if event["log_level"] is LogLevel.error]
+        full = [number for number, text in enumerate(said) if "the code is broken" in text]
+        self.assertEqual(full, [1, 1 + IN_FULL_AGAIN])
+        self.assertEqual(
+            said[2],
+            "Worker 1 (pid 4) has ended: it exited with status 1, and wrote the same as the one "
+            "before it. It is started again in 0.5 seconds",
+        )
+
+    def test_the_log_of_a_roll(self) -> None:
+        """It says who takes whose place, and in the end how far it has come."""
+        self.serve()
+        with capturedLogs() as events:
+            self.pool.roll()
+            self.ready(3)
+            self.end(1)
+            self.end(4, "it exited with status 1 before it was ready")
+        said = [formatEvent(event) for event in events]
+        self.assertIn("Worker 1 (pid 1) drains: pid 3 takes its place", said)
+        self.assertEqual(
+            said[-1],
+            "The workers are not replaced: worker 2: it exited with status 1 before it was ready. "
+            "1 of 2 have the new code, the others stay as they are",
+        )
 
     def test_who_is_missed_comes_back_soon(self) -> None:
         """One that was ready has the shortest delay, again and again, while no other serves."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -191,8 +192,11 @@ class Child(ProcessProtocol):
                     path=launch.directory if os.path.isdir(launch.directory) else None,
                     childFDs=dict(enumerate(descriptors)),
                 )
-        except BaseException:
+        except BaseException as error:
             self._close()
+            if isinstance(error, OSError) and error.errno == errno.EBADF:
+                # What posix_spawn(3) says when a copy would have a number beyond the limit.
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE)) from error
             raise
         assert self.transport is not None
         self._timer = self._reactor.callLater(

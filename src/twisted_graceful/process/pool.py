@@ -116,11 +116,14 @@ class Pool:
         """How far a roll has come, or the last one came; None if there was none."""
         if not self._code:
             return None
-        replaced = sum(
+        return Roll(self._replaced, self.size, not self._is_rolling, self._failure)
+
+    @property
+    def _replaced(self) -> int:
+        return sum(
             slot.is_filled and slot.worker is not None and slot.worker.code == self._code
             for slot in self._slots.values()
         )
-        return Roll(replaced, self.size, not self._is_rolling, self._failure)
 
     # What the master wishes
 
@@ -244,6 +247,12 @@ class Pool:
         if slot.successor is worker:
             old, slot.worker, slot.successor = slot.worker, worker, None
         if old is not None:
+            self._log.info(
+                "Worker {number} (pid {old}) drains: pid {pid} takes its place",
+                number=worker.number,
+                old=old.pid,
+                pid=worker.pid,
+            )
             self._departing.add(old)
         if self._is_accepting:
             accepts = worker.accept()
@@ -328,7 +337,8 @@ class Pool:
     def _died(self, slot: Slot, worker: Worker, reason: str, output: str) -> None:
         if self._loaded is not None:
             loaded, self._loaded = self._loaded, None
-            loaded.errback(WorkerError(self._text(worker, reason, output)))
+            self._say(worker, reason, output, "")
+            loaded.errback(WorkerError(f"{_name(worker)}: {reason}"))
             return
         if not self._is_accepting or slot.successor is not None:
             self._say(worker, reason, output, "")
@@ -336,18 +346,15 @@ class Pool:
         self.restarts += 1
         slot.restarts += 1
         delay = slot.backoff.ended(is_missed=not self.serving)
+        if slot.is_said(output):
+            reason, output = f"{reason}, and wrote the same as the one before it", ""
         self._say(worker, reason, output, f"It is started again {in_words(delay)}")
         slot.restart = self._clock.callLater(delay, self._fill_slot, slot)
 
-    def _text(self, worker: Worker, reason: str, output: str) -> str:
-        text = f"worker {worker.number} (pid {worker.pid}): {reason}"
-        return f"{text}. The last it wrote:\n{output}" if output else text
-
     def _say(self, worker: Worker, reason: str, output: str, then: str) -> None:
         self._log.error(
-            "Worker {number} (pid {pid}) has ended: {reason}{then}{output}",
-            number=worker.number,
-            pid=worker.pid,
+            "{name}: {reason}{then}{output}",
+            name=f"W{_name(worker)[1:]}{' has ended' if worker.pid else ''}",
             reason=reason,
             then=f". {then}" if then else "",
             output=f"\nThe last it wrote:\n{output}" if output else "",
@@ -416,8 +423,11 @@ class Pool:
         self._is_rolling, self._failure = False, reason
         if reason:
             self._log.error(
-                "The workers are not replaced: {reason}. Those that are left of the old ones stay",
+                "The workers are not replaced: {reason}. {replaced} of {size} have the new code, "
+                "the others stay as they are",
                 reason=reason,
+                replaced=self._replaced,
+                size=self.size,
             )
         self.rolled(reason)
         if self._is_roll_due:
@@ -461,3 +471,8 @@ class Pool:
             if worker in slot.workers:
                 return slot
         return None
+
+
+def _name(worker: Worker) -> str:
+    """Which worker, for the log; one that could not be started has no pid."""
+    return f"worker {worker.number} (pid {worker.pid})" if worker.pid else f"worker {worker.number}"

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from twisted.internet.interfaces import IDelayedCall
 
 from .backoff import Backoff
 from .worker import Worker
+
+IN_FULL_AGAIN = 20
+"""How many in a row may have written the same until it is said again; log files rotate."""
 
 
 class Slot:
@@ -27,6 +32,8 @@ class Slot:
         self.successor: Worker | None = None
         self.restart: IDelayedCall | None = None
         self.restarts = 0
+        self._words = ""
+        self._repeated = 0
 
     @property
     def workers(self) -> list[Worker]:
@@ -37,6 +44,16 @@ class Slot:
     def is_filled(self) -> bool:
         """Whether who has it can serve."""
         return self.worker is not None and self.worker.is_ready
+
+    def is_said(self, words: str) -> bool:
+        """Whether the last words of one that has died need no place in the log.
+
+        They do not if those of the one before were the same, but for numbers, such as times.
+        """
+        words = re.sub(r"\d+", "0", words)
+        is_same, self._words = bool(words) and words == self._words, words
+        self._repeated = (self._repeated + 1) % IN_FULL_AGAIN if is_same else 0
+        return self._repeated > 0
 
     def cancel_restart(self) -> None:
         """Start nothing here."""
