@@ -124,8 +124,7 @@ class PidFileTests(SynchronousTestCase):
         self.assertIn("which is 7", text)
 
     def test_a_full_disk(self) -> None:
-        """Where there is no space left the old file stays whole, and no other one is left."""
-        self.put(b"8")
+        """Where there is no space left the file is overwritten, which needs none."""
 
         def full(*_: object) -> NoReturn:
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -134,7 +133,10 @@ class PidFileTests(SynchronousTestCase):
         with capturedLogs() as events:
             PidFile(self.path, 7).write()
         self.assertRegex(self.logged(events), "No space left .*which is 7")
-        self.assertEqual(self.content(), "8")
+        self.assertEqual(os.listdir(self.directory), [])
+        self.put(b"12345")
+        PidFile(self.path, 7).write()
+        self.assertEqual(self.content(), "7")
         self.assertEqual(os.listdir(self.directory), ["app.pid"])
 
     def test_a_rename_that_fails_leaves_no_temporary_file(self) -> None:

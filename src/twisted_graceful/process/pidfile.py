@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from dataclasses import dataclass
 
 from twisted.logger import Logger
+
+_OVERWRITTEN = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT)
+"""What forbids a new file, and not to write a few bytes where as many are already."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +32,15 @@ class PidFile:
     def write(self) -> None:
         """Put this process's pid in place, by rename: a reader sees the old or the new one.
 
-        Where the directory may not be written but the file may, it is overwritten.
+        Where the directory may not be written but the file may, or the disk is full, the file is
+        overwritten.
         """
         try:
             try:
                 self._replace()
-            except PermissionError:
+            except OSError as error:
+                if error.errno not in _OVERWRITTEN or not os.path.exists(self.path):
+                    raise
                 with open(self.path, "r+") as file:
                     file.write(str(self.pid))
                     file.truncate()
