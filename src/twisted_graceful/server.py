@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 
 from .address import ListenAddress, UnixAddress
 from .app import as_resource, log_not_served
-from .errors import BindError
+from .errors import BindError, SettingsError
 from .http.access_log import BUFFER, AccessLog
 from .http.handover import Mover
 from .http.meter import Both, Meter
@@ -194,11 +194,29 @@ class Server(Service):
             BindError: the system refused the address.
             CertificateError: there is no certificate that can be used.
             LogFileError: the access log cannot be opened.
+            SettingsError: it is to have workers, and nobody is there who would start them.
         """
+        if not self.coordinated:
+            self.require_no_workers()
         super().startService()
         self.open()
         if not self.coordinated:
             self.load().addCallbacks(lambda _: self.accept(), self._not_loaded)
+
+    def require_no_workers(self) -> None:
+        """Make sure that no others are to serve in the place of this process.
+
+        Raises:
+            SettingsError: they are.
+        """
+        workers = self.settings.workers
+        if workers:
+            raise SettingsError(
+                "workers",
+                workers,
+                "0 for a server of its own, which one process serves. `serving(..., "
+                f"workers={workers!r})`, `wait_group` and `listen_and_serve_forever` start others",
+            )
 
     def stopService(self) -> Deferred[DrainReport]:
         """Stop accepting, after ``shutdown_delay``, and drain.

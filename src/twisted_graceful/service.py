@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from twisted.application.service import Service
+from twisted.application.service import IService, Service
 from twisted.internet.defer import (
     CancelledError,
     Deferred,
@@ -85,6 +85,7 @@ class GracefulService(ServerGroup):
     Raises:
         ActivationError: a service manager passed sockets that cannot be used.
         InheritanceError: this process was started as a successor, but not by us.
+        SettingsError: a server is to have workers, which `serving` would start.
     """
 
     _log = Logger()
@@ -141,6 +142,17 @@ class GracefulService(ServerGroup):
         self._leaving = False
         for server in servers:
             server.setServiceParent(self)
+
+    def addService(self, service: IService) -> None:
+        """Add a server, or a service that runs beside the servers.
+
+        Raises:
+            RuntimeError: a server was added after the start.
+            SettingsError: a server is to have workers, and this service has none.
+        """
+        if isinstance(service, Server) and not (self._worker or self._has_workers):
+            service.require_no_workers()
+        super().addService(service)
 
     @property
     def reactor(self) -> Any:

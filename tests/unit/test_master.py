@@ -16,12 +16,14 @@ from twisted.web.resource import Resource
 
 from tests.unit.test_pool import FakeWorker
 from tests.unit.test_relay import FakeRoute
-from twisted_graceful import DrainReport, new
+from twisted_graceful import DrainReport, GracefulService, new, serving
+from twisted_graceful.errors import SettingsError
 from twisted_graceful.master import MasterService
 from twisted_graceful.moving import Handed
 from twisted_graceful.process.balance import Counts
 from twisted_graceful.process.control import inode
 from twisted_graceful.process.worker import Phase
+from twisted_graceful.server import Server
 
 
 class Reactor(MemoryReactorClock):  # type: ignore[misc]
@@ -258,3 +260,27 @@ class MasterTests(SynchronousTestCase):
         self.master.stopService()
         self.master.cut()
         self.assertEqual([each.told[-1] for each in self.started], ["cut", "cut"])
+
+
+class NobodyStartsThemTests(SynchronousTestCase):
+    """A server that is to have workers, where nobody would start any."""
+
+    def server(self) -> Server:
+        """One that is to have two."""
+        return new("127.0.0.1:0", Resource(), workers=2, reactor=Reactor())
+
+    def test_a_service_of_one_process(self) -> None:
+        """It does not take the server, and says who starts workers."""
+        for take in (
+            lambda server: GracefulService(server, reactor=Reactor()),
+            lambda server: serving(server, reactor=Reactor()),
+            lambda server: server.startService(),
+        ):
+            error = self.assertRaises(SettingsError, take, self.server())
+            self.assertIn("workers: 2 is not accepted", str(error))
+            self.assertIn("serving(..., workers=2)", str(error))
+
+    def test_a_master(self) -> None:
+        """It has its own number, and takes the server."""
+        master = serving(self.server(), workers=3, reactor=Reactor())
+        self.assertEqual(master.workers, 3)
