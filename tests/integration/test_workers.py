@@ -364,7 +364,8 @@ class AddressTests(SynchronousTestCase):
     def upgrade(self) -> tuple[int, Client]:
         """Upgrade, with one address less; the new master, and a client that has been there."""
         server = self.server
-        self.gone = int(server.said(r"Listening on http://0.0.0.0:(\d+)", 2)[1])
+        self.gone = int(server.said(r"Listening on .*http://0.0.0.0:(\d+)")[1])
+        server.said(r"Worker \d of generation 0 serves", 2)
         client = server.connect(self.gone)
         client.ask("/")
         server.write("program.py", TWO_ADDRESSES.replace(', "0.0.0.0:0"', ""))
