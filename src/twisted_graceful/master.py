@@ -116,7 +116,7 @@ class MasterService(GracefulService):
         generation = self._generation
         if isinstance(generation, Generation) and generation.state in _UPGRADING:
             self.upgrade()
-        elif not self._upgradable:
+        elif not self.upgradable:
             self.upgrade()  # which says why not
         else:
             self._supervisor.reloads("Replacing the workers", self._upgrade_timeout)

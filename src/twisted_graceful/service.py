@@ -79,6 +79,7 @@ class GracefulService(ServerGroup):
 
     Attributes:
         report: what the last drain did; None before.
+        upgradable: whether a successor can be started at all.
         watcher: is told what becomes of upgrades and of other generations; replaced, before the
             start, by who wants to know.
 
@@ -117,7 +118,7 @@ class GracefulService(ServerGroup):
             keep_steady(reactor)
         self._upgrade_timeout = settings.upgrade_timeout
         self._probation = settings.probation
-        self._upgradable = upgradable
+        self.upgradable = upgradable
         self._pid_file = pid_file
         self._owns_process = signals
         self._exit_with = exit_with
@@ -221,7 +222,7 @@ class GracefulService(ServerGroup):
 
         Nothing is lost if that fails: the reason is logged, and this process serves on.
         """
-        if not self._upgradable:
+        if not self.upgradable:
             self._log.warn(
                 "An upgrade was asked for, and ignored: this program has been started without "
                 "upgrades; `listen_and_serve_forever` has them"
@@ -277,7 +278,7 @@ class GracefulService(ServerGroup):
             )
         inheritance, self._inheritance = self._inheritance, None
         self._at_once = self._leaving = False
-        if self._upgradable and not self._owns_process:
+        if self.upgradable and not self._owns_process:
             self._log.info(
                 "No signal is handled here: USR2 would end this process. "
                 "GracefulService(..., signals=True) lets it upgrade"

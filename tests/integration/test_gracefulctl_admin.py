@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -18,6 +19,13 @@ from .waiting import until
 
 ADMIN = ("--admin", "unix:admin.sock")
 LONG = ("--probation", "60")
+
+WITHOUT_UPGRADES = """\
+import app
+from twisted_graceful import listen_and_serve
+
+listen_and_serve("127.0.0.1:0", app.resource, admin="unix:admin.sock")
+"""
 
 
 class AdminTestCase(SynchronousTestCase):
@@ -110,6 +118,13 @@ class UpgradeTests(AdminTestCase):
             self.assertIn("GET /ready was answered 503 Service Unavailable", done.stdout)
             self.assertEqual(server.get().body, "1")
 
+    def test_warm_up_of_workers(self) -> None:
+        """Theirs is told, too, while the master starts."""
+        with served(*ADMIN, "--workers", "1", "--warm-up", "/") as server:
+            server.get()
+            names = self.names(self.ends(server, 0, "upgrade", "--json"))
+            self.assertEqual(names, ["started", "loading", "warm-up", "ready"])
+
     def test_rolled_back(self) -> None:
         """So is a death in the probation, to who waits for its end."""
         with served(*ADMIN, *LONG) as server:
@@ -190,11 +205,20 @@ class OtherCommandsTests(AdminTestCase):
             done = ctl(server.directory, "status", "--admin", f"127.0.0.1:{port}")
             self.assertEqual(done.returncode, 0, done.stderr)
 
+    def test_a_program_without_upgrades(self) -> None:
+        """It says at once that it has none, and serves on."""
+        server = Server(command=[sys.executable, "program.py"])
+        server.write("program.py", WITHOUT_UPGRADES)
+        with server:
+            server.get()
+            self.assertIn("without upgrades", self.ends(server, 5, "upgrade").stderr)
+            self.assertEqual(server.get().body, "1")
+
     def test_workers(self) -> None:
         """A master gets another number of workers; a single process says that it has none."""
         with served(*ADMIN) as server:
             server.get()
-            self.assertIn("without workers", self.ends(server, 1, "workers", "2").stderr)
+            self.assertIn("without workers", self.ends(server, 5, "workers", "2").stderr)
         with served(*ADMIN, "--workers", "1") as server:
             server.get()
             done = self.ends(server, 0, "workers", "2")

@@ -110,20 +110,24 @@ class FollowedAction(Action):
     Args:
         overview: tells what happens.
         begin: begins it.
-        refusal: why it cannot be done at all; empty if it can.
+        refusal: the status and the reason if it cannot be done at all.
     """
 
     def __init__(
-        self, overview: Overview, begin: Callable[[], None], refusal: Callable[[], str] = str
+        self,
+        overview: Overview,
+        begin: Callable[[], None],
+        refusal: Callable[[], tuple[int, str] | None] = lambda: None,
     ) -> None:
         super().__init__(overview)
         self._begin = begin
         self._refusal = refusal
 
     def _act(self, request: Any) -> Any:
-        reason = self._refusal()
-        if reason:
-            return _json(request, 409, {"error": reason})
+        refused = self._refusal()
+        if refused:
+            status, reason = refused
+            return _json(request, status, {"error": reason})
         request.setHeader("Content-Type", LINES)
         is_over = False
 
@@ -167,7 +171,7 @@ class WorkersAction(Action):
     def _act(self, request: Any) -> bytes:
         service = self._overview.service
         if not service.workers:
-            return _json(request, 409, {"error": "this is a single process, without workers"})
+            return _json(request, 501, {"error": "this is a single process, without workers"})
         try:
             count = json.loads(request.content.read())["workers"]
         except (ValueError, KeyError, TypeError):
@@ -221,10 +225,16 @@ class Root(Resource):
             return Refusal(404, "there is no such page")
         return self.children[path]
 
-    def _why_no_upgrade(self) -> str:
-        generation = self._overview.service.generation
+    def _why_no_upgrade(self) -> tuple[int, str] | None:
+        service = self._overview.service
+        if not service.upgradable:
+            return 501, (
+                "this program has been started without upgrades; `listen_and_serve_forever` has "
+                "them, and `wait_group` with upgrade=True"
+            )
+        generation = service.generation
         stopping = generation is None or generation.state.name == "STOPPING"
-        return "this process stops" if stopping else ""
+        return (409, "this process stops") if stopping else None
 
     def _ready(self, request: Any) -> bytes:
         service = self._overview.service

@@ -172,7 +172,7 @@ class AdminServer:
             text = f"{response.status} {response.reason}" + (f": {text}" if text else "")
         status = _STATUSES.get(response.status, Exit.FAILED)
         hint = ""
-        if status is Exit.NOT_SUPPORTED:
+        if response.status in (404, 405):
             hint = "; it may be an older version, or not the admin address"
         return CtlError(status, f"{self._address} refuses {method} {path}: {text}{hint}")
 
