@@ -47,6 +47,7 @@ class ServerGroup(MultiService):
         self._apart: list[Server] = []
         self._accepting = False
         self._at_once = False
+        self._makes_way = False
         self._stopping: Deferred[Any] | None = None
 
     @property
@@ -202,6 +203,12 @@ class ServerGroup(MultiService):
         else:
             server.take_up(handed)
 
+    def make_way(self) -> None:
+        """Stop to accept as soon as a stop begins, or now: whoever starts anew binds the same."""
+        self._makes_way = True
+        for server in self.servers:
+            server.end_delay()
+
     def cut(self) -> None:
         """End what is still being answered, now or as soon as the drain begins."""
         self._at_once = True
@@ -216,7 +223,7 @@ class ServerGroup(MultiService):
         """Tell all first, of every server, and then go on accepting for a while."""
         for server in self.servers:
             server.announce()
-        delay = 0 if self._at_once else self._longest_delay()
+        delay = 0 if self._at_once or self._makes_way else self._longest_delay()
         await gatherResults([server.lame_duck(delay) for server in self.servers])
 
     def _drain_servers(self) -> Deferred[list[DrainReport]]:

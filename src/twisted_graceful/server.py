@@ -443,6 +443,11 @@ class Server(Service):
         self._delay.addCallback(lambda _: over.callback(None))
         return over
 
+    def end_delay(self) -> None:
+        """Let the drain begin that is being announced."""
+        if self._delay is not None:
+            self._delay.cancel()
+
     def _delay_over(self, result: object) -> None:
         self._delay = None
 
@@ -467,8 +472,7 @@ class Server(Service):
 
     def cut(self) -> None:
         """End the drain that is under way, or the delay before it, and all that waits."""
-        if self._delay is not None:
-            self._delay.cancel()
+        self.end_delay()
         if self._site is not None:
             self._site.connections.cut()
 

@@ -175,6 +175,21 @@ class DeathTests(SynchronousTestCase):
             self.assertEqual(holder.answer().body, "1")
             until(lambda: not server.family(), "all workers have ended")
 
+    def test_a_new_start_need_not_wait_for_the_workers_of_a_dead_master(self) -> None:
+        """They accept no more, though a stop is to be announced first, or that is going on."""
+        for stops in (False, True):
+            with with_workers("--shutdown-delay", "60") as server:
+                workers(server)
+                holder = server.hold()
+                if stops:
+                    server.kill(signal.SIGTERM)
+                    server.said("it accepts for another 60 seconds", 2)
+                server.kill(signal.SIGKILL)
+                until(server.refuses, "who connects is refused")
+                server.open("held")
+                self.assertEqual(holder.answer().body, "1")
+                until(lambda: not server.family(), "all workers have ended")
+
 
 class StopTests(SynchronousTestCase):
     """The end of all of them."""

@@ -132,6 +132,10 @@ class Workload:
         """Open them anew."""
         self.did.append("logs moved")
 
+    def make_way(self) -> None:
+        """Accept no more, whatever was to come first."""
+        self.did.append("make way")
+
     def leave(self) -> None:
         """Let the process end."""
         self.did.append("leave")
@@ -510,17 +514,17 @@ class MemberTests(WorkerTestCase):
         """It drains, and the log says why."""
         self.serve()
         with capturedLogs() as events:
-            self.assertEqual(self.after(self.lose_channel, 1), ["leave"])
+            self.assertEqual(self.after(self.lose_channel, 1), ["make way", "leave"])
         self.assertEqual(
             [formatEvent(event) for event in events], ["The master has ended: worker 2 drains"]
         )
 
     def test_the_master_is_gone_when_it_drains(self) -> None:
-        """Then nothing is new to it, or to the log."""
+        """Then nothing is new to the log; should it still accept, it does not any more."""
         self.serve()
         self.after(self.worker.leave, 30)
         with capturedLogs() as events:
-            self.assertEqual(self.after(self.lose_channel, 1), [])
+            self.assertEqual(self.after(self.lose_channel, 1), ["make way"])
         self.assertEqual(events, [])
 
     def test_the_system_refuses(self) -> None:

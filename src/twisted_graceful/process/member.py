@@ -258,4 +258,5 @@ class Member:
         """The master has ended. Nobody would replace this process, or stop it one day."""
         if self.state is not State.STOPPING:
             self._log.warn("The master has ended: worker {worker} drains", worker=self.worker)
+        self._workload.make_way()
         self.leave()

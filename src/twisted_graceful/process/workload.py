@@ -47,5 +47,8 @@ class Workload(Recipient, Protocol):
     def leave(self) -> None:
         """Stop, drain if that is not done, and let the process end."""
 
+    def make_way(self) -> None:
+        """Stop to accept as soon as a stop begins, or now: somebody else may want the addresses."""
+
     def cut(self) -> None:
         """End what is still being answered."""
