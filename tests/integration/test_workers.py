@@ -399,7 +399,8 @@ class AddressTests(SynchronousTestCase):
         """Nobody waits there for a process that stands by, and who was there is told to go."""
         with self.server:
             _, client = self.upgrade()
-            self.assertTrue(client.ask("/").last)
+            # The new master says that it serves before the old workers have heard of it.
+            until(lambda: client.ask("/").last, "the client is told to go")
             until(self.is_refused, "who connects is refused")
 
     def test_rollback(self) -> None:
