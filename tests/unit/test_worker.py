@@ -34,6 +34,9 @@ TIMEOUT = 60
 SILENCE = 10
 """Seconds without a sign of life after which it is ended."""
 
+ABORTED = [signal.SIGABRT, signal.SIGCONT]
+"""It may have been stopped, by a debugger say: then it heeds the first after the second."""
+
 
 class Line(Wire):
     """A wire that may be closed."""
@@ -303,13 +306,17 @@ class WorkerTests(WorkerTestCase):
         self.assertEqual(self.pool.told[-1][0], "ended")
 
     def test_leave(self) -> None:
-        """It is told to end, and killed when it has not in time."""
+        """It is told to end, and when it has not in time it is ended, and leaves its stacks."""
         self.serve()
         self.assertEqual(self.after(self.worker.leave, 30), ["leave"])
         self.reactor.pump([29, 0.9])
         self.assertEqual(self.reactor.signals, [])
         self.reactor.advance(0.1)
-        self.assertEqual(self.reactor.signals, [signal.SIGKILL])
+        self.assertEqual(self.reactor.signals, ABORTED)
+        self.reactor.advance(KILL_AFTER)
+        self.assertEqual(self.reactor.signals, [*ABORTED, signal.SIGKILL])
+        self.end(signal.SIGABRT)
+        self.assertIn("did not end within 30 seconds when it was told to", self.pool.told[-1][1])
 
     def test_an_end_in_time(self) -> None:
         """When it has ended nothing waits for a time any more."""
@@ -326,14 +333,14 @@ class WorkerTests(WorkerTestCase):
         self.assertEqual(self.after(self.worker.move_out, 30), ["hand over"])
         self.assertEqual(self.after(self.workload.drained.callback, None), ["leave"])
         self.reactor.advance(30)
-        self.assertEqual(self.reactor.signals, [signal.SIGKILL])
+        self.assertEqual(self.reactor.signals, ABORTED)
 
     def test_cut(self) -> None:
         """It cuts what it answers and ends, and is killed when it has not in time."""
         self.serve()
         self.assertEqual(self.after(self.worker.cut, 2), ["cut", "leave"])
         self.reactor.advance(2)
-        self.assertEqual(self.reactor.signals, [signal.SIGKILL])
+        self.assertEqual(self.reactor.signals, ABORTED)
 
     def test_one_that_loads_needs_no_words(self) -> None:
         """As long as it is not ready a signal ends it."""
@@ -372,8 +379,7 @@ class WorkerTests(WorkerTestCase):
         self.reactor.pump([1] * SILENCE)
         self.assertEqual(self.reactor.signals, [])
         self.reactor.advance(1)
-        # It may have been stopped, by a debugger say: then it heeds the first after the second.
-        self.assertEqual(self.reactor.signals, [signal.SIGABRT, signal.SIGCONT])
+        self.assertEqual(self.reactor.signals, ABORTED)
         self.end(signal.SIGABRT)
         self.assertIn("stood still for 10 seconds (worker_timeout)", self.pool.told[-1][1])
 
@@ -392,7 +398,7 @@ class WorkerTests(WorkerTestCase):
         self.reactor.pump([1] * 29)
         self.assertEqual(self.reactor.signals, [signal.SIGTERM])
         self.reactor.advance(1)
-        self.assertEqual(self.reactor.signals, [signal.SIGTERM, signal.SIGKILL])
+        self.assertEqual(self.reactor.signals, [signal.SIGTERM, *ABORTED])
 
     def test_the_channel_of_one_that_ends(self) -> None:
         """One that has said what its drain did may take its time to end."""

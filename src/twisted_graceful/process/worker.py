@@ -157,7 +157,7 @@ class Worker:
         """Drain while others go on with its connections, and then end; as `leave` otherwise."""
         if self.is_ready:
             self.phase = Phase.LEAVING
-            self._kill_after(within)
+            self._abort_after(within)
             self._child.ask(Drain).addCallback(lambda _: self._child.tell(Leave))
         else:
             self.leave(within)
@@ -166,11 +166,11 @@ class Worker:
         """Drain, and end.
 
         Args:
-            within: seconds after which it is killed.
+            within: seconds after which it is ended, and leaves its stacks.
         """
         self.phase = Phase.LEAVING
         if self.is_ready:
-            self._kill_after(within)
+            self._abort_after(within)
             self._child.tell(Leave)
         else:
             self._child.end("this process does not need it any more")
@@ -179,11 +179,11 @@ class Worker:
         """End, with what is still being answered.
 
         Args:
-            within: seconds after which it is killed.
+            within: seconds after which it is ended, and leaves its stacks.
         """
         self.phase = Phase.LEAVING
         if self.is_ready:
-            self._kill_after(within)
+            self._abort_after(within)
             self._child.tell(CutShort)
         else:
             self._child.kill()
@@ -245,9 +245,13 @@ class Worker:
             "ended"
         )
 
-    def _kill_after(self, seconds: float) -> None:
+    def _abort_after(self, seconds: float) -> None:
         self._cancel_deadline()
-        self._deadline = self._reactor.callLater(seconds, self._child.kill)
+        self._deadline = self._reactor.callLater(
+            seconds,
+            self._child.abort,
+            f"it did not end within {seconds:g} seconds when it was told to, and was ended",
+        )
 
     def _cancel_deadline(self) -> None:
         deadline, self._deadline = self._deadline, None
