@@ -118,6 +118,23 @@ class StartTests(SynchronousTestCase):
             self.assertNotIn("Generation 0 serves", server.log)
             self.assertEqual(server.pid_file, "")
 
+    def test_workers(self) -> None:
+        """A master whose worker fails in its warm-up ends, too; after HUP the old workers stay."""
+        options = ("--app", "entry.app", "--warm-up", "/ready", "--workers", "1")
+        server = Server(*options)
+        server.write("entry.py", DOWN)
+        with server:
+            self.assertEqual(server.exit_status(), 1)
+            self.assertRegex(server.log, ANSWERED)
+        server = Server(*options)
+        server.write("entry.py", WELL)
+        with server:
+            server.get()
+            server.write("entry.py", DOWN)
+            server.kill(signal.SIGHUP)
+            server.said("The workers are not replaced: worker 1: " + ANSWERED)
+            self.assertEqual(server.get().body, "1")
+
     def test_each_application(self) -> None:
         """Each application answers, and one that fails keeps all from being served."""
         two = ("--app", "app.resource", *PORT, "--app", "entry.app")

@@ -439,6 +439,7 @@ class MemberTests(WorkerTestCase):
         self.run_on()
         self.successResultOf(told)
         self.assertEqual(self.reactor.signals, [signal.SIGTERM])
+        self.after(self.member.stop)  # as it does at the signal, which is no wish of others
         self.end(signal.SIGTERM)
         self.assertEqual(self.pool.told, [("ended", "no module named app")])
 

@@ -295,7 +295,8 @@ class Child(ProcessProtocol):
         if command is Failed:
             self.end(str(arguments["reason"]))
         elif command is Stopping:
-            self._observer.child_stopping()
+            if not self._reason:  # else it was us who told it to
+                self._observer.child_stopping()
         elif command is Upgrade:
             self._observer.child_upgrade()
         elif command is LogsMoved:
