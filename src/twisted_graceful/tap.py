@@ -28,6 +28,7 @@ from .master import serving
 from .process.inheritance import is_successor, is_worker
 from .process.launch import Launch
 from .process.log_file import STANDARD, check_writable, resolve
+from .process.output import keep_words
 from .process.ownership import GivenFiles
 from .process.twistd import log_file, only_look, skip_what_is_done
 from .reload import Reload, watch_source
@@ -240,6 +241,8 @@ def makeService(options: Options) -> IService:
     if options["reload"]:
         # Python takes a .pyc for current if the source has its size and second of modification.
         sys.dont_write_bytecode = True
+    if is_successor() and options["log_file"]:
+        keep_words()
     for sentence in config.unknown_variables(os.environ):
         _log.warn("{sentence}; it is ignored", sentence=sentence)
     try:

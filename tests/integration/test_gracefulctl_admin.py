@@ -12,7 +12,7 @@ from unittest import SkipTest
 from twisted.trial.unittest import SynchronousTestCase
 
 from . import proc
-from .harness import Server, served
+from .harness import DAEMON, Server, served
 from .test_gracefulctl import DIES, LOADS_AT_A_GATE, command, ctl, interrupt_an_upgrade
 from .test_warm_up import DOWN, WELL
 from .waiting import until
@@ -116,6 +116,19 @@ class UpgradeTests(AdminTestCase):
             server.write("entry.py", DOWN)
             done = self.ends(server, 1, "upgrade")
             self.assertIn("GET /ready was answered 503 Service Unavailable", done.stdout)
+            self.assertEqual(server.get().body, "1")
+
+    def test_why_in_a_daemon(self) -> None:
+        """Of a process that logs to a file, too, it is shown what the new code wrote."""
+        options = (*ADMIN, "--workers", "1", "--warm-up", "/ready", "--app", "entry.app")
+        server = Server(*options, "--upgrade-timeout", "5", command=DAEMON)
+        server.write("entry.py", WELL)
+        with server:
+            server.get()
+            server.write("entry.py", "import nowhere\n")
+            self.assertIn("No module named 'nowhere'", self.ends(server, 1, "upgrade").stdout)
+            server.write("entry.py", DOWN)
+            self.assertIn("answered 503", self.ends(server, 1, "upgrade").stdout)
             self.assertEqual(server.get().body, "1")
 
     def test_warm_up_of_workers(self) -> None:

@@ -112,6 +112,19 @@ class LastWords:
         os.close(self._file)
 
 
+_words: LastWords | None = None
+
+
+def keep_words() -> None:
+    """Leave warnings and worse for the parent already before this process is ready.
+
+    It is for who logs to a file: who logs to a standard stream leaves all that he says there.
+    """
+    global _words
+    if _words is None and _is_capture(2):
+        _words = LastWords(2)
+
+
 def release(stdout: int, stderr: int) -> LastWords | None:
     """Let the standard streams of this process be the real ones from now on.
 
@@ -123,8 +136,9 @@ def release(stdout: int, stderr: int) -> LastWords | None:
         What keeps the last words of this process, until it is closed; None if the parent
         has nothing to read them from.
     """
-    words: LastWords | None = None
-    if _is_capture(2):
+    global _words
+    words, _words = _words, None
+    if words is None and _is_capture(2):
         with suppress(OSError):  # no descriptor is left
             words = LastWords(2)
     for stream in (sys.stdout, sys.stderr):
