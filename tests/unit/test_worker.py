@@ -384,7 +384,7 @@ class WorkerTests(WorkerTestCase):
         self.assertIn("stood still for 10 seconds (worker_timeout)", self.pool.told[-1][1])
 
     def test_a_broken_channel(self) -> None:
-        """One that cannot be told anything is sent a signal; its silence is no standstill."""
+        """One that cannot be told anything is sent a signal, and ended if it does not heed that."""
         self.serve()
         self.after(self.member.alive, "fine")
         self.pool.told.clear()
@@ -394,6 +394,21 @@ class WorkerTests(WorkerTestCase):
         [(what, reason)] = self.pool.told
         self.assertEqual(what, "unheard")
         self.assertIn("it broke the control channel", reason)
+        self.worker.move_out(30)
+        self.reactor.pump([1] * (SILENCE - 1))
+        self.assertEqual(self.reactor.signals, [signal.SIGTERM])
+        self.reactor.advance(1)
+        self.assertEqual(self.reactor.signals, [signal.SIGTERM, *ABORTED])
+        self.end(signal.SIGABRT)
+        said = "did not end within 10 seconds (worker_timeout), and it was ended"
+        self.assertIn(said, self.pool.told[-1][1])
+
+    def test_a_broken_channel_of_one_that_nobody_watches(self) -> None:
+        """Then it may take as long as any other that is to end."""
+        self.worker._watch.stop()
+        self.serve()
+        self.lose_channel(0)
+        self.reactor.advance(EXIT_AFTER_EOF)
         self.worker.move_out(30)
         self.reactor.pump([1] * 29)
         self.assertEqual(self.reactor.signals, [signal.SIGTERM])

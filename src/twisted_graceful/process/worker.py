@@ -100,6 +100,7 @@ class Worker:
         self._observer = observer
         self._child = Child(reactor, self, timeout, recipient)
         self._silence = silence
+        self._silent = f"its reactor stood still for {silence:g} seconds"
         self._watch = Watch(reactor, silence, self._is_silent)
         self._permission: Deferred[dict[str, Any]] | None = None
         self._deadline: IDelayedCall | None = None
@@ -228,10 +229,13 @@ class Worker:
 
     def child_unheard(self, reason: str) -> None:
         """It has broken the channel, and does not hear us; nor do we hear that it is alive."""
-        self._watch.stop()
-        if not self.report:  # else it ends
-            self._child.stop()
-            self._observer.worker_unheard(self, reason)
+        if self.report:
+            self._watch.stop()  # it ends, and may take its time
+            return
+        # The watch goes on: with the channel it may have closed all that its reactor needs.
+        self._silent = f"{reason}, and did not end within {self._silence:g} seconds"
+        self._child.stop()
+        self._observer.worker_unheard(self, reason)
 
     def child_ended(self, reason: str, output: str) -> None:
         """It has ended."""
@@ -240,10 +244,7 @@ class Worker:
         self._observer.worker_ended(self, reason, output)
 
     def _is_silent(self) -> None:
-        self._child.abort(
-            f"its reactor stood still for {self._silence:g} seconds (worker_timeout), and it was "
-            "ended"
-        )
+        self._child.abort(f"{self._silent} (worker_timeout), and it was ended")
 
     def _abort_after(self, seconds: float) -> None:
         self._cancel_deadline()
