@@ -214,8 +214,8 @@ class Server(Service):
             raise SettingsError(
                 "workers",
                 workers,
-                "0 for a server of its own, which one process serves. `serving(..., "
-                f"workers={workers!r})`, `wait_group` and `listen_and_serve_forever` start others",
+                f"0 here, where one process serves: give it to `serving(..., workers={workers!r})` or "
+                f"`wait_group(..., workers={workers!r})` instead",
             )
 
     def stopService(self) -> Deferred[DrainReport]:
