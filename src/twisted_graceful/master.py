@@ -62,15 +62,9 @@ class MasterService(GracefulService):
 
     def __init__(self, *servers: Server, workers: int | str, **options: Any) -> None:
         super().__init__(*servers, **options)
-        self._pool = Pool(
-            self._reactor, count(workers), self._make_worker, self._start_worker, self._patience()
-        )
+        self._pool = Pool(self._reactor, count(workers), self, self._patience())
         self._successor: _Successor | None = None
         self._relay = Relay(self._reactor, self._routes)
-        self._pool.on_route = self._relay.go_on
-        self._pool.rolled = self._rolled
-        self._pool.said = lambda worker, report: self.watcher.worker_reported(worker, report)
-        self._pool.ended = self._worker_ended
         self._counts: Counts | None = None
         self._delay: Deferred[None] | None = None
         self._gone: frozenset[str] = frozenset()  # where only our workers go on
@@ -85,11 +79,19 @@ class MasterService(GracefulService):
     def _patience(self) -> float:
         return self._longest_delay() + 2 * self._longest_drain() + SLACK
 
-    def _make_worker(self, number: int) -> Worker:
+    # What the pool asks of it
+
+    def make_worker(self, number: int) -> Worker:
+        """The worker of a place."""
         silence = self._least("worker_timeout")
         return Worker(self._reactor, number, self._pool, self, self._upgrade_timeout, silence)
 
-    def _start_worker(self, worker: Worker) -> None:
+    def start_worker(self, worker: Worker) -> None:
+        """Start it, with all listeners.
+
+        Raises:
+            OSError: the system refuses.
+        """
         generation = self._generation
         assert isinstance(generation, Generation)
         self._launch.require_possible()
@@ -101,10 +103,25 @@ class MasterService(GracefulService):
             memory["balance"] = self._counts.descriptor
         worker.start(self._launch, generation.number, self.listeners(), generation.streams, memory)
 
-    def _worker_ended(self, worker: Worker) -> None:
+    def worker_serves(self) -> None:
+        """Connections that wait for a worker can go on."""
+        self._relay.go_on()
+
+    def worker_said(self, worker: Worker, report: str) -> None:
+        """It has told of itself."""
+        self.watcher.worker_reported(worker, report)
+
+    def worker_ended(self, worker: Worker) -> None:
+        """It has ended."""
         if self._counts is not None and worker.phase is Phase.SERVING:  # else another one is there
             self._counts.clear(worker.number)
         self.watcher.worker_gone(worker)
+
+    def rolled(self, failure: str) -> None:
+        """All workers have been replaced, or not."""
+        self.watcher.rolled(failure)
+        status = f"The workers are not replaced: {failure}" if failure else "All workers serve"
+        self._supervisor.serves(f"{status} (master: pid {os.getpid()})")
 
     # What users ask of it
 
@@ -121,11 +138,6 @@ class MasterService(GracefulService):
         else:
             self._supervisor.reloads("Replacing the workers", self._upgrade_timeout)
             self._pool.roll()
-
-    def _rolled(self, reason: str) -> None:
-        self.watcher.rolled(reason)
-        status = f"The workers are not replaced: {reason}" if reason else "All workers serve"
-        self._supervisor.serves(f"{status} (master: pid {os.getpid()})")
 
     @property
     def workers(self) -> int:

@@ -373,15 +373,15 @@ class CrewTests(SynchronousTestCase):
         """Two of them are there, and no processes."""
         self.clock = Clock()
         self.made: list[Worker] = []
-        self.pool = Pool(self.clock, 2, self.make, self.start, 30)
+        self.pool = Pool(self.clock, 2, self, 30)  # type: ignore[arg-type]
         self.crew = Crew(self.clock)
         self.pool.load()
 
-    def make(self, number: int) -> Worker:
+    def make_worker(self, number: int) -> Worker:
         """A worker."""
         return Worker(self.clock, number, self.pool, None, 60)  # type: ignore[arg-type]
 
-    def start(self, worker: Worker) -> None:
+    def start_worker(self, worker: Worker) -> None:
         """Note it."""
         worker.pid = 100 + worker.number
         self.made.append(worker)

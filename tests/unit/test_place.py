@@ -6,6 +6,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
@@ -31,7 +32,8 @@ class PlaceTests(SynchronousTestCase):
     def in_state(self, state: str) -> tuple[Pool, Slot, Clock]:
         """A pool that serves, whose only place is in a state."""
         clock = Clock()
-        pool = Pool(clock, 1, lambda number: FakeWorker(number, 1), lambda _: None, 30)  # type: ignore
+        owner: Any = mock.Mock(make_worker=lambda number: FakeWorker(number, 1))
+        pool = Pool(clock, 1, owner, 30)
         loaded = pool.load()
         [slot] = pool._slots.values()
         self.ready(pool, slot.worker)

@@ -70,15 +70,32 @@ class PoolTests(SynchronousTestCase):
         self.clock = Clock()
         self.started: list[FakeWorker] = []
         self.failing: Callable[[], None] = lambda: None
-        self.rolled: list[str] = []
-        self.pool = Pool(self.clock, 2, self.make, self.start, 30)  # type: ignore[arg-type]
-        self.pool.rolled = self.rolled.append
+        self.ends_of_rolls: list[str] = []
+        self.told: list[object] = []
+        self.pool = Pool(self.clock, 2, self, 30)  # type: ignore[arg-type]
 
-    def make(self, number: int) -> FakeWorker:
+    # As its owner
+
+    def make_worker(self, number: int) -> FakeWorker:
         """A worker that is not started."""
         return FakeWorker(number, len(self.started) + 1)
 
-    def start(self, worker: FakeWorker) -> None:
+    def worker_serves(self) -> None:
+        """There is one more."""
+
+    def worker_said(self, worker: FakeWorker, report: str) -> None:
+        """It has told of itself."""
+        self.told.append((worker, report))
+
+    def worker_ended(self, worker: FakeWorker) -> None:
+        """It has ended."""
+        self.told.append(worker)
+
+    def rolled(self, failure: str) -> None:
+        """All have been replaced, or not."""
+        self.ends_of_rolls.append(failure)
+
+    def start_worker(self, worker: FakeWorker) -> None:
         """Start it."""
         self.failing()
         self.started.append(worker)
@@ -149,7 +166,7 @@ class PoolTests(SynchronousTestCase):
 
         self.serve()
         self.failing = fail
-        self.patch(self.pool, "_make", lambda number: FakeWorker(number, 0))
+        self.patch(self, "make_worker", lambda number: FakeWorker(number, 0))
         with capturedLogs() as events:
             self.end(1)
             self.clock.advance(0)
@@ -189,9 +206,9 @@ class PoolTests(SynchronousTestCase):
         self.end(1)
         self.ready(4)
         self.assertEqual(self.numbers(), ["1:3", "2:4"])
-        self.assertEqual(self.rolled, [])
+        self.assertEqual(self.ends_of_rolls, [])
         self.end(2)
-        self.assertEqual(self.rolled, [""])
+        self.assertEqual(self.ends_of_rolls, [""])
 
     def test_never_fewer_than_wanted(self) -> None:
         """All the while two serve."""
@@ -221,7 +238,7 @@ class PoolTests(SynchronousTestCase):
         self.end(2)
         accepts[1].callback(None)
         self.assertEqual(self.started[1].told, ["accept"])
-        self.assertEqual(self.rolled, [""])
+        self.assertEqual(self.ends_of_rolls, [""])
 
     def test_canary(self) -> None:
         """The first that fails ends the roll, and the old ones stay."""
@@ -229,7 +246,7 @@ class PoolTests(SynchronousTestCase):
         self.pool.roll()
         self.end(3, "it exited with status 1 before it was ready")
         self.assertEqual(self.numbers(), ["1:1", "2:2"])
-        self.assertIn("worker 1: it exited with status 1", self.rolled[0])
+        self.assertIn("worker 1: it exited with status 1", self.ends_of_rolls[0])
         self.clock.advance(100)
         self.assertEqual(len(self.started), 3)
         self.pool.roll()
@@ -242,10 +259,10 @@ class PoolTests(SynchronousTestCase):
         self.pool.roll()
         self.pool.roll()
         self.end(3)
-        self.assertEqual(len(self.rolled), 1)
+        self.assertEqual(len(self.ends_of_rolls), 1)
         self.assertEqual(repr(self.started[3:]), "[1:4]")
         self.end(4)
-        self.assertEqual(len(self.rolled), 2)
+        self.assertEqual(len(self.ends_of_rolls), 2)
         self.assertEqual(len(self.started), 4)
 
     def test_a_wish_while_loading(self) -> None:
@@ -277,7 +294,7 @@ class PoolTests(SynchronousTestCase):
         self.end(2)
         self.ready(3)
         self.end(1)
-        self.assertEqual(self.rolled, [""])
+        self.assertEqual(self.ends_of_rolls, [""])
         self.assertEqual(self.numbers(), ["1:3"])
 
     def test_never_none(self) -> None:
@@ -322,7 +339,7 @@ class PoolTests(SynchronousTestCase):
         for worker in self.started[:2]:
             worker.drained.callback(None)
         self.assertEqual(self.started[2].told, ["leave"])
-        self.assertEqual(self.rolled, [])
+        self.assertEqual(self.ends_of_rolls, [])
         self.assertNoResult(drained)
         self.end(3)
         self.successResultOf(drained)
@@ -486,7 +503,7 @@ class PoolTests(SynchronousTestCase):
         self.assertEqual(self.started[1].told, ["accept", "move out"])
         self.end(2)
         self.assertEqual(self.numbers(), ["1:1", "2:3"])
-        self.assertEqual(self.rolled, [])
+        self.assertEqual(self.ends_of_rolls, [])
 
     def test_several_that_retire(self) -> None:
         """One after the other is replaced, and who asks twice is replaced once."""
@@ -522,13 +539,10 @@ class PoolTests(SynchronousTestCase):
         self.end(1)
         self.ready(4)
         self.end(2)
-        self.assertEqual((len(self.started), self.rolled), (4, [""]))
+        self.assertEqual((len(self.started), self.ends_of_rolls), (4, [""]))
 
     def test_numbers(self) -> None:
         """What workers say of themselves is passed on, and their end; connections are noted."""
-        told: list[object] = []
-        self.pool.said = lambda worker, report: told.append((worker, report))
-        self.pool.ended = told.append
         self.serve()
         first, report = (
             self.started[0],
@@ -537,7 +551,7 @@ class PoolTests(SynchronousTestCase):
         self.pool.worker_said(first, report)  # type: ignore[arg-type]
         self.assertEqual(first.connections, 3)
         self.end(1)
-        self.assertEqual(told, [(first, report), first])
+        self.assertEqual(self.told, [(first, report), first])
 
     def test_restarts(self) -> None:
         """How often the worker of a place was started again is known of each place."""

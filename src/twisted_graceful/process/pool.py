@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
@@ -36,6 +36,32 @@ class Roll:
     failure: str
 
 
+class Owner(Protocol):
+    """Who has a pool."""
+
+    def make_worker(self, number: int) -> Worker:
+        """The worker of a place, which is not started yet."""
+
+    def start_worker(self, worker: Worker) -> None:
+        """Start it; raises OSError if that is not possible."""
+
+    def worker_serves(self) -> None:
+        """There is another worker that serves, and takes connections up."""
+
+    def worker_said(self, worker: Worker, report: str) -> None:
+        """It has told of itself."""
+
+    def worker_ended(self, worker: Worker) -> None:
+        """It has ended."""
+
+    def rolled(self, failure: str) -> None:
+        """The replacement of all is over; not if `Pool.drain` or `Pool.leave` has ended it.
+
+        Args:
+            failure: what went wrong; empty if nothing did.
+        """
+
+
 class Pool:
     """The workers of a master.
 
@@ -46,19 +72,13 @@ class Pool:
     Args:
         clock: keeps the time.
         size: how many workers; 1 or more.
-        make: makes the worker of a place, not started yet.
-        start: starts it; raises OSError if that is not possible.
+        owner: starts their processes, and is told of them.
         patience: seconds that a worker may take to end when it is told to.
 
     Attributes:
         size: how many workers there shall be.
-        rolled: is called when the replacement of all is over, with what went wrong, or nothing; not
-            if `drain` or `leave` has ended it.
-        on_route: is called when there is another worker that serves.
         reports: what the drains of workers did that ended after `leave`, in their own words.
         is_clean: whether each of these has said so.
-        said: is called with what a worker says of itself.
-        ended: is called when a worker has ended.
         restarts: how many have died, and were started again.
     """
 
@@ -68,21 +88,15 @@ class Pool:
         self,
         clock: Any,
         size: int,
-        make: Callable[[int], Worker],
-        start: Callable[[Worker], None],
+        owner: Owner,
         patience: float,
     ) -> None:
         self.size = size
-        self.rolled: Callable[[str], None] = lambda reason: None
-        self.on_route: Callable[[], None] = lambda: None
         self.reports: list[str] = []
         self.is_clean = True
-        self.said: Callable[[Worker, str], None] = lambda worker, report: None
-        self.ended: Callable[[Worker], None] = lambda worker: None
         self.restarts = 0
         self._clock = clock
-        self._make = make
-        self._start_worker = start
+        self._owner = owner
         self._patience = patience
         self._slots: dict[int, Slot] = {}
         self._departing: set[Worker] = set()
@@ -144,7 +158,7 @@ class Pool:
         for worker in self.serving:
             worker.accept()
         self._fill()
-        self.on_route()
+        self._owner.worker_serves()
         if self._is_roll_due:
             self.roll()
 
@@ -256,7 +270,7 @@ class Pool:
             self._departing.add(old)
         if self._is_accepting:
             accepts = worker.accept()
-            self.on_route()
+            self._owner.worker_serves()
             if old is not None:
                 # Not before, for until then one fewer would accept.
                 accepts.addCallback(lambda _: self._send_away(old))
@@ -268,7 +282,7 @@ class Pool:
     def worker_said(self, worker: Worker, report: str) -> None:
         """A worker has said how it is."""
         worker.connections = int(Status.decode(report).gauge("connections"))
-        self.said(worker, report)
+        self._owner.worker_said(worker, report)
 
     def worker_retires(self, worker: Worker, reason: str) -> None:
         """A worker wants another one to take its place: as soon as no other one is replaced."""
@@ -314,7 +328,7 @@ class Pool:
 
     def worker_ended(self, worker: Worker, reason: str, output: str) -> None:
         """A worker has ended."""
-        self.ended(worker)
+        self._owner.worker_ended(worker)
         slot = self._slot_of(worker)
         if slot is None:
             if worker.is_ready and not worker.report:
@@ -378,10 +392,10 @@ class Pool:
         slot.worker = self._start(slot)
 
     def _start(self, slot: Slot) -> Worker:
-        worker = self._make(slot.number)
+        worker = self._owner.make_worker(slot.number)
         worker.code = self._code
         try:
-            self._start_worker(worker)
+            self._owner.start_worker(worker)
         except Exception as error:
             # Later: whoever wished for it has not noted yet whose place it is.
             reason = f"it could not be started: {error}"
@@ -429,7 +443,7 @@ class Pool:
                 replaced=self._replaced,
                 size=self.size,
             )
-        self.rolled(reason)
+        self._owner.rolled(reason)
         if self._is_roll_due:
             self.roll()
 
