@@ -214,8 +214,9 @@ class Server(Service):
             raise SettingsError(
                 "workers",
                 workers,
-                f"0 here, where one process serves: give it to `serving(..., workers={workers!r})` or "
-                f"`wait_group(..., workers={workers!r})` instead",
+                "0 here, where one process serves: give it to "
+                f"`serving(..., workers={workers!r})` or `wait_group(..., workers={workers!r})` "
+                "instead",
             )
 
     def stopService(self) -> Deferred[DrainReport]:
