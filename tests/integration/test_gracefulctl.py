@@ -148,6 +148,16 @@ class UpgradeTests(PidFileTestCase):
             self.assertIn("No module named 'nowhere'", done.stdout)
             self.assertEqual(server.get().body, "1")
 
+    def test_one_after_the_other(self) -> None:
+        """One that comes in the probation of the one before ends that, and is asked for once."""
+        with served("--probation", "60") as server:
+            server.get()
+            for version in ("2", "3"):
+                server.deploy(version)
+                done = self.ends(server, 0, "upgrade")
+                self.assertEqual(done.stdout.count("was sent SIGUSR2"), 1)
+                self.assertEqual(server.get().body, version)
+
     def test_two_at_once(self) -> None:
         """An upgrade that comes while another loads is over when its own code serves."""
         with served() as server:

@@ -56,8 +56,8 @@ class SignalledServer:
             while not is_over:
                 is_over = process.ended_within()
                 for event in record.news():
-                    if name_of(event) == events.DONE:  # it is about to end
-                        self._wait(process, deadline)
+                    if name_of(event) == events.DONE and event.get("pid") != process.pid:
+                        self._wait(process, deadline)  # which is about to end
                     yield event
                 self._require_time(
                     deadline, "the server has not said how the upgrade ended; it goes on"
