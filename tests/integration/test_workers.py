@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+from statistics import median
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -87,11 +88,16 @@ class ServingTests(SynchronousTestCase):
         """Clients that come at once are served by all, and not by whoever wakes first."""
         with with_workers(count=4) as server:
             pids = workers(server, 4)
-            clients = [server.connect() for _ in range(64)]
-            for client in clients:
-                client.get("/pid")
-            seen = [int(client.answer().body) for client in clients]
-            self.assertLessEqual(max(map(seen.count, pids)), 32)
+            most = []
+            for _ in range(5):
+                clients = [server.connect() for _ in range(64)]
+                for client in clients:
+                    client.get("/pid")
+                seen = [int(client.answer().body) for client in clients]
+                most.append(max(map(seen.count, pids)))
+                for client in clients:
+                    client.close()
+            self.assertLess(median(most), 26, most)
 
     def test_a_program(self) -> None:
         """A program can have workers, too, which run it again."""
