@@ -24,6 +24,7 @@ from .process.machine import State
 from .process.orphans import Orphans
 from .process.pool import Pool
 from .process.processors import usable
+from .process.progress import Roll
 from .process.relay import Relay, Route
 from .process.status import Status
 from .process.worker import Phase, Worker
@@ -117,11 +118,14 @@ class MasterService(GracefulService):
             self._counts.clear(worker.number)
         self.watcher.worker_gone(worker)
 
-    def rolled(self, failure: str) -> None:
-        """All workers have been replaced, or not."""
-        self.watcher.rolled(failure)
-        status = f"The workers are not replaced: {failure}" if failure else "All workers serve"
-        self._supervisor.serves(f"{status} (master: pid {os.getpid()})")
+    def rolls(self, roll: Roll) -> None:
+        """The replacement of all workers has come further."""
+        if isinstance(self._generation, Generation):
+            self._generation.rolls(roll)
+        if roll.is_over:
+            why = roll.reason
+            status = f"The workers are not replaced: {why}" if why else "All workers serve"
+            self._supervisor.serves(f"{status} (master: pid {os.getpid()})")
 
     # What users ask of it
 
@@ -130,14 +134,22 @@ class MasterService(GracefulService):
 
         During an upgrade another one follows it instead.
         """
-        generation = self._generation
-        if isinstance(generation, Generation) and generation.state in _UPGRADING:
-            self.upgrade()
-        elif not self.upgradable:
-            self.upgrade()  # which says why not
+        if not self.replaces_workers:
+            self.upgrade()  # or say why not
         else:
             self._supervisor.reloads("Replacing the workers", self._upgrade_timeout)
             self._pool.roll()
+
+    def reload(self) -> None:
+        """Replace all workers, as `roll` does."""
+        self.roll()
+
+    @property
+    def replaces_workers(self) -> bool:
+        """Whether new code comes by new workers now, and not by a new master."""
+        generation = self._generation
+        is_upgrading = isinstance(generation, Generation) and generation.state in _UPGRADING
+        return self.upgradable and not is_upgrading
 
     @property
     def workers(self) -> int:
@@ -162,7 +174,6 @@ class MasterService(GracefulService):
     def _actions(self) -> dict[int, Callable[[], None]]:
         return {
             **super()._actions(),
-            signal.SIGHUP: self.roll,
             signal.SIGTTIN: lambda: self.resize(+1),
             signal.SIGTTOU: lambda: self.resize(-1),
         }

@@ -232,6 +232,15 @@ class GracefulService(ServerGroup):
         elif self._generation is not None:
             self._generation.upgrade()
 
+    def reload(self) -> None:
+        """Have the code served that is on disk now, as HUP does: an upgrade, or new workers."""
+        self.upgrade()
+
+    @property
+    def replaces_workers(self) -> bool:
+        """Whether a reload brings new workers now, below this process, and is no upgrade."""
+        return False
+
     def stop(self) -> None:
         """Drain, after the longest ``shutdown_delay`` of the servers, then stop the reactor.
 
@@ -468,6 +477,6 @@ class GracefulService(ServerGroup):
             **typed,
             signal.SIGTERM: self.stop,
             signal.SIGUSR2: self.upgrade,
-            signal.SIGHUP: self.upgrade,
+            signal.SIGHUP: self.reload,
             signal.SIGUSR1: self.reopen_logs,
         }

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from . import proc
 from .harness import GRACEFUL, Server
 from .programs import run
+from .test_gracefulctl import command
 from .waiting import until
 
 CONTAINER = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
@@ -65,6 +66,7 @@ class ContainerTests(SynchronousTestCase):
             server.kill(signal.SIGHUP, pid)
             server.said("All workers have been replaced")
             self.assertEqual(server.get().body, "2")
+            self.reloads(server, pid)
             server.kill(signal.SIGUSR2, pid)
             server.said("Upgrade failed: generation 1: .*this is process 1.* with --workers HUP")
             self.assertEqual(server.get("/orphan").body, "left alone")
@@ -72,6 +74,15 @@ class ContainerTests(SynchronousTestCase):
             until(lambda: len(proc.children(pid)) == 2, "nobody but the workers is left")
             server.kill(signal.SIGTERM, pid)
             self.assertEqual(server.exit_status(), 0)
+
+    def reloads(self, server: Server, pid: int) -> None:
+        """``gracefulctl reload`` in the container waits for the new workers."""
+        server.deploy("3")
+        inside = ("nsenter", f"--target={pid}", "--pid", "--mount", f"--wd={server.directory}")
+        done = run(*inside, *command("reload", "--pid-file", "app.pid"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(b"all 2 workers have the new code", done.stdout)
+        self.assertEqual(server.get().body, "3")
 
     def test_below_an_init_that_ends_with_its_child(self) -> None:
         """The same below ``docker run --init``, whose init ends when the first process does."""

@@ -201,6 +201,64 @@ class UpgradeTests(PidFileTestCase):
             interrupt_an_upgrade(self, server, *PID_FILE)
 
 
+class ReloadTests(PidFileTestCase):
+    """``gracefulctl reload`` by signals."""
+
+    def test_without_workers(self) -> None:
+        """It is an upgrade."""
+        with served() as server:
+            server.get()
+            server.deploy("2")
+            done = self.ends(server, 0, "reload")
+            self.assertEqual(server.get().body, "2")
+            new = server.hand_over()
+            self.assertIn(f"the new code serves (pid {new})\n", done.stdout)
+
+    def test_new_workers(self) -> None:
+        """When it has ended with 0 all workers have the new code, below the same master."""
+        with served("--workers", "2") as server:
+            server.get()
+            server.deploy("2")
+            done = self.ends(server, 0, "reload", "--json")
+            self.assertEqual({server.get().body for _ in range(10)}, {"2"})
+            steps = [json.loads(line) for line in done.stdout.splitlines()]
+            self.assertEqual(steps[0]["signal"], "SIGHUP")
+            self.assertEqual(
+                [(each["event"], each["replaced"]) for each in steps[1:]],
+                [("rolling", 0), ("rolling", 1), ("rolling", 2), ("done", 2)],
+            )
+            self.assertEqual(server.pid_file, str(server.pid))
+            self.assertIn("all 2 workers have the new code", self.ends(server, 0, "log").stdout)
+
+    def test_code_that_does_not_load(self) -> None:
+        """The first worker that fails ends it, and what that wrote is shown; the others serve."""
+        with served("--workers", "2") as server:
+            server.get()
+            server.write("app.py", "import nowhere\n")
+            done = self.ends(server, 1, "reload", "--timeout", "600")
+            self.assertIn("the workers are not replaced: worker 1: it exited", done.stdout)
+            self.assertIn("0 of 2 have the new code", done.stdout)
+            self.assertIn("No module named 'nowhere'", done.stdout)
+            self.assertEqual(server.get().body, "1")
+
+    def test_two_at_once(self) -> None:
+        """One that comes while another loads is over when its own code serves."""
+        with served("--workers", "1") as server:
+            server.get()
+            server.deploy("2", LOADS_AT_A_GATE)
+            server.kill(signal.SIGHUP)
+            server.said(r"Worker 1 starts \(pid", 2)
+            with subprocess.Popen(
+                command("reload", *PID_FILE), cwd=server.directory, stdout=subprocess.PIPE
+            ) as waiting:
+                server.said("replaced when what is under way is over")
+                server.deploy("3")
+                server.open("load")
+                waiting.communicate(timeout=30)
+            self.assertEqual(waiting.returncode, 0)
+            self.assertEqual(server.get().body, "3")
+
+
 class OtherCommandsTests(PidFileTestCase):
     """The other commands by signals."""
 

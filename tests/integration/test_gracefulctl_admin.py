@@ -171,6 +171,45 @@ class UpgradeTests(AdminTestCase):
             self.assertEqual(server.get().body, "3")
 
 
+class ReloadTests(AdminTestCase):
+    """``gracefulctl reload``."""
+
+    def test_without_workers(self) -> None:
+        """It is an upgrade."""
+        with served(*ADMIN) as server:
+            server.get()
+            server.deploy("2")
+            names = self.names(self.ends(server, 0, "reload", "--json"))
+            self.assertEqual((names[0], names[-1]), ("started", "ready"))
+            self.assertEqual(server.get().body, "2")
+            server.hand_over()
+
+    def test_new_workers(self) -> None:
+        """When it has ended with 0 all workers have the new code, below the same master."""
+        with served(*ADMIN, "--workers", "2") as server:
+            server.get()
+            server.deploy("2")
+            done = self.ends(server, 0, "reload", "--json")
+            self.assertEqual({server.get().body for _ in range(10)}, {"2"})
+            steps = [json.loads(line) for line in done.stdout.splitlines()]
+            self.assertEqual(
+                [(each["event"], each["replaced"]) for each in steps],
+                [("rolling", 0), ("rolling", 1), ("rolling", 2), ("done", 2)],
+            )
+            self.assertEqual(server.pid_file, str(server.pid))
+            self.assertIn("all 2 workers have the new code", self.ends(server, 0, "log").stdout)
+
+    def test_code_that_does_not_load(self) -> None:
+        """The first worker that fails ends it, and what that wrote is shown; the others serve."""
+        with served(*ADMIN, "--workers", "2") as server:
+            server.get()
+            server.write("app.py", "import nowhere\n")
+            done = self.ends(server, 1, "reload")
+            self.assertIn("the workers are not replaced: worker 1: it exited", done.stdout)
+            self.assertIn("No module named 'nowhere'", done.stdout)
+            self.assertEqual(server.get().body, "1")
+
+
 class OtherCommandsTests(AdminTestCase):
     """The other commands."""
 
@@ -274,7 +313,7 @@ class OtherCommandsTests(AdminTestCase):
         with served(*ADMIN) as server:
             server.get()
             server.directory.chmod(0o755)
-            for name in ("status", "upgrade", "stop"):
+            for name in ("status", "upgrade", "reload", "stop"):
                 done = self.ends(server, 4, name, as_nobody=True)
                 self.assertIn("may not be opened by this user", done.stderr)
             self.assertEqual(server.get().body, "1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
@@ -10,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 
 from twisted_graceful import AdminError, GracefulService, new
+from twisted_graceful.admin import site as resources
 from twisted_graceful.admin.crew import Crew
 from twisted_graceful.admin.guard import Asked, why_not
 from twisted_graceful.admin.history import SECONDS, History, quantile
@@ -17,13 +19,13 @@ from twisted_graceful.admin.metrics import exposition
 from twisted_graceful.admin.overview import Event, Overview
 from twisted_graceful.admin.page import page
 from twisted_graceful.admin.server import AdminServer
-from twisted_graceful.admin.site import Root
+from twisted_graceful.admin.site import FollowedAction, Root
 from twisted_graceful.http.access_log import Fragment
 from twisted_graceful.http.meter import Both, Meter
 from twisted_graceful.http.report import Outcome
 from twisted_graceful.networks import Networks
 from twisted_graceful.process.pool import Pool
-from twisted_graceful.process.progress import Progress, Stage
+from twisted_graceful.process.progress import Progress, Roll, Stage
 from twisted_graceful.process.status import Status
 from twisted_graceful.process.worker import Worker
 from twisted_graceful.testing.memory import MemoryServer
@@ -189,7 +191,7 @@ class EndpointTests(Admin):
 
     def test_no_actions_over_tcp(self) -> None:
         """On TCP nothing can be changed."""
-        for path in ("/upgrade", "/stop", "/workers"):
+        for path in ("/upgrade", "/reload", "/stop", "/workers"):
             status, body = self.ask(path, "POST", **{"Content-Type": "application/json"})
             self.assertEqual(status, 403)
             self.assertIn("UNIX socket", body)
@@ -364,6 +366,69 @@ class OverviewTests(Admin):
         self.assertEqual([each.is_last for each in events], [False] * 6 + [True])
         self.assertEqual(events[-1].facts["output"], "why")
         self.assertEqual(self.overview.total.counters["upgrades,failed"], 1)
+
+    def test_a_roll(self) -> None:
+        """So of a roll, of which no step is the last as long as another one follows."""
+        self.patch(GracefulService, "pool", Pool(self.clock, 2, None, 30))  # type: ignore[arg-type]
+        overview = Overview(self.service, self.clock)
+        events: list[Event] = []
+        overview.listen(events.append)
+        overview.progress(Progress(Stage.STARTED, 1, 4711))
+        overview.rolls(Roll(1, Stage.ROLLING, 0, 2))
+        overview.rolls(Roll(2, Stage.QUEUED, 0, 2))
+        overview.rolls(Roll(1, Stage.FAILED, 0, 2, "it died", "why", another_follows=True))
+        overview.rolls(Roll(2, Stage.ROLLING, 0, 2))
+        overview.rolls(Roll(2, Stage.ROLLING, 2, 2))
+        overview.rolls(Roll(2, Stage.DONE, 2, 2))
+        self.assertEqual([each.is_last for each in events], [False] * 6 + [True])
+        self.assertEqual(
+            events[3].facts,
+            {
+                "roll": 1,
+                "replaced": 0,
+                "wanted": 2,
+                "reason": "it died",
+                "output": "why",
+                "another_follows": True,
+            },
+        )
+        names = [each["event"] for each in overview.last_upgrade]
+        self.assertEqual(names, ["rolling", "rolling", "done"])
+        overview.gone("predecessor")
+        self.assertEqual(len(overview.last_upgrade), 3)
+        counters = overview.own.counters
+        self.assertEqual((counters["rolls,done"], counters["rolls,failed"]), (1, 1))
+
+    def told(self, is_roll: bool, *steps: Progress | Roll) -> list[tuple[str, bool]]:
+        """What is answered to who asks for a roll or for an upgrade, and these steps follow."""
+        overview = self.overview
+
+        def begin() -> None:
+            for step in steps:
+                tell: Any = overview.rolls if isinstance(step, Roll) else overview.progress
+                tell(step)
+
+        self.patch(resources, "why_not_act", lambda request: "")
+        action = FollowedAction(overview, begin, is_roll=lambda: is_roll)
+        answer = MemoryServer(action).request(
+            "POST", "/", headers={"Host": "localhost", "Content-Type": "application/json"}
+        )
+        lines = map(json.loads, answer.body.decode().splitlines())
+        return [(each["event"], "roll" in each) for each in lines]
+
+    def test_who_asks_is_told_of_that(self) -> None:
+        """An upgrade does not end with a roll, nor a roll with an upgrade that fails."""
+        self.overview._counted |= {"rolls,done": 0, "rolls,failed": 0}
+        started, failed = Progress(Stage.STARTED, 1, 11), Progress(Stage.FAILED, 1)
+        ready = Progress(Stage.READY, 1, 11)
+        rolling, done = Roll(1, Stage.ROLLING, 0, 2), Roll(1, Stage.DONE, 2, 2)
+        steps = [rolling, started, failed, done]
+        self.assertEqual(self.told(True, *steps), [("rolling", True), ("done", True)])
+        steps = [started, rolling, done, failed]
+        self.assertEqual(self.told(False, *steps), [("started", False), ("failed", False)])
+        # A new master that serves makes new workers below this one needless.
+        steps = [rolling, started, ready]
+        self.assertEqual(self.told(True, *steps), [("rolling", True), ("ready", False)])
 
 
 class CrewTests(SynchronousTestCase):

@@ -8,7 +8,7 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.process.chronicle import Chronicle
-from twisted_graceful.process.progress import Progress, Stage, Watcher
+from twisted_graceful.process.progress import Progress, Roll, Stage, Watcher
 
 
 class FakeSupervisor:
@@ -26,14 +26,33 @@ class FakeSupervisor:
 
 
 class FakeWatcher(Watcher):
-    """Notes the steps of upgrades."""
+    """Notes the steps of upgrades and rolls."""
 
     def __init__(self) -> None:
-        self.steps: list[Progress] = []
+        self.steps: list[Progress | Roll] = []
 
     def progress(self, progress: Progress) -> None:
-        """A step."""
+        """A step of an upgrade."""
         self.steps.append(progress)
+
+    def rolls(self, roll: Roll) -> None:
+        """A step of a roll."""
+        self.steps.append(roll)
+
+
+class FakeRecord:
+    """Notes what is recorded."""
+
+    def __init__(self) -> None:
+        self.noted: list[object] = []
+
+    def begin(self) -> None:
+        """Begin anew."""
+        self.noted.clear()
+
+    def note(self, step: object) -> None:
+        """A step."""
+        self.noted.append(step)
 
 
 class ChronicleTests(SynchronousTestCase):
@@ -43,6 +62,22 @@ class ChronicleTests(SynchronousTestCase):
         """Nothing has been said."""
         self.supervisor, self.watcher = FakeSupervisor(), FakeWatcher()
         self.chronicle = Chronicle(4, 40, self.supervisor, self.watcher)  # type: ignore[arg-type]
+
+    def test_a_roll(self) -> None:
+        """Its steps are watched and recorded, and those of the next in the place of the last."""
+        record: Any = FakeRecord()
+        supervisor: Any = self.supervisor
+        chronicle = Chronicle(4, 40, supervisor, self.watcher, record)
+        steps = [
+            Roll(1, Stage.ROLLING, 0, 1),
+            Roll(1, Stage.DONE, 1, 1),
+            Roll(2, Stage.ROLLING, 0, 1),
+            Roll(2, Stage.FAILED, 0, 1, "it fell"),
+        ]
+        for step in steps:
+            chronicle.rolls(step)
+        self.assertEqual(self.watcher.steps, steps)
+        self.assertEqual(record.noted, steps[2:])
 
     def test_an_upgrade(self) -> None:
         """Its steps are watched, and the service manager hears who serves."""

@@ -46,6 +46,11 @@ FAILED = {
 }
 
 
+def rolled(replaced: int, event: str = "rolling", number: int = 1) -> dict[str, Any]:
+    """A step of the replacement of two workers."""
+    return {"event": event, "roll": number, "replaced": replaced, "wanted": 2}
+
+
 def _interrupted(*_: object) -> None:
     raise KeyboardInterrupt
 
@@ -188,10 +193,60 @@ class UpgradeTests(CtlTestCase):
         for garbage in ("what?", "[1]", '"text"'):
             self.assertEqual(self.upgrade(garbage)[0], Exit.NOT_SUPPORTED)
 
-    def test_reload(self) -> None:
-        """A reload is an upgrade."""
-        self.admin.answers["POST", "/upgrade"] = (200, [STARTED, READY])
-        self.assertEqual(self.run_ctl("reload")[0], Exit.DONE)
+
+class ReloadTests(CtlTestCase):
+    """``gracefulctl reload``."""
+
+    def reload(self, *lines: Any, options: tuple[str, ...] = ()) -> tuple[int, str, str]:
+        """What becomes of a reload of which the server says this."""
+        self.admin.answers["POST", "/reload"] = (200, lines)
+        return self.run_ctl("reload", *options)
+
+    def test_without_workers(self) -> None:
+        """It is the upgrade that the server makes of it."""
+        self.assertEqual(self.reload(STARTED, READY, HOLD, FAILED)[0], Exit.DONE)
+        self.assertEqual(self.reload(STARTED, FAILED)[0], Exit.FAILED)
+
+    def test_all_replaced(self) -> None:
+        """It is done when all workers have the new code."""
+        code, out, err = self.reload(rolled(0), rolled(1), rolled(2), rolled(2, "done"))
+        self.assertEqual((code, err), (Exit.DONE, ""))
+        self.assertEqual(out.count("of 2 workers have the new code\n"), 3)
+        self.assertIn("all 2 workers have the new code\n", out)
+
+    def test_fails(self) -> None:
+        """The reason, how many were replaced and what the worker wrote are shown."""
+        failed = {**rolled(0, "failed"), "reason": "worker 1: it fell", "output": "Traceback"}
+        code, out, _ = self.reload(rolled(0), failed)
+        self.assertEqual(code, Exit.FAILED)
+        self.assertIn("not replaced: worker 1: it fell; 0 of 2 have the new code\nTraceback\n", out)
+
+    def test_not_all_at_once(self) -> None:
+        """Before all have the new code it is not over; an end without a word is no success."""
+        self.admin.answers["GET", "/status"] = (200, [{"pid": 10}])
+        code, _, err = self.reload(rolled(0), rolled(1))
+        self.assertEqual(code, Exit.UNKNOWN)
+        self.assertIn("process 10 serves", err)
+
+    def test_after_another(self) -> None:
+        """What is told of a reload that had begun before is no success of this one."""
+        queued, done = rolled(0, "queued", number=2), rolled(2, "done")
+        failed = {**rolled(0, "failed", number=2), "reason": "it fell"}
+        before = [queued, rolled(2), {**done, "another_follows": True}]
+        code, out, _ = self.reload(*before, rolled(0, number=2), failed)
+        self.assertEqual(code, Exit.FAILED)
+        self.assertIn("of the reload before this one: done\n", out)
+        code, _, _ = self.reload(*before, rolled(0, number=2), rolled(2, "done", number=2))
+        self.assertEqual(code, Exit.DONE)
+
+    def test_overtaken_by_an_upgrade(self) -> None:
+        """If a new master serves, so does the new code; that one is not ready means nothing."""
+        self.assertEqual(self.reload(rolled(0), STARTED, FAILED, rolled(2, "done"))[0], Exit.DONE)
+        self.assertEqual(self.reload(rolled(0), STARTED, READY, HOLD)[0], Exit.DONE)
+
+    def test_upgrades_are_none(self) -> None:
+        """What is told of rolls is nothing to who asks for an upgrade."""
+        self.assertEqual(self.upgrade(STARTED, rolled(2, "done"), FAILED)[0], Exit.FAILED)
 
 
 class RefusalTests(CtlTestCase):
@@ -456,6 +511,17 @@ class TerminalTests(SynchronousTestCase):
         self.assertEqual(text.count("7 connections moved, 4 left, 1 requests left"), 1)
         self.assertNotIn("2 requests left", text)
         self.assertIn("ImportError: no module 'nowhere'", text)
+
+    def test_workers(self) -> None:
+        """Of their replacement there is one line, which counts."""
+        out = io.StringIO()
+        with Terminal(out) as terminal:
+            for replaced in (0, 1, 2):
+                terminal.show(rolled(replaced))
+            terminal.show(rolled(2, "done"))
+        text = out.getvalue()
+        self.assertIn("2 of 2 workers have the new code", text)
+        self.assertNotIn("1 of 2", text)
 
 
 class PtyTests(CtlTestCase):

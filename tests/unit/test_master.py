@@ -22,6 +22,7 @@ from twisted_graceful.master import MasterService
 from twisted_graceful.moving import Handed
 from twisted_graceful.process.balance import Counts
 from twisted_graceful.process.control import inode
+from twisted_graceful.process.progress import Roll
 from twisted_graceful.process.worker import Phase
 from twisted_graceful.server import Server
 
@@ -220,6 +221,16 @@ class MasterTests(SynchronousTestCase):
         self.serve()
         self.master.roll()
         self.assertEqual([each.number for each in self.started], [1, 2, 1])
+
+    def test_steps_of_a_roll(self) -> None:
+        """Whoever watches is told of each; a reload is a roll."""
+        told: list[Roll] = []
+        self.patch(self.master.watcher, "rolls", told.append)
+        self.serve()
+        self.assertTrue(self.master.replaces_workers)
+        self.master.reload()
+        self.ready(2)
+        self.assertEqual([(each.replaced, each.wanted) for each in told], [(0, 2), (1, 2)])
 
     def test_resize(self) -> None:
         """One more is started, and one fewer ends the last."""

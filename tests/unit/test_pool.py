@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.errors import WorkerError
 from twisted_graceful.process.backoff import FIRST
-from twisted_graceful.process.pool import Pool, Roll
+from twisted_graceful.process.pool import Pool
+from twisted_graceful.process.progress import Roll, Stage
 from twisted_graceful.process.slot import IN_FULL_AGAIN
 from twisted_graceful.process.status import Status
 
@@ -71,6 +72,7 @@ class PoolTests(SynchronousTestCase):
         self.started: list[FakeWorker] = []
         self.failing: Callable[[], None] = lambda: None
         self.ends_of_rolls: list[str] = []
+        self.rolls_told: list[Roll] = []
         self.told: list[object] = []
         self.pool = Pool(self.clock, 2, self, 30)  # type: ignore[arg-type]
 
@@ -91,9 +93,11 @@ class PoolTests(SynchronousTestCase):
         """It has ended."""
         self.told.append(worker)
 
-    def rolled(self, failure: str) -> None:
-        """All have been replaced, or not."""
-        self.ends_of_rolls.append(failure)
+    def rolls(self, roll: Roll) -> None:
+        """More have been replaced."""
+        self.rolls_told.append(roll)
+        if roll.is_over:
+            self.ends_of_rolls.append(roll.reason)
 
     def start_worker(self, worker: FakeWorker) -> None:
         """Start it."""
@@ -107,9 +111,9 @@ class PoolTests(SynchronousTestCase):
         self.pool.worker_ready(worker)  # type: ignore[arg-type]
         return worker
 
-    def end(self, pid: int, reason: str = "it was killed by SIGKILL") -> None:
+    def end(self, pid: int, reason: str = "it was killed by SIGKILL", output: str = "") -> None:
         """A worker ends."""
-        self.pool.worker_ended(self.started[pid - 1], reason, "")  # type: ignore[arg-type]
+        self.pool.worker_ended(self.started[pid - 1], reason, output)  # type: ignore[arg-type]
 
     def serve(self) -> None:
         """Both serve."""
@@ -568,15 +572,37 @@ class PoolTests(SynchronousTestCase):
         self.serve()
         self.assertIsNone(self.pool.roll_so_far)
         self.pool.roll()
-        self.assertEqual(self.pool.roll_so_far, Roll(0, 2, False, ""))
+        self.assertEqual(self.pool.roll_so_far, Roll(1, Stage.ROLLING, 0, 2))
         self.ready(3)
-        self.assertEqual(self.pool.roll_so_far, Roll(1, 2, False, ""))
+        self.assertEqual(self.pool.roll_so_far, Roll(1, Stage.ROLLING, 1, 2))
         self.end(1)
         self.end(4, "it exited with status 1 before it was ready")
         reason = "worker 2: it exited with status 1 before it was ready"
-        self.assertEqual(self.pool.roll_so_far, Roll(1, 2, True, reason))
+        self.assertEqual(self.pool.roll_so_far, Roll(1, Stage.FAILED, 1, 2, reason))
         self.pool.roll()
-        self.assertEqual(self.pool.roll_so_far, Roll(0, 2, False, ""))
+        self.assertEqual(self.pool.roll_so_far, Roll(2, Stage.ROLLING, 0, 2))
+
+    def test_steps_of_a_roll(self) -> None:
+        """Its owner is told of each, and of one that follows, with what a failed worker wrote."""
+        self.serve()
+        self.pool.roll()
+        self.ready(3)
+        self.end(1)
+        self.ready(4)
+        self.pool.roll()
+        self.end(2)
+        self.end(5, "it exited with status 1", "No module named 'nowhere'")
+        steps = [
+            Roll(1, Stage.ROLLING, 0, 2),
+            Roll(1, Stage.ROLLING, 1, 2),
+            Roll(1, Stage.ROLLING, 2, 2),
+            Roll(2, Stage.QUEUED, 0, 2),
+            Roll(1, Stage.DONE, 2, 2, another_follows=True),
+            Roll(2, Stage.ROLLING, 0, 2),
+        ]
+        reason, output = "worker 1: it exited with status 1", "No module named 'nowhere'"
+        failed = Roll(2, Stage.FAILED, 0, 2, reason, output)
+        self.assertEqual(self.rolls_told, [*steps, failed])
 
     def test_logs(self) -> None:
         """Every process hears that the logs have moved."""

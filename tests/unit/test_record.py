@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.ctl import record as reader
 from twisted_graceful.process.launch import Launch
-from twisted_graceful.process.progress import Progress, Stage
+from twisted_graceful.process.progress import Progress, Roll, Stage
 from twisted_graceful.process.record import Record
 
 from .support import leaves_nothing_open
@@ -83,6 +83,23 @@ class RecordTests(SynchronousTestCase):
         )
         [last] = self.last_upgrade()
         self.assertEqual(last, event)
+
+    def test_a_roll(self) -> None:
+        """The steps of a roll are recorded in the same way."""
+        found = self.read()
+        self.record.note(Roll(1, Stage.FAILED, 1, 2, "it fell", "Traceback"))
+        [event] = found.news()
+        self.assertEqual(
+            {name: it for name, it in event.items() if name != "time"},
+            {
+                "event": "failed",
+                "roll": 1,
+                "replaced": 1,
+                "wanted": 2,
+                "reason": "it fell",
+                "output": "Traceback",
+            },
+        )
 
     def test_after_its_end(self) -> None:
         """What was recorded can be read by who has opened it, when the process is gone."""

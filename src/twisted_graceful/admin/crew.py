@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
 from ..process.pool import Pool
+from ..process.progress import Roll
 from ..process.status import Status, Tally
 from ..process.worker import Worker
 
@@ -18,6 +18,15 @@ def facts_of(report: str) -> Mapping[str, Any]:
     """What a report says in words; a process of another version may say nothing."""
     facts = json.loads(report).get("facts")
     return facts if isinstance(facts, dict) else {}
+
+
+def _last_roll(roll: Roll) -> dict[str, Any]:
+    return {
+        "replaced": roll.replaced,
+        "wanted": roll.wanted,
+        "is_over": roll.is_over,
+        "failure": roll.reason,
+    }
 
 
 class Crew:
@@ -65,7 +74,7 @@ class Crew:
             "workers": [
                 self._row(pool, each) for each in sorted(pool, key=lambda each: each.number)
             ],
-            "roll": None if roll is None else asdict(roll),
+            "roll": roll and _last_roll(roll),
         }
 
     def _row(self, pool: Pool, worker: Worker) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from ..http.connections import Phase
 from ..http.meter import Meter
-from ..process.progress import Progress, Stage, Watcher
+from ..process.progress import Progress, Roll, Stage, Watcher
 from ..process.status import Status, Tally
 from ..process.worker import Worker
 from ..service import GracefulService
@@ -37,7 +37,7 @@ class Event:
     """Something that has happened, for who waits for it.
 
     Attributes:
-        name: a stage of an upgrade or of a stop.
+        name: a stage of an upgrade, a roll or a stop.
         facts: of it.
         is_last: whether nothing follows it.
     """
@@ -46,6 +46,11 @@ class Event:
     facts: dict[str, Any]
     is_last: bool = False
 
+    @property
+    def is_of_roll(self) -> bool:
+        """Whether it tells of the replacement of all workers, and not of this process."""
+        return "roll" in self.facts
+
     def encode(self) -> bytes:
         """A line of JSON."""
         return json.dumps({"event": self.name, **self.facts}).encode() + b"\n"
@@ -53,8 +58,8 @@ class Event:
 
 Listener = Callable[[Event], None]
 
-_NOTED = ("started", "loading", "warm-up", "ready", "drained", "failed")
-"""The events that tell of an upgrade afterwards."""
+_NOTED = ("started", "loading", "warm-up", "ready", "drained", "failed", "rolling")
+"""The events that tell of an upgrade or a roll afterwards."""
 
 
 def _age(request: Mapping[str, Any]) -> float:
@@ -233,7 +238,7 @@ class Overview(Watcher):
         """Another process has ended."""
         self._others.ended(who)
         self._told.pop(who, None)
-        if who == "predecessor" and self.last_upgrade:
+        if who == "predecessor" and self.last_upgrade and "roll" not in self.last_upgrade[0]:
             self._note(Event(Stage.DONE.value, {"pid": os.getpid()}))
 
     def progress(self, progress: Progress) -> None:
@@ -249,9 +254,14 @@ class Overview(Watcher):
         is_last = stage is Stage.DONE or (stage is Stage.FAILED and not progress.another_follows)
         self._say(stage.value, progress.facts, is_last)
 
-    def rolled(self, failure: str) -> None:
-        """The replacement of all workers is over."""
-        self._counted["rolls,failed" if failure else "rolls,done"] += 1
+    def rolls(self, roll: Roll) -> None:
+        """The replacement of all workers has come further."""
+        if roll.begins:
+            self.last_upgrade = []
+        if roll.is_over:
+            self._counted[f"rolls,{roll.stage.value}"] += 1
+        is_last = roll.is_over and not roll.another_follows
+        self._say(roll.stage.value, roll.facts, is_last)
 
     def serves(self) -> None:
         """This process accepts: a drain that was under way is none."""
@@ -298,7 +308,8 @@ class Overview(Watcher):
 
     def _say(self, name: str, facts: dict[str, Any], is_last: bool = False) -> None:
         event = Event(name, facts, is_last)
-        if name in _NOTED:
+        # That an upgrade is done its successor notes, when it is alone.
+        if name in _NOTED or (event.is_of_roll and name == Stage.DONE.value):
             self._note(event)
         for listener in tuple(self._listeners):
             listener(event)

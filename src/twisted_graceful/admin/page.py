@@ -32,7 +32,7 @@ _PAGE = """<!DOCTYPE html>
 <section aria-labelledby="generations"><h2 id="generations">Generations</h2>{lanes}</section>
 <section aria-labelledby="flight"><h2 id="flight">Requests in flight <small>{in_flight}</small></h2>
 {requests}</section>
-<section aria-labelledby="upgrade"><h2 id="upgrade">Last upgrade <small>UTC</small></h2>
+<section aria-labelledby="upgrade"><h2 id="upgrade">Last upgrade or reload <small>UTC</small></h2>
 {upgrade}</section>
 <section aria-labelledby="listeners"><h2 id="listeners">Listeners</h2>
 <ul>{listeners}</ul></section>
@@ -214,7 +214,14 @@ def _upgrade(events: Sequence[Mapping[str, Any]]) -> str:
     for each in events:
         event = str(each.get("event"))
         sign = {"failed": "✕ ", "done": "✓ "}.get(event, "")
-        facts = {"generation": "generation", "pid": "pid", "request": "", "reason": ""}
+        facts = {
+            "generation": "generation",
+            "pid": "pid",
+            "replaced": "new workers:",
+            "wanted": "of",
+            "request": "",
+            "reason": "",
+        }
         told = " · ".join(
             f"{name} {_text(each[key])}".strip() for key, name in facts.items() if each.get(key)
         )

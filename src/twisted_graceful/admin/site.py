@@ -111,6 +111,8 @@ class FollowedAction(Action):
         overview: tells what happens.
         begin: begins it.
         refusal: the status and the reason if it cannot be done at all.
+        is_roll: whether what is begun now is the replacement of all workers. Of a roll only a roll
+            is told, until another process serves.
     """
 
     def __init__(
@@ -118,10 +120,12 @@ class FollowedAction(Action):
         overview: Overview,
         begin: Callable[[], None],
         refusal: Callable[[], tuple[int, str] | None] = lambda: None,
+        is_roll: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(overview)
         self._begin = begin
         self._refusal = refusal
+        self._is_roll = is_roll
 
     def _act(self, request: Any) -> Any:
         refused = self._refusal()
@@ -129,14 +133,16 @@ class FollowedAction(Action):
             status, reason = refused
             return _json(request, status, {"error": reason})
         request.setHeader("Content-Type", LINES)
-        is_over = False
+        is_over, is_roll = False, self._is_roll()
 
         def tell(event: Event) -> None:
             nonlocal is_over
-            if is_over:
+            # New workers below this process are of no more use then.
+            ends_roll = is_roll and event.name in ("ready", "stopped")
+            if is_over or not (event.is_of_roll == is_roll or ends_roll):
                 return
             request.write(event.encode())
-            if event.is_last:
+            if event.is_last or ends_roll:
                 is_over = True
                 self._overview.forget(tell)
                 request.finish()
@@ -211,6 +217,15 @@ class Root(Resource):
         }.items():
             self.putChild(path, Leaf(answer))
         self.putChild(b"upgrade", UpgradeAction(overview, service.upgrade, self._why_no_upgrade))
+        self.putChild(
+            b"reload",
+            FollowedAction(
+                overview,
+                service.reload,
+                self._why_no_upgrade,
+                lambda: service.replaces_workers,
+            ),
+        )
         self.putChild(b"stop", FollowedAction(overview, service.stop))
         self.putChild(b"workers", WorkersAction(overview))
 

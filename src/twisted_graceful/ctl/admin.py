@@ -72,9 +72,16 @@ class AdminServer:
 
     def upgrade(self) -> Iterator[Event]:
         """``POST /upgrade``, and what the answer tells."""
+        return self._followed("/upgrade", rolls=False)
+
+    def reload(self) -> Iterator[Event]:
+        """``POST /reload``, and what the answer tells."""
+        return self._followed("/reload", rolls=None)
+
+    def _followed(self, path: str, rolls: bool | None) -> Iterator[Event]:
         deadline = time.monotonic() + self._timeout
         return follow(
-            lambda: self._events("POST", "/upgrade", deadline), self.pid, str(self._address)
+            lambda: self._events("POST", path, deadline), self.pid, str(self._address), rolls
         )
 
     def stop(self) -> Iterator[Event]:

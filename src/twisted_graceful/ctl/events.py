@@ -1,4 +1,4 @@
-"""What happens in an upgrade or a stop, as the server tells it, and in words.
+"""What happens in an upgrade, a reload or a stop, as the server tells it, and in words.
 
 An event is an object of JSON: ``event`` says how far it has come, all else depends on that. What
 a newer server tells in addition is shown as it comes, and what an older one leaves out is not
@@ -16,13 +16,15 @@ from .outcome import CtlError, Exit
 Event: TypeAlias = Mapping[str, Any]
 
 STARTED = "started"
+SIGNALLED = "signalled"
+ROLLING = "rolling"
 READY = "ready"
 DONE = "done"
 FAILED = "failed"
 STOPPED = "stopped"
 
 _SENTENCES = {
-    "signalled": "process {pid} was sent {signal}",
+    SIGNALLED: "process {pid} was sent {signal}",
     "queued": "another upgrade is under way; this one follows it",
     "earlier": "of the upgrade before this one: {of}",
     STARTED: "generation {generation} starts (pid {pid})",
@@ -37,16 +39,31 @@ _SENTENCES = {
     STOPPED: "stopped: {report}",
 }
 
+_OF_ROLLS = {
+    "queued": "the workers are being replaced; this reload follows that",
+    "earlier": "of the reload before this one: {of}",
+    ROLLING: "{replaced} of {wanted} workers have the new code",
+    DONE: "the reload is over: all {wanted} workers have the new code",
+    FAILED: "the workers are not replaced: {reason}; {replaced} of {wanted} have the new code",
+}
+"""Of the replacement of all workers."""
+
 
 def name_of(event: Event) -> str:
     """The name of an event."""
     return str(event.get("event", ""))
 
 
+def is_of_roll(event: Event) -> bool:
+    """Whether it tells of the replacement of all workers, and not of the process."""
+    return "roll" in event
+
+
 def sentence(event: Event) -> str:
     """An event in words."""
+    sentences = _OF_ROLLS if is_of_roll(event) else _SENTENCES
     try:
-        return printable(_SENTENCES[name_of(event)].format_map(event))
+        return printable(sentences[name_of(event)].format_map(event))
     except (KeyError, ValueError, TypeError):  # of another version
         facts = (f"{key} {value}" for key, value in event.items() if key not in _NO_FACTS)
         return printable(", ".join([name_of(event), *facts]))
@@ -56,7 +73,7 @@ _NO_FACTS = ("event", "time", "output")
 
 
 def output_of(event: Event) -> str:
-    """What the successor itself wrote, if the event has that."""
+    """What the new process itself wrote, if the event has that."""
     return printable(str(event.get("output") or "").rstrip())
 
 
@@ -104,6 +121,15 @@ class Server(Protocol):
 
     def upgrade(self) -> Iterator[Event]:
         """Have it upgrade. The last event is ``done`` or ``failed``; ``ready`` comes before.
+
+        Raises:
+            CtlError: it does not, or nobody says how it goes on.
+        """
+
+    def reload(self) -> Iterator[Event]:
+        """Have it do what HUP does: replace its workers, or else itself.
+
+        The last event is ``done`` or ``failed``, or ``ready`` comes before, as in an upgrade.
 
         Raises:
             CtlError: it does not, or nobody says how it goes on.

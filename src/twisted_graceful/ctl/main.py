@@ -19,8 +19,16 @@ that the server's word on how it ended comes before ours."""
 
 
 def _upgrade(server: Server, given: Namespace) -> Exit:
+    return _replace(server.upgrade(), given)
+
+
+def _reload(server: Server, given: Namespace) -> Exit:
+    return _replace(server.reload(), given)
+
+
+def _replace(happening: Iterator[Event], given: Namespace) -> Exit:
     last = DONE if given.wait_probation else READY
-    reached = _follow(server.upgrade(), given, (last, DONE, FAILED))
+    reached = _follow(happening, given, (last, DONE, FAILED))
     return Exit.FAILED if name_of(reached) == FAILED else Exit.DONE
 
 
@@ -101,16 +109,20 @@ _COMMANDS: Mapping[str, tuple[Callable[[Server, Namespace], Exit], str]] = {
         _upgrade,
         "replace the server by the code that is on disk now; wait until that serves",
     ),
-    "reload": (_upgrade, "the same: an upgrade reads the configuration anew, too"),
+    "reload": (
+        _reload,
+        "do what HUP does: replace the workers by new ones with the code that is on disk now, one "
+        "after the other, below the same master; without workers the same as upgrade",
+    ),
     "stop": (_stop, "answer what was begun, then end; wait for that"),
     "workers": (_workers, "serve with another number of worker processes"),
     "check": (_check, "see whether the code that is on disk now would serve"),
-    "log": (_log, "show what happened in the last upgrade"),
+    "log": (_log, "show what happened in the last upgrade, or replacement of the workers"),
 }
 
 _BEGUN: Mapping[str, str] = {
     "upgrade": "the upgrade goes on",
-    "reload": "the upgrade goes on",
+    "reload": "the reload goes on",
     "stop": "the stop goes on",
     "workers": "the server may have another number of workers already",
 }

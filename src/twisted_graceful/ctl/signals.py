@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import events
-from .events import Event, name_of
+from .events import Event, is_of_roll, name_of
 from .follow import follow
 from .outcome import CtlError, Exit
 from .process import Process
@@ -40,47 +40,53 @@ class SignalledServer:
 
     def upgrade(self) -> Iterator[Event]:
         """Send USR2, and read what the server records; where it cannot be read, watch."""
+        return self._followed(signal.SIGUSR2, rolls=False)
+
+    def reload(self) -> Iterator[Event]:
+        """The same with HUP."""
+        return self._followed(signal.SIGHUP, rolls=None)
+
+    def _followed(self, number: signal.Signals, rolls: bool | None) -> Iterator[Event]:
         deadline = time.monotonic() + self._timeout
         try:
             with self._process() as process, Record(process.pid):
                 pass
         except OSError:
-            return self._watched(deadline)
-        return follow(lambda: self._told(deadline), self.pid, repr(self._path))
+            return self._watched(number, deadline)
+        return follow(lambda: self._told(number, deadline), self.pid, repr(self._path), rolls)
 
-    def _told(self, deadline: float) -> Iterator[Event]:
-        """Send USR2; what happens from then on, until the process has ended."""
+    def _told(self, number: signal.Signals, deadline: float) -> Iterator[Event]:
+        """Send a signal; what happens from then on, until the process has ended."""
         with self._process() as process, self._record(process) as record:
-            yield self._ask_upgrade(process)
+            yield self._ask(process, number)
             is_over = False
             while not is_over:
                 is_over = process.ended_within()
                 for event in record.news():
-                    if name_of(event) == events.DONE and event.get("pid") != process.pid:
+                    others = event.get("pid") != process.pid and not is_of_roll(event)
+                    if name_of(event) == events.DONE and others:
                         self._wait(process, deadline)  # which is about to end
                     yield event
-                self._require_time(
-                    deadline, "the server has not said how the upgrade ended; it goes on"
-                )
+                self._require_time(deadline, "the server has not said how that ended; it goes on")
 
     def _wait(self, process: Process, deadline: float) -> None:
         while not process.ended_within():
             self._require_time(deadline, f"process {process.pid} has not ended yet")
 
-    def _ask_upgrade(self, process: Process) -> Event:
-        if process.does_about(signal.SIGUSR2) == "ignored":
+    def _ask(self, process: Process, number: signal.Signals) -> Event:
+        if process.does_about(number) == "ignored":
             raise CtlError(
                 Exit.NOT_SUPPORTED,
-                f"process {process.pid} ignores USR2: it was started by something that cannot be "
-                "upgraded, such as listen_and_serve",
+                f"process {process.pid} ignores {number.name[3:]}: it was started by something "
+                "that cannot be upgraded, such as listen_and_serve",
             )
-        return self._send(process, signal.SIGUSR2)
+        return self._send(process, number)
 
-    def _watched(self, deadline: float) -> Iterator[Event]:
-        """Send USR2; it serves when the pid file names another process, and its end ends it."""
+    def _watched(self, number: signal.Signals, deadline: float) -> Iterator[Event]:
+        """Send a signal; another process in the pid file serves, and the end of this ends it."""
         with self._process() as old:
-            yield self._ask_upgrade(old)
-            successor = self._successor(old, deadline)
+            yield self._ask(old, number)
+            successor = self._successor(old, number, deadline)
             with successor:
                 yield {"event": events.READY, "pid": successor.pid}
                 while not old.ended_within():
@@ -91,7 +97,8 @@ class SignalledServer:
                     self._require_time(deadline, "the probation of the new code is not over")
                 yield {"event": events.DONE, "pid": successor.pid}
 
-    def _successor(self, old: Process, deadline: float) -> Process:
+    def _successor(self, old: Process, number: signal.Signals, deadline: float) -> Process:
+        stays = "" if number == signal.SIGUSR2 else ", or has replaced its workers"
         while True:
             ended = old.ended_within()
             named = self._named()
@@ -108,8 +115,8 @@ class SignalledServer:
                 )
             self._require_time(
                 deadline,
-                f"{self._path!r} still names process {old.pid}, which serves the old code. "
-                "Whether the upgrade failed is in the server's log; its user, and root, "
+                f"{self._path!r} still names process {old.pid}, which serves the old code{stays}. "
+                "Whether that failed is in the server's log; its user, and root, "
                 "would be told here",
             )
 
@@ -159,7 +166,7 @@ class SignalledServer:
             raise self._not_allowed(process.pid) from None
         except ProcessLookupError:
             raise self._not_running(process.pid) from None
-        return {"event": "signalled", "pid": process.pid, "signal": number.name}
+        return {"event": events.SIGNALLED, "pid": process.pid, "signal": number.name}
 
     def _process(self) -> Process:
         pid = self._named()

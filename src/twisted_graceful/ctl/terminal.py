@@ -1,4 +1,4 @@
-"""The progress of an upgrade on a terminal. Needs the extra ``ctl``."""
+"""The progress of an upgrade or a reload on a terminal. Needs the extra ``ctl``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from .events import DONE, FAILED, READY, STOPPED, Event, name_of, output_of, sentence
+from .events import DONE, FAILED, READY, ROLLING, STOPPED, Event, name_of, output_of, sentence
 
 _MARKS = {
     FAILED: ("x", "red"),
@@ -53,7 +53,7 @@ class Terminal:
         name = name_of(event)
         begun, _ = self._steps.pop(name, (time.monotonic() - self._begun, event))
         self._steps[name] = (begun, event)
-        self._most = max(self._most, _connections(event))
+        self._most = max(self._most, _count(event, "connections"))
         if name == FAILED and output_of(event):
             # The terminal wraps it, so that what is copied from there is as it was written.
             self._console.print(Text(output_of(event)), soft_wrap=True)
@@ -72,13 +72,15 @@ class Terminal:
         return Group(grid)
 
     def _bar(self, event: Event) -> ProgressBar | str:
-        """How far a drain has come: how many of the connections at its begin are not left."""
+        """How many workers are new; in a drain, how many of its connections are gone."""
+        if name_of(event) == ROLLING:
+            return ProgressBar(_count(event, "wanted"), _count(event, "replaced"), width=12)
         if not self._most or name_of(event) != "draining":
             return ""
-        return ProgressBar(self._most, self._most - _connections(event), width=12)
+        return ProgressBar(self._most, self._most - _count(event, "connections"), width=12)
 
 
-def _connections(event: Event) -> int:
-    """How many connections are left, if it says so."""
-    left = event.get("connections")
-    return left if isinstance(left, int) else 0
+def _count(event: Event, name: str) -> int:
+    """A number of the event, if it has that."""
+    count = event.get(name)
+    return count if isinstance(count, int) else 0

@@ -1,4 +1,4 @@
-"""What is said of upgrades: to the log, the service manager, who watches, and who looks later."""
+"""What is said of upgrades and rolls, to the log, the service manager, and who looks later."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from .progress import Progress, Stage, Watcher
+from .progress import Progress, Roll, Stage, Watcher
 from .record import Record
 from .systemd import Supervisor
 
@@ -59,6 +59,16 @@ class Chronicle:
     def is_alone(self) -> None:
         """It still does, and the predecessor has ended."""
         self._supervisor.says(self._serving)
+
+    # A roll
+
+    def rolls(self, roll: Roll) -> None:
+        """The replacement of the workers has come further; the log has heard of it elsewhere."""
+        if self._record is not None:
+            if roll.begins:
+                self._record.begin()
+            self._record.note(roll)
+        self._watcher.rolls(roll)
 
     # An upgrade
 

@@ -25,7 +25,7 @@ from .machine import ACCEPTING, Input, Machine, Output, State
 from .output import LastWords, release
 from .pidfile import PidFile
 from .predecessor import Predecessor
-from .progress import Watcher
+from .progress import Roll, Watcher
 from .record import Record
 from .systemd import Supervisor
 from .workload import Workload
@@ -125,6 +125,10 @@ class Generation:
     def state(self) -> State:
         """Where this process is in its life."""
         return self._machine.state
+
+    def rolls(self, roll: Roll) -> None:
+        """The replacement of its workers has come further."""
+        self._chronicle.rolls(roll)
 
     # What happens to this process
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -11,29 +11,13 @@ from twisted.logger import Logger
 
 from ..errors import WorkerError
 from .backoff import Backoff, in_words
+from .progress import Roll, Stage
 from .slot import Slot
 from .status import Status
 from .worker import Worker
 
 CUT_WITHIN = 2.0
 """Seconds until a worker is killed that was told to end at once."""
-
-
-@dataclass(frozen=True)
-class Roll:
-    """How far the replacement of all workers has come, or the last one came.
-
-    Attributes:
-        replaced: how many serve with the new code.
-        wanted: how many there shall be of them.
-        is_over: whether it has ended.
-        failure: why it ended before all were replaced; empty if it did not.
-    """
-
-    replaced: int
-    wanted: int
-    is_over: bool
-    failure: str
 
 
 class Owner(Protocol):
@@ -54,12 +38,8 @@ class Owner(Protocol):
     def worker_ended(self, worker: Worker) -> None:
         """It has ended."""
 
-    def rolled(self, failure: str) -> None:
-        """The replacement of all is over; not if `Pool.drain` or `Pool.leave` has ended it.
-
-        Args:
-            failure: what went wrong; empty if nothing did.
-        """
+    def rolls(self, roll: Roll) -> None:
+        """The replacement of all has come further; not if `Pool.drain` or `leave` has ended it."""
 
 
 class Pool:
@@ -130,7 +110,9 @@ class Pool:
         """How far a roll has come, or the last one came; None if there was none."""
         if not self._code:
             return None
-        return Roll(self._replaced, self.size, not self._is_rolling, self._failure)
+        ended = Stage.FAILED if self._failure else Stage.DONE
+        stage = Stage.ROLLING if self._is_rolling else ended
+        return Roll(self._code, stage, self._replaced, self.size, self._failure)
 
     @property
     def _replaced(self) -> int:
@@ -218,12 +200,14 @@ class Pool:
         if self._is_rolling or not self._is_accepting:
             self._log.info("The workers are replaced when what is under way is over")
             self._is_roll_due = True
+            self._owner.rolls(Roll(self._code + 1, Stage.QUEUED, 0, self.size))
             return
         self._is_rolling, self._is_roll_due, self._failure = True, False, ""
         self._code += 1
         self._log.info("Replacing {count} workers, one after the other", count=len(self._slots))
         for slot in self._slots.values():
             slot.backoff.reset()
+        self._tell_roll()
         self._roll_on()
 
     def resize(self, more: int) -> None:
@@ -276,6 +260,8 @@ class Pool:
                 accepts.addCallback(lambda _: self._send_away(old))
         elif old is not None:
             self._send_away(old)
+        if self._is_rolling and not self._is_old(worker):
+            self._tell_roll()
         self._check_loaded()
         self._roll_on()
 
@@ -341,7 +327,7 @@ class Pool:
             else:
                 slot.worker.retires = False  # until it asks again
                 self._say(worker, reason, output, "The old worker stays")
-            self._end_roll(f"worker {worker.number}: {reason}")
+            self._end_roll(f"worker {worker.number}: {reason}", output)
         else:
             slot.worker = None
             self._died(slot, worker, reason, output)
@@ -426,12 +412,17 @@ class Pool:
                 return
         if self._is_rolling and all(slot.is_filled for slot in slots):
             self._log.info("All workers have been replaced")
-            self._end_roll("")
+            self._end_roll()
 
     def _is_old(self, worker: Worker) -> bool:
         return self._is_rolling and worker.code < self._code
 
-    def _end_roll(self, reason: str) -> None:
+    def _tell_roll(self, output: str = "") -> None:
+        roll = self.roll_so_far
+        if roll is not None:
+            self._owner.rolls(replace(roll, output=output, another_follows=self._is_roll_due))
+
+    def _end_roll(self, reason: str = "", output: str = "") -> None:
         if not self._is_rolling:
             return
         self._is_rolling, self._failure = False, reason
@@ -443,7 +434,7 @@ class Pool:
                 replaced=self._replaced,
                 size=self.size,
             )
-        self._owner.rolled(reason)
+        self._tell_roll(output)
         if self._is_roll_due:
             self.roll()
 

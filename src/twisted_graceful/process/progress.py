@@ -1,4 +1,4 @@
-"""What is told of upgrades and of other generations, to whoever watches this process."""
+"""What is told of upgrades, rolls and other generations, to whoever watches this process."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ if TYPE_CHECKING:
 
 
 class Stage(Enum):
-    """How far an upgrade has come."""
+    """How far an upgrade has come, or a roll."""
 
     QUEUED = "queued"  # one is under way; this one follows it
+    ROLLING = "rolling"  # of the workers some have been replaced, or none yet
     STARTED = "started"  # the successor's process runs
     READY = "ready"  # the successor serves, this process drains
     DRAINED = "drained"  # this process has nothing left, and waits for the end of the probation
@@ -54,6 +55,53 @@ class Progress:
         return facts
 
 
+@dataclass(frozen=True)
+class Roll:
+    """A step of a roll, the replacement of all workers.
+
+    Attributes:
+        number: counts the rolls of a master, from 1 on.
+        stage: how far it has come.
+        replaced: how many serve with the new code.
+        wanted: how many there shall be of them.
+        reason: why it ended before all were replaced; empty if it did not.
+        output: the last that the worker wrote for which it ended.
+        another_follows: whether another roll is due when this one is over.
+    """
+
+    number: int
+    stage: Stage
+    replaced: int
+    wanted: int
+    reason: str = ""
+    output: str = ""
+    another_follows: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing follows of it."""
+        return self.stage in (Stage.DONE, Stage.FAILED)
+
+    @property
+    def begins(self) -> bool:
+        """Whether this is the first step."""
+        return self.stage is Stage.ROLLING and not self.replaced
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All but the stage, for JSON: what there is to be said."""
+        facts: dict[str, Any] = {
+            "roll": self.number,
+            "replaced": self.replaced,
+            "wanted": self.wanted,
+        }
+        if self.stage is Stage.FAILED:
+            facts |= {"reason": self.reason, "output": self.output}
+        if self.another_follows:
+            facts["another_follows"] = True
+        return facts
+
+
 class Watcher:
     """Is told what becomes of a process and its upgrades; this one does nothing about it.
 
@@ -80,12 +128,8 @@ class Watcher:
     def worker_gone(self, worker: Worker) -> None:
         """A worker of this master has ended; it may never have told anything."""
 
-    def rolled(self, failure: str) -> None:
-        """The replacement of all workers of this master is over.
-
-        Args:
-            failure: why not all were replaced; empty if they were.
-        """
+    def rolls(self, roll: Roll) -> None:
+        """The replacement of all workers of this master has come further."""
 
     def serves(self) -> None:
         """This process accepts, for the first time or again."""

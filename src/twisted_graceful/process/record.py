@@ -1,4 +1,4 @@
-"""What a process leaves for ``gracefulctl``: how it was started, and what became of an upgrade.
+"""What a process leaves for ``gracefulctl``: how it was started, and its last upgrade or roll.
 
 It is a file in memory (memfd_create(2)), which has no path. Who may look into the process finds
 it in ``/proc/PID/fd`` by its name: the user of the process, and root (proc(5), ptrace(2)). So it
@@ -15,16 +15,16 @@ from datetime import datetime, timezone
 from typing import Any
 
 from .launch import Launch
-from .progress import Progress
+from .progress import Progress, Roll
 
 NAME = "twisted-graceful"
 """Of the file in memory; by it ``gracefulctl`` knows a process of ours."""
 
 
 class Record:
-    """Lines of JSON: how the process was started, then the steps of its last upgrade.
+    """Lines of JSON: how the process was started, then the steps of its last upgrade or roll.
 
-    For each upgrade there is a new file in the place of the old one, so that who reads one can
+    For each of them there is a new file in the place of the old one, so that who reads one can
     tell it from another. The successor inherits it, and so knows what it has come from. Where
     there are no such files, or no descriptors are left, nothing is recorded.
 
@@ -41,7 +41,7 @@ class Record:
             self.begin()
 
     def begin(self) -> None:
-        """Begin anew, for an upgrade."""
+        """Begin anew, for an upgrade or a roll."""
         if not hasattr(os, "memfd_create"):
             return
         try:
@@ -63,8 +63,8 @@ class Record:
             }
         )
 
-    def note(self, progress: Progress) -> None:
-        """An upgrade has come further."""
+    def note(self, progress: Progress | Roll) -> None:
+        """An upgrade or a roll has come further."""
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         self._write({"time": now, "event": progress.stage.value, **progress.facts})
 
