@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-KILLS = Path(__file__).resolve().parents[2] / "benchmarks" / "kills.py"
+from .benchmarking import benchmark
+
 TIMEOUT = 60
 
-
-def kills(*options: str) -> tuple[int, dict[str, Any], str]:
-    """Run it: its exit status, its report, and what it says on standard error."""
-    done = subprocess.run(
-        [
-            *(sys.executable, str(KILLS), "--json", "-", "--timeout", str(TIMEOUT)),
-            *("--warm-up", "0.5", "--cool-down", "0.5", *options),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT + 15,
-        check=False,
-    )
-    return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+kills = partial(benchmark, "kills.py", "--warm-up", "0.5", "--cool-down", "0.5", timeout=TIMEOUT)
 
 
 class KillsTests(SynchronousTestCase):

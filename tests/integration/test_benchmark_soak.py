@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-SOAK = Path(__file__).resolve().parents[2] / "benchmarks" / "soak.py"
+from .benchmarking import benchmark
+
 TIMEOUT = 90
 
-
-def soak(*options: str) -> tuple[int, dict[str, Any], str]:
-    """Run it: its exit status, its report, and what it says on standard error."""
-    done = subprocess.run(
-        [sys.executable, str(SOAK), "--json", "-", "--timeout", str(TIMEOUT), *options],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT + 15,
-        check=False,
-    )
-    return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+soak = partial(benchmark, "soak.py", timeout=TIMEOUT)
 
 
 class SoakTests(SynchronousTestCase):

@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "throughput.py"
+from .benchmarking import benchmark
+
 SHORT = ("--rounds", "1", "--seconds", "1", "--connections", "4", "--idle-connections", "1000")
 TIMEOUT = 90
 
-
-def benchmark(*options: str) -> tuple[int, dict[str, Any], str]:
-    """Run it: its exit status, its report, and what it says on standard error."""
-    done = subprocess.run(
-        [
-            sys.executable,
-            str(BENCHMARK),
-            "--json",
-            "-",
-            "--timeout",
-            str(TIMEOUT),
-            *SHORT,
-            *options,
-        ],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT + 15,
-        check=False,
-    )
-    return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+throughput = partial(benchmark, "throughput.py", *SHORT, timeout=TIMEOUT)
 
 
 class ThroughputBenchmarkTests(SynchronousTestCase):
@@ -52,7 +31,7 @@ class ThroughputBenchmarkTests(SynchronousTestCase):
 
     def test_measures_us(self) -> None:
         """Without any other server it tells rate, processor time and memory of our own."""
-        status, report, errors = benchmark(
+        status, report, errors = throughput(
             *("--servers", "graceful", "--scenarios", "plain", "post", "idle")
         )
         self.assertEqual(status, 0, errors)
@@ -67,7 +46,7 @@ class ThroughputBenchmarkTests(SynchronousTestCase):
 
     def test_sees_a_wrong_answer(self) -> None:
         """A server that answers something else is named, and the exit status is 2."""
-        status, report, errors = benchmark(
+        status, report, errors = throughput(
             *("--servers", "bare", "--scenarios", "plain", "--command"),
             "wrong={python} -m http.server --bind 127.0.0.1 {port}",
         )
@@ -79,7 +58,7 @@ class ThroughputBenchmarkTests(SynchronousTestCase):
 
     def test_measures_workers(self) -> None:
         """With --workers it tells what one worker and several do, and what each process used."""
-        status, report, errors = benchmark("--servers", "graceful", "--workers", "2")
+        status, report, errors = throughput("--servers", "graceful", "--workers", "2")
         self.assertEqual(status, 0, errors)
         measured = report["scaling"]["plain"]["servers"]["graceful"]
         self.assertEqual([len(measured["one"]), len(measured["several"])], [1, 1])

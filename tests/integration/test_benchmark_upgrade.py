@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+from .benchmarking import benchmark
+
 PLAIN = (
     "twistd -n --pidfile {pidfile} graceful --port 127.0.0.1:{port} --app upgrade_app.resource"
     " --probation 0"
@@ -20,20 +18,8 @@ FAILURES = ("refused", "reset", "lost", "truncated", "wrong", "racing")
 CLOSES = ("announced", "fin", "rst", "broken")
 TIMEOUT = 90
 
-
-def benchmark(*options: str, script: str = "upgrade.py") -> tuple[int, Any, str]:
-    """Run it: its exit status, its report, and what it says on standard error."""
-    done = subprocess.run(
-        [
-            *(sys.executable, str(BENCHMARKS / script)),
-            *("--json", "-", "--timeout", str(TIMEOUT), *options),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT + 15,
-        check=False,
-    )
-    return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+upgrade = partial(benchmark, "upgrade.py", timeout=TIMEOUT)
+handover = partial(benchmark, "handover.py", timeout=TIMEOUT)
 
 
 class UpgradeBenchmarkTests(SynchronousTestCase):
@@ -41,7 +27,7 @@ class UpgradeBenchmarkTests(SynchronousTestCase):
 
     def test_nothing_is_lost(self) -> None:
         """Over two upgrades every request is answered as it must be, and no connection closed."""
-        status, report, errors = benchmark(
+        status, report, errors = upgrade(
             *("--upgrades", "2", "--warm-up", "1", "--cool-down", "1", "--closes-fail"),
             *("--event-stream", "2", "--resting", "50"),
         )
@@ -63,7 +49,7 @@ class UpgradeBenchmarkTests(SynchronousTestCase):
 
     def test_workers_and_tls(self) -> None:
         """Workers are replaced below their master; only TLS connections are closed."""
-        status, report, errors = benchmark(
+        status, report, errors = upgrade(
             *("--upgrades", "1", "--warm-up", "1", "--cool-down", "0", "--closes-fail"),
             *("--workers", "2", "--tls", "--signal", "HUP", "--resting", "10"),
         )
@@ -76,7 +62,7 @@ class UpgradeBenchmarkTests(SynchronousTestCase):
 
     def test_what_is_lost_is_seen(self) -> None:
         """A server that cuts requests at an upgrade makes the benchmark fail, and count them."""
-        status, report, errors = benchmark(
+        status, report, errors = upgrade(
             *("--upgrades", "1", "--warm-up", "1", "--cool-down", "0", "--command", HASTY),
             *("--resting", "0"),
         )
@@ -90,7 +76,7 @@ class UpgradeBenchmarkTests(SynchronousTestCase):
 
     def test_closes_can_be_failures(self) -> None:
         """With --closes-fail a server that ends connections, if with notice, makes it fail."""
-        status, report, errors = benchmark(
+        status, report, errors = upgrade(
             *("--upgrades", "1", "--warm-up", "1", "--cool-down", "0", "--closes-fail"),
             *("--command", f"{PLAIN} --max-requests-per-connection 100", "--resting", "0"),
         )
@@ -111,7 +97,7 @@ class HandoverBenchmarkTests(SynchronousTestCase):
         """It upgrades without connections and with some, which the new process has then."""
         if sys.platform != "linux":
             raise SkipTest("it runs on Linux only")
-        status, report, errors = benchmark("--connections", "50", script="handover.py")
+        status, report, errors = handover("--connections", "50")
         self.assertEqual(status, 0, errors)
         self.assertEqual([each["connections"] for each in report], [0, 50])
         for each in report:
