@@ -55,7 +55,7 @@ class MasterService(GracefulService):
     Args:
         servers: what is served.
         workers: how many processes serve; 1 or more, or ``auto``.
-        options: as for `GracefulService`. Whoever handles the signals itself calls `roll` and
+        options: as for `GracefulService`. Whoever handles the signals itself calls `reload` and
             `resize`.
     """
 
@@ -129,7 +129,7 @@ class MasterService(GracefulService):
 
     # What users ask of it
 
-    def roll(self) -> None:
+    def reload(self) -> None:
         """Replace all workers, one after the other, by new ones with the code that is on disk.
 
         During an upgrade another one follows it instead.
@@ -139,10 +139,6 @@ class MasterService(GracefulService):
         else:
             self._supervisor.reloads("Replacing the workers", self._upgrade_timeout)
             self._pool.roll()
-
-    def reload(self) -> None:
-        """Replace all workers, as `roll` does."""
-        self.roll()
 
     @property
     def replaces_workers(self) -> bool:

@@ -203,7 +203,7 @@ class MasterTests(SynchronousTestCase):
         [told] = [text for event in events if "Closed for" in (text := formatEvent(event))]
         self.assertIn("localhost:0. HUP", told)
         self.assertEqual(self.listening.sockets, [self.first])
-        self.master.roll()
+        self.master.reload()
         self.assertGreater(len(self.listening.sockets), 1)
         inodes = [inode(each.fileno()) for each in self.listening.sockets]
         self.assertEqual(self.started[2].listeners, inodes)
@@ -219,7 +219,7 @@ class MasterTests(SynchronousTestCase):
     def test_roll(self) -> None:
         """A worker is started in the place of the first."""
         self.serve()
-        self.master.roll()
+        self.master.reload()
         self.assertEqual([each.number for each in self.started], [1, 2, 1])
 
     def test_steps_of_a_roll(self) -> None:

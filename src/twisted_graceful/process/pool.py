@@ -354,7 +354,7 @@ class Pool:
     def _say(self, worker: Worker, reason: str, output: str, then: str) -> None:
         self._log.error(
             "{name}: {reason}{then}{output}",
-            name=f"W{_name(worker)[1:]}{' has ended' if worker.pid else ''}",
+            name=f"{_name(worker).capitalize()}{' has ended' if worker.pid else ''}",
             reason=reason,
             then=f". {then}" if then else "",
             output=f"\nThe last it wrote:\n{output}" if output else "",
