@@ -17,7 +17,8 @@ from zope.interface import implementer
 
 from tests.unit.support import examples
 from tests.unit.web import Echo, timers_left
-from twisted_graceful.http.connections import SWEEP_INTERVAL, Phase
+from twisted_graceful.http.connections import SWEEP_INTERVAL
+from twisted_graceful.http.phase import Phase
 from twisted_graceful.testing import MemoryConnection, MemoryServer
 from twisted_graceful.testing.messages import format_request
 from twisted_graceful.testing.transport import CLIENT, SEND_BUFFER, SERVER

@@ -6,7 +6,8 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.unit.web import Echo, timers_left
-from twisted_graceful.http.connections import SWEEP_INTERVAL, Phase
+from twisted_graceful.http.connections import SWEEP_INTERVAL
+from twisted_graceful.http.phase import Phase
 from twisted_graceful.http.report import Cut, DrainReport
 from twisted_graceful.testing import MemoryConnection, MemoryServer
 from twisted_graceful.testing.messages import format_request

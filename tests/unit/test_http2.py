@@ -23,7 +23,8 @@ from tests.unit.http2_client import Answer, Http2Client, fields, http2_server
 from tests.unit.support import examples, temporary_directory
 from tests.unit.web import Echo, timers_left
 from twisted_graceful import draining
-from twisted_graceful.http.connections import SWEEP_INTERVAL, Phase
+from twisted_graceful.http.connections import SWEEP_INTERVAL
+from twisted_graceful.http.phase import Phase
 
 A_BIT = 2 * SWEEP_INTERVAL
 """Seconds by which a deadline may be late."""

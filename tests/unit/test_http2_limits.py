@@ -25,8 +25,8 @@ from twisted.web.server import Request
 from tests.unit.http2_client import Answer, Http2Client, fields, http2_server
 from tests.unit.test_http2 import A_BIT, Told
 from tests.unit.web import Echo
-from twisted_graceful.http.connections import Phase
 from twisted_graceful.http.http2.machine import WINDOW
+from twisted_graceful.http.phase import Phase
 
 
 class LimitsTestCase(SynchronousTestCase):

@@ -8,7 +8,7 @@ from unittest import defaultTestLoader
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.http.connection import Connection
-from twisted_graceful.http.connections import FOLLOWS, Phase
+from twisted_graceful.http.phase import FOLLOWS, Phase
 from twisted_graceful.http.websocket.connection import WebSocket
 from twisted_graceful.testing import MemoryServer
 

@@ -14,7 +14,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 from twisted_graceful.http.channel import Channel
-from twisted_graceful.http.connections import Phase
+from twisted_graceful.http.phase import Phase
 from twisted_graceful.testing import MemoryConnection, MemoryServer
 from twisted_graceful.testing.transport import CLIENT, SERVER
 

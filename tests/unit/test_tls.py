@@ -18,7 +18,8 @@ from tests.unit.secure import SecureClient, SecureServer
 from tests.unit.support import examples
 from tests.unit.web import ANSWER, GET, Echo, timers_left
 from twisted_graceful.http.channel import Channel
-from twisted_graceful.http.connections import SWEEP_INTERVAL, Phase
+from twisted_graceful.http.connections import SWEEP_INTERVAL
+from twisted_graceful.http.phase import Phase
 from twisted_graceful.testing import MemoryServer
 from twisted_graceful.testing.messages import format_request
 from twisted_graceful.testing.transport import SEND_BUFFER, MemorySocket

@@ -32,7 +32,8 @@ from tests.unit.websockets import (
 )
 from twisted_graceful import draining, private
 from twisted_graceful.http.access_log import AccessLog
-from twisted_graceful.http.connections import SWEEP_INTERVAL, Phase
+from twisted_graceful.http.connections import SWEEP_INTERVAL
+from twisted_graceful.http.phase import Phase
 from twisted_graceful.http.websocket.frames import CLOSE, PING
 from twisted_graceful.testing import MemoryServer
 from twisted_graceful.testing.messages import format_request

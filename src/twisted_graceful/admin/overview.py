@@ -13,8 +13,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from ..http.connections import Phase
 from ..http.meter import Meter
+from ..http.phase import Phase
 from ..process.progress import Progress, Roll, Stage, Watcher
 from ..process.status import Status, Tally
 from ..process.worker import Worker

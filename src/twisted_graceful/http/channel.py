@@ -18,9 +18,9 @@ from . import refusal
 from .access_log import Fragment, Loggable, RequestLog
 from .body import Body, ChunkedBody, SizedBody
 from .connection import NEVER, in_kernel
-from .connections import WAITING, Phase
 from .handover import MovableConnection
 from .head import Head, Refused
+from .phase import WAITING, Phase
 from .progress import Progress
 from .report import Cut, Outcome
 from .request import Request

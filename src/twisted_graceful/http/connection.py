@@ -20,7 +20,8 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ..settings import Settings
-from .connections import WAITING, Connections, Phase
+from .connections import Connections
+from .phase import WAITING, Phase
 from .progress import Progress
 from .proxy import ForwardedRequest
 from .report import Cut, Outcome, listed

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from .. import private
 from ..moving import Carrier, Departure, Handed
 from .connection import NEVER, Connection
-from .connections import Phase
+from .phase import Phase
 from .report import Cut, Outcome
 
 if TYPE_CHECKING:

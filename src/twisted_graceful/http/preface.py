@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from ..networks import Networks
 from .connection import Connection
-from .connections import Phase
+from .phase import Phase
 from .proxy import Proxies
 from .proxy_protocol import LONGEST_V2, Header, Proxied, ProxyProtocolError, parse
 from .report import Cut

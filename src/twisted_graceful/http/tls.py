@@ -23,7 +23,7 @@ from zope.interface import implementer
 
 from .access_log import Fragment
 from .connection import Connection
-from .connections import Phase
+from .phase import Phase
 from .report import Cut, Outcome
 from .site import Site
 from .transport import GatheringServer

@@ -14,8 +14,8 @@ from twisted.python.failure import Failure
 
 from ...settings import Settings
 from ..connection import NEVER, Connection, in_kernel
-from ..connections import Phase
 from ..head import Refused
+from ..phase import Phase
 from ..report import Cut, Outcome
 from .fields import Malformed
 from .frames import Broken

@@ -16,8 +16,8 @@ from ...settings import Settings
 from .. import refusal
 from ..access_log import Loggable, RequestLog
 from ..connection import NEVER
-from ..connections import Phase
 from ..head import Head, Refused
+from ..phase import Phase
 from ..progress import Progress
 from ..report import Cut, Outcome
 from ..request import Request

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from ... import private
 from ..connection import Connection
-from ..connections import Phase
+from ..phase import Phase
 from ..progress import Progress
 from ..report import Cut, Outcome
 from .frames import PING, Code, Frames, close_frame, control_frame
