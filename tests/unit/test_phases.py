@@ -18,7 +18,7 @@ WALKS = (
     "test_connections",
     "test_handover.OnTheirWayTests",
     "test_http2.RequestTests",
-    "test_tls.HandshakeTests.test_silent",
+    "test_tls.HandshakeTests.test_dripping",
     "test_websocket.HandshakeTests",
     "test_websocket.GoingAwayTests",
     "test_websocket.FlowTests",

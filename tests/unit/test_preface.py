@@ -219,6 +219,8 @@ class SecureTests(PrefaceTestCase):
         client = SecureClient(self.server.connect())
         self.assertEqual(self.phases, [Phase.SILENT])
         client.wire.send(TCP4)
+        self.assertEqual(self.phases, [Phase.SILENT])
+        client.wire.send(client.handshake_step())
         self.assertEqual(self.phases, [Phase.HANDSHAKING])
         client.shake_hands()
         client.send(GET)

@@ -32,7 +32,11 @@ _WAITING_TO = {
 
 FOLLOWS: Mapping[Phase, Mapping[str, Phase]] = {
     Phase.HANDSHAKING: {"complete": Phase.SILENT, "failed or too slow": Phase.CLOSING},
-    Phase.SILENT: {**_WAITING_TO, "the preface of HTTP/2": Phase.IDLE},
+    Phase.SILENT: {
+        **_WAITING_TO,
+        "the first bytes of a TLS handshake": Phase.HANDSHAKING,
+        "the preface of HTTP/2": Phase.IDLE,
+    },
     Phase.IDLE: _WAITING_TO,
     Phase.READING: {
         "the rest of it": Phase.ANSWERING,

@@ -326,6 +326,7 @@ class TLSServer(GatheringServer):
         except OSError as error:
             handshake.failed(error)
             return CONNECTION_LOST
+        handshake.begun()
         if self._tls.pending:
             self.startWriting()
         if self._established:
@@ -356,7 +357,10 @@ class TLSServer(GatheringServer):
 
 
 class Handshake(Connection):
-    """A connection in its TLS handshake; when that is complete, another takes its place."""
+    """A connection until its TLS handshake is complete; then another takes its place.
+
+    Until the client's first byte it counts as silent, so a drain closes it after its grace.
+    """
 
     transport: TLSServer
 
@@ -365,8 +369,13 @@ class Handshake(Connection):
         self._wire = self.transport
         self.client = self.transport.getPeer()
         self.host = self.transport.getHost()
-        self._enter(Phase.HANDSHAKING, self._settings.tls_handshake_timeout)
+        self._enter(Phase.SILENT, self._settings.tls_handshake_timeout)
         self._connections.add(self)
+
+    def begun(self) -> None:
+        """Bytes have arrived; the deadline remains that of the whole handshake."""
+        if self.phase is Phase.SILENT:
+            self.phase = Phase.HANDSHAKING
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """The connection is gone."""
@@ -407,6 +416,10 @@ class Handshake(Connection):
 
     def readConnectionLost(self) -> None:
         """The client has closed its sending side, and can complete nothing."""
+        self.end()
+
+    def loseConnection(self) -> None:
+        """Close; there is no response that a reset could destroy, so nothing to wait for."""
         self.end()
 
     def end(self, outcome: Outcome = Outcome.CUT) -> tuple[Cut, ...]:
