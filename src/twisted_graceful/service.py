@@ -29,6 +29,7 @@ from .http.report import DrainReport
 from .moving import Carrier
 from .process import activation, systemd
 from .process.balance import share_of
+from .process.control import REPORT_LIMIT
 from .process.exit_status import exit_with
 from .process.generation import Generation
 from .process.heartbeat import Heartbeat, interval
@@ -38,7 +39,7 @@ from .process.log_prefix import prefix, prefix_lines
 from .process.machine import State
 from .process.member import Member
 from .process.pool import Pool
-from .process.progress import Watcher
+from .process.progress import Shielded, Watcher
 from .process.record import Record
 from .process.retirement import Retirement
 from .process.signals import SignalHandlers
@@ -113,7 +114,7 @@ class GracefulService(ServerGroup):
         self._worker = 0 if inheritance is None else inheritance.worker
         super().__init__(reactor, Listeners(inherited, activation.claim()), share_of(inheritance))
         self.report: DrainReport | None = None
-        self.watcher = Watcher()
+        self._watcher: Watcher = Watcher()
         if signals:  # a reactor that others run too is theirs to change
             keep_steady(reactor)
         self._upgrade_timeout = settings.upgrade_timeout
@@ -154,6 +155,15 @@ class GracefulService(ServerGroup):
         if isinstance(service, Server) and not (self._worker or self._has_workers):
             service.require_no_workers()
         super().addService(service)
+
+    @property
+    def watcher(self) -> Watcher:
+        """Who is told; what it raises is logged, and does not reach this service."""
+        return self._watcher
+
+    @watcher.setter
+    def watcher(self, watcher: Watcher) -> None:
+        self._watcher = Shielded(watcher)
 
     @property
     def reactor(self) -> Any:
@@ -429,9 +439,12 @@ class GracefulService(ServerGroup):
     def tell_master(self) -> None:
         """Tell the master how this process is, if it is a worker."""
         if isinstance(self._generation, Member):
-            # If nobody watches: where to send those whom another worker lets go.
-            brief = Status(gauges={"connections": self.connected})
-            self._generation.alive(self.watcher.report("master") or brief.encode())
+            report = self.watcher.report("master")
+            if not 0 < len(report) <= REPORT_LIMIT:
+                # Nobody watches, or cannot report: where to send those whom another worker lets
+                # go. The sign of life must be sent whether or not there is a report.
+                report = Status(gauges={"connections": self.connected}).encode()
+            self._generation.alive(report)
 
     def _retire(self, reason: str) -> None:
         if isinstance(self._generation, Member):

@@ -58,6 +58,9 @@ COUNTERS: Mapping[str, Family] = {
         "graceful_connections_told_to_close",
         "Connections whose client was told, in a drain, that an answer is the last.",
     ),
+    "report_failures": Family(
+        "graceful_report_failures", "How often a connection could not be reported on."
+    ),
     "upgrades": Family("graceful_upgrades", "Upgrades by what came of them.", ("result",)),
     "rolls": Family(
         "graceful_worker_rolls", "Replacements of all workers by what came of them.", ("result",)

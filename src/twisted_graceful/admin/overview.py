@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from ..http.meter import Meter
 from ..http.phase import Phase
+from ..process.control import REPORT_LIMIT
 from ..process.progress import Progress, Roll, Stage, Watcher
 from ..process.status import Status, Tally
 from ..process.worker import Worker
@@ -24,9 +25,6 @@ from .history import History
 
 REQUESTS = 50
 """Requests in flight that are shown of a generation, the oldest; nobody reads more."""
-
-REPORT_LIMIT = 60_000
-"""Characters of a report, which are ASCII: a message between two processes holds 65,535 bytes."""
 
 PATH = 200
 """Characters of a path that are shown."""
@@ -201,7 +199,8 @@ class Overview(Watcher):
             text = status.encode({"facts": less, **told})
             if len(text) <= REPORT_LIMIT:
                 return text
-        return status.encode()
+        text = status.encode()
+        return text if len(text) <= REPORT_LIMIT else ""
 
     def reported(self, by: str, report: str) -> None:
         """Another generation has told of itself."""
@@ -312,7 +311,11 @@ class Overview(Watcher):
         if name in _NOTED or (event.is_of_roll and name == Stage.DONE.value):
             self._note(event)
         for listener in tuple(self._listeners):
-            listener(event)
+            try:
+                listener(event)
+            except Exception:
+                self._log.failure("A client could not be told of {event}", event=name)
+                self.forget(listener)
 
     def _note(self, event: Event) -> None:
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")

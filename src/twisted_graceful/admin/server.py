@@ -8,13 +8,13 @@ from ipaddress import ip_address
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from ..address import Address, ListenAddress, parse
 from ..errors import AdminError
 from ..http.report import DrainReport
 from ..networks import Networks
+from ..process.heartbeat import Heartbeat
 from ..process.inheritance import is_worker
 from ..server import Server
 from ..service import GracefulService
@@ -115,8 +115,7 @@ class AdminServer(Server):
         super().__init__(addresses, root, settings=settings, reactor=reactor)
         self.overview = overview
         self._allow = allow
-        self._tick = LoopingCall(overview.tick)
-        self._tick.clock = self._reactor
+        self._tick = Heartbeat(self._reactor, overview.tick, INTERVAL)
         service.watcher = overview
         service.add_apart(self)
 
@@ -133,12 +132,11 @@ class AdminServer(Server):
                 )
         if find_spec("prometheus_client") is None:
             self._log.warn("/metrics cannot be served: {missing}", missing=MISSING)
-        self._tick.start(INTERVAL, now=False)
+        self._tick.start(now=False)
 
     def stopService(self) -> Deferred[DrainReport]:
         """Drain, as the last of all."""
-        if self._tick.running:
-            self._tick.stop()
+        self._tick.stop()
         return super().stopService()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from importlib import resources
 from importlib.metadata import version
@@ -71,7 +72,7 @@ class Leaf(Resource):
         return self._answer(request)
 
 
-class Action(Resource):
+class Action(Resource, ABC):
     """Something that is done, on POST, for who may act.
 
     Args:
@@ -99,9 +100,9 @@ class Action(Resource):
             return _json(request, 415, {"error": f"an action has the Content-Type {JSON}"})
         return self._act(request)
 
+    @abstractmethod
     def _act(self, request: Any) -> Any:
         """Do it, and answer as a ``render`` method does."""
-        raise NotImplementedError
 
 
 class FollowedAction(Action):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,6 +18,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..settings import Settings
@@ -38,8 +40,11 @@ lingering_time."""
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
-class Connection(Protocol):
+class Connection(Protocol, ABC):
     """A connection of a site, whatever is spoken on it.
+
+    What each protocol does in its own way is abstract, so that a class that lacks a part of it
+    fails in its first test and not in the first report that asks for that part.
 
     To the registry it has a phase, and a deadline that one clock checks for all connections.
 
@@ -115,17 +120,21 @@ class Connection(Protocol):
 
     # What each protocol has its own way of
 
+    @abstractmethod
     def _timed_out(self) -> None:
         """The deadline of the present phase is over; this phase is not `CLOSING`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def under_way(self) -> tuple[Cut, ...]:
         """The requests that an end of the connection now would cut."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _unfinished(self) -> bool:
         """Whether the client, which will send no more, waits for an answer."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """The connection is gone: leave the registry."""
 
     # Twisted's transport tells us
 
@@ -177,17 +186,17 @@ class Connection(Protocol):
 
     # The transport's buffer is full, and has room again
 
+    @abstractmethod
     def pauseProducing(self) -> None:
         """The client does not read as fast as we write."""
-        raise NotImplementedError
 
+    @abstractmethod
     def resumeProducing(self) -> None:
         """The client has read all that was written."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stopProducing(self) -> None:
         """The connection is gone."""
-        raise NotImplementedError
 
     def _pause_reading(self) -> None:
         if self._reading:
@@ -330,14 +339,45 @@ class Connection(Protocol):
             self._wire.loseConnection()
         else:
             # A reset, so that no client takes half an answer for a whole one.
-            self._aborted = True
             self._outcome = outcome
-            self._wire.abortConnection()
+            self.reset_connection()
         return cuts
+
+    def reset_connection(self) -> None:
+        """Reset the connection, whatever state it is in."""
+        self._aborted = True
+        self._wire.abortConnection()
 
     def abortConnection(self) -> None:
         """End the connection at once, as an application may ask."""
         self.end()
+
+
+class Opening(Connection):
+    """A connection on which no request can have been begun: something else comes before.
+
+    Nothing is written to it that a client could be slow to read.
+    """
+
+    def under_way(self) -> tuple[Cut, ...]:
+        """None."""
+        return ()
+
+    def _unfinished(self) -> bool:
+        return False
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """The connection is gone."""
+        self._connections.remove(self)
+
+    def pauseProducing(self) -> None:
+        """Nothing to pause."""
+
+    def resumeProducing(self) -> None:
+        """Nothing to resume."""
+
+    def stopProducing(self) -> None:
+        """Nothing to stop."""
 
 
 def in_kernel(transport: object) -> bool:

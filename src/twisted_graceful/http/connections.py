@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,7 @@ class Connections:
         handed_over: how many connections have been moved to another process.
         received: bytes of the bodies of requests that have been read.
         limits: how often each limit was hit, by the name of its setting.
+        report_failures: how often a connection could not be reported on.
         mover: what moves them, in a drain.
         complaints: what is told of clients in the log.
         is_crowded: whether clients wait for a place; set by whoever accepts them.
@@ -65,6 +67,7 @@ class Connections:
         self.handed_over = 0
         self.received = 0
         self.limits: dict[str, int] = {}
+        self.report_failures = 0
         self.mover: Mover | None = None
         self.complaints = Complaints(clock)
         self.draining = False
@@ -84,6 +87,7 @@ class Connections:
             "told_to_close": self.told_to_close,
             "handed_over": self.handed_over,
             "received": self.received,
+            "report_failures": self.report_failures,
             **limits,
         }
 
@@ -178,14 +182,25 @@ class Connections:
             return connection.end()
         except Exception:
             # One that cannot be ended, for an application has broken it, must hold no drain.
-            self._log.failure("A connection could not be ended: it is forgotten")
+            self._log.failure("A connection could not be ended: it is reset and forgotten")
+            with suppress(Exception):
+                connection.reset_connection()
             self.remove(connection)
             return ()
 
     def under_way(self) -> Iterator[Cut]:
         """The requests that are being read or answered, on all connections."""
         for connection in self:
-            yield from connection.under_way()
+            try:
+                yield from connection.under_way()
+            except Exception:
+                # Whatever broke it, all others are reported. Said once: reports are frequent.
+                self.report_failures += 1
+                if self.report_failures == 1:
+                    self._log.failure(
+                        "A connection cannot be reported on: it is missing from the requests in "
+                        "flight. Further failures are counted (report_failures)"
+                    )
 
     def when_draining(self) -> Deferred[None]:
         """A Deferred that fires when a drain begins, at once in one; see also `forget`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -45,9 +46,9 @@ class MovableConnection(Connection):
         movable: bool = self.transport.movable
         return movable and not self._client_finished
 
+    @abstractmethod
     def _is_between_requests(self) -> bool:
         """Whether nothing is read, answered or to be sent but the head of the next request."""
-        raise NotImplementedError
 
     def detach(self) -> Handed | None:
         """Stop reading, so that another process can.

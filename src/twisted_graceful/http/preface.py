@@ -13,14 +13,12 @@ from typing import Any
 from twisted.internet.interfaces import IAddress, IProtocolFactory
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import Factory
-from twisted.python.failure import Failure
 
 from ..networks import Networks
-from .connection import Connection
+from .connection import Opening
 from .phase import Phase
 from .proxy import Proxies
 from .proxy_protocol import LONGEST_V2, Header, Proxied, ProxyProtocolError, parse
-from .report import Cut
 from .site import Site
 from .transport import GatheringServer
 
@@ -122,7 +120,7 @@ class PrefacedServer(GatheringServer):
         return super().doRead()
 
 
-class Preface(Connection):
+class Preface(Opening):
     """A connection until its PROXY header has been read; it counts as silent.
 
     The header has ``read_header_timeout`` to arrive.
@@ -177,10 +175,6 @@ class Preface(Connection):
         # Only now, so that a drain does not take the one for gone before it sees the other.
         self._connections.remove(self)
 
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        """The connection is gone."""
-        self._connections.remove(self)
-
     def has_unread(self) -> bool:
         """Whether a header has been begun."""
         return bool(self._received) or super().has_unread()
@@ -197,21 +191,3 @@ class Preface(Connection):
             self._refuse(f"of its PROXY header only {self._received[:16]!r} came in time")
         else:
             self.end()
-
-    def under_way(self) -> tuple[Cut, ...]:
-        """None: no request can have been begun yet."""
-        return ()
-
-    def _unfinished(self) -> bool:
-        return False
-
-    # Nothing is written that could be too fast for the peer
-
-    def pauseProducing(self) -> None:
-        """Nothing to pause."""
-
-    def resumeProducing(self) -> None:
-        """Nothing to go on with."""
-
-    def stopProducing(self) -> None:
-        """Nothing to stop."""

@@ -18,11 +18,10 @@ from twisted.internet.interfaces import IAddress, INegotiated, ISSLTransport
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import Factory
 from twisted.logger import LogLevel
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .access_log import Fragment
-from .connection import Connection
+from .connection import Opening
 from .phase import Phase
 from .report import Cut, Outcome
 from .site import Site
@@ -356,7 +355,7 @@ class TLSServer(GatheringServer):
         return super()._closeWriteConnection()
 
 
-class Handshake(Connection):
+class Handshake(Opening):
     """A connection until its TLS handshake is complete; then another takes its place.
 
     Until the client's first byte it counts as silent, so a drain closes it after its grace.
@@ -376,10 +375,6 @@ class Handshake(Connection):
         """Bytes have arrived; the deadline remains that of the whole handshake."""
         if self.phase is Phase.SILENT:
             self.phase = Phase.HANDSHAKING
-
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        """The connection is gone."""
-        self._connections.remove(self)
 
     def completed(self) -> None:
         """Put what was negotiated in our place."""

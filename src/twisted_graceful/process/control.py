@@ -22,6 +22,9 @@ from .. import private
 REASON_LIMIT = 4096
 """Characters of a reason; an AMP value holds 65,535 bytes at most."""
 
+REPORT_LIMIT = 60_000
+"""Characters of a report, which are ASCII; an AMP value holds 65,535 bytes at most."""
+
 HEARD_TIMEOUT = 2.0
 """Seconds that the other end has to answer our last word; it has nothing else to do."""
 

@@ -33,7 +33,8 @@ class Heartbeat:
 
     Args:
         clock: calls it.
-        beat: what is done. What it raises is logged, and it is done again.
+        beat: what is done. What it raises is logged, once until it succeeds again, and it is
+            done again.
         seconds: the interval.
     """
 
@@ -42,13 +43,18 @@ class Heartbeat:
     def __init__(self, clock: Any, beat: Callable[[], object], seconds: float = INTERVAL) -> None:
         self._beat = beat
         self._seconds = seconds
+        self._has_failed = False
         self._loop = LoopingCall(self._once)
         self._loop.clock = clock
 
-    def start(self) -> None:
-        """Begin; if it has begun, nothing changes."""
+    def start(self, now: bool = True) -> None:
+        """Begin; if it has begun, nothing changes.
+
+        Args:
+            now: whether to do it at once, or after one interval.
+        """
         if not self._loop.running:
-            self._loop.start(self._seconds)
+            self._loop.start(self._seconds, now)
 
     def stop(self) -> None:
         """End; it can be started again."""
@@ -60,7 +66,11 @@ class Heartbeat:
             self._beat()
         except Exception:
             # With the loop the signs of life would end, and with those the process.
-            self._log.failure("A heartbeat failed; the next one comes all the same")
+            if not self._has_failed:
+                self._log.failure("A heartbeat failed; the next one comes all the same")
+            self._has_failed = True
+        else:
+            self._has_failed = False
 
 
 class Watch:

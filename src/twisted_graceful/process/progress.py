@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
+
+from twisted.logger import Logger
 
 if TYPE_CHECKING:
     from .worker import Worker
@@ -150,3 +153,39 @@ class Watcher:
 
     def progress(self, progress: Progress) -> None:
         """An upgrade has come further."""
+
+
+class Shielded(Watcher):
+    """Passes everything on to a watcher whose errors are logged, and disturb nothing else.
+
+    Upgrades, drains and signs of life go on whether or not somebody can report on them. An error is
+    logged once until that method succeeds again, since some are called every second.
+
+    Args:
+        watcher: is told.
+    """
+
+    _log = Logger()
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._failing: set[str] = set()
+
+    def _pass_on(self, name: str, *arguments: Any) -> Any:
+        try:
+            result = getattr(self._watcher, name)(*arguments)
+        except Exception:
+            if name not in self._failing:
+                self._log.failure("A report failed ({name}); all else goes on", name=name)
+            self._failing.add(name)
+            return getattr(Watcher, name)(self, *arguments)  # as if nobody watched
+        self._failing.discard(name)
+        return result
+
+
+def _passed_on(name: str) -> Callable[..., Any]:
+    return lambda self, *arguments: self._pass_on(name, *arguments)
+
+
+for _name in [each for each in vars(Watcher) if not each.startswith("_")]:
+    setattr(Shielded, _name, _passed_on(_name))

@@ -1,0 +1,148 @@
+"""Whatever cannot be reported on, everything else is, and the service does not notice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+
+from tests.unit.secure import SecureServer
+from tests.unit.web import Echo
+from twisted_graceful import GracefulService, new
+from twisted_graceful.admin.overview import Overview
+from twisted_graceful.http.channel import Channel
+from twisted_graceful.http.connection import Connection
+from twisted_graceful.http.http2.connection import Http2Connection
+from twisted_graceful.http.preface import Preface
+from twisted_graceful.http.tls import Handshake
+from twisted_graceful.http.websocket.connection import WebSocket
+from twisted_graceful.process.control import REPORT_LIMIT
+from twisted_graceful.process.member import Member, State
+from twisted_graceful.process.progress import Shielded, Watcher
+from twisted_graceful.process.status import Status
+from twisted_graceful.testing import MemoryServer
+
+
+class AbstractTests(SynchronousTestCase):
+    """Classes of connections that are incomplete."""
+
+    def test_they_cannot_be_made(self) -> None:
+        """A class that lacks what reports and drains ask for fails when it is instantiated."""
+
+        class Incomplete(Connection):
+            """A protocol without the methods that are its own."""
+
+        with self.assertRaisesRegex(TypeError, "under_way"):
+            Incomplete()  # type: ignore[abstract]
+
+    def test_ours_are_complete(self) -> None:
+        """Each class of connections that a server makes is complete."""
+        for kind in (Channel, Http2Connection, WebSocket, Preface, Handshake):
+            self.assertEqual(kind.__abstractmethods__, frozenset(), kind)
+
+
+class ConnectionTests(SynchronousTestCase):
+    """Connections that cannot be reported on."""
+
+    def test_the_others_are_reported(self) -> None:
+        """One that raises is missing from the report, counted, and logged once."""
+        server = MemoryServer(Echo(hold=True))
+        clients = [server.connect() for _ in range(2)]
+        for number, client in enumerate(clients):
+            client.request("GET", f"/{number}")
+        broken = next(each for each in server.connections if each._head.target == b"/0")
+        broken._head.target = "/text where bytes belong"
+        for _ in range(3):
+            self.assertEqual([each.path for each in server.connections.under_way()], ["/1"])
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+        self.assertEqual(server.connections.counters["report_failures"], 3)
+
+    def test_it_is_reset_by_the_end_of_a_drain(self) -> None:
+        """One that cannot be ended as others are is reset, and does not stay open."""
+        server = MemoryServer(Echo(hold=True), drain_timeout=1)
+        client = server.connect()
+        client.request("GET", "/")
+        (broken,) = server.connections
+        broken._head.target = "/text where bytes belong"
+        drained = server.drain()
+        server.advance(2)
+        self.successResultOf(drained)
+        self.assertTrue(client.closed)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+
+    def test_in_a_tls_handshake(self) -> None:
+        """A client in its TLS handshake is a connection, and no request."""
+        server = SecureServer(self, Echo())
+        server.connect().send(b"\x16")
+        self.assertEqual(list(server.connections.under_way()), [])
+        self.assertEqual([each.phase.name for each in server.connections], ["HANDSHAKING"])
+
+
+class Broken(Watcher):
+    """Cannot watch; its report may be too long, in the place of an error."""
+
+    text: str | None = None
+
+    def report(self, to: str) -> str:
+        """Fail."""
+        if self.text is None:
+            raise RuntimeError("no report")
+        return self.text
+
+    def drains(self) -> None:
+        """Fail."""
+        raise RuntimeError("no report")
+
+
+class Told(Member):
+    """A worker's end of the channel, which keeps what the master would be told."""
+
+    def __init__(self) -> None:
+        self.reports: list[str] = []
+        self.number = 0
+        self.state = State.SERVING
+
+    def alive(self, report: str) -> None:
+        """Keep it."""
+        self.reports.append(report)
+
+
+class SignsOfLifeTests(SynchronousTestCase):
+    """What depends on no report."""
+
+    def setUp(self) -> None:
+        """A worker whose watcher is broken."""
+        clock: Any = Clock()
+        self.service = GracefulService(new("127.0.0.1:0", Resource(), reactor=clock), reactor=clock)
+        self.service._generation = self.told = Told()
+        self.watcher = Broken()
+        self.service.watcher = self.watcher
+
+    def test_sent_without_a_report(self) -> None:
+        """A worker that cannot report gives its signs of life, with its connections only."""
+        self.service.tell_master()
+        self.service.tell_master()
+        self.watcher.text = "x" * (REPORT_LIMIT + 1)
+        self.service.tell_master()
+        brief = Status(gauges={"connections": 0}).encode()
+        self.assertEqual(self.told.reports, [brief] * 3)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_numbers_that_no_message_holds(self) -> None:
+        """Numbers that are too many for a message are left out, with all else."""
+        overview = Overview(self.service, self.service.reactor)
+        overview.reported("other", Status({f"name,{n:0200}": 1 for n in range(400)}).encode())
+        self.assertEqual(overview.report("master"), "")
+
+    def test_every_method_is_shielded(self) -> None:
+        """Nothing that a watcher is told can raise."""
+        for name in vars(Watcher):
+            if not name.startswith("_"):
+                self.assertIn(name, vars(Shielded))
+        shielded = Shielded(self.watcher)
+        shielded.drains()
+        shielded.serves()
+        self.assertEqual(shielded.report("master"), "")
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
