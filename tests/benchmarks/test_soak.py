@@ -42,7 +42,7 @@ class SoakTests(SynchronousTestCase):
     def test_failures_are_seen(self) -> None:
         """Requests that an upgrade cuts are failures, since nobody has killed a process."""
         status, report, errors = soak(
-            *("--seconds", "1", "--seed", "1", "--plot", os.devnull),
+            *("--seconds", "5", "--seed", "1", "--plot", os.devnull),
             *("--deploys", "good", "--options", "--drain-timeout 0.1"),
         )
         self.assertEqual(status, 1, errors)

@@ -1,0 +1,1 @@
+"""The benchmarks in short runs: they complete, and they report what fails."""
