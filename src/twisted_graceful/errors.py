@@ -72,3 +72,7 @@ class AdminError(GracefulError):
 
 class UpgradeRefused(GracefulError):
     """This process cannot start a successor; the text says why and what to do."""
+
+
+class LaunchError(GracefulError):
+    """How this process was started cannot be found out; the text says why and what to do."""

@@ -26,7 +26,7 @@ from .errors import AppError, ConfigError, GracefulError, SettingsError
 from .kinds import FilePath, Flag, Text
 from .master import serving
 from .process.inheritance import is_successor, is_worker
-from .process.launch import Launch
+from .process.launch import Launch, working_directory
 from .process.log_file import STANDARD, check_writable, resolve
 from .process.output import keep_words
 from .process.ownership import GivenFiles
@@ -192,6 +192,7 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Add what other sources say, and check what only makes sense together."""
+        working_directory(os.environ)  # an error says which one has been removed
         chosen = self._effective(os.environ)
         ports, apps = chosen["port"], chosen["app"]
         if len(apps.value) not in (0, 1, len(ports.value)):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.errors import UpgradeRefused
+from twisted_graceful.errors import LaunchError, UpgradeRefused
 from twisted_graceful.process.inheritance import VARIABLE
-from twisted_graceful.process.launch import TWISTD_AGAIN, Launch
+from twisted_graceful.process.launch import TWISTD_AGAIN, Launch, working_directory
 
 from .support import run_python, temporary_directory
 
@@ -125,11 +126,35 @@ class PlaceTests(SynchronousTestCase):
         """If $PWD names the working directory by a symlink, the successor follows the symlink."""
         self.assertEqual(self.directory(PWD=self.current), self.current)
 
+    def test_a_symlink_on_the_command_line(self) -> None:
+        """Without $PWD the symlink is found in any path that the user wrote."""
+        os.mkdir(os.path.join(self.release, "src"))
+        for word in (
+            f"{self.current}/venv/bin/twistd",
+            f"{self.current}/venv/bin/python",
+            f"--config={self.current}/app.toml",
+            f"{self.current}/src",
+        ):
+            with self.subTest(word):
+                os.chdir(os.path.join(self.release, "src"))
+                found = working_directory({}, ["python", "twistd", word])
+                self.assertEqual(found, f"{self.current}/src")
+        for name in ("PYTHONPATH", "VIRTUAL_ENV"):
+            with self.subTest(name):
+                os.chdir(self.release)
+                self.assertEqual(working_directory({name: f"/lib:{self.current}/x"}), self.current)
+
     def test_a_pwd_of_somewhere_else_is_not_believed(self) -> None:
         """If $PWD is stale, relative, missing or names nothing, the real directory is taken."""
         for wrong in ("/", ".", "", os.path.join(self.release, "gone")):
             self.assertEqual(self.directory(PWD=wrong), self.release)
         self.assertEqual(self.directory(), self.release)
+
+    def test_a_start_in_a_removed_directory(self) -> None:
+        """The error names the directory, and says what to do."""
+        os.rmdir(self.release)
+        error = self.assertRaises(LaunchError, working_directory, {"PWD": self.current}, [])
+        self.assertIn(f"the working directory {self.current} has been removed", str(error))
 
     def test_the_environment_is_that_of_the_start(self) -> None:
         """The successor gets the environment as it was, whatever changes later."""
@@ -143,3 +168,143 @@ class PlaceTests(SynchronousTestCase):
         environ = {"LISTEN_FDS": "1", "LISTEN_PID": "99", "LISTEN_FDNAMES": "web", "LISTEN": "x"}
         environ[VARIABLE] = "{}"
         self.assertEqual(Launch.of_this_process(environ).environment, {"LISTEN": "x"})
+
+
+class ReleaseTests(SynchronousTestCase):
+    """What is started again if ``current`` is a symlink to a release with an environment."""
+
+    def setUp(self) -> None:
+        """Make the release, and enter it by the symlink."""
+        self.addCleanup(os.chdir, os.getcwd())
+        self.top = temporary_directory(self)
+        self.current = f"{self.top}/current"
+        self.release = f"{self.top}/releases/1"
+        self.venv = f"{self.release}/venv"
+        self.python = f"{self.venv}/bin/python"
+        os.makedirs(f"{self.venv}/bin")
+        os.symlink("releases/1", self.current)
+        os.symlink(sys.executable, self.python)
+        self.write(f"#!{self.python}\n")
+        os.chdir(self.current)
+
+    def write(self, text: str, mode: int = 0o755) -> None:
+        """The script ``venv/bin/twistd``."""
+        with open(f"{self.venv}/bin/twistd", "w") as file:
+            file.write(text)
+        os.chmod(file.name, mode)
+
+    def start(self, *command: str, script: int = 1, pwd: bool = True, told: bool = True) -> Launch:
+        """How it was started by a command of which the program sees the words from one on."""
+        return Launch.of_this_process(
+            {"PWD": self.current} if pwd else {},
+            executable=self.python,
+            orig_argv=command,
+            argv=command[script:],
+            twistd_is_told=told,
+            pid=99,
+        )
+
+    def command(self, launch: Launch) -> list[str]:
+        """What it runs, with the top directory left out."""
+        words = (launch.executable, *launch.arguments)
+        return [each.replace(self.top + "/", "") for each in words]
+
+    def test_a_script_with_a_first_line(self) -> None:
+        """However it was found, it is run through the symlink, by its own first line."""
+        for script, pwd in (
+            ("venv/bin/twistd", True),
+            (f"{self.current}/venv/bin/twistd", True),
+            (f"{self.current}/venv/bin/twistd", False),
+            (f"{self.venv}/bin/twistd", True),  # an activated environment, found on PATH
+        ):
+            with self.subTest(script=script, pwd=pwd):
+                again = self.start(self.python, script, "graceful", pwd=pwd)
+                self.assertEqual(self.command(again), ["current/venv/bin/twistd", "graceful"])
+                self.assertEqual(again.directory, self.current)
+                self.assertEqual(again.environment, {"PWD": self.current})
+                again.require_present()
+
+    def test_first_lines(self) -> None:
+        """A script is run by its first line if that is how its interpreter was started."""
+        trampoline = f"""#!/bin/sh\n'''exec' "{self.python}" "$0" "$@"\n' '''\n"""
+        for text, mode, before, is_run in (
+            (f"#!{self.python}\n", 0o755, (self.python,), True),
+            (f"#!{self.python} -sE\n", 0o755, (self.python, "-sE"), True),
+            ("#!/usr/bin/env python\n", 0o755, ("python",), True),
+            ("#!/usr/bin/env -S A=1 python -u\n", 0o755, ("python", "-u"), True),
+            (trampoline, 0o755, (self.python,), True),
+            (f"#!{self.python}\n", 0o644, (self.python,), False),
+            (f"#!{self.python}\n", 0o755, (self.python, "-X", "dev"), False),
+            ("#!/usr/bin/python2\n", 0o755, (self.python,), False),
+            ("import sys\n", 0o755, (self.python,), False),
+        ):
+            with self.subTest(text=text, mode=mode, before=before):
+                self.write(text, mode)
+                again = self.start(*before, "venv/bin/twistd", "x", script=len(before))
+                expected = ["current/venv/bin/twistd", "x"]
+                if not is_run:
+                    expected = ["current/venv/bin/python", *before[1:], "venv/bin/twistd", "x"]
+                self.assertEqual(self.command(again), expected)
+
+    def test_an_interpreter(self) -> None:
+        """A Python that was named, or found on PATH, is that of the release of the day."""
+        for python in ("venv/bin/python", f"{self.current}/venv/bin/python", "python"):
+            with self.subTest(python):
+                again = Launch.of_this_process(
+                    {"PWD": self.current},
+                    executable=python if os.path.isabs(python) else self.python,
+                    orig_argv=[python, "-m", "twisted", "graceful"],
+                    argv=[f"{self.venv}/lib/twisted/__main__.py", "graceful"],
+                )
+                expected = ["current/venv/bin/python", "-m", "twisted", "graceful"]
+                self.assertEqual(self.command(again), expected)
+
+    def test_a_tac_file(self) -> None:
+        """A ``.tac`` file is run by the Python beside the twistd that the user wrote."""
+        script = f"{self.current}/venv/bin/twistd"
+        again = self.start(self.python, script, "-y", "app.tac", pwd=False, told=False)
+        expected = ["current/venv/bin/python", "-m", TWISTD_AGAIN, "-y", "app.tac"]
+        self.assertEqual(self.command(again), expected)
+
+    def test_an_activated_environment(self) -> None:
+        """Variables that name the release lead to that of the day; what is elsewhere stays."""
+        again = Launch.of_this_process(
+            {
+                "PWD": self.current,
+                "PATH": f"{self.venv}/bin:/usr/bin",
+                "VIRTUAL_ENV": self.venv,
+                "PYTHONPATH": f"lib:{self.release}/lib:",
+                "OTHER": self.venv,
+            }
+        )
+        self.assertEqual(
+            again.environment,
+            {
+                "PWD": self.current,
+                "PATH": f"{self.current}/venv/bin:/usr/bin",
+                "VIRTUAL_ENV": f"{self.current}/venv",
+                "PYTHONPATH": f"lib:{self.current}/lib:",
+                "OTHER": self.venv,
+            },
+        )
+
+    def test_what_is_missing_is_named(self) -> None:
+        """The directory, the script or its interpreter, with the symlink that is broken."""
+        again = self.start(self.python, "venv/bin/twistd", "graceful")
+        script = f"{self.current}/venv/bin/twistd"
+
+        def refusal() -> str:
+            return str(self.assertRaises(UpgradeRefused, again.require_present))
+
+        os.unlink(self.python)
+        self.assertIn(f"{self.python}, which the first line of {script} names, does", refusal())
+        os.symlink("/nowhere/python", self.python)
+        self.assertIn(f"{self.python} is a symlink to /nowhere/python, which is gone", refusal())
+        os.chmod(script, 0o644)
+        self.assertIn(f"{script}, may not be executed", refusal())
+        os.unlink(script)
+        self.assertIn(f"{script}, does not exist. Put it back", refusal())
+        os.rename(self.release, f"{self.top}/releases/2")
+        self.assertIn(f"{self.current} is a symlink to releases/1, which is gone", refusal())
+        os.unlink(self.current)
+        self.assertIn(f"{self.current}, does not exist", refusal())

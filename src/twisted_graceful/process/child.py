@@ -6,7 +6,8 @@ import errno
 import os
 import signal
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import count
 from typing import Any, Protocol
 
@@ -146,7 +147,9 @@ class Child(ProcessProtocol):
 
         Raises:
             OSError: it could not be started. Nothing is left behind.
+            UpgradeRefused: the directory or the program does not exist.
         """
+        launch.require_present()
         try:
             self._capture = Capture()
             self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -184,14 +187,15 @@ class Child(ProcessProtocol):
                     activated=tuple(activated),
                     **places,
                 )
-                self._reactor.spawnProcess(
-                    self,
-                    launch.executable,
-                    [launch.executable, *launch.arguments],
-                    env={**launch.environment, VARIABLE: inheritance.encode()},
-                    path=launch.directory if os.path.isdir(launch.directory) else None,
-                    childFDs=dict(enumerate(descriptors)),
-                )
+                with _in_some_directory():
+                    self._reactor.spawnProcess(
+                        self,
+                        launch.executable,
+                        [launch.executable, *launch.arguments],
+                        env={**launch.environment, VARIABLE: inheritance.encode()},
+                        path=launch.directory,
+                        childFDs=dict(enumerate(descriptors)),
+                    )
         except BaseException as error:
             self._close()
             if isinstance(error, OSError) and error.errno == errno.EBADF:
@@ -359,6 +363,26 @@ class Child(ProcessProtocol):
         timer, self._timer = self._timer, None
         if timer is not None and timer.active():
             timer.cancel()
+
+
+@contextmanager
+def _in_some_directory() -> Iterator[None]:
+    """Make sure that there is a working directory, whose path spawnProcess asks for.
+
+    This process may have been started in a release directory that has been removed.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        here = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC)
+        try:
+            os.chdir("/")
+            yield
+        finally:
+            os.fchdir(here)
+            os.close(here)
+    else:
+        yield
 
 
 def _status(reason: Failure) -> str:
