@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from twisted.logger import Logger
 
 from . import address as addresses
 from . import private
 from .errors import BindError, CertificateError
+from .http.connections import Connections
 from .http.port import Port, Room, Share
 from .http.preface import behind_proxies
 from .http.site import Site
@@ -24,6 +26,10 @@ from .settings import Settings
 
 if TYPE_CHECKING:
     import ssl
+
+
+Admission: TypeAlias = Callable[[Any, Connections], str]
+"""Why a client, given its address and the open connections, may not connect; empty if it may."""
 
 
 class Listening:
@@ -40,6 +46,8 @@ class Listening:
         addresses: what was written.
         listeners: where the sockets come from; replaced by whoever has inherited some.
         room: what the connections share; replaced by whoever has several servers.
+        admission: says of a client that connects why it is refused, or nothing; given its address
+            and the open connections. None if all may connect.
         share: of the connections of all processes that accept on these addresses at the same time;
             None if no other does.
 
@@ -59,6 +67,7 @@ class Listening:
         self.addresses = [addresses.parse(each).within(here) for each in written]
         self.listeners = sockets.Listeners()
         self.room = Room(reactor, settings.max_connections)
+        self.admission: Admission | None = None
         self.share: Share | None = None
         self._settings = settings
         self._reactor = reactor
@@ -209,6 +218,8 @@ class Listening:
             port.room = self.room
             port.hit = site.connections.hit
             port.name = sockets.text(listener)
+            if self.admission is not None:
+                port.refuses = partial(_refuses, self.admission, site.connections)
             port.startListening()
             self._ports[listener] = port
             if self.share is None:  # else the master says so, once for all
@@ -255,3 +266,12 @@ class Listening:
     def port_of(self, handed: Handed) -> Port | None:
         """The port of the listener that a connection of another process came in by, if any."""
         return next((each for each in self._ports.values() if each.name == handed.listener), None)
+
+
+def _refuses(admission: Admission, connections: Connections, client: Any) -> bool:
+    reason = admission(client, connections)
+    if reason:
+        connections.complaints.tell(
+            client, "Refused the connection of {peer}: {reason}", reason=reason
+        )
+    return bool(reason)

@@ -19,6 +19,7 @@ from ..process.inheritance import is_worker
 from ..server import Server
 from ..service import GracefulService
 from ..settings import Settings
+from .admission import TOTAL, Admission
 from .guard import LOCALHOST
 from .metrics import MISSING
 from .overview import Overview
@@ -104,8 +105,11 @@ class AdminServer(Server):
         longest = max((each.settings.drain_timeout for each in service.servers), default=0.0)
         settings = Settings(
             unix_mode=0o600,
-            max_connections=64,
+            max_connections=TOTAL,
             max_body_size=4096,
+            # A probe sends its head at once.
+            read_header_timeout=2,
+            read_timeout=2,
             # From a hand-over on, while somebody may be told how the drain and the probation go.
             drain_timeout=longest + service.probation + _SLACK,
             idle_grace=0,
@@ -113,6 +117,7 @@ class AdminServer(Server):
             max_concurrent_streams=0,
         )
         super().__init__(addresses, root, settings=settings, reactor=reactor)
+        self.listening.admission = Admission(allowed)
         self.overview = overview
         self._allow = allow
         self._tick = Heartbeat(self._reactor, overview.tick, INTERVAL)

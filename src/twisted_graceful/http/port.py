@@ -6,6 +6,7 @@ import errno
 import json
 import resource
 import socket
+import struct
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -204,6 +205,8 @@ class Port(tcp.Port):
         room: what its connections need; to be set before it listens.
         name: where it listens, for a process that takes its connections over.
         hit: is called with the name of a limit that keeps it from accepting.
+        refuses: whether a client, by its address, is turned away before it takes a place; None if
+            nobody is.
     """
 
     _log = Logger()
@@ -211,6 +214,7 @@ class Port(tcp.Port):
     room: Room
     name = ""
     hit: Callable[[str], None] = staticmethod(lambda limit: None)
+    refuses: Callable[[Any], bool] | None = None
 
     _pause: IDelayedCall | None = None
     _waited_until = float("-inf")
@@ -314,7 +318,11 @@ class Port(tcp.Port):
                 # A client with IPv4, at a socket for both: one that systemd has bound.
                 host = host.removeprefix("::ffff:") if "." in host else host
                 where = (host, *where[1:])
-            protocol = factory.buildProtocol(self._buildAddr(where))
+            address = self._buildAddr(where)
+            if facts is None and self.refuses is not None and self.refuses(address):
+                _reset(client)
+                return None
+            protocol = factory.buildProtocol(address)
             if protocol is None:
                 client.close()
                 return None
@@ -351,3 +359,9 @@ class Port(tcp.Port):
             pause.cancel()
         self.room.forget(self)
         super().connectionLost(reason)
+
+
+def _reset(client: socket.socket) -> None:
+    """Close a connection with a reset, which leaves nothing of it behind here."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()

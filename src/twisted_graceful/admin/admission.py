@@ -1,0 +1,88 @@
+"""Which clients may connect to the admin endpoints, and how many connections each may have.
+
+This is decided when a connection is accepted, before a byte is read from it, so that nobody from
+outside takes a place that a probe needs. Each kind of client has places of its own: this
+machine, the UNIX sockets, and all others together, of whom one address has no more than a part.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+from ..http.connection import Connection
+from ..http.connections import Connections
+from ..http.phase import WAITING, Phase
+from ..networks import Networks, address
+
+PER_ADDRESS = 16
+"""Connections of one address; all loopback addresses count as one."""
+
+UNIX = 32
+"""Connections of all UNIX sockets; each command that waits for an upgrade has one."""
+
+ELSEWHERE = 48
+"""Connections of all other machines together."""
+
+TOTAL = PER_ADDRESS + UNIX + ELSEWHERE
+
+_THIS_MACHINE = "this machine"
+_UNIX = "UNIX sockets"
+
+
+class Admission:
+    """Decides about each client that connects.
+
+    If all places of its kind are taken, a client gets that of the oldest connection that has sent
+    no complete request: a probe sends its request at once.
+
+    Args:
+        allowed: networks whose clients may connect, beside this machine.
+    """
+
+    def __init__(self, allowed: Networks) -> None:
+        self._allowed = allowed
+
+    def __call__(self, client: Any, connections: Connections) -> str:
+        """Why a client is refused; empty if it may connect.
+
+        Args:
+            client: its address.
+            connections: those that are open.
+        """
+        kind = _kind(client)
+        if not (isinstance(kind, str) or kind in self._allowed):
+            return "it is not in --admin-allow"
+        kinds = {each: _kind(each.client) for each in connections}
+        same = [each for each, its in kinds.items() if its == kind]
+        if isinstance(kind, str):
+            return _room_for(same, UNIX if kind == _UNIX else PER_ADDRESS)
+        elsewhere = [each for each, its in kinds.items() if not isinstance(its, str)]
+        return _room_for(same, PER_ADDRESS) or _room_for(elsewhere, ELSEWHERE)
+
+
+def _room_for(connections: list[Connection], limit: int) -> str:
+    """Make room for one more; or say why there is none."""
+    if len(connections) < limit:
+        return ""
+    closable = [each for each in connections if _is_closable(each)]
+    if not closable:
+        return f"{limit} connections of its kind are open, and none can be closed for it"
+    # One that is closing may still be sending a response.
+    min(closable, key=lambda each: (each.phase is Phase.CLOSING, each.since)).end()
+    return ""
+
+
+def _is_closable(connection: Connection) -> bool:
+    """Whether no complete request is known to have come since the last response."""
+    if connection.phase in WAITING:
+        return not connection.has_unread()
+    return connection.phase in (Phase.READING, Phase.CLOSING)
+
+
+def _kind(client: Any) -> str | IPv4Address | IPv6Address:
+    """Those who share places: an IP address, this machine, or the UNIX sockets."""
+    if not client.host:
+        return _UNIX
+    found = address(client.host)
+    return _THIS_MACHINE if found.is_loopback else found
