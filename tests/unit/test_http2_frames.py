@@ -81,13 +81,44 @@ class ReaderTests(SynchronousTestCase):
             reader.feed(data)
             self.assertRaises(Broken, next, reader)
 
-    def test_chatter(self) -> None:
-        """What is no part of a request is known as such; so is DATA without data or end."""
-        empty = DataFrame(1)
-        last = DataFrame(1, flags=["END_STREAM"])
-        reader = begun(PING, DATA, empty, last, HEAD, REST, WindowUpdateFrame(0, 1))
-        chatter = [each.is_chatter for each in reader]
-        self.assertEqual(chatter, [True, False, True, False, False, True, True])
+    def test_body_length(self) -> None:
+        """Padding is not part of a body, whatever the frame says of its length."""
+        for frame, length in (
+            (DATA, 100),
+            (DataFrame(1, data=b"x", pad_length=200, flags=["PADDED"]), 1),
+            (DataFrame(1, data=b"", pad_length=0, flags=["PADDED"]), 0),
+            (DataFrame(1), 0),
+        ):
+            self.assertEqual(next(begun(frame)).body_length, length)
+
+    def test_joined(self) -> None:
+        """The DATA frames of one body that arrived together are one frame, up to the last one."""
+        crumbs = [DataFrame(1, data=bytes([n])) for n in range(100)]
+        last = DataFrame(1, data=b"end", flags=["END_STREAM"])
+        reader = begun(*crumbs, last, PING)
+        frame = reader.joined(next(reader))
+        expected = DataFrame(1, data=bytes(range(100)) + b"end", flags=["END_STREAM"])
+        self.assertEqual(frame.data, expected.serialize())
+        self.assertTrue(frame.ends_stream)
+        self.assertEqual(next(reader).kind, Kind.PING)
+        self.assertEqual(reader.arriving, 0)
+
+    def test_not_joined(self) -> None:
+        """Frames stay apart that are not of one kind, or empty, or together too large."""
+        for other in (
+            DataFrame(3, data=b"x"),
+            DataFrame(1, data=b"x", pad_length=1, flags=["PADDED"]),
+            DataFrame(1),
+            DataFrame(1, data=bytes(16384)),
+            PING,
+        ):
+            with self.subTest(other=other):
+                reader = begun(DATA, other)
+                self.assertEqual(reader.joined(next(reader)).data, DATA.serialize())
+                self.assertEqual(next(reader).data, other.serialize())
+        reader = begun(DATA, DATA)
+        reader._buffer = reader._buffer[:-1]
+        self.assertEqual(reader.joined(next(reader)).data, DATA.serialize())
 
     def test_awaited(self) -> None:
         """Where an unfinished header began is known as long as it is not finished."""

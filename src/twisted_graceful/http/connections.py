@@ -15,6 +15,7 @@ from ..settings import Settings
 from .complaints import Complaints
 from .phase import WAITING, Phase
 from .report import Cut, DrainReport
+from .turns import Turns
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -50,6 +51,7 @@ class Connections:
         report_failures: how often a connection could not be reported on.
         mover: what moves them, in a drain.
         complaints: what is told of clients in the log.
+        turns: shares each turn of the reactor between the connections that have much to do.
         is_crowded: whether clients wait for a place; set by whoever accepts them.
         draining: whether a drain is announced or under way: the next answer of each
             connection is to be its last.
@@ -70,6 +72,7 @@ class Connections:
         self.report_failures = 0
         self.mover: Mover | None = None
         self.complaints = Complaints(clock)
+        self.turns = Turns(clock)
         self.draining = False
         self._open: set[Connection] = set()
         self._drain: _Drain | None = None

@@ -9,7 +9,6 @@ from typing import Any
 from h2.errors import ErrorCodes
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.error import TimeoutError as HandlerTimeout
-from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from ...settings import Settings
@@ -69,7 +68,6 @@ class Http2Connection(Connection):
     _served = 0
     _replies = 0
     _in_turn = False
-    _next_turn: IDelayedCall | None = None
 
     @property
     def settings(self) -> Settings:
@@ -99,8 +97,8 @@ class Http2Connection(Connection):
             self._linger()
             return
         self._receiver.feed(data)
-        if not self._receiver.behind:
-            self._turn()
+        if not self._connections.turns.run(self._turn):
+            self._pause_reading()  # it has to wait for its turn
 
     def readConnectionLost(self) -> None:
         """The client closed its sending side; what has come in whole is answered."""
@@ -113,9 +111,7 @@ class Http2Connection(Connection):
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """The connection is gone."""
         self.phase = Phase.CLOSING
-        if self._next_turn is not None:
-            self._next_turn.cancel()
-            self._next_turn = None
+        self._connections.turns.forget(self._turn)
         try:
             self._drop_all(reason.value, self._outcome)
         finally:
@@ -129,7 +125,7 @@ class Http2Connection(Connection):
         """The client has read all that was written."""
         self.blocked = False
         self._replies = 0
-        self._turn()
+        self._connections.turns.run(self._turn)
 
     def stopProducing(self) -> None:
         """The connection is gone, as `connectionLost` will tell."""
@@ -156,13 +152,9 @@ class Http2Connection(Connection):
             self._in_turn = False
         self._go_on()
 
-    def _take_turn(self) -> None:
-        self._next_turn = None
-        self._turn()
-
     def _ask_for_turn(self) -> None:
-        if self._next_turn is None and not self._in_turn and self.phase is not Phase.CLOSING:
-            self._next_turn = self._connections.clock.callLater(0, self._take_turn)
+        if not self._in_turn and self.phase is not Phase.CLOSING:
+            self._connections.turns.queue(self._turn)
 
     def _go_on(self) -> None:
         """Have another turn, or not; a client that does not read our replies is not read either."""
@@ -273,6 +265,8 @@ class Http2Connection(Connection):
         if stream.receiving:
             # Refused; some clients forget the answer if the reset comes with it.
             self.lingering[stream.number] = self.now() + self._settings.linger_timeout
+        elif not stream.rejected:
+            self._receiver.resets.earn(1)
         self._sending.append(stream)
         stream.complete()
         self._remove(stream)

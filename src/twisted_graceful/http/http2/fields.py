@@ -6,19 +6,13 @@ Nothing in here does I/O. The sections are those of RFC 9113 where no other is n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
-from h2.errors import ErrorCodes
-from hpack import Decoder
-from hpack.exceptions import HPACKError, OversizedHeaderListError
 from twisted.web.http_headers import Headers
 
 from ...settings import Settings
 from .. import head as heads
 from ..head import Head, Refused
-from .frames import Broken
-
-Fields = list[tuple[bytes, bytes]]
+from .field_decoder import FieldDecoder, Fields
 
 _PSEUDO = (b":method", b":scheme", b":authority", b":path")
 
@@ -31,9 +25,6 @@ _CONTROLS = bytes({*range(0x20), 0x7F} - {*b"\t"})
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _PATH = re.compile(rb"/[!\"$-~]*|\*")
 
-_FIELD_OVERHEAD = 32
-"""What each field counts for, beside its bytes (section 6.5.2)."""
-
 
 class Malformed(Exception):
     """No request at all: an error of its stream (section 8.1.1).
@@ -41,39 +32,6 @@ class Malformed(Exception):
     Args:
         detail: what was wrong.
     """
-
-
-class FieldDecoder(Decoder):
-    """HPACK for `h2.connection.H2Connection`, which is shown no fields.
-
-    It would end the connection, with all requests on it, where one of them is malformed.
-
-    Args:
-        limit: bytes that one list may have. Over it the connection ends, for what has been
-            left out may be needed to understand the next one.
-
-    Attributes:
-        fields: what has been decoded last.
-    """
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(max_header_list_size=limit)
-        self.fields: Fields = []
-
-    def decode(self, data: bytes, raw: bool = False) -> list:  # type: ignore[type-arg]
-        """Decode a list into `fields`.
-
-        Raises:
-            Broken: it is none, or too large.
-        """
-        try:
-            self.fields = list(super().decode(data, raw=True))
-        except OversizedHeaderListError:
-            detail = f"a header is over {self.max_header_list_size} bytes"
-            raise Broken(ErrorCodes.ENHANCE_YOUR_CALM, detail, "max_header_size") from None
-        except HPACKError as error:
-            raise Broken(ErrorCodes.COMPRESSION_ERROR, str(error)) from None
-        return []
 
 
 def read(fields: Fields) -> Head:
@@ -100,12 +58,12 @@ def read(fields: Fields) -> Head:
     return head
 
 
-def check(head: Head, size: int, settings: Settings, *, ended: bool) -> None:
+def check(head: Head, exceeded: str, settings: Settings, *, ended: bool) -> None:
     """Check a head, and take note of the body that it announces.
 
     Args:
         head: what `read` has returned.
-        size: what `list_size` says of its fields.
+        exceeded: the setting that its field list exceeds, as `FieldDecoder` says; empty if none.
         settings: the limits.
         ended: whether no body will come.
 
@@ -120,12 +78,12 @@ def check(head: Head, size: int, settings: Settings, *, ended: bool) -> None:
         raise Refused(
             414, f"The request line is over {settings.max_request_line} bytes.", "max_request_line"
         )
-    if size > settings.max_header_size:
+    if exceeded == "max_header_size":
         raise Refused(
             431, f"The header is over {settings.max_header_size} bytes.", "max_header_size"
         )
     # A client may send each cookie as a field of its own: `read` has made one of them.
-    if sum(map(len, head.headers.values())) > settings.max_headers:
+    if exceeded or sum(map(len, head.headers.values())) > settings.max_headers:
         raise Refused(431, f"There are over {settings.max_headers} header fields.", "max_headers")
     heads.check(head)
     if ended:
@@ -135,13 +93,15 @@ def check(head: Head, size: int, settings: Settings, *, ended: bool) -> None:
         head.length = None
 
 
-def check_trailer(fields: Fields) -> None:
+def check_trailer(decoded: FieldDecoder) -> None:
     """Section 8.1: what comes after the body has no pseudo-header fields.
 
     Raises:
-        Malformed: it has.
+        Malformed: it has, or is over a limit.
     """
-    if any(name[:1] == b":" for name, _ in fields):
+    if decoded.exceeded:
+        raise Malformed("the trailer is too large")
+    if any(name[:1] == b":" for name, _ in decoded.fields):
         raise Malformed("the trailer has a pseudo-header field")
 
 
@@ -210,11 +170,6 @@ def _known(name: bytes) -> bytes:
         return heads.known_name(name)
     except Refused as refused:
         raise Malformed(refused.detail) from None
-
-
-def list_size(fields: Iterable[tuple[bytes, bytes]]) -> int:
-    """The size of a field list, as it is counted in HTTP/2 (section 6.5.2)."""
-    return sum(len(name) + len(value) + _FIELD_OVERHEAD for name, value in fields)
 
 
 def _set_host(headers: dict[bytes, list[bytes]], authority: bytes | None) -> None:

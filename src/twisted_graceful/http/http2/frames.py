@@ -20,6 +20,14 @@ MAX_FRAME_SIZE = 16384
 _HEADER_LENGTH = 9
 _ACK = END_STREAM = 0x1
 _END_HEADERS = 0x4
+_PADDED = 0x8
+
+_MAX_SETTINGS = 32
+"""Entries of one SETTINGS frame: nghttp2's limit."""
+
+
+_DATA_OR_LAST_DATA = (b"\0\0", bytes([0, END_STREAM]))
+"""The type and the flags of a frame of DATA without padding."""
 
 
 class Kind(IntEnum):
@@ -69,11 +77,35 @@ class Frame(NamedTuple):
     data: bytes
 
     @property
-    def is_chatter(self) -> bool:
-        """Whether it is no part of a request."""
-        if self.kind == Kind.DATA:
-            return len(self.data) == _HEADER_LENGTH and not self.flags & END_STREAM
-        return self.kind != Kind.HEADERS
+    def ends_stream(self) -> bool:
+        """Whether it is the last of its stream."""
+        return self.kind in (Kind.DATA, Kind.HEADERS) and bool(self.flags & END_STREAM)
+
+    @property
+    def is_ack(self) -> bool:
+        """Whether it acknowledges one of ours."""
+        return self.kind in (Kind.SETTINGS, Kind.PING) and bool(self.flags & _ACK)
+
+    @property
+    def body_length(self) -> int:
+        """Bytes of a body in a frame of DATA: its payload without the padding."""
+        length = len(self.data) - _HEADER_LENGTH
+        if self.flags & _PADDED and length:
+            length -= 1 + self.data[_HEADER_LENGTH]
+        return length
+
+    def check_settings(self) -> None:
+        """Section 6.5: six bytes for each, of which RFC 9113 defines six.
+
+        Raises:
+            Broken: there are too many.
+        """
+        if len(self.data) > _HEADER_LENGTH + 6 * _MAX_SETTINGS:
+            raise Broken(
+                ErrorCodes.ENHANCE_YOUR_CALM,
+                f"a SETTINGS frame has over {_MAX_SETTINGS} entries",
+                "http2_frames",
+            )
 
     def check_goaway(self) -> None:
         """Section 6.8.
@@ -163,6 +195,40 @@ class FrameReader(Iterator[Frame]):
         self._taken += end - at
         return Frame(kind, flags, stream, buffer[at:end])
 
+    def joined(self, frame: Frame) -> Frame:
+        """A frame, together with those behind it that continue the same body.
+
+        Some clients write a frame for each line of a body. Joined, they cost about what one does.
+
+        Args:
+            frame: the one that was read last.
+
+        Returns:
+            One frame of at most the largest size, with the same data.
+        """
+        if frame.kind != Kind.DATA or frame.flags:
+            return frame
+        buffer, at, flags = self._buffer, self._at, 0
+        parts, size, stream = [frame.data[_HEADER_LENGTH:]], frame.body_length, frame.data[5:9]
+        while not flags:
+            start = at + _HEADER_LENGTH
+            kind_and_flags = buffer[at + 3 : at + 5]
+            if kind_and_flags not in _DATA_OR_LAST_DATA or buffer[at + 5 : start] != stream:
+                break
+            length = buffer[at] << 16 | buffer[at + 1] << 8 | buffer[at + 2]
+            if not length or start + length > len(buffer) or size + length > MAX_FRAME_SIZE:
+                break
+            flags = kind_and_flags[1]
+            parts.append(buffer[start : start + length])
+            size += length
+            at = start + length
+        if len(parts) == 1:
+            return frame
+        self._taken += at - self._at
+        self._at = at
+        header = size.to_bytes(3, "big") + bytes([Kind.DATA, flags]) + stream
+        return Frame(Kind.DATA, flags, frame.stream, header + b"".join(parts))
+
     def _read_preface(self) -> None:
         arrived = self._buffer[: len(self._preface)]
         if not self._preface.startswith(arrived):
@@ -214,15 +280,15 @@ class Allowance:
         self._rate = rate
         self._counted = now
 
-    def spend(self, now: float) -> bool:
-        """Spend one.
+    def spend(self, now: float, amount: float = 1) -> bool:
+        """Spend some.
 
         Returns:
             Whether it was there.
         """
         self.earn((now - self._counted) * self._rate)
         self._counted = now
-        self._left -= 1
+        self._left -= amount
         return self._left >= 0
 
     def earn(self, amount: float) -> None:

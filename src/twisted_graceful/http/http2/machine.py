@@ -11,7 +11,7 @@ from h2.settings import Settings as H2Settings
 from hyperframe.frame import GoAwayFrame
 
 from ...settings import Settings
-from .fields import FieldDecoder
+from .field_decoder import FieldDecoder
 from .frames import MAX_FRAME_SIZE, PREFACE
 
 WINDOW = 1 << 20
@@ -25,9 +25,6 @@ ALL_STREAMS = 2**31 - 1
 
 _TABLE_SIZE = 4096
 """Bytes of the table that answers are compressed with; a client can have it grow without bound."""
-
-_TOO_LARGE = 4
-"""How many times the largest header may be decoded, so that it can be answered with 431."""
 
 
 class Machine(H2Connection):
@@ -61,7 +58,7 @@ class Machine(H2Connection):
                 SettingCodes.INITIAL_WINDOW_SIZE: WINDOW,
             },
         )
-        self.decoder = FieldDecoder(_TOO_LARGE * settings.max_header_size)
+        self.decoder = FieldDecoder(settings.max_header_size, settings.max_headers)
         self.initiate_connection()
         # A stream too many is no error of the connection: a client that has not seen our
         # settings may open it. It is refused on its own.

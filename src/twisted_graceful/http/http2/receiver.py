@@ -22,7 +22,9 @@ from twisted.internet.error import ConnectionLost
 from ..access_log import Fragment
 from ..head import Refused
 from ..report import Outcome
+from ..turns import SLICE
 from . import fields
+from .field_decoder import Fields
 from .fields import Malformed
 from .frames import Allowance, Broken, Frame, FrameReader, Kind
 from .machine import Machine
@@ -33,11 +35,26 @@ if TYPE_CHECKING:
     from .connection import Http2Connection
 
 _FRAMES_PER_TURN = 100
-"""What one connection may have us read before the others have their turn."""
+"""What one connection may have us read, at most, before the others have their turn."""
 
-# nghttp2's defaults, for streams that are reset (CVE-2023-44487) and for "glitches".
-_RESETS, _RESETS_PER_SECOND = 1000, 33
-_CHATTER, _CHATTER_PER_SECOND = 10000, 330
+_BLOCK_SIZE = 4
+"""How many times as large as the largest header a compressed one may be, to be answered with 431.
+"""
+
+# The rates are nghttp2's, for streams that are reset (CVE-2023-44487) and for "glitches". Its
+# bursts are 1000 and 10000, which here take a quarter of a second. Envoy begins to look at resets
+# after 500.
+_RESETS, _RESETS_PER_SECOND = 500, 33
+_CHATTER, _CHATTER_PER_SECOND = 2000, 330
+
+_SETTINGS_COST = 10
+"""Frames that a SETTINGS frame counts as: it may change the windows of all streams."""
+
+_SMALL_DATA = 64
+"""Bytes of a body below which a frame counts, unless it is the last: their overhead is a third."""
+
+_BLOCK_UNIT = 1024
+"""Bytes of a compressed header that cost about as much as a stream that is reset."""
 
 
 class Receiver:
@@ -49,7 +66,8 @@ class Receiver:
 
     Attributes:
         behind: whether there are frames that have not been read.
-        chatter: how many frames the client may send that are no part of a request.
+        chatter: how many frames the client may send that are no part of a request, or next to none.
+        resets: how many requests of the client may come to nothing.
     """
 
     def __init__(self, connection: Http2Connection, machine: Machine) -> None:
@@ -57,10 +75,10 @@ class Receiver:
         self._connection = connection
         self._machine = machine
         self._settings = connection.settings
-        self._frames = FrameReader(machine.decoder.max_header_list_size)
+        self._frames = FrameReader(_BLOCK_SIZE * self._settings.max_header_size)
         self._uploads = Uploads(self._arrived, self._settings)
         self._received = 0
-        self._resets = Allowance(now, _RESETS, _RESETS_PER_SECOND)
+        self.resets = Allowance(now, _RESETS, _RESETS_PER_SECOND)
         self.chatter = Allowance(now, _CHATTER, _CHATTER_PER_SECOND)
         self.behind = False
         self._awaited: int | None = None
@@ -69,6 +87,7 @@ class Receiver:
     def feed(self, data: bytes) -> None:
         """Bytes arrived, which `receive` will read."""
         self._frames.feed(data)
+        self.behind = True
 
     @property
     def has_unread(self) -> bool:
@@ -81,15 +100,16 @@ class Receiver:
         Raises:
             Broken: the client has broken the protocol.
         """
+        until = self._connection.now() + SLICE
         for _ in range(_FRAMES_PER_TURN):
-            if self._connection.overwhelmed:
+            if self._connection.overwhelmed or self._connection.now() >= until:
                 break
             frame = next(self._frames, None)
             if frame is None:
                 self.behind = False
                 self._note_awaited()
                 return
-            self._receive(frame)
+            self._receive(self._frames.joined(frame))
             if self._connection.blocked:
                 self._connection.flush()
         self.behind = True
@@ -129,30 +149,43 @@ class Receiver:
                 Refused(408, "The body did not arrive in time.", "read_timeout"), Outcome.TIMED_OUT
             )
 
-    def _take_step(self, stream: Stream, step: Callable[..., None], *arguments: Any) -> None:
+    def _take_step(
+        self, stream: Stream, step: Callable[..., None], *arguments: Any, cost: float = 1
+    ) -> None:
         """Take a step of a request; what is wrong with it ends its stream alone."""
         try:
             self._connection.attempt(stream, step, *arguments)
         except Refused as refused:
             stream.refuse(refused)
+            self.count_reset(cost)
         except Malformed as malformed:
             code = ErrorCodes.PROTOCOL_ERROR
             self._connection.reset(stream, code, str(malformed), Outcome.REFUSED)
-            self._count_reset()
+            self.count_reset(cost)
 
-    def _count_reset(self) -> None:
-        """Bound the streams that come to nothing by the client's doing (CVE-2023-44487)."""
-        if not self._resets.spend(self._connection.now()):
+    def count_reset(self, cost: float = 1) -> None:
+        """Bound the streams that come to nothing by the client's doing (CVE-2023-44487).
+
+        Args:
+            cost: what has been done for this one, in streams that were reset.
+
+        Raises:
+            Broken: there are too many.
+        """
+        if not self.resets.spend(self._connection.now(), cost):
             raise Broken(
                 ErrorCodes.ENHANCE_YOUR_CALM, "too many streams come to nothing", "http2_resets"
             )
 
     def _receive(self, frame: Frame) -> None:
         connection, machine = self._connection, self._machine
-        if frame.is_chatter and not self.chatter.spend(connection.now()):
+        cost = self._cost(frame)
+        if cost and not self.chatter.spend(connection.now(), cost):
             raise Broken(
                 ErrorCodes.ENHANCE_YOUR_CALM, "too many frames that say nothing", "http2_frames"
             )
+        if frame.kind == Kind.SETTINGS:
+            frame.check_settings()
         if frame.kind == Kind.GOAWAY:
             frame.check_goaway()
             connection.client_leaves()  # h2 would take it for the end of all streams
@@ -169,39 +202,50 @@ class Receiver:
             if meant is not None:
                 meant(self, event)
 
+    def _cost(self, frame: Frame) -> int:
+        """As how many frames of chatter a frame counts: 0 if it brings a request forward."""
+        streams = self._connection.streams
+        if frame.kind in (Kind.DATA, Kind.HEADERS):
+            if frame.ends_stream and frame.stream in streams:
+                return 0
+            if frame.kind == Kind.DATA:
+                return int(frame.body_length < _SMALL_DATA)
+            return int(frame.stream <= self._machine.highest_inbound_stream_id)
+        return _SETTINGS_COST if frame.kind == Kind.SETTINGS and not frame.is_ack else 1
+
     def _requested(self, event: RequestReceived) -> None:
         connection, number = self._connection, event.stream_id
-        if not connection.welcomes_requests:
+        decoder = self._machine.decoder
+        cost = 1 + decoder.length / _BLOCK_UNIT
+        if not connection.welcomes_requests or connection.is_full:
+            if connection.welcomes_requests:
+                connection.hit("max_concurrent_streams")
             self._machine.reset_stream(number, ErrorCodes.REFUSED_STREAM)
+            self.count_reset(cost)
             return
-        if connection.is_full:
-            connection.hit("max_concurrent_streams")
-            self._machine.reset_stream(number, ErrorCodes.REFUSED_STREAM)
-            self._count_reset()
-            return
-        found = self._machine.decoder.fields
+        found = decoder.fields
         try:
             asked = fields.read(found)
         except Malformed:
             self._machine.reset_stream(number, ErrorCodes.PROTOCOL_ERROR)
             self._log_malformed(found)
-            self._count_reset()
+            self.count_reset(cost)
             return
         receiving = event.stream_ended is None
         stream = Stream(connection, number, asked, connection.now(), receiving=receiving)
         connection.began(stream)
-        self._take_step(stream, self._admit, stream, fields.list_size(found))
+        self._take_step(stream, self._admit, stream, decoder.exceeded, cost=cost)
 
-    def _admit(self, stream: Stream, size: int) -> None:
+    def _admit(self, stream: Stream, exceeded: str) -> None:
         settings, asked = self._settings, stream.asked
-        fields.check(asked, size, settings, ended=not stream.receiving)
+        fields.check(asked, exceeded, settings, ended=not stream.receiving)
         if asked.length is not None and asked.length > settings.max_body_size > 0:
             raise Refused(413, f"The body is over {settings.max_body_size} bytes.", "max_body_size")
         stream.begin()
         if asked.expects_continue and stream.receiving:
             self._machine.send_headers(stream.number, [(b":status", b"100")])
 
-    def _log_malformed(self, found: fields.Fields) -> None:
+    def _log_malformed(self, found: Fields) -> None:
         access_log = self._connection.site.access_log
         if access_log is not None:
             said = dict(found)
@@ -223,7 +267,7 @@ class Receiver:
     def _trailer_came(self, event: TrailersReceived) -> None:
         stream = self._connection.streams.get(event.stream_id)
         if stream is not None:
-            self._take_step(stream, fields.check_trailer, self._machine.decoder.fields)
+            self._take_step(stream, fields.check_trailer, self._machine.decoder)
 
     def _request_ended(self, event: StreamEnded) -> None:
         stream = self._connection.streams.get(event.stream_id)
@@ -237,7 +281,7 @@ class Receiver:
         if stream is not None:
             reason = ConnectionLost("the client has reset the stream")
             self._connection.drop(stream, reason, Outcome.CLIENT_GONE)
-            self._count_reset()
+            self.count_reset()
         else:
             self._connection.stopped(event.stream_id)
 

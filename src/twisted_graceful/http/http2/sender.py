@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..progress import Progress
+from ..turns import SLICE
 from .frames import Allowance
 from .machine import Machine
 from .stream import Stream
@@ -69,7 +70,10 @@ class Sender:
     def send(self) -> None:
         """Send as much as the client takes, and as one turn allows."""
         room, unflushed = _BYTES_PER_TURN, 0
+        until = self._connection.now() + SLICE
         while room > 0 and self.may_send and not self._connection.blocked:
+            if self._connection.now() >= until:
+                break
             size = self._send_of(self._next())
             room -= size
             unflushed += size

@@ -22,6 +22,7 @@ from ..progress import Progress
 from ..report import Cut, Outcome
 from ..request import Request
 from . import fields
+from .field_decoder import Fields
 from .fields import Malformed
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Stream:
         sent: bytes of the body that were sent.
         mark: how much had been written on the connection when this stream had to wait last.
         starving: how the client lets us send, while it lets us not; None while it does.
+        rejected: whether the response is ours, and not the application's.
         over: whether nobody cares any more.
     """
 
@@ -84,13 +86,14 @@ class Stream:
         self.received = 0
         self.progress: Progress | None = None
         self.deadline = NEVER
-        self.head: fields.Fields | None = None
+        self.head: Fields | None = None
         self.body = bytearray()
         self.finished = False
         self.error: ErrorCodes | None = None
         self.sent = 0
         self.mark = 0
         self.starving: Progress | None = None
+        self.rejected = False
         self.over = False
         self._request: Request | None = None
         self._answered: Request | None = None
@@ -172,6 +175,7 @@ class Stream:
             outcome: for the access log.
             told: what the application is told, if it has seen the request.
         """
+        self.rejected = True
         if refused.limit:
             self.connection.hit(refused.limit)
         text = refusal.text(refused)

@@ -1,0 +1,158 @@
+"""HPACK (RFC 7541): from a header block to its fields, at a cost that is bounded by its bytes.
+
+The table, the integers and the Huffman code are those of the hpack library. The loop is not:
+hpack copies the rest of the block for each literal, and keeps every field of a block that is
+refused in the end. Sections are those of RFC 7541 where no other is named.
+"""
+
+from __future__ import annotations
+
+import re
+
+from h2.errors import ErrorCodes
+from hpack import Decoder
+from hpack.exceptions import HPACKDecodingError, HPACKError
+from hpack.hpack import decode_integer
+from hpack.huffman_table import decode_huffman
+from hpack.table import HeaderTable
+
+from .frames import Broken
+
+Fields = list[tuple[bytes, bytes]]
+
+_STATIC = HeaderTable.STATIC_TABLE
+
+_FIELD_OVERHEAD = 32
+"""What each field counts for, in addition to its bytes (RFC 9113 section 6.5.2)."""
+
+_REFERENCES = re.compile(rb"[\x81-\xfe]+")
+"""Indexed fields of one byte each."""
+
+_LONGEST_INTEGER = 16
+"""More bytes than hpack accepts for an integer."""
+
+_MAX_TABLE_UPDATES = 2
+"""An encoder needs two at most, at the start of a block (section 4.2)."""
+
+
+class FieldDecoder(Decoder):
+    """HPACK for `h2.connection.H2Connection`, which is shown no fields.
+
+    It would end the connection, with all requests on it, where one of them is malformed.
+
+    A block over a limit is decoded to its end, because the blocks after it may refer to what it
+    adds to the table; but none of its further fields are kept, and only what goes into the table
+    is decompressed.
+
+    Args:
+        max_size: bytes of one field list, as RFC 9113 section 6.5.2 counts them.
+        max_fields: fields in one list, without pseudo-header fields and cookies, which a client
+            may split as it likes (RFC 9113 section 8.2.3).
+
+    Attributes:
+        fields: the field list that was decoded last, as far as it is within the limits.
+        length: bytes of its block.
+        exceeded: the setting that it exceeds; empty if it is within the limits.
+    """
+
+    def __init__(self, max_size: int, max_fields: int) -> None:
+        super().__init__(max_header_list_size=max_size)
+        self.fields: Fields = []
+        self.length = 0
+        self.exceeded = ""
+        self._max_size = max_size
+        self._max_fields = max_fields
+
+    def decode(self, data: bytes, raw: bool = False) -> list:  # type: ignore[type-arg]
+        """Decode a block into `fields`.
+
+        Raises:
+            Broken: it is not valid HPACK.
+        """
+        self.fields = []
+        self.length = len(data)
+        self.exceeded = ""
+        try:
+            self._decode(bytes(data))
+        except HPACKError as error:
+            raise Broken(ErrorCodes.COMPRESSION_ERROR, str(error)) from None
+        except IndexError:
+            raise Broken(ErrorCodes.COMPRESSION_ERROR, "a header block is incomplete") from None
+        return []
+
+    def _decode(self, data: bytes) -> None:
+        at, end = self._update_table(data), len(data)
+        table, fields = self.header_table, self.fields
+        size = count = 0
+        while at < end:
+            first = data[at]
+            if first >= 0x80:  # section 6.1
+                if self.exceeded and (run := _REFERENCES.match(data, at)):
+                    table.get_by_index(max(run[0]) & 0x7F)  # the others are in the table too
+                    at = run.end()
+                    continue
+                index, at = _integer(data, at, 7)
+                field = _STATIC[index - 1] if 0 < index <= 61 else table.get_by_index(index)
+            else:
+                field, at = self._literal(data, at, first)
+            if self.exceeded:
+                continue
+            name, value = field
+            size += len(name) + len(value) + _FIELD_OVERHEAD
+            if name != b"cookie" and name[:1] != b":":
+                count += 1
+            if size > self._max_size:
+                self.exceeded = "max_header_size"
+            elif count > self._max_fields:
+                self.exceeded = "max_headers"
+            else:
+                fields.append((name, value))
+
+    def _update_table(self, data: bytes) -> int:
+        """Section 6.3: changes of the table's size, at the start of a block."""
+        at = count = 0
+        while at < len(data) and 0x20 <= data[at] < 0x40:
+            size, at = _integer(data, at, 5)
+            count += 1
+            if size > self.max_allowed_table_size or count > _MAX_TABLE_UPDATES:
+                raise HPACKDecodingError("the size of the table is changed too often, or too large")
+            self.header_table_size = size
+        return at
+
+    def _literal(self, data: bytes, at: int, first: int) -> tuple[tuple[bytes, bytes], int]:
+        """Section 6.2."""
+        indexed = first >= 0x40
+        if not indexed and first >= 0x20:
+            raise HPACKDecodingError("the size of the table is changed after the first field")
+        wanted = indexed or not self.exceeded
+        reference, at = _integer(data, at, 6 if indexed else 4)
+        if reference:
+            name = self.header_table.get_by_index(reference)[0]
+        else:
+            name, at = _string(data, at, wanted)
+        value, at = _string(data, at, wanted)
+        if indexed:
+            self.header_table.add(name, value)
+        return (name, value), at
+
+
+def _integer(data: bytes, at: int, bits: int) -> tuple[int, int]:
+    """Section 5.1: an integer, and where it ends."""
+    most = (1 << bits) - 1
+    value = data[at] & most
+    if value < most:
+        return value, at + 1
+    value, consumed = decode_integer(data[at : at + _LONGEST_INTEGER], bits)
+    return value, at + consumed
+
+
+def _string(data: bytes, at: int, wanted: bool) -> tuple[bytes, int]:
+    """Section 5.2: a string, which is left out if it is not wanted, and where it ends."""
+    compressed = data[at] & 0x80
+    length, at = _integer(data, at, 7)
+    end = at + length
+    if end > len(data):
+        raise HPACKDecodingError("a string is longer than its block")
+    if not wanted:
+        return b"", end
+    return (decode_huffman(data[at:end]) if compressed else data[at:end]), end
