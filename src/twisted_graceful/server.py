@@ -33,7 +33,7 @@ from .moving import Carrier, Handed
 from .process.log_file import LogFile, LogFiles, resolve
 from .process.status import Status
 from .settings import Settings
-from .wsgi import Threads
+from .wsgi.threads import Threads
 
 
 class Server(Service):
@@ -236,6 +236,8 @@ class Server(Service):
             await self.lame_duck(self.settings.shutdown_delay)
         accepted = self.listening.is_accepting
         report = await self.drain()
+        if self._site is not None:
+            await self._threads_finish(self.settings.drain_timeout - report.seconds)
         if accepted:  # the last connection closes its descriptor in this turn
             await deferLater(self._reactor, 0)
         if self._poller is not None:
@@ -331,8 +333,25 @@ class Server(Service):
 
         return {"twisted_graceful.is_ready": is_ready, "twisted_graceful.is_draining": is_draining}
 
+    def _is_multiprocess(self) -> bool:
+        share = self.listening.share
+        return share is not None and share.workers != 1
+
+    async def _threads_finish(self, seconds: float) -> None:
+        """Let WSGI applications finish requests that have no connection any more."""
+        await self._threads.finished(max(0, seconds))
+        if self._threads.busy:
+            self._log.warn(
+                "{count} requests without a client are still in the WSGI application of {address}; "
+                "they end with the process",
+                count=self._threads.busy,
+                address=self.listening,
+            )
+
     async def _load(self) -> None:
-        self._threads = Threads(self._reactor, self.settings.wsgi_threads, self._environ())
+        self._threads = Threads(
+            self._reactor, self.settings.wsgi_threads, self._environ(), self._is_multiprocess
+        )
         made = as_resource(self._app, self._threads.resource, wsgi=self._wsgi)
         resource = await made if isinstance(made, Deferred) else made
         self._site = site = Site(resource, settings=self.settings, reactor=self._reactor)
@@ -476,6 +495,7 @@ class Server(Service):
         self.end_delay()
         if self._site is not None:
             self._site.connections.cut()
+            self._threads.abandon()
 
 
 def global_reactor() -> Any:

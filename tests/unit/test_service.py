@@ -662,6 +662,26 @@ class WSGITests(RealReactorTestCase):
         self.assertTrue((await client.lost).endswith(b"wsgi"))
         self.assertEqual((await drained).answered, 1)
 
+    async def test_client_gone(self) -> None:
+        """A stop waits for an application whose client has left, unless it is told not to."""
+        for at_once in (False, True):
+            app = Waiting()
+            server = await self.running(app)
+            client = await connect(port(server))
+            client.transport.write(GET)
+            await self.until(app.entered.is_set)
+            client.transport.abortConnection()
+            await self.until(lambda server=server: not server.connected)
+            drained = server.stopService()
+            await turns()
+            self.assertNoResult(drained)
+            if at_once:
+                server.cut()
+            else:
+                app.may_answer.set()
+            self.assertEqual((await drained).cut, ())
+            app.may_answer.set()
+
     async def test_threads_end(self) -> None:
         """When the server has stopped its threads end."""
         before = set(threading.enumerate())

@@ -45,6 +45,10 @@ _LARGEST = 64
 class Share(Protocol):
     """The connections of this process, where several accept from the same sockets."""
 
+    @property
+    def workers(self) -> int:
+        """How many processes accept; 0 if that is unknown."""
+
     def entered(self) -> None:
         """One has begun."""
 

@@ -105,6 +105,11 @@ class Share:
         self._connections = 0
         self._is_accepting = False
 
+    @property
+    def workers(self) -> int:
+        """How many workers the master wants; 0 if that is unknown."""
+        return self._counts.size
+
     def begin(self) -> None:
         """This process accepts."""
         self._is_accepting = True
