@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 from . import private
 from .app import log_not_served
 from .clock import keep_steady
-from .errors import GracefulError
+from .errors import GracefulError, SettingsError
 from .group import ServerGroup
 from .http.report import DrainReport
 from .moving import Carrier
@@ -45,6 +45,7 @@ from .process.retirement import Retirement
 from .process.signals import SignalHandlers
 from .process.sockets import Listeners
 from .process.status import Status, resident_size
+from .process.supervisors import RECYCLED
 from .process.title import set_title, title
 from .server import Server, global_reactor
 from .settings import Settings
@@ -218,7 +219,9 @@ class GracefulService(ServerGroup):
             BindError: the system refused an address.
             CertificateError: there is no certificate that can be used; nothing was bound.
             LogFileError: an access log cannot be opened.
+            SettingsError: a process that nobody would start again is to end one day.
         """
+        self._require_recyclable()
         # Whoever sees that we listen may send a signal, which waits until the reactor runs.
         self._signals.install_early()
         try:
@@ -226,6 +229,20 @@ class GracefulService(ServerGroup):
         except GracefulError:
             self._signals.restore()
             raise
+
+    def _require_recyclable(self) -> None:
+        supervisor = None
+        if self._owns_process and self._inheritance is None and not self._has_workers:
+            supervisor = self._launch.supervised(os.getpid())
+        for name in ("max_requests", "max_rss"):
+            limit = self._least(name)
+            if limit and supervisor is not None and not supervisor.restarts:
+                raise SettingsError(
+                    name,
+                    limit,
+                    f"0: {supervisor.watches}, and may not be started again when it ends. "
+                    "With --workers 1 or more the workers are replaced instead",
+                )
 
     def upgrade(self) -> None:
         """Replace this process by one that runs the code that is on disk now.
@@ -447,8 +464,19 @@ class GracefulService(ServerGroup):
             self._generation.alive(report)
 
     def _retire(self, reason: str) -> None:
+        supervisor = None if self.generation is None else self.generation.watched_by
         if isinstance(self._generation, Member):
             self._generation.retire(reason)
+        elif supervisor is not None and self._owns_process:
+            self._log.info(
+                "This process ends with status {status}, to be started again: {reason}. "
+                "{watches}, so it is not replaced by an upgrade",
+                status=RECYCLED,
+                reason=reason,
+                watches=supervisor.watches,
+            )
+            self._exit_with(RECYCLED)
+            self.stop()
         else:
             self._log.info("This process is to be replaced: {reason}", reason=reason)
             self.upgrade()

@@ -222,6 +222,7 @@ class Options(usage.Options):
         if is_successor():
             skip_what_is_done(parent)
         self["log_file"] = log_file(parent)
+        self["detaches"] = not parent.get("nodaemon", True)
         if self.get("check"):
             only_look(parent)
         self["uid"], self["gid"] = parent.get("uid"), parent.get("gid")
@@ -249,7 +250,9 @@ def makeService(options: Options) -> IService:
     try:
         chosen = _settings(options)
         # Before an application is imported, which may change the directory.
-        launch = Launch.of_this_process(os.environ, twistd_is_told=True)
+        launch = Launch.of_this_process(
+            os.environ, twistd_is_told=True, detaches=options["detaches"]
+        )
         is_master = chosen.workers and not (is_worker() or options.get("check"))
         servers = _servers(options, chosen, launch.directory, _name if is_master else load)
         if options.get("check"):
@@ -283,6 +286,8 @@ def _text(path: str, where: str) -> str:
 
 def _said(error: BaseException) -> str:
     """What is wrong; if it is in the application's own code, its traceback has been printed."""
+    if isinstance(error, SettingsError):  # by the name that it has on the command line
+        return f"twistd graceful: --{error.name.replace('_', '-')}{str(error)[len(error.name) :]}"
     if not isinstance(error, AppError):
         return f"twistd graceful: {error}"
     if error.inside:

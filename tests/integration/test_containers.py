@@ -56,6 +56,13 @@ class ContainerTests(SynchronousTestCase):
                 holder.close()
                 self.assertEqual(server.exit_status(), 0)
 
+    def test_process_1_that_is_to_be_recycled(self) -> None:
+        """A limit that ends the process one day is refused at the start, with what to do."""
+        for limit in (("--max-requests", "9"), ("--max-rss", "1GiB")):
+            with Server(*limit, command=(*CONTAINER, *GRACEFUL)) as server:
+                self.assertEqual(server.exit_status(), 1)
+                self.assertRegex(server.log, f"^twistd graceful: {limit[0]}: .*--workers 1")
+
     def test_process_1_with_workers(self) -> None:
         """With workers HUP brings new code, USR2 says so, and zombies of orphans are reaped."""
         options = ("--app", "app.resource", "--workers", "2")
@@ -68,7 +75,9 @@ class ContainerTests(SynchronousTestCase):
             self.assertEqual(server.get().body, "2")
             self.reloads(server, pid)
             server.kill(signal.SIGUSR2, pid)
-            server.said("Upgrade failed: generation 1: .*this is process 1.* with --workers HUP")
+            server.said(
+                "Upgrade failed: generation 1: .*this is process 1.* with --workers 1 or more HUP"
+            )
             self.assertEqual(server.get("/orphan").body, "left alone")
             server.wait_for("orphan.ended")
             until(lambda: len(proc.children(pid)) == 2, "nobody but the workers is left")

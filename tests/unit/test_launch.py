@@ -78,31 +78,26 @@ class CommandTests(SynchronousTestCase):
 class RefusalTests(SynchronousTestCase):
     """What cannot be started again."""
 
-    def refusal(self, refused: Launch) -> str:
-        """The text of the refusal."""
-        return str(self.assertRaises(UpgradeRefused, refused.require_replaceable))
-
-    def test_process_1_is_refused(self) -> None:
-        """Process 1 of a container is told why it cannot be upgraded, and what to do."""
-        text = self.refusal(launch("serve.py", argv=("serve.py",), pid=1))
-        self.assertIn("process 1 of its container", text)
-        self.assertIn("Start a new container", text)
-
     def test_an_interactive_program_is_refused(self) -> None:
         """What was typed or piped in is told that there is no command to start again."""
         for refused in (launch(argv=("",)), launch("-", argv=("-",)), launch(argv=())):
-            text = self.refusal(refused)
+            text = str(self.assertRaises(UpgradeRefused, refused.require_possible))
             self.assertIn("typed in or piped in", text)
             self.assertIn("put it into a file", text)
 
     def test_anything_else_is_possible(self) -> None:
-        """A program from a file, in a process that is not the first, is not refused."""
-        launch("serve.py", argv=("serve.py",)).require_replaceable()
+        """A program from a file is not refused."""
+        launch("serve.py", argv=("serve.py",)).require_possible()
 
-    def test_process_1_can_have_workers(self) -> None:
-        """Process 1 can start its command again, below itself; what was typed in cannot."""
-        launch("serve.py", argv=("serve.py",), pid=1).require_possible()
-        self.assertRaises(UpgradeRefused, launch(argv=("",)).require_possible)
+    def test_process_1_is_supervised(self) -> None:
+        """What waits for process 1 is known for that process; one that detaches is nobody's."""
+        started = launch("serve.py", argv=("serve.py",), pid=1)
+        found = started.supervised(1)
+        assert found is not None
+        self.assertIn("process 1 of its container", found.refusal)
+        self.assertIsNone(started.supervised(2))  # it has become a daemon
+        detached = launch("serve.py", argv=("serve.py",), pid=1, detaches=True)
+        self.assertIsNone(detached.supervised(1))
 
 
 class PlaceTests(SynchronousTestCase):

@@ -27,6 +27,7 @@ from .pidfile import PidFile
 from .predecessor import Predecessor
 from .progress import Roll, Watcher
 from .record import Record
+from .supervisors import ParentSupervisor
 from .systemd import Supervisor
 from .workload import Workload
 
@@ -125,6 +126,11 @@ class Generation:
     def state(self) -> State:
         """Where this process is in its life."""
         return self._machine.state
+
+    @property
+    def watched_by(self) -> ParentSupervisor | None:
+        """What takes the end of this process for the end of the service; of a successor nothing."""
+        return self._launch.supervised(self._pid) if self.number == 0 else None
 
     def rolls(self, roll: Roll) -> None:
         """The replacement of its workers has come further."""
@@ -334,7 +340,9 @@ class Generation:
         self._child = Child(self._reactor, self, self._upgrade_timeout)
         self._child_ended = Deferred()
         try:
-            self._launch.require_replaceable()
+            self._launch.require_possible()
+            if self.watched_by is not None:
+                raise UpgradeRefused(self.watched_by.refusal)
             launch = self._launch.with_variables(self._supervisor.environment)
             pid = self._child.start(
                 launch,

@@ -12,15 +12,14 @@ from pathlib import Path
 from ..errors import LaunchError, UpgradeRefused
 from . import shebang
 from .inheritance import VARIABLE
+from .supervisors import ParentSupervisor, parent_supervisor
 from .symlinks import Symlinks, missing
+from .systemd import seize
 
 TWISTD_AGAIN = "twisted_graceful.process.twistd"
 
 _TWISTD = re.compile(r"twistd[0-9.]*")
 """The names under which twistd is installed, with some version of Python in it."""
-
-_ENDS_WITH_ITS_CHILD = ("tini", "tini-static", "docker-init", "dumb-init", "catatonit")
-"""Inits of containers that end when the process that they have started does."""
 
 _NOT_INHERITED = (VARIABLE, "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID")
 """What names descriptors of this process only: ours, and socket activation (sd_listen_fds(3))."""
@@ -44,7 +43,8 @@ class Launch:
         directory: where it starts.
         environment: what it starts with.
         refusal: why it cannot be started again; empty if it can.
-        holder: why this process must not end; empty if it may.
+        pid: the process that was started.
+        supervisor: what waits for the end of that process, if anything does.
     """
 
     executable: str
@@ -52,7 +52,8 @@ class Launch:
     directory: str
     environment: Mapping[str, str]
     refusal: str = ""
-    holder: str = ""
+    pid: int = 0
+    supervisor: ParentSupervisor | None = None
 
     @classmethod
     def of_this_process(
@@ -63,6 +64,7 @@ class Launch:
         orig_argv: Sequence[str] = tuple(sys.orig_argv),
         argv: Sequence[str] | None = None,
         twistd_is_told: bool = False,
+        detaches: bool = False,
         pid: int | None = None,
     ) -> Launch:
         """How this process was started; ask before anything changes directory.
@@ -74,9 +76,11 @@ class Launch:
             argv: the command line as the program got it; None for ``sys.argv``.
             twistd_is_told: whether the successor tells twistd itself what not to do
                 again. A plugin can; a ``.tac`` file is read too late.
+            detaches: whether it is about to become a daemon.
             pid: of this process; None to ask the system.
         """
         argv = sys.argv if argv is None else argv
+        pid = os.getpid() if pid is None else pid
         symlinks = _symlinks(environ, orig_argv)
         directory = working_directory(environ, orig_argv)
         # Every option of the interpreter comes before the script.
@@ -114,12 +118,23 @@ class Launch:
             directory=directory,
             environment=kept,
             refusal=refusal,
-            holder=_holds_container(os.getpid() if pid is None else pid),
+            pid=pid,
+            supervisor=None
+            if detaches
+            else parent_supervisor(environ, pid, notifies=bool(seize().socket)),
         )
 
     def with_variables(self, variables: Mapping[str, str]) -> Launch:
         """The same command, with these variables in its environment too."""
         return replace(self, environment={**self.environment, **variables})
+
+    def supervised(self, pid: int) -> ParentSupervisor | None:
+        """What waits for the end of this process.
+
+        Args:
+            pid: of this process, which is another one than at the start if it is a daemon now.
+        """
+        return self.supervisor if pid == self.pid else None
 
     def require_possible(self) -> None:
         """Make sure that the command can be started again.
@@ -159,33 +174,6 @@ class Launch:
                 f"{name}, which the first line of {self.executable} names, {gone}. Install the "
                 "virtual environment of this release again"
             )
-
-    def require_replaceable(self) -> None:
-        """Make sure that the command can be started again, and take the place of this process.
-
-        Raises:
-            UpgradeRefused: it cannot; the text says why, and what to do.
-        """
-        self.require_possible()
-        if self.holder:
-            raise UpgradeRefused(
-                f"{self.holder}, and the container would end together with it. "
-                "Start a new container with the new code instead; with --workers HUP brings it "
-                "to the workers, and this process stays"
-            )
-
-
-def _holds_container(pid: int) -> str:
-    """Why a container ends when a process does; empty if it does not."""
-    if pid == 1:
-        return "this is process 1 of its container"
-    try:
-        init = Path("/proc/1/comm").read_text().strip() if os.getppid() == 1 else ""
-    except OSError:
-        init = ""
-    if init in _ENDS_WITH_ITS_CHILD:
-        return f"this is the process for which {init} runs its container"
-    return ""
 
 
 def working_directory(

@@ -1,0 +1,122 @@
+"""What waits for the end of a process, by its ancestors and its environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_graceful.process.supervisors import Ancestor, look, parent_supervisor
+
+PID = 90
+
+
+def watched(
+    *ancestors: str, environ: dict[str, str] | None = None, container: bool = False, **options: bool
+) -> str:
+    """What is said of a process below ancestors, the nearest first; empty if nothing is.
+
+    Each has its own process group where its name ends with an asterisk, as below a shell with job
+    control. The last one is process 1 in a container.
+    """
+    pids = [PID - number for number in range(len(ancestors) + 1)]
+    if container:
+        pids[-1] = 1
+    names = ["twistd", *ancestors]
+    processes, group = {}, pids[-1]
+    for place in reversed(range(len(pids))):
+        pid, parent = pids[place], [*pids[1:], 0][place]
+        if place + 1 < len(names) and names[place + 1].endswith("*"):
+            group = pid
+        processes[pid] = Ancestor(names[place].rstrip("*"), parent, group, session=pid)
+    found = parent_supervisor(
+        environ or {}, pids[0], look=lambda pid: processes.get(pid, Ancestor()), **options
+    )
+    return "" if found is None else found.refusal
+
+
+class ParentTests(SynchronousTestCase):
+    """By the names of its ancestors."""
+
+    def test_supervisors(self) -> None:
+        """Each supervisor is named, also above shells and programs that wait; none elsewhere."""
+        for names, expected in (
+            (("supervisord",), "supervisord watches"),
+            (("supervisord", "init"), "supervisord watches"),
+            (("circusd",), "circusd watches"),
+            (("runsv", "runsvdir"), "runsv (runit) watches"),
+            (("sh", "runsv", "runsvdir"), "runsv (runit) watches"),
+            (("s6-supervise",), "s6-supervise watches"),
+            (("sudo", "bash", "supervise"), "supervise (daemontools) watches"),
+            (("PM2 v5.3.0: God",), "PM2 watches"),
+            (("honcho",), "honcho watches"),
+            (("bash*", "supervisord"), ""),  # a shell with job control, where somebody types
+            (("bash", "sshd"), ""),
+            (("python3", "supervisord"), ""),  # something else is below it
+            ((), ""),
+        ):
+            with self.subTest(names):
+                said = watched(*names)
+                self.assertIn(expected, said)
+                self.assertEqual("--workers 1" in said, bool(expected))
+
+    def test_containers(self) -> None:
+        """A container ends with its process 1, and with what an init or a shell has started."""
+        for names, expected in (
+            (("tini",), "the process for which tini runs its container"),
+            (("sh",), "the process for which sh runs its container"),
+            (("sudo", "sh", "docker-init"), "for which docker-init runs its container"),
+            (("sh*",), ""),
+            (("nginx",), ""),
+            (("supervisord",), "supervisord watches"),
+        ):
+            with self.subTest(names):
+                self.assertIn(expected, watched(*names, container=True))
+        found = parent_supervisor({}, 1, look=lambda pid: Ancestor())
+        assert found is not None
+        self.assertIn("process 1 of its container, and the container would end", found.refusal)
+        self.assertFalse(found.restarts)
+
+    def test_a_real_process(self) -> None:
+        """The name, parent and process group of a process are read from /proc."""
+        this = look(os.getpid())
+        self.assertEqual((this.parent, this.group), (os.getppid(), os.getpgrp()))
+        self.assertEqual(this.session, os.getsid(0))
+        self.assertEqual(look(2**22 + 1), Ancestor())
+
+
+class EnvironmentTests(SynchronousTestCase):
+    """By its environment, where its ancestors cannot be seen or are others."""
+
+    def test_supervisord(self) -> None:
+        """supervisord says so in the environment."""
+        self.assertIn("supervisord watches", watched(environ={"SUPERVISOR_ENABLED": "1"}))
+
+    def test_systemd(self) -> None:
+        """The main process of a unit is watched, unless systemd listens for another one."""
+        for main, names, notifies, expected in (
+            (f"{PID}", ("systemd",), False, True),
+            (f"{PID}", (), False, True),  # /proc is hidden
+            (f"{PID}", ("systemd",), True, False),
+            (f"{PID - 1}", ("sh", "systemd"), False, True),
+            (f"{PID - 1}", ("sh*", "systemd"), False, False),
+            (f"{PID - 2}", ("sh*", "gnome-terminal-", "systemd"), False, False),
+            (f"{PID + 1}", ("systemd",), False, False),
+            ("", ("systemd",), False, True),  # before systemd 248
+            ("", ("sh*", "systemd"), False, False),
+        ):
+            with self.subTest(main=main, names=names, notifies=notifies):
+                environ = {"INVOCATION_ID": "0123", "SYSTEMD_EXEC_PID": main}
+                said = watched(*names, environ=environ, notifies=notifies)
+                self.assertEqual("systemd watches" in said, expected)
+                self.assertEqual("Type=notify" in said, expected)
+
+    def test_none(self) -> None:
+        """A process that systemd has started below its own supervisor is that one's."""
+        self.assertEqual(watched("systemd"), "")
+        self.assertIn("runsv", watched("runsv", environ={"INVOCATION_ID": "0123"}))
+
+
+if sys.platform != "linux":
+    del ParentTests.test_a_real_process
