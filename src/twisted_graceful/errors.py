@@ -50,6 +50,22 @@ class AppError(GracefulError):
         self.inside = inside
 
 
+class FormError(GracefulError, ValueError):
+    """A form in a request is malformed, or has too many fields.
+
+    ``request.args`` raises it. A resource that lets it pass answers with its status.
+
+    Attributes:
+        status: for the response, 400 or 413.
+        limit: the name of the setting that was exceeded; empty if it was something else.
+    """
+
+    def __init__(self, status: int, message: str, limit: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.limit = limit
+
+
 class WarmUpError(GracefulError):
     """An application did not answer a warm-up request as it should."""
 

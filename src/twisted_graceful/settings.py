@@ -100,6 +100,10 @@ class Settings:
     max_header_size: int = _size(32768, "the largest head", minimum=1)
     # gunicorn's limit_request_fields.
     max_headers: int = _count(100, "fields", "the most header fields of a request", minimum=1)
+    # Django's DATA_UPLOAD_MAX_NUMBER_FIELDS; Werkzeug's max_form_parts is 1000, too.
+    max_form_fields: int = _count(
+        1000, "fields", "the most fields or parts of a form; 0: any number"
+    )
     # The body's limit, and that of the websockets library; uvicorn's ws_max_size is 16 MiB, which
     # a few clients could fill the memory with.
     max_message_size: int = _size(

@@ -264,14 +264,6 @@ class RefusalTests(LoggedTestCase):
         self.refused(format_request("HEAD", "/", {"Content-Length": "1000"}), max_body_size=1)
         self.assertLogged(outcome="refused", status=413, bytes=0)
 
-    def test_form(self) -> None:
-        """A form that Twisted cannot read is refused, once."""
-        fields = {
-            "Content-Type": "multipart/form-data; boundary=\N{LATIN SMALL LETTER E WITH ACUTE}"
-        }
-        self.refused(format_request("POST", "/x", fields, b"x"))
-        self.assertLogged(outcome="refused", status=400, target="/x")
-
     def test_after_answers(self) -> None:
         """A request that is refused after others on the same connection."""
         client = self.serve(Echo()).connect()

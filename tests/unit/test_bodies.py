@@ -8,12 +8,10 @@ import tempfile
 from typing import Any
 from unittest import mock
 
-from hypothesis import given
-from hypothesis import strategies as st
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.unit.streams import serve
-from tests.unit.support import examples, leaves_nothing_open
+from tests.unit.support import leaves_nothing_open
 from tests.unit.web import Echo
 from twisted_graceful.testing import MemoryServer
 from twisted_graceful.testing.messages import format_request
@@ -114,50 +112,3 @@ class FullDiskTests(SynchronousTestCase):
         client.request("GET", "/")
         self.assertEqual([each.status for each in client.responses()], [200])
         self.assertEqual(server.request("POST", "/", body=b"x" * 20).status, 200)
-
-
-TYPES = [
-    b"application/x-www-form-urlencoded",
-    b"multipart/form-data",
-    b"multipart/form-data; boundary=x",
-    b"multipart/form-data; boundary*=utf-8''x",
-    b"multipart/form-data; charset=none; boundary=\xff",
-    b";*=\xff",
-]
-PARTS = [
-    b"a=b&c=%ff",
-    b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n--x--\r\n",
-    b"--x\r\nContent-Disposition: form-data; name*=utf-9''%ff\r\n\r\n1\r\n--x--\r\n",
-    b"--x\r\nContent-Disposition: form-data; name*\r\n\r\n1\r\n--x--\r\n",
-    b"--x\r\nContent-Transfer-Encoding: base64\r\n\r\n!\r\n--x--\r\n",
-]
-
-
-class FormTests(SynchronousTestCase):
-    """Forms, which Twisted reads with the parser of the standard library for mail."""
-
-    def post(self, kind: bytes, form: bytes) -> int:
-        """The verdict on a form."""
-        return serve(
-            HEAD + b"Content-Type: %b\r\nContent-Length: %d\r\n\r\n%b" % (kind, len(form), form)
-        ).verdict
-
-    def test_stumbling_blocks(self) -> None:
-        """A form on which that parser fails is refused, as is one that it refuses itself."""
-        for kind, form in ((TYPES[2], PARTS[2]), (TYPES[1], PARTS[1])):
-            self.assertEqual(self.post(kind, form), 400)
-
-    @examples
-    @given(
-        st.sampled_from(TYPES),
-        st.sampled_from(PARTS),
-        st.lists(
-            st.tuples(st.integers(0, 80), st.sampled_from(list(b"=;*'\"\r\n -x\xff"))), max_size=4
-        ),
-    )
-    def test_anything(self, kind: bytes, form: bytes, noise: list[tuple[int, int]]) -> None:
-        """Whatever is sent is accepted or refused: nothing fails."""
-        changed = bytearray(form)
-        for at, byte in noise:
-            changed[at % len(changed)] = byte
-        self.assertIn(self.post(kind, bytes(changed)), (200, 400))

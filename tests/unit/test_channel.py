@@ -703,13 +703,6 @@ class BadRequestTests(SynchronousTestCase):
         self.assertEqual([each.status for each in self.client.responses()], [400])
         self.assertEqual((self.client.ended, self.app.seen), (True, []))
 
-    def test_bad_form(self) -> None:
-        """A form that cannot be read is refused."""
-        form = {"Content-Type": "multipart/form-data; boundary=x"}
-        self.client.send(format_request("POST", "/", form, b"no form"))
-        self.assertEqual([each.status for each in self.client.responses()], [400])
-        self.assertTrue(self.client.ended)
-
     def test_in_a_drain(self) -> None:
         """A bad request does not hold a drain."""
         self.client.send(b"non")

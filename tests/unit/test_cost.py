@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import struct
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 from unittest import mock
 
@@ -34,6 +35,10 @@ ROOMY = {
     "access_log": "-",
 }
 """Settings under which a head of any size is read: limits are not to hide what it costs."""
+
+FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
+MULTIPART = b"Content-Type: multipart/form-data; boundary=%b\r\n"
+BOUNDARY = b"boundary"
 
 
 class Curious(Resource):
@@ -87,10 +92,13 @@ def repeat(unit: bytes, size: int) -> bytes:
     return (unit * (size // len(unit) + 1))[:size]
 
 
+NUMBERS = count(0x100000)
+"""Each is used once, so that nothing made with one is known from an earlier measurement."""
+
+
 def distinct(form: bytes, size: int) -> bytes:
     """About so many bytes of what is made with a number that is another one each time."""
-    count = size // (len(form % 0) + 4)
-    return b"".join(form % number for number in range(count))
+    return b"".join(form % next(NUMBERS) for _ in range(size // len(form % 0x100000)))
 
 
 def head(fields: bytes = b"", target: bytes = b"/", method: bytes = b"GET") -> bytes:
@@ -118,7 +126,7 @@ HEADS: dict[str, Callable[[int], bytes]] = {
     "a field of spaces": field(b"X-A", b" "),
     "a field of colons": field(b"X-A", b":"),
     "tiny fields of one name": lambda size: head(repeat(b"a:\r\n", size // 4 * 4)),
-    "tiny fields of many names": lambda size: head(distinct(b"x%x:\r\n", size)),
+    "tiny fields of many names": lambda size: head(distinct(b"x-custom-%x:\r\n", size)),
     "a long name": lambda size: head(repeat(b"a", size) + b": 1\r\n"),
     "a name of hyphens": lambda size: head(repeat(b"a-", size) + b": 1\r\n"),
     "a long method": lambda size: head(method=repeat(b"A", size)),
@@ -132,6 +140,8 @@ HEADS: dict[str, Callable[[int], bytes]] = {
     "question marks": target(b"?"),
     "parameters": target(b"a=1&", b"/?"),
     "parameters of many names": targets(b"a%x=1&"),
+    "semicolons": target(b";", b"/?"),
+    "ampersands": target(b"&", b"/?"),
     "equals signs": target(b"=", b"/?"),
     "plus signs": target(b"+", b"/?a="),
     "escaped parameters": target(b"%41=%42&", b"/?"),
@@ -142,6 +152,7 @@ HEADS: dict[str, Callable[[int], bytes]] = {
     "a host of colons": lambda size: b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % repeat(b":", size),
     "a host of brackets": lambda size: b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % repeat(b"[", size),
     "cookies": field(b"Cookie", b"a=1; "),
+    "cookies of semicolons": field(b"Cookie", b";"),
     "cookies of spaces": field(b"Cookie", b"; "),
     "cookies of many names": lambda size: head(b"Cookie: %b\r\n" % distinct(b"a%x=1;", size)),
     "lines of cookies": lambda size: head(repeat(b"Cookie: a=1\r\n", size // 13 * 13)),
@@ -164,7 +175,7 @@ HEADS: dict[str, Callable[[int], bytes]] = {
     "a date of spaces": field(b"If-Modified-Since", b" ", b"x"),
     "credentials": field(b"Authorization: Basic", b"A"),
     "credentials of colons": field(b"Authorization: Basic", b"Ojo6"),
-    "forwarded for proxies": field(b"X-Forwarded-For", b"10.0.0.1,"),
+    "forwarded for proxies": field(b"X-Forwarded-For", b"10.0.0.1,", b"10.0.0.1"),
     "forwarded for nobody": field(b"X-Forwarded-For", b","),
     "forwarded for one": field(b"X-Forwarded-For", b"1."),
     "forwarded for IPv6": field(b"X-Forwarded-For", b":"),
@@ -204,6 +215,121 @@ REQUESTS: dict[str, Callable[[int], bytes]] = {
 def post(fields: bytes, body: bytes, method: bytes = b"POST") -> bytes:
     """A request with a body."""
     return head(fields + b"Content-Length: %d\r\n" % len(body), method=method) + body
+
+
+def form(unit: bytes) -> Callable[[int], bytes]:
+    """A form, as most are sent, of many of these."""
+    return lambda size: post(FORM, repeat(unit, size))
+
+
+def multipart(*parts: bytes, boundary: bytes = BOUNDARY, fields: bytes = MULTIPART) -> bytes:
+    """A form in parts; of each its head and body."""
+    mark = b"--%b" % boundary
+    body = b"".join(b"%b\r\n%b\r\n" % (mark, part) for part in parts) + mark + b"--\r\n"
+    return post(fields % boundary if b"%b" in fields else fields, body)
+
+
+def part(value: bytes = b"1", name: bytes = b'; name="a"', more: bytes = b"") -> bytes:
+    """A part."""
+    return b"Content-Disposition: form-data%b\r\n%b\r\n%b" % (name, more, value)
+
+
+def many(one: bytes, size: int) -> list[bytes]:
+    """So many bytes of parts."""
+    return [one] * (size // (len(one) + len(BOUNDARY) + 6))
+
+
+def of_name(unit: bytes, before: bytes = b"; ", after: bytes = b"") -> Callable[[int], bytes]:
+    """A form in one part, of which the parameters are long."""
+    return lambda size: multipart(part(name=before + repeat(unit, size) + after))
+
+
+def of_value(unit: bytes) -> Callable[[int], bytes]:
+    """A form in one part, of which the value is long."""
+    return lambda size: multipart(part(repeat(unit, size)))
+
+
+FORMS: dict[str, Callable[[int], bytes]] = {
+    "fields": form(b"a=1&"),
+    "semicolons": form(b";"),
+    "ampersands": form(b"&"),
+    "one field": form(b"a"),
+    "escapes": form(b"%41"),
+    "half escapes": form(b"%4"),
+    "plus signs": form(b"+"),
+    "equals signs": form(b"="),
+    "fields of many names": lambda size: post(FORM, distinct(b"a%x=1&", size)),
+    "parts": lambda size: multipart(*many(part(), size)),
+    "parts of many names": lambda size: multipart(
+        *(part(name=b'; name="%d"' % number) for number in range(size // 60))
+    ),
+    "empty parts": lambda size: multipart(*many(b"\r\n", size)),
+    "nothing but boundaries": lambda size: post(
+        MULTIPART % BOUNDARY, repeat(b"--boundary\r\n", size)
+    ),
+    "a value": of_value(b"a"),
+    "a value of CR": of_value(b"\r"),
+    "a value of LF": of_value(b"\n"),
+    "a value of empty lines": of_value(b"\r\n"),
+    "a value of hyphens": of_value(b"-"),
+    "a value like the beginning of a boundary": of_value(b"\r\n--boundar"),
+    "a value like a boundary": of_value(b"--boundary"),
+    "a value without an end": lambda size: post(
+        MULTIPART % BOUNDARY, b"--boundary\r\n" + part(repeat(b"\r\n--boundar", size))
+    ),
+    "before the first part": lambda size: post(MULTIPART % BOUNDARY, repeat(b"\r\n", size)),
+    "after the last part": lambda size: multipart(part()) + repeat(b"\r\n", size),
+    "a long boundary": lambda size: multipart(part(), boundary=repeat(b"b", size)),
+    "a boundary of hyphens": lambda size: post(MULTIPART % (b"-" * 60), repeat(b"-", size)),
+    "quotes": of_name(b'"'),
+    "semicolons in quotes": of_name(b";", b'; a="'),
+    "escapes in quotes": of_name(b"\\", b'; name="', b'"'),
+    "escaped quotes": of_name(b'\\"', b'; name="', b'"'),
+    "semicolons of a part": of_name(b";"),
+    "parameters of a part": of_name(b"a=1;"),
+    "extended parameters": of_name(b"name*0*=utf-8''%41;"),
+    "continued parameters": lambda size: multipart(
+        part(name=b";" + distinct(b" name*%d=a;", size) + b" a=1")
+    ),
+    "spaces": of_name(b" "),
+    "equals signs of a part": of_name(b"="),
+    "a long name": of_name(b"a", b'; name="', b'"'),
+    "fields of a part": lambda size: multipart(part(more=repeat(b"a: b\r\n", size // 6 * 6))),
+    "a type of a part": lambda size: multipart(
+        part(more=b"Content-Type: text/plain; %b\r\n" % repeat(b";", size))
+    ),
+    "folded lines": lambda size: multipart(
+        part(more=b"a: b\r\n" + repeat(b" c\r\n", size // 4 * 4))
+    ),
+    "parts in parts": lambda size: multipart(
+        *many(part(more=b"Content-Type: multipart/mixed; boundary=c\r\n"), size)
+    ),
+    "base64": lambda size: multipart(
+        part(repeat(b"QUJD\r\n", size), more=b"Content-Transfer-Encoding: base64\r\n")
+    ),
+    "quoted-printable": lambda size: multipart(
+        part(repeat(b"=41", size), more=b"Content-Transfer-Encoding: quoted-printable\r\n")
+    ),
+    "uuencode": lambda size: multipart(
+        part(repeat(b"#0V%T\r\n", size), more=b"Content-Transfer-Encoding: x-uuencode\r\n")
+    ),
+    "a type with semicolons": lambda size: multipart(
+        part(),
+        fields=b"Content-Type: multipart/form-data; %b; boundary=%%b\r\n" % repeat(b";", size),
+    ),
+    "a type with quoted semicolons": lambda size: multipart(
+        part(),
+        fields=b'Content-Type: multipart/form-data; a="%b; boundary=%%b\r\n' % repeat(b";", size),
+    ),
+    "a type in parentheses": lambda size: post(
+        b"Content-Type: multipart/form-data; %b\r\n" % repeat(b"(", size), b"a"
+    ),
+    "a type of escapes": lambda size: post(
+        b"Content-Type: application/x-www-form-urlencoded; %b\r\n" % repeat(b"a*0*=%41;", size),
+        b"a",
+    ),
+}
+"""By what is long or many in them."""
 
 
 def chunked(chunks: bytes, trailer: bytes = b"") -> bytes:
@@ -366,6 +492,7 @@ ADMIN: dict[str, Callable[[int], bytes]] = {
         b"Content-Type: application/json%b\r\n" % repeat(b";", size), b"{}"
     ),
     "a body": lambda size: post(b"Content-Type: application/json\r\n", repeat(b"[", size)),
+    "a form": lambda size: multipart(part(name=b'; a="' + repeat(b";", size))),
 }
 """By what is long or many in them."""
 
@@ -377,9 +504,24 @@ class CostTests(CostTestCase):
         """A head of any shape, read whole by the server and asked for all by the application."""
         self.assert_cheap({name: sends(curious, data, **ROOMY) for name, data in HEADS.items()})
 
+    def test_heads_in_pieces(self) -> None:
+        """The same when it comes in small pieces, and the application asks for nothing."""
+        rows = {name: sends(Echo, data, piece=128, **ROOMY) for name, data in HEADS.items()}
+        self.assert_cheap(rows, SIZE // 2)
+
     def test_requests(self) -> None:
         """Requests one after another, and what a tree of resources makes of their paths."""
         self.assert_cheap({name: sends(Deep, data) for name, data in REQUESTS.items()})
+
+    def test_forms(self) -> None:
+        """A form of any shape, whether it is asked for or not."""
+        for app in (curious, Echo):
+            self.assert_cheap(
+                {
+                    f"{name}, {app.__name__}": sends(app, data, **ROOMY)
+                    for name, data in FORMS.items()
+                }
+            )
 
     def test_chunks(self) -> None:
         """A body in chunks, whole and in small pieces."""

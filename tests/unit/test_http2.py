@@ -21,7 +21,7 @@ from zope.interface import implementer
 
 from tests.unit.http2_client import Answer, Http2Client, fields, http2_server
 from tests.unit.support import examples, temporary_directory
-from tests.unit.web import Echo, timers_left
+from tests.unit.web import Echo, Fields, timers_left
 from twisted_graceful import draining
 from twisted_graceful.http.connections import SWEEP_INTERVAL
 from twisted_graceful.http.phase import Phase
@@ -146,8 +146,8 @@ class RequestTests(Http2TestCase):
         self.assertEqual(request.args, {b"a": [b"1"], b"b": [b"2"]})
 
     def test_broken_form(self) -> None:
-        """A form that is none is answered with 400."""
-        server = http2_server(Echo())
+        """A malformed form is answered with 400 when the application asks for it."""
+        server = http2_server(Fields())
         client = Http2Client(server)
         header = fields("POST", content_type="multipart/form-data; boundary=x")
         number = client.request(*header, body=b"nonsense")

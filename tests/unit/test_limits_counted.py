@@ -12,7 +12,7 @@ from twisted_graceful.testing.memory import MemoryConnection
 from twisted_graceful.testing.messages import format_request
 from twisted_graceful.testing.transport import SEND_BUFFER
 
-from .web import GET, Echo
+from .web import GET, Echo, Fields
 
 Step = Callable[[MemoryServer, MemoryConnection, Echo], object]
 
@@ -52,6 +52,17 @@ def does_not_close(server: MemoryServer, client: MemoryConnection, app: Echo) ->
     client.send(format_request("GET", "/", {"Connection": "close"}))
 
 
+def asks_for_form(data: bytes) -> Step:
+    """A client that sends a form to an application that asks for it."""
+
+    def step(server: MemoryServer, client: MemoryConnection, app: Echo) -> None:
+        server.site.resource = Fields()
+        client.send(data)
+
+    return step
+
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 HEAD = b"GET / HTTP/1.1\r\nHost: a\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n"
 
@@ -60,6 +71,10 @@ LIMITS: dict[str, tuple[dict[str, Any], Step]] = {
     "max_header_size": ({}, sends(HEAD + b"a: %b" % (b"x" * 40_000))),
     "max_headers": ({}, sends(HEAD + b"a: b\r\n" * 101 + b"\r\n")),
     "max_body_size": ({"max_body_size": 8}, sends(POST)),
+    "max_form_fields": (
+        {"max_form_fields": 1},
+        asks_for_form(format_request("POST", "/", FORM, b"a=1&a=2")),
+    ),
     "max_requests_per_connection": ({"max_requests_per_connection": 1}, sends(GET)),
     "read_header_timeout": ({}, sends(HEAD)),
     "read_timeout": ({}, sends(POST + b"x")),

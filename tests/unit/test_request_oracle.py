@@ -453,6 +453,39 @@ CASES: dict[str, Case] = {
     "arguments of an empty POST": Case(attributes("args"), request=("POST", "/?a=0", FORM)),
     "arguments of a PUT": Case(attributes("args"), request=("PUT", "/?a=0", FORM, b"a=1")),
     "arguments of parts": Case(attributes("args"), request=("POST", "/", MULTIPART, PARTS)),
+    "arguments of parts, a name outside of ASCII": Case(
+        attributes("args"), request=("POST", "/", MULTIPART, PARTS.replace(b'"a"', b'"\xc3\xa4"'))
+    ),
+    "arguments of parts, an escaped quote": Case(
+        attributes("args"), request=("POST", "/", MULTIPART, PARTS.replace(b'"a"', b'"a%22"'))
+    ),
+    "arguments of parts, encoded": Case(
+        attributes("args"),
+        request=(
+            "POST",
+            "/",
+            MULTIPART,
+            PARTS.replace(b"\r\n\r\n1", b"\r\nContent-Transfer-Encoding: base64\r\n\r\nQUJD"),
+        ),
+    ),
+    "arguments of parts in a part": Case(
+        attributes("args"),
+        request=(
+            "POST",
+            "/",
+            MULTIPART,
+            PARTS.replace(b"\r\n\r\n1", b"\r\nContent-Type: multipart/mixed; boundary=y\r\n\r\n1"),
+        ),
+    ),
+    "arguments of parts, the last boundary missing": Case(
+        attributes("args"), request=("POST", "/", MULTIPART, PARTS[:-7])
+    ),
+    "arguments of no parts": Case(
+        attributes("args"), request=("POST", "/", MULTIPART, b"nonsense")
+    ),
+    "a malformed form that nobody asks for": Case(
+        OK, request=("POST", "/", MULTIPART, b"nonsense")
+    ),
     "content": Case(
         does(lambda r: r.content.read(), lambda r: r.content.seek(1), lambda r: r.content.read()),
         request=("POST", "/", {}, b"abc"),
@@ -584,6 +617,16 @@ CASES: dict[str, Case] = {
 
 
 DIFFERENCES: dict[str, tuple[str, ...]] = {
+    "the names of a form are the bytes that were sent, or what a browser has escaped": (
+        "arguments of parts, a name outside of ASCII",
+        "arguments of parts, an escaped quote",
+    ),
+    "a part that is in parts itself has a value, and not None": ("arguments of parts in a part",),
+    "a form that was cut is malformed": ("arguments of parts, the last boundary missing",),
+    "Twisted rejects a form before the application asks, without a word": (
+        "arguments of no parts",
+        "a malformed form that nobody asks for",
+    ),
     "Twisted sends bytes that the client takes for its next answer": (
         "gzip, HEAD",
         "gzip, HEAD by Twisted",

@@ -66,6 +66,16 @@ class Echo(Resource):
             self.answer()
 
 
+class Fields(Resource):
+    """Answers with ``request.args``, in their order."""
+
+    isLeaf = True
+
+    def render(self, request: Request) -> bytes:
+        """Ask for them."""
+        return repr(request.args).encode()
+
+
 def timers_left(server: MemoryServer) -> list[IDelayedCall]:
     """What the clock of a server still has to do when whatever was due soon has been done."""
     server.advance(1)

@@ -507,10 +507,6 @@ class Channel(MovableConnection):
     def setTimeout(self, seconds: float | None) -> None:
         """Nothing: applications turn Twisted's timer off with this, and we have none."""
 
-    def _respondToBadRequestAndDisconnect(self) -> None:
-        """A form could not be read, says `Request`."""
-        self._refuse(Refused(400, "The body is no valid form."))
-
     def _protocolUpgradeForWebsockets(self, protocol: IProtocol) -> None:
         """Hand the connection to another protocol, says `twisted.web.websocket`."""
         self.transport.protocol = protocol

@@ -102,10 +102,11 @@ class Heads:
         rest: what came after the head that was taken last.
     """
 
-    __slots__ = ("_bytes", "_head", "_lines", "_settings", "rest")
+    __slots__ = ("_bytes", "_head", "_lines", "_looked", "_settings", "rest")
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._looked = 0
         self.forget()
 
     def forget(self) -> None:
@@ -118,7 +119,8 @@ class Heads:
         """Read the head that begins here.
 
         Args:
-            buffer: what has arrived since its first byte; not empty.
+            buffer: what has arrived since its first byte; not empty. After None was returned it is
+                the same again, and more.
 
         Returns:
             The head; None if it has not arrived in whole.
@@ -128,11 +130,14 @@ class Heads:
         """
         last = self._bytes
         if last and buffer.startswith(last):
+            self._looked = 0
             self.rest = buffer[len(last) :]
             return self._head
-        end = find(buffer, self._settings)
+        end = find(buffer, self._settings, self._looked)
         if not end:
+            self._looked = len(buffer)
             return None
+        self._looked = 0
         self.rest = buffer[end:]
         head = buffer[:end]
         request_line, *lines = _lines(head, self._settings)
@@ -161,12 +166,13 @@ class Heads:
         return headers
 
 
-def find(buffer: bytes, settings: Settings) -> int:
+def find(buffer: bytes, settings: Settings, looked: int = 0) -> int:
     """Where a head ends.
 
     Args:
         buffer: what has arrived since its first byte.
         settings: the limits.
+        looked: how much of it was there when there was no end in it, and no fault either.
 
     Returns:
         The position after its empty line; 0 if that has not arrived.
@@ -175,7 +181,7 @@ def find(buffer: bytes, settings: Settings) -> int:
         Refused: the head is over a limit, whether or not it has arrived in whole; or it
             will not be one, whatever comes.
     """
-    end = buffer.find(b"\r\n\r\n", 0, settings.max_header_size + 4)
+    end = buffer.find(b"\r\n\r\n", max(0, looked - 3), settings.max_header_size + 4)
     if end >= 0:
         line = buffer.find(b"\r\n")
     else:
@@ -187,7 +193,8 @@ def find(buffer: bytes, settings: Settings) -> int:
     too_long = line > settings.max_request_line
     seen = buffer[: settings.max_request_line + 1 if too_long else settings.max_header_size + 3]
     # Who speaks TLS, or ends lines with LF, shall not wait for what will not come.
-    if _IS_TOKEN.match(seen) is None or seen.count(b"\n") != seen.count(b"\r\n"):
+    new = looked - buffer.endswith(b"\r", 0, looked)
+    if _IS_TOKEN.match(seen, 0, 1) is None or seen.count(b"\n", new) != seen.count(b"\r\n", new):
         raise Refused(400, "This is no request.")
     if too_long:
         raise Refused(

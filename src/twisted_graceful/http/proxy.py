@@ -89,7 +89,7 @@ class Proxies:
         they are proxies of ours; the first that is not is the client, and what stands left
         of it is only its own word. If all are, the leftmost one is the client.
         """
-        client: IAddress | None = None
+        found = None
         passed = -1
         end = len(addresses)
         while end >= 0:
@@ -101,12 +101,13 @@ class Proxies:
             found = _read_entry(entry)
             if found is None:
                 return None, 0
-            host, port = found
-            client = (IPv4Address if host.version == 4 else IPv6Address)("TCP", str(host), port)
             passed += 1
-            if not self._networks.names(host):
+            if not self._networks.names(found[0]):
                 break
-        return client, max(passed, 0)
+        if found is None:
+            return None, 0
+        host, port = found
+        return (IPv4Address if host.version == 4 else IPv6Address)("TCP", str(host), port), passed
 
 
 def _read_entry(entry: bytes) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int] | None:

@@ -361,7 +361,3 @@ class Stream:
 
     def setTimeout(self, seconds: float | None) -> None:
         """Nothing: applications turn Twisted's timer off with this, and we have none."""
-
-    def _respondToBadRequestAndDisconnect(self) -> None:
-        """A form could not be read, says `Request`."""
-        self.refuse(Refused(400, "The body is no valid form."))
