@@ -10,7 +10,7 @@ class State(Enum):
 
     LOADING = "a worker that is not ready yet"
     FILLED = "a worker that can serve"
-    REPLACING = "a worker that can serve, and its successor, which loads"
+    REPLACING = "a worker that can serve, and its successor, which loads or is on probation"
     SUCCEEDING = "nobody; a successor loads"
     WAITING = "nobody; the next one starts when its delay is over"
 
@@ -23,7 +23,7 @@ TABLE = {
         "it is told to stop": State.LOADING,
     },
     State.REPLACING: {
-        "the successor is ready": State.FILLED,
+        "the successor is ready, and proven": State.FILLED,
         "the successor ends": State.FILLED,
         "the worker ends": State.SUCCEEDING,
     },

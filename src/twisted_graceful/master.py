@@ -63,7 +63,7 @@ class MasterService(GracefulService):
 
     def __init__(self, *servers: Server, workers: int | str, **options: Any) -> None:
         super().__init__(*servers, **options)
-        self._pool = Pool(self._reactor, count(workers), self, self._patience())
+        self._pool = Pool(self._reactor, count(workers), self, self._patience(), self._probation)
         self._successor: _Successor | None = None
         self._relay = Relay(self._reactor, self._routes)
         self._counts: Counts | None = None
@@ -137,7 +137,8 @@ class MasterService(GracefulService):
         if not self.replaces_workers:
             self.upgrade()  # or say why not
         else:
-            self._supervisor.reloads("Replacing the workers", self._upgrade_timeout)
+            within = self._upgrade_timeout + self._probation
+            self._supervisor.reloads("Replacing the workers", within)
             self._pool.roll()
 
     @property

@@ -204,7 +204,8 @@ class Settings:
     probation: float = _seconds(
         10,
         "for how long the old process stays when a new one is ready, and accepts again should that "
-        "die; 0: not at all",
+        "die; with workers, at HUP, how long the first new one must live until old ones leave; 0: "
+        "not at all",
     )
     # None: which page opens the database is known to its author only.
     warm_up: tuple[str, ...] = _setting(

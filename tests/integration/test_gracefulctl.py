@@ -17,6 +17,7 @@ from tests.unit.support import temporary_directory
 
 from . import proc
 from .harness import BESIDE_PYTHON, Server, served
+from .test_workers import workers
 from .waiting import until
 
 GRACEFULCTL = shutil.which("gracefulctl", path=BESIDE_PYTHON) or "gracefulctl"
@@ -216,7 +217,7 @@ class ReloadTests(PidFileTestCase):
 
     def test_new_workers(self) -> None:
         """When it has ended with 0 all workers have the new code, below the same master."""
-        with served("--workers", "2") as server:
+        with served("--workers", "2", "--probation", "0.3") as server:
             server.get()
             server.deploy("2")
             done = self.ends(server, 0, "reload", "--json")
@@ -240,6 +241,17 @@ class ReloadTests(PidFileTestCase):
             self.assertIn("0 of 2 have the new code", done.stdout)
             self.assertIn("No module named 'nowhere'", done.stdout)
             self.assertEqual(server.get().body, "1")
+
+    def test_code_that_dies_in_its_probation(self) -> None:
+        """So does the first worker that dies after it served, before an old one has left."""
+        with served(*LONG, "--workers", "2") as server:
+            before = workers(server)
+            server.deploy("2", DIES)
+            done = self.ends(server, 1, "reload")
+            self.assertIn("the others follow in 60 s", done.stdout)
+            self.assertIn("not replaced: worker 1: it exited with status 3 0.", done.stdout)
+            self.assertEqual(workers(server), before)
+            self.assertEqual({server.get().body for _ in range(10)}, {"1"})
 
     def test_two_at_once(self) -> None:
         """One that comes while another loads is over when its own code serves."""

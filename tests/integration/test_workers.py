@@ -422,7 +422,7 @@ class AddressTests(SynchronousTestCase):
             server.said(r"Closed for the successor that has ended, and not served: 0\.0\.0\.0:0")
             self.assertEqual(server.get().body, "1")
             server.kill(signal.SIGHUP)
-            server.said("All workers have been replaced")
+            server.said("serves with the new code")
             self.assertEqual(server.get(port=self.gone).body, "1")
 
 

@@ -61,7 +61,7 @@ class PlaceTests(SynchronousTestCase):
         either: Any = slot.worker or slot.successor
         {
             "ready": lambda: self.ready(pool, either),
-            "the successor is ready": lambda: self.ready(pool, slot.successor),
+            "the successor is ready, and proven": lambda: self.ready(pool, slot.successor),
             "it ends": lambda: pool.worker_ended(either, "it was killed", ""),
             "the worker ends": lambda: pool.worker_ended(worker, "it was killed", ""),
             "the successor ends": lambda: pool.worker_ended(slot.successor, "it was killed", ""),  # type: ignore

@@ -604,6 +604,107 @@ class PoolTests(SynchronousTestCase):
         failed = Roll(2, Stage.FAILED, 0, 2, reason, output)
         self.assertEqual(self.rolls_told, [*steps, failed])
 
+    # The probation of a rolling restart
+
+    def roll_with_probation(self) -> None:
+        """Begin a rolling restart; its canary serves, and is on probation for ten seconds."""
+        self.pool = Pool(self.clock, 2, self, 30, probation=10)  # type: ignore[arg-type]
+        self.serve()
+        self.pool.roll()
+        self.ready(3)
+
+    def test_probation(self) -> None:
+        """The canary serves beside all old workers; they leave one by one when it has lasted."""
+        self.roll_with_probation()
+        self.assertEqual(self.numbers(), ["1:1", "1:3", "2:2"])
+        self.assertEqual(self.pool.roll_so_far, Roll(1, Stage.ROLLING, 1, 2))
+        self.assertEqual(self.rolls_told[-1].facts["probation"], 10)
+        self.clock.advance(9)
+        self.assertEqual((self.started[0].told, len(self.started)), (["accept"], 3))
+        self.clock.advance(1)
+        self.assertEqual(self.started[0].told, ["accept", "move out"])
+        self.assertEqual(self.numbers(), ["1:3", "2:2"])
+        self.end(1)
+        self.ready(4)
+        self.assertEqual(self.started[1].told, ["accept", "move out"])  # without another probation
+        self.end(2)
+        self.assertEqual((self.numbers(), self.ends_of_rolls), (["1:3", "2:4"], [""]))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_canary_that_dies(self) -> None:
+        """Its death within the probation ends the rolling restart; no old worker has left."""
+        self.roll_with_probation()
+        self.clock.advance(9)
+        self.end(3, "it exited with status 3 9.0 seconds after it was ready", "No table 'users'")
+        self.clock.advance(60)
+        self.assertEqual((self.numbers(), len(self.started)), (["1:1", "2:2"], 3))
+        self.assertEqual([each.told for each in self.started[:2]], [["accept"], ["accept"]])
+        reason = "worker 1: it exited with status 3 9.0 seconds after it was ready"
+        self.assertEqual(
+            self.rolls_told[-1], Roll(1, Stage.FAILED, 0, 2, reason, "No table 'users'")
+        )
+        self.assertEqual(self.pool.restarts, 0)
+
+    def test_a_later_worker_that_dies(self) -> None:
+        """So does that of a later new worker; one after its probation is only replaced."""
+        for seconds, ends in ((9, 1), (11, 0)):
+            with self.subTest(seconds=seconds):
+                self.started, self.ends_of_rolls = [], []
+                self.roll_with_probation()
+                self.pool.resize(+1)
+                self.ready(4)
+                self.clock.advance(10)
+                self.end(1)
+                self.ready(5)
+                self.end(2)
+                self.pool.worker_retires(self.started[3], "it is large")  # type: ignore[arg-type]
+                self.clock.advance(seconds)
+                self.end(5, "it exited with status 3")
+                self.assertEqual(len(self.ends_of_rolls), ends)
+
+    def test_an_old_worker_that_dies_in_the_probation(self) -> None:
+        """The canary takes its place when the probation is over; until then both places count."""
+        self.roll_with_probation()
+        self.end(1)
+        self.assertEqual(self.numbers(), ["1:3", "2:2"])
+        self.clock.advance(10)
+        self.assertEqual(repr(self.started[3:]), "[2:4]")
+        self.ready(4)
+        self.end(2)
+        self.assertEqual((self.numbers(), self.ends_of_rolls), (["1:3", "2:4"], [""]))
+
+    def test_an_upgrade_in_the_probation(self) -> None:
+        """The canary hands its connections over and leaves; the old workers stand by."""
+        self.roll_with_probation()
+        drained = self.pool.drain()
+        self.assertEqual(self.started[2].told, ["accept", "move out"])
+        self.assertEqual(self.started[0].told, ["accept", "drain"])
+        self.end(3)
+        for worker in self.started[:2]:
+            worker.drained.callback(None)
+        self.successResultOf(drained)
+        self.pool.accept()
+        self.assertEqual(self.numbers(), ["1:1", "2:2"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_the_place_of_the_canary_is_given_up(self) -> None:
+        """The next new worker is the canary then."""
+        self.pool = Pool(self.clock, 2, self, 30, probation=10)  # type: ignore[arg-type]
+        self.serve()
+        self.pool.roll()
+        self.end(2)
+        self.clock.advance(0)
+        self.assertEqual(repr(self.started[2:]), "[1:3, 2:4]")
+        self.ready(4)
+        self.pool.resize(-1)
+        self.end(4)
+        self.clock.advance(10)
+        self.ready(3)
+        self.assertEqual(self.numbers(), ["1:1", "1:3"])
+        self.clock.advance(10)
+        self.end(1)
+        self.assertEqual((self.numbers(), self.ends_of_rolls), (["1:3"], [""]))
+
     def test_logs(self) -> None:
         """Every process hears that the logs have moved."""
         self.serve()

@@ -63,7 +63,10 @@ def sentence(event: Event) -> str:
     """An event in words."""
     sentences = _OF_ROLLS if is_of_roll(event) else _SENTENCES
     try:
-        return printable(sentences[name_of(event)].format_map(event))
+        text = sentences[name_of(event)].format_map(event)
+        if event.get("probation"):
+            text += "; the others follow in {probation:g} s (the probation)".format_map(event)
+        return printable(text)
     except (KeyError, ValueError, TypeError):  # of another version
         facts = (f"{key} {value}" for key, value in event.items() if key not in _NO_FACTS)
         return printable(", ".join([name_of(event), *facts]))

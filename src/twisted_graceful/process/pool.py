@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from ..errors import WorkerError
@@ -45,15 +46,18 @@ class Owner(Protocol):
 class Pool:
     """The workers of a master.
 
-    A worker that dies is replaced. For new code they are replaced in turns: the next one is
-    started, and only when it is ready an old one goes. The first that never gets ready ends that,
-    and the old ones stay.
+    A worker that dies is replaced. For new code they are replaced one by one (a rolling restart):
+    the next one is started, and only when it is ready an old one leaves. The first is the canary:
+    it serves beside the worker that it is to replace for a probation, and only then the old
+    workers begin to leave. A new worker that does not get ready, or dies within its probation, ends
+    the rolling restart, and the old workers that are left stay.
 
     Args:
         clock: keeps the time.
         size: how many workers; 1 or more.
         owner: starts their processes, and is told of them.
         patience: seconds that a worker may take to end when it is told to.
+        probation: seconds for which a new worker is on probation in a rolling restart; 0 for none.
 
     Attributes:
         size: how many workers there shall be.
@@ -70,6 +74,7 @@ class Pool:
         size: int,
         owner: Owner,
         patience: float,
+        probation: float = 0.0,
     ) -> None:
         self.size = size
         self.reports: list[str] = []
@@ -78,6 +83,9 @@ class Pool:
         self._clock = clock
         self._owner = owner
         self._patience = patience
+        self._probation = probation
+        self._probation_ends: IDelayedCall | None = None  # of the canary
+        self._is_proven = False
         self._slots: dict[int, Slot] = {}
         self._departing: set[Worker] = set()
         self._loaded: Deferred[None] | None = None
@@ -97,9 +105,9 @@ class Pool:
 
     @property
     def serving(self) -> list[Worker]:
-        """The workers that accept."""
-        workers = (slot.worker for slot in self._slots.values())
-        return [each for each in workers if each and each.is_ready] if self._is_accepting else []
+        """The workers that accept, a canary beside the one that it is to replace included."""
+        workers = [each for slot in self._slots.values() for each in slot.workers]
+        return [each for each in workers if each.is_ready] if self._is_accepting else []
 
     def restarts_of(self, number: int) -> int:
         """How often the worker of a place has died, and was started again."""
@@ -117,7 +125,7 @@ class Pool:
     @property
     def _replaced(self) -> int:
         return sum(
-            slot.is_filled and slot.worker is not None and slot.worker.code == self._code
+            any(each.is_ready and each.code == self._code for each in slot.workers)
             for slot in self._slots.values()
         )
 
@@ -153,11 +161,19 @@ class Pool:
         Returns:
             A Deferred that fires when they have nothing left.
         """
-        serving, self._is_accepting, self._is_rolling = self.serving, False, False
+        serving = [each.worker for each in self._slots.values() if each.worker and each.is_filled]
+        serving = serving if self._is_accepting else []
+        self._is_accepting, self._is_rolling = False, False
+        self._end_probation()
         for slot in self._slots.values():
             slot.cancel_restart()
             for worker in slot.workers:
-                if worker not in serving:
+                if worker in serving:
+                    continue
+                if worker.is_ready:  # a canary, whose connections can move to the successor
+                    self._departing.add(worker)
+                    worker.move_out(self._patience)
+                else:
                     self._depart(worker)
             slot.successor = None
             if slot.worker not in serving:
@@ -172,6 +188,7 @@ class Pool:
             A Deferred that fires when none is left.
         """
         self._is_accepting, self._is_rolling, self._is_leaving = False, False, True
+        self._end_probation()
         self._loaded = None
         for slot in self._slots.values():
             slot.cancel_restart()
@@ -203,6 +220,7 @@ class Pool:
             self._owner.rolls(Roll(self._code + 1, Stage.QUEUED, 0, self.size))
             return
         self._is_rolling, self._is_roll_due, self._failure = True, False, ""
+        self._is_proven = not self._probation
         self._code += 1
         self._log.info("Replacing {count} workers, one after the other", count=len(self._slots))
         for slot in self._slots.values():
@@ -240,6 +258,29 @@ class Pool:
         slot = self._slot_of(worker)
         if slot is None:
             return  # it has been told to leave
+        slot.ready_at = self._clock.seconds()
+        is_new = self._is_rolling and not self._is_old(worker)
+        is_unproven = is_new and not self._is_proven
+        old = None
+        if not (is_unproven and slot.successor is worker and slot.worker is not None):
+            old = self._fill_with(slot, worker)
+        if self._is_accepting:
+            accepts = worker.accept()
+            self._owner.worker_serves()
+            if old is not None:
+                # Not before, for until then one fewer would accept.
+                accepts.addCallback(lambda _: self._send_away(old))
+        elif old is not None:
+            self._send_away(old)
+        if is_unproven and self._probation_ends is None:
+            self._begin_probation(worker)
+        elif is_new:
+            self._tell_roll()
+        self._check_loaded()
+        self._roll_on()
+
+    def _fill_with(self, slot: Slot, worker: Worker) -> Worker | None:
+        """Give a place to a worker that is ready; return the old one, which is to leave."""
         slot.backoff.ready()
         old = None
         if slot.successor is worker:
@@ -252,18 +293,7 @@ class Pool:
                 pid=worker.pid,
             )
             self._departing.add(old)
-        if self._is_accepting:
-            accepts = worker.accept()
-            self._owner.worker_serves()
-            if old is not None:
-                # Not before, for until then one fewer would accept.
-                accepts.addCallback(lambda _: self._send_away(old))
-        elif old is not None:
-            self._send_away(old)
-        if self._is_rolling and not self._is_old(worker):
-            self._tell_roll()
-        self._check_loaded()
-        self._roll_on()
+        return old
 
     def worker_said(self, worker: Worker, report: str) -> None:
         """A worker has said how it is."""
@@ -329,8 +359,11 @@ class Pool:
                 self._say(worker, reason, output, "The old worker stays")
             self._end_roll(f"worker {worker.number}: {reason}", output)
         else:
+            is_bad = self._is_on_probation(slot, worker)
             slot.worker = None
             self._died(slot, worker, reason, output)
+            if is_bad:
+                self._end_roll(f"worker {worker.number}: {reason}", output)
         self._check_gone()
         self._roll_on()
 
@@ -401,7 +434,7 @@ class Pool:
 
     def _roll_on(self) -> None:
         """Take the next step, if the last one is over."""
-        if not self._is_accepting or self._departing:
+        if not self._is_accepting or self._departing or self._probation_ends is not None:
             return
         slots = self._slots.values()
         if any(slot.successor is not None for slot in slots):
@@ -417,15 +450,54 @@ class Pool:
     def _is_old(self, worker: Worker) -> bool:
         return self._is_rolling and worker.code < self._code
 
-    def _tell_roll(self, output: str = "") -> None:
+    def _begin_probation(self, canary: Worker) -> None:
+        self._log.info(
+            "Worker {number} (pid {pid}) serves with the new code; no old worker leaves within the "
+            "next {seconds:g} seconds (the probation)",
+            number=canary.number,
+            pid=canary.pid,
+            seconds=self._probation,
+        )
+        self._probation_ends = self._clock.callLater(self._probation, self._probation_over)
+        self._tell_roll(probation=self._probation)
+
+    def _probation_over(self) -> None:
+        self._probation_ends = None
+        self._is_proven = self._replaced > 0  # else the place of the canary was given up
+        for slot in list(self._slots.values()):
+            if slot.successor is not None and slot.successor.is_ready:
+                old = self._fill_with(slot, slot.successor)
+                if old is not None:
+                    self._send_away(old)
+        self._roll_on()
+
+    def _end_probation(self) -> None:
+        ends, self._probation_ends = self._probation_ends, None
+        if ends is not None:
+            ends.cancel()
+
+    def _is_on_probation(self, slot: Slot, worker: Worker) -> bool:
+        """Whether the end of a worker that has a place ends a rolling restart."""
+        if not self._is_rolling or self._is_old(worker):
+            return False
+        return not worker.is_ready or self._clock.seconds() - slot.ready_at < self._probation
+
+    def _tell_roll(self, output: str = "", probation: float = 0.0) -> None:
         roll = self.roll_so_far
         if roll is not None:
-            self._owner.rolls(replace(roll, output=output, another_follows=self._is_roll_due))
+            self._owner.rolls(
+                replace(roll, output=output, another_follows=self._is_roll_due, probation=probation)
+            )
 
     def _end_roll(self, reason: str = "", output: str = "") -> None:
         if not self._is_rolling:
             return
         self._is_rolling, self._failure = False, reason
+        self._end_probation()
+        for slot in self._slots.values() if reason else ():
+            successor, slot.successor = slot.successor, None
+            if successor is not None:
+                self._depart(successor)
         if reason:
             self._log.error(
                 "The workers are not replaced: {reason}. {replaced} of {size} have the new code, "

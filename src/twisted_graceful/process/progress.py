@@ -70,6 +70,8 @@ class Roll:
         reason: why it ended before all were replaced; empty if it did not.
         output: the last that the worker wrote for which it ended.
         another_follows: whether another roll is due when this one is over.
+        probation: seconds for which the first new worker is on probation, from this step on; 0 if
+            that does not begin with it.
     """
 
     number: int
@@ -79,6 +81,7 @@ class Roll:
     reason: str = ""
     output: str = ""
     another_follows: bool = False
+    probation: float = 0.0
 
     @property
     def is_over(self) -> bool:
@@ -98,6 +101,8 @@ class Roll:
             "replaced": self.replaced,
             "wanted": self.wanted,
         }
+        if self.probation:
+            facts["probation"] = self.probation
         if self.stage is Stage.FAILED:
             facts |= {"reason": self.reason, "output": self.output}
         if self.another_follows:

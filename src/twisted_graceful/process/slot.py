@@ -23,6 +23,7 @@ class Slot:
         successor: who will have it, when it is ready.
         restart: starts the next, if the last one has died.
         restarts: how often that had to be.
+        ready_at: when the last one of its workers became ready, in seconds of the pool's clock.
     """
 
     def __init__(self, number: int, backoff: Backoff) -> None:
@@ -32,6 +33,7 @@ class Slot:
         self.successor: Worker | None = None
         self.restart: IDelayedCall | None = None
         self.restarts = 0
+        self.ready_at = 0.0
         self._words = ""
         self._repeated = 0
 
