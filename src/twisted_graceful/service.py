@@ -137,7 +137,7 @@ class GracefulService(ServerGroup):
         # Before twistd opens its log, and writes its pid file.
         private.share_log_files()
         private.take_over_pid_file(self._found_pid_file, self._remove_pid_file)
-        if signals and (self._worker or self._has_workers):
+        if signals or inheritance is not None:
             number = 0 if inheritance is None else inheritance.generation
             prefix_lines(prefix(number, self._worker))
         self._heart = Heartbeat(reactor, self._beat)

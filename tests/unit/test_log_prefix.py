@@ -32,29 +32,36 @@ class PrefixTests(SynchronousTestCase):
     def test_an_event(self) -> None:
         """The line says who it is from, and what Twisted says anyway."""
         self.log.warn("hello {name}", name="you")
-        self.assertEqual(self.written.getvalue(), "- [g2 w3 app.views#warn] hello you\n")
+        self.assertEqual(self.written.getvalue(), "- [gen 2 worker 3 app.views#warn] hello you\n")
 
     def test_a_system(self) -> None:
         """A system that the event names stays."""
         self.log.info("hello", log_system="HTTPChannel,1,::1")
-        self.assertEqual(self.written.getvalue(), "- [g2 w3 HTTPChannel,1,::1] hello\n")
+        self.assertEqual(self.written.getvalue(), "- [gen 2 worker 3 HTTPChannel,1,::1] hello\n")
 
     def test_an_event_without_anything(self) -> None:
         """What is logged without a level and a namespace has the prefix too."""
         event: LogEvent = {"log_format": "hello"}
         self.publisher(event)
-        self.assertEqual(self.written.getvalue(), "- [g2 w3 -#-] hello\n")
+        self.assertEqual(self.written.getvalue(), "- [gen 2 worker 3 -#-] hello\n")
 
     def test_a_level(self) -> None:
         """All levels have it."""
         for level in LogLevel.iterconstants():
             self.log.emit(level, "hello")
         lines = self.written.getvalue().splitlines()
-        self.assertEqual({line.split()[1:3] == ["[g2", "w3"] for line in lines}, {True})
+        self.assertEqual({line.startswith("- [gen 2 worker 3 ") for line in lines}, {True})
 
     def test_who_is_no_worker(self) -> None:
         """A master has its generation alone."""
-        self.assertEqual(prefix(2, 0), "g2")
+        self.assertEqual(prefix(2, 0), "gen 2")
+
+    def test_a_replayed_event(self) -> None:
+        """What Twisted replays once the log is open has the prefix once."""
+        event: LogEvent = {"log_format": "hello"}
+        self.publisher(event)
+        self.publisher(event)
+        self.assertEqual(self.written.getvalue(), 2 * "- [gen 2 worker 3 -#-] hello\n")
 
 
 WRITES = """

@@ -11,7 +11,7 @@ from unittest import mock
 
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.unit.support import leaves_nothing_open, why_no_ipv6
@@ -91,6 +91,16 @@ class PortTestCase(SynchronousTestCase):
     def is_reading(self, port: Port) -> bool:
         """Whether the reactor waits for connections."""
         return port in self.reactor.readers
+
+
+class SilenceTests(PortTestCase):
+    """What Twisted's own ports log."""
+
+    def test_nothing(self) -> None:
+        """A port that begins and ends to listen logs nothing: a handover is not an outage."""
+        with capturedLogs() as events:
+            self.listen().connectionLost(None)
+        self.assertEqual(events, [])
 
 
 class RoomTests(PortTestCase):

@@ -231,6 +231,25 @@ class Port(tcp.Port):
         """Whether it accepts nothing until there is room."""
         return self in self.room
 
+    def startListening(self) -> None:
+        """Accept from the socket that it was made with.
+
+        Twisted's own logs that "Site starting on 8080", where the server has logged the URL.
+        """
+        listener, self._preexistingSocket = self._preexistingSocket, None
+        assert listener is not None
+        self._shouldShutdown = False
+        self._realPortNumber = listener.getsockname()[1]
+        self.factory.doStart()  # type: ignore[union-attr]
+        self.connected = True
+        self.socket = listener
+        self.fileno = listener.fileno  # type: ignore[method-assign]
+        self.numberAccepts = 100
+        self.startReading()
+
+    def _logConnectionLostMsg(self) -> None:
+        """Log nothing: "(TCP Port 8080 Closed)" reads like an outage during an upgrade."""
+
     def doRead(self) -> None:
         """Accept what the kernel has queued, within the room."""
         room = self.room

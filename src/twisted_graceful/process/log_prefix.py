@@ -9,8 +9,16 @@ from zope.interface import implementer
 
 
 def prefix(generation: int, worker: int) -> str:
-    """What stands before the system in each line: ``g2 w3``; ``g2`` for who is no worker."""
-    return f"g{generation} w{worker}" if worker else f"g{generation}"
+    """What each line of a process has before its system.
+
+    Args:
+        generation: its number.
+        worker: its number, 1 or more; 0 for a process that is not a worker.
+
+    Returns:
+        ``gen 2``, or ``gen 2 worker 3``.
+    """
+    return f"gen {generation} worker {worker}" if worker else f"gen {generation}"
 
 
 @implementer(ILogObserver)
@@ -35,7 +43,9 @@ class Prefix:
             level = event.get("log_level")
             name = "-" if level is None else level.name
             system = f"{event.get('log_namespace', '-')}#{name}"
-        event["log_system"] = f"{self.text} {system}"
+        # What is logged before twistd opens its log passes here twice: Twisted replays it.
+        if not system.startswith(f"{self.text} "):
+            event["log_system"] = f"{self.text} {system}"
 
 
 def prefix_lines(text: str, publisher: LogPublisher = globalLogPublisher) -> None:
