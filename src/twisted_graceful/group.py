@@ -17,7 +17,7 @@ from .http.port import Room
 from .http.report import DrainReport
 from .moving import Carrier, Handed
 from .process.balance import Share
-from .process.log_file import LogFiles
+from .process.log_file import LogFiles, lost_lines
 from .process.sockets import Listeners, text
 from .process.status import Status, resident_size
 from .server import Server
@@ -81,8 +81,8 @@ class ServerGroup(MultiService):
     @property
     def status(self) -> Status:
         """What this process has done and does, in numbers."""
-        size = Status(gauges={"rss": resident_size()})
-        return sum((each.status for each in self.servers), size)
+        own = Status({"log_lines_lost": lost_lines()}, {"rss": resident_size()})
+        return sum((each.status for each in self.servers), own)
 
     def addService(self, service: IService) -> None:
         """Add a server, or a service that runs beside the servers.

@@ -7,18 +7,25 @@ and `http.transport`.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import wraps
 from inspect import unwrap
 from operator import attrgetter
 from socket import socket
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet._producer_helpers import _PullToPush as PullToPush
+from twisted.logger import (
+    FileLogObserver,
+    FilteringLogObserver,
+    LegacyLogObserverWrapper,
+    LogPublisher,
+    globalLogPublisher,
+)
+from twisted.python import log
 from twisted.python.logfile import BaseLogFile, LogFile
 from twisted.web.http_headers import Headers
 from twisted.web.resource import _IEncodingResource as IEncodingResource
@@ -28,9 +35,11 @@ __all__ = [
     "PullToPush",
     "close_without_shutdown",
     "headers",
+    "is_log_file",
     "logging_has_begun",
     "port",
     "raw_headers",
+    "replace_log_streams",
     "share_log_files",
     "take_over_pid_file",
     "was_told_to_stop",
@@ -62,31 +71,50 @@ def port(kind: Any, reactor: Any, listener: socket, factory: Any) -> Any:
     return kind._fromListeningDescriptor(reactor, listener.fileno(), listener.family, factory)
 
 
-def share_log_files() -> None:
+class _SharedFile(Protocol):
+    """What a shared log file is written through."""
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether it can be rotated."""
+
+    def fileno(self) -> int:
+        """Its descriptor."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+def share_log_files(
+    opened: Callable[[str, int | None], _SharedFile],
+    locked: Callable[[str], AbstractContextManager[None]],
+) -> None:
     """Let Twisted's log files, from now on, be shared by several processes; once is enough.
 
     Twisted writes where it believes the end to be: two processes that share a log overwrite what
     the other one has just written. So they are opened for appending. And a process whose file
     another one has rotated, or logrotate has moved, goes on in the one that has the path now.
-    Of several that come to rotate it at the same time only one does.
+    Of several that come to rotate it at the same time only one does. What is not a regular file,
+    a stream or ``/dev/null``, is neither rotated nor renamed; of a link to a file the target is.
+
+    Args:
+        opened: opens a file, which has these permissions if it is new.
+        locked: holds a lock that belongs to a path; raises `OSError` if another process does.
     """
     if getattr(LogFile.rotate, "is_shared", False):
         return
-    open_file, should_rotate, rotate = (
-        BaseLogFile._openFile,
-        LogFile.shouldRotate,
-        LogFile.rotate,
-    )
+    should_rotate, rotate = LogFile.shouldRotate, LogFile.rotate
 
-    @wraps(open_file)
+    @wraps(BaseLogFile._openFile)
     def _openFile(self: BaseLogFile) -> None:
-        # A file that is not there Twisted makes empty, also if another process has just made it.
-        mode = 0o666 if self.defaultMode is None else self.defaultMode
-        os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, mode))
-        open_file(self)
-        descriptor = self._file.fileno()
-        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
-        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_APPEND)
+        file = opened(self.path, self.defaultMode)
+        if file.is_regular:
+            self.path = os.path.realpath(self.path)
+        self._file = file  # type: ignore[assignment]
+        self.closed = False
+
+    def is_regular(self: BaseLogFile) -> bool:
+        return self._file.is_regular  # type: ignore[attr-defined,no-any-return]
 
     def follow(self: LogFile) -> bool:
         """Go on in the file that has the path, if that is another one; whether it was."""
@@ -106,23 +134,54 @@ def share_log_files() -> None:
 
     @wraps(should_rotate)
     def shouldRotate(self: LogFile) -> bool:
+        if not is_regular(self):
+            return False
         follow(self)
         return bool(should_rotate(self))
 
     @wraps(rotate)
     def rotate_once(self: LogFile) -> None:
-        lock = os.dup(self._file.fileno())  # for Twisted closes the file
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not follow(self):
-                rotate(self)
-        finally:
-            os.close(lock)
+        if is_regular(self):
+            # Another process that rotates it does so for this one, too.
+            with suppress(OSError), locked(self.path):
+                if not follow(self):
+                    rotate(self)
 
     rotate_once.is_shared = True  # type: ignore[attr-defined]
     BaseLogFile._openFile = _openFile  # type: ignore[method-assign]
     LogFile.shouldRotate = shouldRotate  # type: ignore[method-assign]
     LogFile.rotate = rotate_once  # type: ignore[method-assign]
+
+
+def is_log_file(stream: object) -> bool:
+    """Whether it is one of Twisted's log files, which are shared."""
+    return isinstance(stream, BaseLogFile)
+
+
+def replace_log_streams(replaced: Callable[[Any], Any]) -> None:
+    """Let the observers of the log, however they are nested, write to other streams.
+
+    An observer has its stream from its beginning. Which there are depends on twistd, twist, their
+    options and the program, so that they cannot be made with another one.
+
+    Args:
+        replaced: returns what is written to in the place of a stream, or the same one.
+    """
+    pending: list[Any] = [globalLogPublisher]
+    while pending:
+        each = pending.pop()
+        if isinstance(each, LogPublisher):
+            pending += each._observers
+        elif isinstance(each, FilteringLogObserver):
+            pending += [each._observer, each._negativeObserver]
+        elif isinstance(each, FileLogObserver):
+            each._outFile = replaced(each._outFile)
+        elif isinstance(each, LegacyLogObserverWrapper):
+            old = getattr(each.legacyObserver, "__self__", None)
+            stream = getattr(getattr(old, "write", None), "__self__", None)
+            if isinstance(old, log.FileLogObserver) and stream is not None:
+                new = replaced(stream)
+                old.write, old.flush = new.write, new.flush
 
 
 def take_over_pid_file(found: Callable[[str], None], remove: Callable[[str], None]) -> None:

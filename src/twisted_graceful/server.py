@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import os
 import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from twisted.application.service import Service
@@ -30,8 +32,10 @@ from .http.report import Cut, DrainReport
 from .http.site import Site
 from .listening import Listening
 from .moving import Carrier, Handed
-from .process.log_file import LogFile, LogFiles, resolve
+from .process.launch import working_directory
+from .process.log_file import LogFile, LogFiles
 from .process.status import Status
+from .process.streams import canonical
 from .settings import Settings
 from .wsgi.threads import Threads
 
@@ -74,7 +78,8 @@ class Server(Service):
         reactor: Any = None,
     ) -> None:
         several = [address] if isinstance(address, (str, int)) else address
-        self.settings = Settings() if settings is None else settings
+        # Whatever directory the application changes to.
+        self.settings = located(settings or Settings(), working_directory(os.environ))
         self._app = app
         self._wsgi = wsgi
         self._reactor = global_reactor() if reactor is None else reactor
@@ -86,7 +91,7 @@ class Server(Service):
         self.coordinated = False
         self.meter: Meter | None = None
         self.on_warm_up: Callable[[str], None] = lambda target: None
-        self._log_path = resolve(self.settings.access_log)
+        self._log_path = self.settings.access_log
         self._log_file: LogFile | None = None
         self._access_log: AccessLog | None = None
         self._accepted = False
@@ -496,6 +501,22 @@ class Server(Service):
         if self._site is not None:
             self._site.connections.cut()
             self._threads.abandon()
+
+
+def located(settings: Settings, directory: str) -> Settings:
+    """Settings whose paths mean the same from now on, in every directory and process.
+
+    Args:
+        settings: as they were written.
+        directory: what relative paths are relative to.
+    """
+    cert, key = settings.tls_cert, settings.tls_key
+    return replace(
+        settings,
+        access_log=canonical(settings.access_log, directory),
+        tls_cert=cert and os.path.join(directory, cert),
+        tls_key=key and os.path.join(directory, key),
+    )
 
 
 def global_reactor() -> Any:

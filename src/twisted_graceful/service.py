@@ -42,6 +42,7 @@ from .process.pool import Pool
 from .process.progress import Shielded, Watcher
 from .process.record import Record
 from .process.retirement import Retirement
+from .process.server_log import never_wait, share_log_files
 from .process.signals import SignalHandlers
 from .process.sockets import Listeners
 from .process.status import Status, resident_size
@@ -135,7 +136,7 @@ class GracefulService(ServerGroup):
         self._generation: Generation | Member | None = None
         self._supervisor = systemd.Supervisor(reactor)
         # Before twistd opens its log, and writes its pid file.
-        private.share_log_files()
+        share_log_files(reactor)
         private.take_over_pid_file(self._found_pid_file, self._remove_pid_file)
         if signals or inheritance is not None:
             number = 0 if inheritance is None else inheritance.generation
@@ -304,6 +305,8 @@ class GracefulService(ServerGroup):
             LogFileError: an access log cannot be opened.
         """
         self.open()
+        if self._owns_process:
+            never_wait(self._reactor)
         for name, where in self._listeners.not_served():
             self._log.warn(
                 "The service manager passed a socket that nothing here serves: {where} (of the "

@@ -27,12 +27,13 @@ from .kinds import FilePath, Flag, Text
 from .master import serving
 from .process.inheritance import is_successor, is_worker
 from .process.launch import Launch, working_directory
-from .process.log_file import STANDARD, check_writable, resolve
+from .process.log_file import check_writable
 from .process.output import keep_words
 from .process.ownership import GivenFiles
-from .process.twistd import log_file, only_look, skip_what_is_done
+from .process.streams import canonical, number_of
+from .process.twistd import locate_log, log_file, only_look, skip_what_is_done
 from .reload import Reload, watch_source
-from .server import Server, global_reactor
+from .server import Server, global_reactor, located
 from .service import GracefulService
 from .settings import Settings
 from .welcome import Welcome
@@ -178,6 +179,7 @@ class Options(usage.Options):
         }
         where = "--config" if "config" in self else f"the environment variable {config.CONFIG}"
         path = self.setdefault("config", environ.get(config.CONFIG, ""))
+        self["config"] = path and os.path.abspath(path)
         sources = [
             config.from_command_line(given),
             config.from_environment(environ),
@@ -217,15 +219,23 @@ class Options(usage.Options):
             raise SystemExit(0)
         parent: MutableMapping[str, Any] = getattr(self, "parent", None) or {}
         self["pid_file"] = parent.get("pidfile") and os.path.abspath(parent["pidfile"])
-        if self["access-log"] in STANDARD and not (is_successor() or parent.get("nodaemon", True)):
-            raise UsageError("--access-log: a daemon has no standard output; name a file")
+        self._refuse_streams_of_a_daemon(parent)
         if is_successor():
             skip_what_is_done(parent)
+        locate_log(parent)
         self["log_file"] = log_file(parent)
         self["detaches"] = not parent.get("nodaemon", True)
         if self.get("check"):
             only_look(parent)
         self["uid"], self["gid"] = parent.get("uid"), parent.get("gid")
+
+    def _refuse_streams_of_a_daemon(self, parent: Mapping[str, Any]) -> None:
+        if is_successor() or parent.get("nodaemon", True):
+            return
+        named = {"--access-log": self["access-log"], "--logfile": parent.get("logfile") or ""}
+        for option, path in named.items():
+            if number_of(canonical(path, os.getcwd())) in (0, 1, 2):
+                raise UsageError(f"{option}: a daemon has no standard output; name a file")
 
 
 for _option in OPTIONS:
@@ -248,11 +258,11 @@ def makeService(options: Options) -> IService:
     for sentence in config.unknown_variables(os.environ):
         _log.warn("{sentence}; it is ignored", sentence=sentence)
     try:
-        chosen = _settings(options)
         # Before an application is imported, which may change the directory.
         launch = Launch.of_this_process(
             os.environ, twistd_is_told=True, detaches=options["detaches"]
         )
+        chosen = located(_settings(options), launch.directory)
         is_master = chosen.workers and not (is_worker() or options.get("check"))
         servers = _servers(options, chosen, launch.directory, _name if is_master else load)
         if options.get("check"):
@@ -325,7 +335,7 @@ def _check(options: Options, settings: Settings, servers: list[Server]) -> Check
             with redirect_stderr(err):
                 err.write(f"{_said(error)}\n")
 
-    for path in (options["log_file"], resolve(settings.access_log)):
+    for path in (options["log_file"], settings.access_log):
         check_writable(path)
     check = Check(*servers, timeout=settings.upgrade_timeout, report=report)
     check.open()
@@ -363,8 +373,8 @@ def _service(
             service
         )
     if options["uid"] is not None or options["gid"] is not None:
-        named = (options["log_file"], options["pid_file"], resolve(settings.access_log))
-        files = [path for path in named if path and path not in STANDARD]
+        named = (options["log_file"], options["pid_file"], settings.access_log)
+        files = [path for path in named if path and number_of(path) is None]
         served = [*servers, *([admin] if admin is not None else [])]
         files += [each.file for server in served for each in server.unix_addresses]
         GivenFiles(files, options["uid"], options["gid"]).setServiceParent(service)

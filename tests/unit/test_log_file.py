@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.errors import LogFileError
 from twisted_graceful.process import log_file
-from twisted_graceful.process.log_file import LIMIT, RETRY, RETRY_SIZE, LogFile, LogFiles, resolve
+from twisted_graceful.process.log_file import LIMIT, RETRY, RETRY_SIZE, LogFile, LogFiles
 
 from .support import leaves_nothing_open, run_python, temporary_directory
 
@@ -327,8 +327,8 @@ class PipeTests(LogFileTestCase):
         reader, writer = os.pipe()
         self.addCleanup(os.close, writer)
         os.close(reader)
-        self.patch(log_file, "STANDARD", {"-": writer})
-        file = self.open("-")
+        file = LogFile("-", self.clock, descriptor=writer)
+        self.addCleanup(file.close)
         with capturedLogs() as events:
             file.write(LINE)
         self.assertIn("Broken pipe", formatEvent(events[0]))
@@ -340,8 +340,8 @@ class PipeTests(LogFileTestCase):
         reader, writer = os.pipe()
         self.addCleanup(os.close, reader)
         self.addCleanup(os.close, writer)
-        self.patch(log_file, "STANDARD", {"-": writer})
-        file = self.open("-")
+        file = LogFile("-", self.clock, descriptor=writer)
+        self.addCleanup(file.close)
         for _ in range(2):
             file.write(LINE)
             file.reopen()
@@ -388,9 +388,3 @@ class LogFilesTests(LogFileTestCase):
             file.write(LINE)
             self.files.close(file)
         self.assertEqual([path.read_bytes() for path in paths], [LINE, LINE])
-
-    def test_resolve(self) -> None:
-        """A path is meant in the directory of the start; streams and nothing are no paths."""
-        self.assertEqual(resolve("a.log"), os.path.join(os.getcwd(), "a.log"))
-        for path in ("", "-", "/dev/stdout", "/var/log/a.log"):
-            self.assertEqual(resolve(path), path)

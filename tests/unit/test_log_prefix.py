@@ -69,8 +69,9 @@ import sys
 from twisted.application.app import AppLogger
 from twisted.logger import Logger
 from twisted.python.components import Componentized
-from twisted_graceful import private
-private.share_log_files()
+from twisted.internet import reactor
+from twisted_graceful.process.server_log import share_log_files, never_wait
+share_log_files(reactor)
 logger = AppLogger({"logfile": sys.argv[1]})
 logger.start(Componentized())
 for size in map(int, sys.argv[2:]):

@@ -28,6 +28,7 @@ from twisted.web.server import GzipEncoderFactory
 from twisted_graceful import private
 from twisted_graceful.http.port import Room
 from twisted_graceful.http.unix import UnixPort
+from twisted_graceful.process.server_log import share_log_files
 from twisted_graceful.testing import MemoryServer
 
 from .support import run_python, temporary_directory
@@ -108,7 +109,7 @@ class ShareLogFilesTests(SynchronousTestCase):
 
     def test_no_generation_overwrites_the_other(self) -> None:
         """Every line of two writers is in the file, in the order in which it was written."""
-        private.share_log_files()
+        share_log_files(Clock())
         for kind in (LogFile, DailyLogFile):
             self.assertEqual(self.written_by_two(kind), "old 1\nnew, longer\nold 2\n")
 
@@ -118,7 +119,7 @@ class ShareLogFilesTests(SynchronousTestCase):
 
     def test_a_rotated_file_too(self) -> None:
         """The file that is opened after a rotation is opened in the same way."""
-        private.share_log_files()
+        share_log_files(Clock())
         log = LogFile("log", self.directory)
         log.write("before\n")
         log.rotate()
@@ -132,16 +133,16 @@ class ShareLogFilesTests(SynchronousTestCase):
 
     def test_twice_is_once(self) -> None:
         """A second call, of a second service, changes nothing."""
-        private.share_log_files()
+        share_log_files(Clock())
         before = BaseLogFile._openFile, LogFile.shouldRotate, LogFile.rotate
-        private.share_log_files()
+        share_log_files(Clock())
         after = BaseLogFile._openFile, LogFile.shouldRotate, LogFile.rotate
         self.assertEqual(after, before)
         self.assertEqual(self.written_by_two(LogFile), "old 1\nnew, longer\nold 2\n")
 
     def two(self, **options: int) -> tuple[LogFile, LogFile]:
         """Two writers of a file, shared."""
-        private.share_log_files()
+        share_log_files(Clock())
         both = (
             LogFile("log", self.directory, **options),
             LogFile("log", self.directory, **options),

@@ -482,7 +482,7 @@ class MakeServiceTests(SynchronousTestCase):
         self.assertEqual([url.partition(":")[0] for url in server.urls], ["https", "http"])
         for arguments, text in (
             (("--port", "https:127.0.0.1:0"), "'https:127.0.0.1:0' needs a certificate"),
-            ((*both, "--tls-cert", "nowhere.pem"), "tls_cert: 'nowhere.pem' cannot be read"),
+            ((*both, "--tls-cert", "nowhere.pem"), "/nowhere.pem' cannot be read"),
             ((*both, "--tls-key", path), "it must be given together with tls_cert"),
         ):
             refused = self.refused(*arguments)

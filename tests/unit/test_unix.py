@@ -14,6 +14,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from twisted_graceful.address import UnixAddress, parse
 from twisted_graceful.errors import BindError
 from twisted_graceful.process import sockets, unix
+from twisted_graceful.process.lock import locked
 from twisted_graceful.process.sockets import Listeners, text
 
 from .support import leaves_nothing_open, temporary_directory
@@ -202,13 +203,20 @@ class RaceTests(UnixTestCase):
             self.assertTrue(self.reaches(won[0]))
             won[0].close()
 
-    def test_somebody_holds_the_lock(self) -> None:
-        """A directory that somebody else keeps locked is an error, and no start without end."""
+    def test_a_reader_of_the_directory(self) -> None:
+        """A lock of the directory, which every reader of it can hold, delays nothing."""
         self.patch(unix, "_PATIENCE", 0)
         descriptor = os.open(self.directory, os.O_RDONLY)
         self.addCleanup(os.close, descriptor)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        self.assertIn("is locked; `lslocks` shows by whom", self.refused())
+        self.bind().close()
+
+    def test_somebody_holds_the_lock(self) -> None:
+        """Another start that does not end is an error that names the lock, and no endless wait."""
+        self.patch(unix, "_PATIENCE", 0)
+        with locked(self.path, 0):
+            self.assertIn(f".{os.path.basename(self.path)}.lock", self.refused())
+        self.assertEqual(os.listdir(self.directory), [])
 
 
 class RemoveTests(UnixTestCase):

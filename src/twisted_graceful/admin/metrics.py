@@ -68,6 +68,9 @@ COUNTERS: Mapping[str, Family] = {
     "worker_restarts": Family(
         "graceful_worker_restarts", "Workers that died, and were started again."
     ),
+    "log_lines_lost": Family(
+        "graceful_log_lines_lost", "Lines of logs that were dropped, since they were not read."
+    ),
 }
 
 GAUGES: Mapping[str, Family] = {

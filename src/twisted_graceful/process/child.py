@@ -41,6 +41,7 @@ from .handover import Receiver, Sender
 from .inheritance import VARIABLE, Inheritance
 from .launch import Launch
 from .output import Capture
+from .streams import kept as kept_streams
 from .unix import UnixListener
 
 KILL_AFTER = 3.0
@@ -176,6 +177,8 @@ class Child(ProcessProtocol):
                 inherited = {name: it for name, it in (memory or {}).items() if it >= 0}
                 places: dict[str, Any] = dict(zip(inherited, count(len(descriptors)), strict=False))
                 descriptors += inherited.values()
+                kept = list(zip(kept_streams(), count(len(descriptors)), strict=False))
+                descriptors += kept_streams().values()
                 inheritance = Inheritance(
                     generation,
                     control=3,
@@ -185,6 +188,7 @@ class Child(ProcessProtocol):
                     files=tuple(files),
                     worker=worker,
                     activated=tuple(activated),
+                    kept=tuple(kept),
                     **places,
                 )
                 with _in_some_directory():

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..errors import InheritanceError
+from . import streams
 from .activation import ActivatedListener
 from .unix import UnixListener
 
@@ -39,6 +40,8 @@ class Inheritance:
         worker: the number of this worker, 1 or more; 0 in a successor.
         record: the descriptor of the predecessor's `Record`; negative if there is none.
         balance: the descriptor of what the workers share to know each other's `Counts`; likewise.
+        kept: descriptors that the first generation was started with, beside its standard streams:
+            the number that each had there, and what it is here.
     """
 
     generation: int
@@ -52,6 +55,7 @@ class Inheritance:
     worker: int = 0
     record: int = -1
     balance: int = -1
+    kept: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def take(cls, environ: MutableMapping[str, str]) -> Inheritance | None:
@@ -102,6 +106,7 @@ class Inheritance:
             worker=int(data.get("worker", 0)),
             record=int(data.get("record", -1)),
             balance=int(data.get("balance", -1)),
+            kept=tuple((int(number), int(here)) for number, here in data.get("kept", ())),
         )
 
     def encode(self) -> str:
@@ -112,7 +117,8 @@ class Inheritance:
         """Every inherited file descriptor."""
         listeners = [each for _, descriptors in self.listeners for each in descriptors]
         memory = [each for each in (self.record, self.balance) if each >= 0]
-        return [self.control, self.stdout, self.stderr, *listeners, *memory]
+        kept = [here for _, here in self.kept]
+        return [self.control, self.stdout, self.stderr, *listeners, *memory, *kept]
 
     def sockets(self) -> list[tuple[str, list[socket.socket]]]:
         """The listeners as sockets, which own the descriptors from now on.
@@ -145,7 +151,10 @@ def seize() -> None:
     """
     global _seized
     try:
-        _seized = Inheritance.take(os.environ) or _seized
+        taken = Inheritance.take(os.environ)
+        if taken is not None:
+            _seized = taken
+            streams.inherit(dict(taken.kept))
     except InheritanceError as error:
         _seized = error
 

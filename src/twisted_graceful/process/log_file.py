@@ -6,12 +6,16 @@ import errno
 import os
 import select
 import stat
+import threading
 import time
+from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+from twisted.python import threadable
 
 from ..errors import LogFileError
+from . import streams
 
 LIMIT = 4 << 20
 """Bytes that are kept while they cannot be written; what comes on top is lost, and counted."""
@@ -31,15 +35,20 @@ REPORT_INTERVAL = 60.0
 PATIENCE = 0.5
 """Seconds that a close may wait for the reader of a pipe."""
 
-STANDARD = {"-": 1, "/dev/stdout": 1, "/dev/stderr": 2}
-"""What is not opened: a successor's streams are other files until it is ready."""
-
 _MODE = 0o644
 """Less what the umask takes away; nginx's."""
 
 
+_lost = 0
+
+
+def lost_lines() -> int:
+    """How many lines this process could not write to its logs, and has dropped."""
+    return _lost
+
+
 class LogFile:
-    """A file that lines are appended to.
+    """A file that lines are appended to, by any thread.
 
     Processes that have the same file open do not mix their lines: each write(2) appends whole
     ones, to a pipe at most as many as it takes at once (pipe(7)). Nothing here raises or blocks
@@ -47,8 +56,15 @@ class LogFile:
     log of the server says so.
 
     Args:
-        path: absolute, or one of `STANDARD`.
-        clock: when to try again.
+        path: as `streams.canonical` returned it.
+        clock: when to try again: a reactor.
+        descriptor: of a file that is already open, which is not opened anew and not closed;
+            None to open the path.
+        mode: the permissions of a new file, whatever the umask; None for 0644 less the umask.
+
+    Attributes:
+        path: what was given.
+        patience: seconds that all further writes together may wait for the reader of a pipe.
 
     Raises:
         LogFileError: it cannot be opened.
@@ -56,76 +72,132 @@ class LogFile:
 
     _log = Logger()
 
-    def __init__(self, path: str, clock: IReactorTime) -> None:
+    def __init__(
+        self, path: str, clock: Any, *, descriptor: int | None = None, mode: int | None = None
+    ) -> None:
         self.path = path
+        self.patience = 0.0
         self._clock = clock
-        self._descriptor = _open(path)
+        self._mode = mode
+        self._is_shared = descriptor is not None or streams.number_of(path) is not None
+        self._descriptor = _open(path, mode) if descriptor is None else descriptor
+        self._lock = threading.RLock()  # what is logged meanwhile, by a signal handler say, is ours
+        self._is_flushing = False
         self._buffer = bytearray()
         self._retry_at = 0
         self._timer: IDelayedCall | None = None
+        self._waits = False
         self._lost = 0
         self._problem = ""
         self._report_at = 0.0
 
+    @property
+    def is_regular(self) -> bool:
+        """Whether it is a file that can be rotated: standard output may be, but is shared."""
+        return not self._is_shared and stat.S_ISREG(os.fstat(self._descriptor).st_mode)
+
+    def fileno(self) -> int:
+        """Its descriptor."""
+        return self._descriptor
+
     def write(self, lines: bytes) -> None:
         """Append lines: now, or as soon as that is possible."""
-        self._buffer += lines
-        if self._timer is None or len(self._buffer) >= self._retry_at:
-            self._flush()
+        with self._lock:
+            self._buffer += lines
+            if self._descriptor < 0:
+                self._drop(0)
+            elif not self._waits or len(self._buffer) >= self._retry_at or self.patience:
+                self._flush()
 
     def _flush(self) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
-        buffer, retry = self._buffer, RETRY_PIPE
+        if self._is_flushing:
+            return  # what came on top is written below
+        self._is_flushing = True
         try:
-            self._append(0)
-        except OSError as error:
-            self._problem, retry = error.strerror or str(error), RETRY
-        if len(buffer) > LIMIT:
-            kept = buffer.rfind(b"\n", 0, LIMIT) + 1
-            self._lost += buffer.count(b"\n", kept)
-            del buffer[kept:]
-            self._problem = self._problem or "nobody reads it"
-        if buffer:
-            self._retry_at = len(buffer) + RETRY_SIZE
-            self._timer = self._clock.callLater(retry, self._flush)
+            self._write_buffer()
+        finally:
+            self._is_flushing = False
         if self._problem or self._report_at:
             self._report()
 
+    def _write_buffer(self) -> None:
+        buffer, retry = self._buffer, RETRY_PIPE
+        begun = time.monotonic()
+        try:
+            self._append(self.patience)
+        except OSError as error:
+            self._problem, retry = error.strerror or str(error), RETRY
+        if self.patience:
+            self.patience = max(0.0, self.patience - (time.monotonic() - begun))
+        if len(buffer) > LIMIT:
+            self._drop(buffer.rfind(b"\n", 0, LIMIT) + 1)
+            self._problem = self._problem or "nobody reads it"
+        if buffer:
+            self._retry_at = len(buffer) + RETRY_SIZE
+            if not self._waits:
+                self._waits = True
+                self._later(retry)
+
+    def _later(self, seconds: float) -> None:
+        """Try again; only the reactor's own thread may set a timer."""
+
+        def set_timer() -> None:
+            self._timer = self._clock.callLater(seconds, self._retry)
+
+        if threadable.ioThread in (None, threading.get_ident()):
+            set_timer()
+        else:
+            self._clock.callFromThread(set_timer)
+
+    def _retry(self) -> None:
+        with self._lock:
+            self._timer = None
+            self._waits = False
+            if self._descriptor >= 0:
+                self._flush()
+
+    def _drop(self, kept: int) -> None:
+        """Drop the lines that begin after so many bytes."""
+        global _lost
+        lines = self._buffer.count(b"\n", kept)
+        self._lost += lines
+        _lost += lines
+        del self._buffer[kept:]
+
     def reopen(self) -> None:
         """Go on in the file that has the path now; what was written before is in the old one."""
-        if self.path in STANDARD:
+        if self._is_shared:
             return
-        try:
-            descriptor = _open(self.path)
-        except LogFileError as error:
-            self._log.error("{error}; the file that was open is written on", error=error)
-            return
-        self._flush()
-        os.close(self._descriptor)
-        self._descriptor = descriptor
+        with self._lock:
+            try:
+                descriptor = _open(self.path, self._mode)
+            except LogFileError as error:
+                self._log.error("{error}; the file that was open is written on", error=error)
+                return
+            self._flush()
+            os.close(self._descriptor)
+            self._descriptor = descriptor
 
     def close(self) -> None:
         """Append what is left, and close. Closed twice it is closed."""
-        if self._descriptor < 0:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
+        with self._lock:
+            if self._descriptor < 0:
+                return
+            if self._timer is not None and self._timer.active():
+                self._timer.cancel()
             self._timer = None
-        try:
-            self._append(PATIENCE)
-        except OSError as error:
-            self._problem = error.strerror or str(error)
-        self._lost += self._buffer.count(b"\n")
-        self._buffer.clear()
+            try:
+                self._append(PATIENCE)
+            except OSError as error:
+                self._problem = error.strerror or str(error)
+            self._drop(0)
+            descriptor, self._descriptor = self._descriptor, -1
+            if not self._is_shared:
+                os.close(descriptor)
         if self._lost:
             self._problem = self._problem or "nobody reads it"
             self._report_at = 0
             self._report()
-        if self.path not in STANDARD:
-            os.close(self._descriptor)
-        self._descriptor = -1
 
     def _append(self, patience: float) -> None:
         """Append as much as can be.
@@ -138,20 +210,25 @@ class LogFile:
         """
         buffer, descriptor = self._buffer, self._descriptor
         until = time.monotonic() + patience
+        # Ours is non-blocking; what is shared with other processes must not be.
+        write = streams.write if self._is_shared else os.write
         # Asked each time: standard output becomes another file when a successor is ready.
         regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
         while buffer:
             if regular:
                 written = os.write(descriptor, buffer)
-            elif not _writable(descriptor, until - time.monotonic()):
+            elif not streams.writable(descriptor, until - time.monotonic()):
                 return
             else:
-                # What poll(2) allows does not block, up to PIPE_BUF bytes (pipe(7)).
+                # A pipe takes up to PIPE_BUF bytes as one piece (pipe(7)).
                 whole = buffer.rfind(b"\n", 0, select.PIPE_BUF) + 1
+                piece = bytes(buffer[: whole or select.PIPE_BUF])
                 try:
-                    written = os.write(descriptor, buffer[: whole or select.PIPE_BUF])
+                    written = write(descriptor, piece)
                 except BlockingIOError:
-                    return
+                    if time.monotonic() >= until:
+                        return
+                    written = 0
             del buffer[:written]
         self._problem = ""
 
@@ -182,7 +259,7 @@ class LogFiles:
         clock: when to try again.
     """
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: Any) -> None:
         self._clock = clock
         self._open: dict[str, tuple[LogFile, int]] = {}
 
@@ -190,7 +267,7 @@ class LogFiles:
         """The file of a path; whoever opens it closes it here.
 
         Args:
-            path: as `resolve` returned it.
+            path: as `streams.canonical` returned it.
 
         Raises:
             LogFileError: it cannot be opened.
@@ -217,35 +294,37 @@ def check_writable(path: str) -> None:
     """See whether a log file can be opened, without making one.
 
     Args:
-        path: as `resolve` returned it.
+        path: as `streams.canonical` returned it; empty for none.
 
     Raises:
         LogFileError: it cannot.
     """
-    if not path or path in STANDARD:
+    if not path:
         return
     directory = os.path.dirname(path)
-    if os.path.exists(path):
-        os.close(_open(path))
+    if streams.number_of(path) is not None:
+        _open(path, None)
+    elif os.path.exists(path):
+        os.close(_open(path, None))
     elif not os.path.isdir(directory):
         raise LogFileError(f"cannot open the log file {path}: there is no directory {directory}")
     elif not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
         raise LogFileError(f"cannot open the log file {path}: {os.strerror(errno.EACCES)}")
 
 
-def resolve(path: str) -> str:
-    """What a path means in the present directory, for later; no path is none."""
-    return path if path in STANDARD or not path else os.path.abspath(path)
-
-
-def _open(path: str) -> int:
+def _open(path: str, mode: int | None) -> int:
+    number = streams.number_of(path)
     try:
-        if path in STANDARD:
-            os.fstat(STANDARD[path])
-            return STANDARD[path]
+        if number is not None:
+            return streams.descriptor_of(number)
         flags = os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
         # A FIFO that nobody reads yet can be opened in this way only (fifo(7)).
-        return os.open(path, flags | (os.O_RDWR if _is_fifo(path) else os.O_WRONLY), _MODE)
+        flags |= os.O_RDWR if _is_fifo(path) else os.O_WRONLY
+        if mode is None or os.path.lexists(path):
+            return os.open(path, flags, _MODE)
+        descriptor = os.open(path, flags, mode)
+        os.fchmod(descriptor, mode)
+        return descriptor
     except OSError as error:
         raise LogFileError(f"cannot open the log file {path}: {_explain(error, path)}") from None
 
@@ -265,9 +344,3 @@ def _is_fifo(path: str) -> bool:
         return stat.S_ISFIFO(os.stat(path).st_mode)
     except FileNotFoundError:
         return False
-
-
-def _writable(descriptor: int, seconds: float) -> bool:
-    poll = select.poll()
-    poll.register(descriptor, select.POLLOUT)
-    return bool(poll.poll(max(0, seconds) * 1000))

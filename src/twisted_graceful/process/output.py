@@ -16,13 +16,19 @@ import select
 import stat
 import sys
 import tempfile
+import time
 from contextlib import suppress
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel, eventAsText, globalLogPublisher
 from zope.interface import implementer
 
+from . import streams
+
 _COPY_LIMIT = 1 << 20
 """Bytes of early output that are copied; more than an application should say."""
+
+_PATIENCE = 0.1
+"""Seconds that early output may wait for the reader of a pipe."""
 
 _WORDS_LIMIT = 1 << 16
 """Bytes of last words after which they begin anew."""
@@ -166,9 +172,10 @@ def _is_capture(descriptor: int) -> bool:
 
 def _write(descriptor: int, data: bytes) -> None:
     # Nobody may be reading the terminal or the pipe; that must neither end nor hold an upgrade.
-    # What poll(2) allows does not block, up to PIPE_BUF bytes (pipe(7)).
-    poll = select.poll()
-    poll.register(descriptor, select.POLLOUT)
+    until = time.monotonic() + _PATIENCE
+    regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
     with suppress(OSError):
-        while data and poll.poll(0):
-            data = data[os.write(descriptor, data[: select.PIPE_BUF]) :]
+        while data and (regular or streams.writable(descriptor, until - time.monotonic())):
+            with suppress(BlockingIOError):
+                write = os.write if regular else streams.write
+                data = data[write(descriptor, data[: select.PIPE_BUF]) :]

@@ -16,6 +16,7 @@ from twisted.logger import (
 )
 
 from . import inheritance
+from .streams import canonical, number_of
 
 _DONE = {"nodaemon": True, "pidfile": "", "chroot": None, "uid": None, "gid": None}
 """twistd's options that must not be carried out a second time, and what does nothing."""
@@ -67,11 +68,29 @@ def complaints() -> ILogObserver:
 
 
 def log_file(options: Mapping[str, Any]) -> str:
-    """The path of the file that twistd logs to, with these options; empty if to none."""
+    """What twistd logs to with these options, as `canonical` has it; empty for standard streams."""
     path = options.get("logfile") or ""
     if not path and not options.get("nodaemon", True):
         path = "twistd.log"  # a daemon's default
-    return "" if path in ("", "-") else os.path.abspath(path)
+    path = canonical(path, os.getcwd())
+    return "" if number_of(path) in (1, 2) else path
+
+
+def locate_log(options: MutableMapping[str, Any]) -> None:
+    """Settle where twistd, or twist, logs to, before an application can change the directory.
+
+    A link to standard output, say, is that from now on: in a successor it would lead elsewhere.
+
+    Args:
+        options: twistd's or twist's; changed in place.
+    """
+    if options.get("logfile"):
+        options["logfile"] = canonical(options["logfile"], os.getcwd())
+    name = getattr(options.get("logFile"), "name", None)
+    if isinstance(name, str):  # twist has opened it
+        number = number_of(canonical(name, os.getcwd()))
+        if number in (1, 2):
+            options["logFile"] = sys.stdout if number == 1 else sys.stderr
 
 
 def main() -> None:

@@ -2,33 +2,31 @@
 
 Two that start at the same time must not both find a stale file and both replace it; nor may
 one take for stale what the other has bound, but not yet made listen. So both happen under a
-lock of the directory (flock(2)), which leaves no file of its own behind and ends with its
-holder. To bind under another name and rename would leave that name in what the system shows
-(``ss -lx``), and would replace in silence what another one has put there meanwhile.
+lock, which ends with its holder (`lock`). To bind under another name and rename would leave that
+name in what the system shows (``ss -lx``), and would replace in silence what another one has put
+there meanwhile.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import socket
 import stat
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TypeAlias
 
 from twisted.logger import Logger
 
 from ..address import UnixAddress
 from ..errors import BindError
+from .lock import locked
 
 File: TypeAlias = tuple[int, int]
 """Device and inode of a socket file. While its socket is open no other file has them."""
 
 _PATIENCE = 2.0
-"""Seconds to wait for the lock of a directory, which others hold for the time of a bind."""
+"""Seconds to wait for the lock, which others hold for the time of a bind."""
 
 _LONGEST = 107
 """Bytes of a path (``sun_path`` in unix(7), less the NUL)."""
@@ -88,7 +86,7 @@ def bind(address: UnixAddress, backlog: int, mode: int) -> UnixListener:
     try:
         if not address.file:
             return _listen(address, backlog, None)
-        with _locked(os.path.dirname(address.file)):
+        with locked(address.file, _PATIENCE):
             _remove_stale(address.file)
             return _listen(address, backlog, mode)
     except OSError as error:
@@ -110,27 +108,6 @@ def _listen(address: UnixAddress, backlog: int, mode: int | None) -> UnixListene
         listener.close()
         raise
     return listener
-
-
-@contextmanager
-def _locked(directory: str) -> Iterator[None]:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        until = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise BlockingIOError(
-                        errno.EWOULDBLOCK,
-                        f"the directory {directory} is locked; `lslocks` shows by whom",
-                    ) from None
-                time.sleep(0.01)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _remove_stale(path: str) -> None:

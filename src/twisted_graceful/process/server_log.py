@@ -1,0 +1,97 @@
+"""The log of the server: Twisted's observers write it through `LogFile`, and so never wait.
+
+Twisted writes with blocking calls: a pipe that nobody reads, a supervisor's or that of ``| tee``,
+would stop the reactor after 64 KiB, and with it requests, signals and stops. `LogFile` keeps what
+cannot be written, up to a limit, and counts what it then drops.
+"""
+
+from __future__ import annotations
+
+import stat
+from functools import partial
+from os import fstat
+from typing import Any
+
+from .. import private
+from .lock import locked
+from .log_file import LogFile
+from .streams import canonical
+
+PATIENCE = 0.5
+"""Seconds that the last lines may wait for a reader, all together."""
+
+_NAMES = {1: "-", 2: "/dev/stderr"}
+
+
+class Lines:
+    """A `LogFile` in the form that Twisted's observers and log files write to.
+
+    Args:
+        file: where the lines go.
+        original: what was written to before; it is kept, since its end would close its descriptor.
+    """
+
+    def __init__(self, file: LogFile, original: object = None) -> None:
+        self.file = file
+        self._original = original
+        self.fileno = file.fileno
+        self.close = file.close
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether it can be rotated."""
+        return self.file.is_regular
+
+    def write(self, text: str | bytes) -> None:
+        """Write an event, which ends with its line."""
+        self.file.write(text.encode("utf-8", "replace") if isinstance(text, str) else text)
+
+    def flush(self) -> None:
+        """Nothing is held back but what cannot be written."""
+
+    def tell(self) -> int:
+        """How long the file is; 0 for a stream."""
+        return fstat(self.fileno()).st_size if self.is_regular else 0
+
+
+def share_log_files(reactor: Any) -> None:
+    """Let Twisted's log files (``--logfile``) be shared by processes, from now on."""
+
+    def opened(path: str, mode: int | None) -> Lines:
+        # An absolute path already.
+        return Lines(LogFile(canonical(path, "/"), reactor, mode=mode))
+
+    private.share_log_files(opened, partial(locked, patience=0.0))
+
+
+def never_wait(reactor: Any) -> None:
+    """Let the streams that Twisted logs to be written without waiting; twice is once.
+
+    To be called when logging has begun.
+    """
+    files: dict[int, LogFile] = {}
+
+    def replaced(stream: Any) -> Any:
+        try:
+            number = stream.fileno()
+            is_file = stat.S_ISREG(fstat(number).st_mode)
+        except (AttributeError, OSError, ValueError):
+            return stream  # it is not a file, or it is closed
+        # A standard stream that is a file may be something else when this process is ready.
+        if isinstance(stream, Lines) or private.is_log_file(stream) or (is_file and number > 2):
+            return stream
+        stream.flush()
+        if number not in files:
+            name = _NAMES.get(number, f"descriptor {number}")
+            files[number] = LogFile(name, reactor, descriptor=number)
+        return Lines(files[number], stream)
+
+    private.replace_log_streams(replaced)
+
+    def be_patient() -> None:
+        # Nobody is served any more, and the timer that would try again does not run.
+        for file in files.values():
+            file.patience = PATIENCE
+
+    if files:
+        reactor.addSystemEventTrigger("after", "shutdown", be_patient)
