@@ -168,7 +168,7 @@ class MasterService(GracefulService):
         if self._counts is not None:
             self._counts.size = self._pool.size
 
-    def _actions(self) -> dict[int, Callable[[], None]]:
+    def _actions(self) -> dict[int, Callable[[], object]]:
         return {
             **super()._actions(),
             signal.SIGTTIN: lambda: self.resize(+1),

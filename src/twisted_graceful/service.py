@@ -47,6 +47,7 @@ from .process.signals import SignalHandlers
 from .process.sockets import Listeners
 from .process.status import Status, resident_size
 from .process.supervisors import RECYCLED
+from .process.terminal import Terminal
 from .process.title import set_title, title
 from .server import Server, global_reactor
 from .settings import Settings
@@ -71,8 +72,9 @@ class GracefulService(ServerGroup):
         probation: seconds after that in which this process accepts again should the
             successor die, even if it has drained; 0 for none.
         signals: whether TERM, INT and QUIT stop this process, USR2 and HUP upgrade it, and USR1
-            opens its logs anew. If so its exit status is 1 when a stop cut a request, and the
-            reactor's clock does not follow when the system's is set.
+            opens its logs anew; a HUP from a terminal that was closed stops it. If so its exit
+            status is 1 when a stop cut a request, and the reactor's clock does not follow when the
+            system's is set.
         upgradable: whether a successor can be started at all.
         pid_file: the path of the pid file, if the caller knows it.
         launch: how to start a successor; None for the command of this process.
@@ -131,7 +133,9 @@ class GracefulService(ServerGroup):
             reactor,
             self._actions() if signals else {},
             shared={signal.SIGUSR1},  # twistd rotates its own log then
+            ignorable={signal.SIGHUP},  # by nohup(1)
         )
+        self._terminal = Terminal(reactor)
         self._launch = Launch.of_this_process(os.environ) if launch is None else launch
         self._generation: Generation | Member | None = None
         self._supervisor = systemd.Supervisor(reactor)
@@ -327,6 +331,12 @@ class GracefulService(ServerGroup):
         self._supervisor = systemd.Supervisor(
             self._reactor, systemd.seize(), speaks=inheritance is None
         )
+        if self._owns_process:
+            self._terminal.start()
+        if self._signals.ignored and not self._worker:
+            self._log.info(
+                "HUP is ignored, as it was when this process was started (nohup); USR2 upgrades"
+            )
         self._supervisor.loads("Loading", self._upgrade_timeout)
         self._generation = generation = self._begin(inheritance)
         if self._owns_process:
@@ -396,6 +406,7 @@ class GracefulService(ServerGroup):
             await generation.stopped(report.fields)
         await self._stop_others()
         self._heart.stop()
+        self._terminal.stop()
         self.watcher.stopped(str(report), len(report.cut))
         apart = gatherResults([server.stopService() for server in self._apart])
         if self._at_once:
@@ -510,9 +521,19 @@ class GracefulService(ServerGroup):
         if self._owns_process or self._generation.number > 0:
             told.addCallback(lambda _: self.leave())
 
-    def _actions(self) -> dict[int, Callable[[], None]]:
+    async def _hup(self) -> None:
+        """Reload; or shut down as any program does whose terminal is closed."""
+        if not await self._terminal.has_closed():
+            self.reload()
+        elif self._generation is not None and not (
+            self._worker or self._generation.is_asked_to_stop  # the shell may send it, too
+        ):
+            self._log.info("The terminal of this process was closed")
+            self.stop()
+
+    def _actions(self) -> dict[int, Callable[[], object]]:
         # What is typed in a terminal reaches every process; of several the master acts on it.
-        typed: dict[int, Callable[[], None]] = (
+        typed: dict[int, Callable[[], object]] = (
             dict.fromkeys((signal.SIGINT, signal.SIGQUIT), lambda: None)
             if self._worker
             else {signal.SIGINT: self.stop, signal.SIGQUIT: self.stop_at_once}
@@ -521,6 +542,6 @@ class GracefulService(ServerGroup):
             **typed,
             signal.SIGTERM: self.stop,
             signal.SIGUSR2: self.upgrade,
-            signal.SIGHUP: self.reload,
+            signal.SIGHUP: lambda: ensureDeferred(self._hup()),
             signal.SIGUSR1: self.reopen_logs,
         }

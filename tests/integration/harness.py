@@ -36,6 +36,9 @@ GRACEFUL = (*FOREGROUND, "graceful", *PORT, *PATIENCE)
 
 DAEMON = (TWISTD, "--pidfile", "app.pid", "--logfile", "app.log", "graceful", *PORT, *PATIENCE)
 
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # else servers of tests under nohup ignore it, too
+
 ENDED = os.WEXITED | os.WNOHANG
 CERTIFICATE = "tls.pem"
 FAMILY = "TWISTED_GRACEFUL_TEST_FAMILY"

@@ -110,6 +110,24 @@ class SignalTests(SynchronousTestCase):
         self.reactor.turn()
         self.assertEqual(self.called, ["ours", "ours"])
 
+    def test_ignorable(self) -> None:
+        """A signal that nohup has set to be ignored stays so; another one is handled."""
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+        handlers = SignalHandlers(
+            self.reactor,  # type: ignore[arg-type]
+            dict.fromkeys((signal.SIGUSR2, signal.SIGHUP), lambda: self.called.append("ours")),
+            ignorable={signal.SIGHUP},
+        )
+        handlers.install()
+        for number in (signal.SIGUSR2, signal.SIGHUP):
+            signal.raise_signal(number)
+        self.reactor.turn()
+        self.assertEqual(self.called, ["ours"])
+        self.assertEqual(handlers.ignored, {signal.SIGHUP})
+        handlers.restore()
+        self.assertIs(signal.getsignal(signal.SIGHUP), signal.SIG_IGN)
+
     def test_restore_gives_the_signals_back(self) -> None:
         """After `restore` the handlers that were there before are there again."""
         self.handlers.install()

@@ -74,6 +74,12 @@ class SignalledServer:
             self._require_time(deadline, f"process {process.pid} has not ended yet")
 
     def _ask(self, process: Process, number: signal.Signals) -> Event:
+        if process.does_about(number) == "ignored" and number == signal.SIGHUP:
+            raise CtlError(
+                Exit.NOT_SUPPORTED,
+                f"process {process.pid} ignores HUP: it was started under nohup, or by something "
+                "that cannot be upgraded. `gracefulctl upgrade` does not need HUP",
+            )
         if process.does_about(number) == "ignored":
             raise CtlError(
                 Exit.NOT_SUPPORTED,

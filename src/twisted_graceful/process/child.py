@@ -189,6 +189,7 @@ class Child(ProcessProtocol):
                     worker=worker,
                     activated=tuple(activated),
                     kept=tuple(kept),
+                    ignores_hup=signal.getsignal(signal.SIGHUP) is signal.SIG_IGN,
                     **places,
                 )
                 with _in_some_directory():

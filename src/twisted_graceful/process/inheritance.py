@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 from collections.abc import MutableMapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -42,6 +44,7 @@ class Inheritance:
         balance: the descriptor of what the workers share to know each other's `Counts`; likewise.
         kept: descriptors that the first generation was started with, beside its standard streams:
             the number that each had there, and what it is here.
+        ignores_hup: whether SIGHUP is ignored (nohup(1)). spawnProcess resets ignored signals.
     """
 
     generation: int
@@ -56,6 +59,7 @@ class Inheritance:
     record: int = -1
     balance: int = -1
     kept: tuple[tuple[int, int], ...] = ()
+    ignores_hup: bool = False
 
     @classmethod
     def take(cls, environ: MutableMapping[str, str]) -> Inheritance | None:
@@ -107,6 +111,7 @@ class Inheritance:
             record=int(data.get("record", -1)),
             balance=int(data.get("balance", -1)),
             kept=tuple((int(number), int(here)) for number, here in data.get("kept", ())),
+            ignores_hup=bool(data.get("ignores_hup", False)),
         )
 
     def encode(self) -> str:
@@ -155,6 +160,9 @@ def seize() -> None:
         if taken is not None:
             _seized = taken
             streams.inherit(dict(taken.kept))
+        if taken is not None and taken.ignores_hup:
+            with suppress(ValueError):  # not in the main thread
+                signal.signal(signal.SIGHUP, signal.SIG_IGN)
     except InheritanceError as error:
         _seized = error
 

@@ -16,17 +16,24 @@ class SignalHandlers:
         reactor: what calls them.
         actions: what to do, by signal number.
         shared: signals that whoever handled them before is to see too.
+        ignorable: signals that stay ignored where they were ignored before.
+
+    Attributes:
+        ignored: the ones that stay so.
     """
 
     def __init__(
         self,
         reactor: IReactorFromThreads,
-        actions: Mapping[int, Callable[[], None]],
+        actions: Mapping[int, Callable[[], object]],
         shared: Container[int] = (),
+        ignorable: Container[int] = (),
     ) -> None:
         self._reactor = reactor
         self._actions = actions
         self._shared = shared
+        self._ignorable = ignorable
+        self.ignored: set[int] = set()
         self._previous: dict[int, object] = {}
 
     def install_early(self) -> None:
@@ -39,6 +46,9 @@ class SignalHandlers:
 
     def _install(self, numbers: Iterable[int]) -> None:
         for number in numbers:
+            if number in self._ignorable and signal.getsignal(number) is signal.SIG_IGN:
+                self.ignored.add(number)
+                continue
             previous = signal.signal(number, self._caught)
             if previous != self._caught:
                 self._previous[number] = previous

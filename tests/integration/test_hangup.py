@@ -1,0 +1,66 @@
+"""HUP from a terminal that is closed, and under nohup."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_graceful.ctl.outcome import Exit
+from twisted_graceful.ctl.process import Process
+
+from . import proc
+from .harness import GRACEFUL, Server
+from .test_gracefulctl import ctl
+from .waiting import until
+
+APP = ("--app", "app.resource")
+
+TERMINAL = """\
+import os, pty, select, sys
+pid, terminal = pty.fork()
+if not pid:
+    os.execvp(sys.argv[1], sys.argv[1:])
+while not os.path.exists("close"):
+    if select.select([terminal], [], [], 0.05)[0]:
+        os.write(1, os.read(terminal, 65536))
+os.close(terminal)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+"""A program that runs a command in a terminal, and closes it when there is a file ``close``."""
+
+
+class HangUpTests(SynchronousTestCase):
+    """A server in the foreground."""
+
+    def test_closed_terminal(self) -> None:
+        """Its end is the end of a server, also of one with workers; nothing is upgraded."""
+        for options in ((), ("--workers", "2")):
+            with self.subTest(options):
+                command = (sys.executable, "-c", TERMINAL, *GRACEFUL)
+                with Server(*APP, *options, command=command) as server:
+                    client = server.connect()
+                    client.ask("/")
+                    (server.directory / "close").touch()
+                    self.assertEqual(server.exit_status(), 0)
+                    until(lambda: not server.family(), "no process is left")
+                    self.assertNotIn("Upgrade", server.log)
+
+    def test_nohup(self) -> None:
+        """Under nohup HUP does nothing, neither to workers nor to what an upgrade brings."""
+        with Server(*APP, "--workers", "1", command=("nohup", *GRACEFUL)) as server:
+            server.said(r"HUP is ignored, .* \(nohup\); USR2 upgrades")
+            self.are_deaf(server)
+            server.upgrade()
+            self.are_deaf(server)
+            refused = ctl(server.directory, "reload", "--pid-file", "app.pid")
+            self.assertEqual(refused.returncode, Exit.NOT_SUPPORTED, refused)
+            self.assertIn("ignores HUP: it was started under nohup", refused.stderr)
+
+    def are_deaf(self, server: Server) -> None:
+        """Master and worker ignore HUP."""
+        server.get()
+        for pid in (server.pid, *proc.children(server.pid)):
+            with Process(pid) as process:
+                self.assertEqual(process.does_about(signal.SIGHUP), "ignored")

@@ -1,0 +1,70 @@
+"""HUP and the terminal of a process."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_graceful.process.terminal import INTERVAL, REMEMBERED, Terminal
+
+
+class TerminalTests(SynchronousTestCase):
+    """A process in a terminal, or not."""
+
+    def setUp(self) -> None:
+        """It is in one."""
+        self.clock = Clock()
+        self.is_there = True
+        self.terminal = Terminal(self.clock, lambda: self.is_there)
+
+    def hup(self) -> Deferred[bool]:
+        """HUP comes; whether that is a hang-up."""
+        return ensureDeferred(self.terminal.has_closed())
+
+    def test_closed(self) -> None:
+        """It is a hang-up if the terminal has just been closed, however often it comes."""
+        self.terminal.start()
+        self.clock.pump([INTERVAL] * 60)
+        self.is_there = False
+        self.assertTrue(self.successResultOf(self.hup()))
+        self.clock.advance(INTERVAL)
+        self.assertTrue(self.successResultOf(self.hup()))
+
+    def test_about_to_be_closed(self) -> None:
+        """It is one if the terminal is closed right after it."""
+        self.terminal.start()
+        hup = self.hup()
+        self.assertNoResult(hup)
+        self.is_there = False
+        self.clock.advance(INTERVAL)
+        self.assertTrue(self.successResultOf(hup))
+
+    def test_there(self) -> None:
+        """It is none if the terminal stays."""
+        self.terminal.start()
+        hup = self.hup()
+        self.clock.advance(INTERVAL)
+        self.assertFalse(self.successResultOf(hup))
+
+    def test_closed_long_ago(self) -> None:
+        """It is none for a process that its shell has left in the background."""
+        self.terminal.start()
+        self.is_there = False
+        self.clock.pump([INTERVAL] * (int(REMEMBERED / INTERVAL) + 2))
+        self.assertFalse(self.successResultOf(self.hup()))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_none(self) -> None:
+        """It is none, at once, for a process that was started without a terminal."""
+        self.is_there = False
+        self.terminal.start()
+        self.assertFalse(self.successResultOf(self.hup()))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stopped(self) -> None:
+        """Nothing is left of it when the process stops."""
+        self.terminal.start()
+        self.terminal.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertFalse(self.successResultOf(self.hup()))
