@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from types import ModuleType
 from unittest.mock import patch
@@ -44,6 +45,24 @@ class TitleTests(SynchronousTestCase):
         with patch.dict(sys.modules, {"setproctitle": module}):
             set_title("hello")
         self.assertEqual(said, ["hello"])
+
+    def test_other_locales(self) -> None:
+        """Whatever the locale, names are shown as they were typed, and none prevents a start."""
+        code = (
+            "import sys\n"
+            "from twisted_graceful.process.title import set_title\n"
+            "set_title(f'{sys.argv[1]} %s')\n"
+            "print(ascii(open('/proc/self/cmdline', 'rb').read().strip(b'\\0 ').decode()))"
+        )
+        plain = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+        for environ in ({"LC_ALL": "C", **plain}, {"LC_ALL": "POSIX"}, {"LC_ALL": "C.UTF-8"}):
+            for more in ("", "\\u0142"):
+                with self.subTest(environ=environ, more=more):
+                    done = run_python(
+                        "-c", code % more, "\u0142.app", env={**os.environ, **environ}
+                    )
+                    shown = ascii("\u0142.app" + (" \u0142" if more else ""))
+                    self.assertEqual((done.stdout, done.stderr), (f"{shown}\n", ""))
 
     def test_the_system_shows_it(self) -> None:
         """The system's list of processes has it in the place of the command line."""

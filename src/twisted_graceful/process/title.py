@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 PREFIX = "twisted-graceful"
 
 
@@ -25,4 +27,17 @@ def set_title(text: str) -> None:
         from setproctitle import setproctitle
     except ImportError:
         return
-    setproctitle(text)
+    setproctitle(_as_utf8(text))
+
+
+def _as_utf8(text: str) -> str:
+    """A title that can be encoded in UTF-8, which the library does whatever the locale is.
+
+    What comes from the command line was decoded as the locale says. In one that is not UTF-8, the
+    bytes that were typed are only got back by encoding it so again.
+    """
+    try:
+        data = os.fsencode(text)
+    except UnicodeEncodeError:  # it comes from a file or a program
+        data = text.encode("utf-8", "surrogateescape")
+    return data.decode("utf-8", "replace")
