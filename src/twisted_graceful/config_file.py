@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,36 @@ else:
 def listed(text: str) -> list[str]:
     """The values of a variable that has several, separated by commas or white space."""
     return text.replace(",", " ").split()
+
+
+def read(path: str, where: str = "") -> str:
+    """The text of a file; a byte order mark at its begin means nothing.
+
+    Args:
+        path: of the file.
+        where: the path was given, for errors.
+
+    Raises:
+        ConfigError: it cannot be read, or is not UTF-8, as TOML is.
+    """
+    named = f"{where}: {path!r}" if where else repr(path)
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise ConfigError(f"{named} cannot be read: {error.strerror}") from None
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data:
+        raise ConfigError(
+            f"{named} is not UTF-8, but UTF-16 it seems, which PowerShell writes: save it as UTF-8"
+        )
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            f"{named} is not UTF-8: save it as UTF-8. The first byte that is not is "
+            f"0x{data[error.start]:02x}, in line {line}"
+        ) from None
 
 
 _TABLES = (("graceful",), ("tool", "graceful"))

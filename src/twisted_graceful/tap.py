@@ -9,7 +9,6 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import redirect_stderr
-from pathlib import Path
 from typing import Any
 
 from twisted.application.service import IService
@@ -18,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.usage import UsageError
 
-from . import config
+from . import config, config_file
 from .app import load
 from .check import Check
 from .config import OPTIONS, Chosen, Option, option_name
@@ -183,7 +182,7 @@ class Options(usage.Options):
         sources = [
             config.from_command_line(given),
             config.from_environment(environ),
-            config.from_file(_text(path, where), path) if path else {},
+            config.from_file(config_file.read(path, where), path) if path else {},
         ]
         if config.effective(*sources)["reload"].value:
             sources.append(config.for_development())
@@ -283,15 +282,6 @@ def _settings(options: Options) -> Settings:
             f"--{name}: {error.given!r} (from {options.sources[name]}) is not accepted; "
             f"it must be {error.accepted}"
         ) from None
-
-
-def _text(path: str, where: str) -> str:
-    try:
-        return Path(path).read_text("utf-8")
-    except OSError as error:
-        raise ConfigError(f"{where}: {path!r} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{where}: {path!r} is not UTF-8: {error}") from None
 
 
 def _said(error: BaseException) -> str:

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from io import BytesIO, StringIO
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 from unittest.mock import patch
@@ -247,10 +248,20 @@ class SourcesTests(SynchronousTestCase):
             self.set("GRACEFUL_CONFIG", "nowhere.toml")
 
     def test_a_file_that_is_no_text(self) -> None:
-        """A file that is not UTF-8, as TOML is, is refused."""
-        with open(self.path, "wb") as file:
-            file.write(b"\xff")
-        self.assertIn("is not UTF-8", self.refused("--config", self.path))
+        """A file that is not UTF-8, as TOML is, is refused, and what it seems to be is said."""
+        text = "[graceful]\r\n# caf\xe9\r\nidle-grace = 7\r\n"
+        for data, told in (
+            (b"\xff", "0xff, in line 1"),
+            (text.encode("latin-1"), "0xe9, in line 2"),
+            (text.encode("utf-16"), "UTF-16 it seems"),
+            (text.encode("utf-16-be"), "UTF-16 it seems"),
+        ):
+            Path(self.path).write_bytes(data)
+            said = self.refused("--config", self.path)
+            self.assertIn(f"--config: {self.path!r} is not UTF-8", said)
+            self.assertIn(told, said)
+        Path(self.path).write_bytes(text.encode("utf-8-sig"))
+        self.assertEqual(options("--config", self.path)["idle-grace"], 7)
 
     def test_no_file_is_read_unasked(self) -> None:
         """A pyproject.toml in the working directory is nobody's configuration."""

@@ -73,14 +73,11 @@ def _by_address(texts: Sequence[str], where: str, timeout: float) -> Server:
 
 
 def _in_file(path: str) -> list[str]:
-    from ..config_file import table
+    from ..config_file import read, table
     from ..errors import ConfigError
 
     try:
-        with open(path, encoding="utf-8") as file:
-            _, entries = table(file.read(), path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise CtlError(Exit.USAGE, f"{path!r} cannot be read: {error}") from None
+        _, entries = table(read(path), path)
     except ConfigError as error:
         raise CtlError(Exit.USAGE, str(error)) from None
     value = entries.get("admin") or []
