@@ -5,14 +5,20 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import os
+import re
+import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from importlib.machinery import PathFinder
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
+from .coroutines import as_deferred
 from .errors import AppError, GracefulError
 
 MakeWSGIResource = Callable[[Any], IResource]
@@ -50,7 +56,7 @@ def load(name: str) -> Any:
         first = name.partition(":")[0] if colon else name.rpartition(".")[0]
         raise AppError(
             f"{name!r}: there is no module {first!r}; "
-            "the working directory is searched first, then sys.path"
+            f"the working directory is searched first, then sys.path{_found(first)}"
         )
     found = module
     for attribute in attributes.split("."):
@@ -77,7 +83,20 @@ def _import(name: str, module_name: str) -> Any:
 
 
 def _inside(name: str, what: str, error: BaseException) -> AppError:
-    return AppError(f"{name!r}: {what}: {type(error).__name__}: {error}", inside=True)
+    text = f"{name!r}: {what}: {type(error).__name__}: {error}{_hiding()}"
+    return AppError(text, inside=True)
+
+
+def _hiding() -> str:
+    """Which modules in the working directory have taken the place of Python's own."""
+    hiding = [
+        place
+        for name in sorted(sys.stdlib_module_names & sys.modules.keys())
+        if (place := _place(sys.modules[name])) and place == _place_here(name)
+    ]
+    if not hiding:
+        return ""
+    return f"; {', '.join(map(repr, hiding))} hides a module of Python's standard library"
 
 
 def _no_attribute(name: str, owner: Any, attribute: str) -> str:
@@ -85,7 +104,44 @@ def _no_attribute(name: str, owner: Any, attribute: str) -> str:
     kind = "module" if inspect.ismodule(owner) else type(owner).__name__
     text = f"{name!r}: the {kind} {where!r} has no attribute {attribute!r}"
     close = difflib.get_close_matches(attribute, dir(owner), n=1)
-    return f"{text}; did you mean {close[0]!r}?" if close else text
+    meant = f"; did you mean {close[0]!r}?" if close else ""
+    return text + meant + (_found(owner.__name__) if inspect.ismodule(owner) else "")
+
+
+def _found(module_name: str) -> str:
+    """Where the module of a name, or the package that it should be in, was found.
+
+    That may be another than the one that the user means: each name is imported once, and of the
+    standard library much has been by then.
+    """
+    first = module_name.partition(".")[0]
+    module = sys.modules.get(module_name) or sys.modules.get(first)
+    if module is None:
+        return ""
+    where, name = _place(module), module.__name__
+    text = f"; {name!r} was found at {where!r}" if where else f"; {name!r} is built into Python"
+    mine = _place_here(first)
+    if mine and mine != _place(sys.modules[first]):
+        text += f", and {mine!r} was not imported"
+        if first in sys.stdlib_module_names:
+            text += f": Python's standard library has a {first!r} too, so it needs another name"
+    return text
+
+
+def _place_here(name: str) -> str:
+    """The file of the module of a name in the working directory; empty if there is none."""
+    with suppress(OSError):  # the directory may have been removed
+        spec = PathFinder.find_spec(name, [os.getcwd()])
+        return spec.origin or "" if spec else ""
+    return ""
+
+
+def _place(module: Any) -> str:
+    """The file of a module, or the folder of a package that has none; empty if it has neither."""
+    file = getattr(module, "__file__", None)
+    if file:
+        return str(file)
+    return next(iter(getattr(module, "__path__", ())), "")
 
 
 def as_resource(
@@ -122,7 +178,7 @@ def _convert(
         klein_resource: IResource = app.resource()
         return klein_resource
     if isinstance(app, (Deferred, Awaitable)):
-        waited: Deferred[Any] = app if isinstance(app, Deferred) else _await(app)
+        waited: Deferred[Any] = app if isinstance(app, Deferred) else as_deferred(app)
         return waited.addCallbacks(
             lambda result: _convert(result, make_wsgi_resource, called=True),
             _failed,
@@ -141,7 +197,9 @@ def _convert(
                 made = app()
             except Exception as error:
                 raise AppError(
-                    f"calling {app!r} failed: {type(error).__name__}: {error}", inside=True
+                    f"calling {app!r} failed: {type(error).__name__}: {error}"
+                    f"{_reactor_hint(error)}",
+                    inside=True,
                 ) from error
             return _convert(made, make_wsgi_resource, called=True)
     raise AppError(
@@ -172,13 +230,6 @@ def log_not_served(log: Logger, what: str, failure: Failure) -> None:
     log.critical("{what} is not served: {error}", what=what, error=error, **extra)
 
 
-def _await(awaitable: Any) -> Deferred[Any]:
-    async def wait() -> Any:
-        return await awaitable
-
-    return ensureDeferred(wait())
-
-
 def _failed(failure: Failure) -> Any:
     if failure.check(AppError, CancelledError):
         return failure
@@ -186,8 +237,22 @@ def _failed(failure: Failure) -> Any:
     error: BaseException = failure.value  # type: ignore[assignment]
     cause = error.with_traceback(failure.getTracebackObject())
     raise AppError(
-        f"the application could not be made: {type(cause).__name__}: {cause}", inside=True
+        f"the application could not be made: {type(cause).__name__}: {cause}{_reactor_hint(cause)}",
+        inside=True,
     ) from cause
+
+
+_NO_LOOP = re.compile("event loop|await wasn't used with future|async (library|context)")
+"""What asyncio, and the libraries on top of it, say outside of its loop."""
+
+
+def _reactor_hint(error: BaseException) -> str:
+    if isinstance(error, RuntimeError) and _NO_LOOP.search(str(error)):
+        return (
+            "; what awaits asyncio needs the reactor of that: write twistd --reactor=asyncio, or "
+            "twisted.internet.asyncioreactor.install() at the begin of a program"
+        )
+    return ""
 
 
 def _is_klein(app: Any) -> bool:

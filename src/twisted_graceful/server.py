@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from .address import ListenAddress, UnixAddress
 from .app import as_resource, log_not_served
+from .coroutines import needs_its_loop
 from .errors import BindError, SettingsError
 from .http.access_log import BUFFER, AccessLog
 from .http.handover import Mover
@@ -357,6 +358,8 @@ class Server(Service):
         self._threads = Threads(
             self._reactor, self.settings.wsgi_threads, self._environ(), self._is_multiprocess
         )
+        if needs_its_loop(self._reactor):
+            await deferLater(self._reactor, 0)
         made = as_resource(self._app, self._threads.resource, wsgi=self._wsgi)
         resource = await made if isinstance(made, Deferred) else made
         self._site = site = Site(resource, settings=self.settings, reactor=self._reactor)

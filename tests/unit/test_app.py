@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import importlib
 import os
 import sys
@@ -31,9 +32,13 @@ class LoadTests(SynchronousTestCase):
         self.write("pack/__init__.py", "")
         self.write("pack/web.py", "class Site:\n    root = 'the root'\nresource = 'the resource'\n")
 
+    def path(self, path: str) -> str:
+        """Where a module is, or would be."""
+        return os.path.join(self.directory, path)
+
     def write(self, path: str, source: str) -> None:
         """Let a module be there."""
-        with open(os.path.join(self.directory, path), "w") as file:
+        with open(self.path(path), "w") as file:
             file.write(source)
         importlib.invalidate_caches()
 
@@ -84,6 +89,37 @@ class LoadTests(SynchronousTestCase):
         self.assertIn(
             "did you mean 'resource'?", str(self.fault("pack.web.resuorce", inside=False))
         )
+
+    def test_another_module_was_found(self) -> None:
+        """The file that was found is named, and the one that is hidden, with the reason."""
+        os.mkdir(self.path("twice"))
+        names = ("calendar.py", "twice.py", "twice/__init__.py")
+        for each in names:
+            self.write(each, "")
+        self.patch(os, "getcwd", lambda: self.directory)
+        hidden, module, package = map(self.path, names)
+        reason = "Python's standard library has a 'calendar' too, so it needs another name"
+        for name, found in (
+            (
+                "calendar.app",
+                f"was found at {calendar.__file__!r}, and {hidden!r} was not imported",
+            ),
+            ("calendar.web:app", f"'calendar' was found at {calendar.__file__!r}, and {hidden!r}"),
+            ("twice.app", f"'twice' was found at {package!r}"),
+            ("sys.app", "'sys' is built into Python"),
+        ):
+            text = str(self.fault(name, inside=False))
+            self.assertIn(found, text)
+            self.assertEqual(reason in text, name.startswith("calendar"))
+        self.assertNotIn(module, text)
+
+    def test_it_hides_one_of_python(self) -> None:
+        """Where a module of the user's has taken the place of Python's own, the error says so."""
+        self.write("antigravity.py", "")  # which would open a browser
+        self.write("web.py", "from antigravity import fly")
+        self.patch(os, "getcwd", lambda: self.directory)
+        error = self.fault("web.app", inside=True)
+        self.assertIn(f"{self.path('antigravity.py')!r} hides a module of Python's", str(error))
 
     def test_a_module_that_raises(self) -> None:
         """A fault of the application's own code is told as such, with its exception."""

@@ -15,7 +15,7 @@ from .support import run_python
 PACKAGE = Path(twisted_graceful.__file__).parent
 
 LAYERS = [
-    {"errors", "networks"},
+    {"coroutines", "errors", "networks"},
     {"kinds", "address", "clock", "config_file", "private", "moving"},
     {"settings"},
     {"http", "process", "app", "wsgi", "welcome"},

@@ -1,0 +1,100 @@
+"""Coroutines that await Deferreds, and under the asyncio reactor whatever asyncio has as well."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import Any
+
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.python.failure import Failure
+
+
+def needs_its_loop(reactor: Any) -> bool:
+    """Whether a reactor is asyncio's loop, which runs only in what the reactor calls later."""
+    module = sys.modules.get("twisted.internet.asyncioreactor")
+    return module is not None and isinstance(reactor, module.AsyncioSelectorReactor)
+
+
+def as_deferred(awaitable: Awaitable[Any]) -> Deferred[Any]:
+    """A Deferred of what an awaitable returns or raises.
+
+    In a running loop of asyncio it is run by a task of that, else by Twisted.
+    """
+
+    async def wait() -> Any:
+        return await awaitable
+
+    loop = _running_loop()
+    if loop is None:
+        return ensureDeferred(wait())
+
+    async def run() -> None:
+        try:
+            result = await _Both(wait(), loop)
+        except BaseException:  # a task would let SystemExit end the loop
+            result = Failure()
+        if not finished.called:
+            finished.callback(result)
+
+    # The loop itself keeps no task alive.
+    task = loop.create_task(run())
+    finished: Deferred[Any] = Deferred(lambda _: task.cancel())
+    return finished
+
+
+def _running_loop() -> Any:
+    # Most programs do without asyncio, whose import takes its time.
+    asyncio = sys.modules.get("asyncio")
+    try:
+        return asyncio and asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+class _Both:
+    """What a task of asyncio can await, around a coroutine that awaits Deferreds as well.
+
+    Args:
+        steps: the coroutine.
+        loop: of the task.
+    """
+
+    def __init__(self, steps: Coroutine[Any, Any, Any], loop: Any) -> None:
+        self._steps = steps
+        self._loop = loop
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        steps = self._steps
+        go_on: Callable[[Any], Any] = steps.send
+        value: Any = None
+        while True:
+            try:
+                awaited = go_on(value)
+            except StopIteration as stop:
+                return stop.value
+            try:
+                if isinstance(awaited, Deferred):
+                    value = yield from self._fired(awaited)
+                else:
+                    value = yield awaited
+                go_on = steps.send
+            except BaseException as error:
+                go_on, value = steps.throw, error
+
+    def _fired(self, deferred: Deferred[Any]) -> Generator[Any, Any, Any]:
+        """Wait for a Deferred, whose result is left for those who await it."""
+        future = self._loop.create_future()
+
+        def fired(result: Any) -> Any:
+            if not future.done():
+                future.set_result(None)
+            return result
+
+        deferred.addBoth(fired)
+        try:
+            yield from future
+        except BaseException:  # the task was cancelled
+            deferred.addErrback(lambda _: None)
+            deferred.cancel()
+            raise
