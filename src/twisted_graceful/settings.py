@@ -100,6 +100,14 @@ class Settings:
     max_header_size: int = _size(32768, "the largest head", minimum=1)
     # gunicorn's limit_request_fields.
     max_headers: int = _count(100, "fields", "the most header fields of a request", minimum=1)
+    # nginx has no limit unless max_ranges is set, but serves no file more than once; Apache's
+    # MaxRanges is 200. Readers of PDF files ask for some tens.
+    max_ranges: int = _count(
+        100,
+        "ranges",
+        "the most parts of a file that a request may ask for (Range); with more it gets the whole "
+        "file, and with 0 always",
+    )
     # Django's DATA_UPLOAD_MAX_NUMBER_FIELDS; Werkzeug's max_form_parts is 1000, too.
     max_form_fields: int = _count(
         1000, "fields", "the most fields or parts of a form; 0: any number"

@@ -594,7 +594,7 @@ class FlowTests(Http2TestCase):
             request.channel.registerProducer(Source(request), True)
 
     def test_a_producer_that_raises(self) -> None:
-        """One that fails ends its stream alone."""
+        """One that fails ends its stream alone: with a 500 if its response has not begun."""
 
         class Failing:
             def resumeProducing(self) -> None:
@@ -604,12 +604,13 @@ class FlowTests(Http2TestCase):
                 pass
 
         (first, one), (second, two) = self.ask(), self.ask()
+        first.write(b"begun")
         first.registerProducer(Failing(), False)
         self.client.exchange()
-        second.finish()
+        second.registerProducer(Failing(), False)
         self.client.exchange()
-        self.assertEqual((one.reset, two.ended), (ErrorCodes.INTERNAL_ERROR, True))
-        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertEqual((one.reset, two.status), (ErrorCodes.INTERNAL_ERROR, 500))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
 
     def test_kernel_is_full(self) -> None:
         """To a client that does not read no more is written than the transport takes."""

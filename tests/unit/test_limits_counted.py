@@ -52,8 +52,8 @@ def does_not_close(server: MemoryServer, client: MemoryConnection, app: Echo) ->
     client.send(format_request("GET", "/", {"Connection": "close"}))
 
 
-def asks_for_form(data: bytes) -> Step:
-    """A client that sends a form to an application that asks for it."""
+def asks(data: bytes) -> Step:
+    """A client that sends this to an application that asks for the form and the head."""
 
     def step(server: MemoryServer, client: MemoryConnection, app: Echo) -> None:
         server.site.resource = Fields()
@@ -73,8 +73,9 @@ LIMITS: dict[str, tuple[dict[str, Any], Step]] = {
     "max_body_size": ({"max_body_size": 8}, sends(POST)),
     "max_form_fields": (
         {"max_form_fields": 1},
-        asks_for_form(format_request("POST", "/", FORM, b"a=1&a=2")),
+        asks(format_request("POST", "/", FORM, b"a=1&a=2")),
     ),
+    "max_ranges": ({}, asks(HEAD + b"Range: bytes=%b\r\n\r\n" % (b"0-," * 101))),
     "max_requests_per_connection": ({"max_requests_per_connection": 1}, sends(GET)),
     "read_header_timeout": ({}, sends(HEAD)),
     "read_timeout": ({}, sends(POST + b"x")),

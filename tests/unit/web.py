@@ -67,12 +67,13 @@ class Echo(Resource):
 
 
 class Fields(Resource):
-    """Answers with ``request.args``, in their order."""
+    """Answers with ``request.args``, in their order; asks for the fields of the head too."""
 
     isLeaf = True
 
     def render(self, request: Request) -> bytes:
         """Ask for them."""
+        request.getAllHeaders()
         return repr(request.args).encode()
 
 

@@ -21,6 +21,7 @@ from .connection import NEVER, in_kernel
 from .handover import MovableConnection
 from .head import Head, Refused
 from .phase import WAITING, Phase
+from .producer import Producer
 from .progress import Progress
 from .report import Cut, Outcome
 from .request import Request
@@ -324,6 +325,7 @@ class Channel(MovableConnection):
         """
         if self._producer is not None:
             raise RuntimeError(f"cannot register {producer}: {self._producer} is registered")
+        producer = Producer(producer, self._producer_failed)
         if not streaming:
             producer = private.PullToPush(producer, self)
         self._producer = producer
@@ -336,6 +338,15 @@ class Channel(MovableConnection):
         producer, self._producer = self._producer, None
         if producer is not None and self._producer_pulls:
             producer.stopStreaming()
+
+    def _producer_failed(self, failure: Failure) -> None:
+        """The producer has raised an exception: its response will not be complete."""
+        self.unregisterProducer()
+        request = self._request
+        if request is None:
+            self._log.failure("A producer failed after its response was complete", failure)
+        elif request.producer_failed(failure):
+            self.end()
 
     # The transport's buffer is full, and has room again
 
@@ -362,13 +373,7 @@ class Channel(MovableConnection):
     def stopProducing(self) -> None:
         """The connection is gone."""
         if self._producer is not None:
-            self._stop_producer(self._producer)
-
-    def _stop_producer(self, producer: Any) -> None:
-        try:
-            producer.stopProducing()
-        except Exception:
-            self._log.failure("A producer could not be stopped")
+            self._producer.stopProducing()
 
     def writeConnectionLost(self) -> None:
         """All that was written is sent."""
@@ -396,7 +401,7 @@ class Channel(MovableConnection):
         elif self.phase is Phase.ANSWERING:
             producer, self._producer = self._producer, None
             if producer is not None:
-                self._stop_producer(producer)
+                producer.stopProducing()
             self._refuse(
                 Refused(503, "The application did not answer in time.", "handler_timeout"),
                 Outcome.TIMED_OUT,

@@ -41,6 +41,7 @@ from ..errors import FormError
 from . import refusal
 from .form import parse_form, parse_query, unquote
 from .head import Head, Refused, known_name
+from .ranges import coalesced
 from .report import printable
 from .request_id import accepted as accepted_id
 from .request_id import new_request_id
@@ -98,7 +99,10 @@ class _Late:
 
 
 def _request_headers(request: Request) -> Headers:
-    return private.headers({name: [*values] for name, values in request.head.headers.items()})
+    headers = {name: [*values] for name, values in request.head.headers.items()}
+    if b"Range" in headers:
+        request._limit_ranges(headers)
+    return private.headers(headers)
 
 
 def _received_cookies(request: Request) -> dict[bytes, bytes]:
@@ -340,6 +344,24 @@ class Request(TwistedRequest):
         if content is not None and not is_kept:
             content.close()
 
+    def _limit_ranges(self, headers: dict[bytes, list[bytes]]) -> None:
+        """Let the application see no more ranges than it may serve."""
+        connections = self.site.connections
+        limit = connections.settings.max_ranges
+        values = headers.pop(b"Range")
+        if len(values) > 1:
+            return  # which of them counts nobody says
+        if values[0].count(b",") >= limit:
+            if limit:
+                connections.hit("max_ranges")
+                self.setHeader(b"Connection", b"close")  # this client is broken, or an attacker
+            return
+        ranges = coalesced(values[0])
+        if ranges is None:
+            headers[b"Range"] = values
+        elif ranges:
+            headers[b"Range"] = [b"bytes=" + b",".join(ranges)]
+
     def parseCookies(self) -> None:
         """Read the cookies; Twisted's way takes ten times as long for those that are none."""
         for value in self.requestHeaders.getRawHeaders(b"Cookie", ()):
@@ -398,6 +420,19 @@ class Request(TwistedRequest):
         self.write(body)
         self.finish()
         return reason
+
+    def producer_failed(self, failure: Failure) -> bool:
+        """The producer of the response has raised an exception, and is not registered any more.
+
+        Returns:
+            Whether the response has begun, and so can only be cut; else it is an error response.
+        """
+        self.producer = None
+        if not self.startedWriting:
+            self.processingFailed(failure)
+            return False
+        self._log.failure("The producer of {method} {path} failed: its response is cut", failure)
+        return True
 
     def render(self, resource: Any) -> None:
         """Let a resource answer.

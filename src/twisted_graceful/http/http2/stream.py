@@ -18,6 +18,7 @@ from ..access_log import Loggable, RequestLog
 from ..connection import NEVER
 from ..head import Head, Refused
 from ..phase import Phase
+from ..producer import Producer
 from ..progress import Progress
 from ..report import Cut, Outcome
 from ..request import Request
@@ -226,10 +227,7 @@ class Stream:
     def _leave(self, reason: Failure) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
-            try:
-                producer.stopProducing()
-            except Exception:
-                self._log.failure("A producer could not be stopped")
+            producer.stopProducing()
         request, self._request = self._request, None
         if request is not None:
             request.connectionLost(reason)
@@ -320,7 +318,7 @@ class Stream:
         """
         if self._producer is not None:
             raise RuntimeError(f"cannot register {producer}: {self._producer} is registered")
-        self._producer = producer
+        self._producer = producer = Producer(producer, self._producer_failed)
         self._pulls = not streaming
         self._paused = False
         if self.over:
@@ -330,6 +328,15 @@ class Stream:
             self.connection.ready(self)
         elif len(self.body) > HIGH_WATER:
             self._pause()
+
+    def _producer_failed(self, failure: Failure) -> None:
+        """The producer has raised an exception: its response will not be complete."""
+        self._producer = None
+        request = self._request
+        if request is None:
+            self._log.failure("A producer failed after its response was complete", failure)
+        elif request.producer_failed(failure):
+            self.connection.reset(self, ErrorCodes.INTERNAL_ERROR, "the producer failed")
 
     def unregisterProducer(self) -> None:
         """The producer has made all."""

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from ... import private
 from ..connection import Connection
 from ..phase import Phase
+from ..producer import Producer
 from ..progress import Progress
 from ..report import Cut, Outcome
 from .frames import PING, Code, Frames, close_frame, control_frame
@@ -170,7 +171,7 @@ class WebSocket(Connection):
         producer, self._producer = self._producer, None
         protocol, self.protocol = self.protocol, None
         if producer is not None:
-            self._tell(producer.stopProducing)
+            producer.stopProducing()
         if protocol is not None:
             self._tell(protocol.connectionLost, reason)
 
@@ -218,6 +219,7 @@ class WebSocket(Connection):
         """
         if self._producer is not None:
             raise RuntimeError(f"cannot register {producer}: {self._producer} is registered")
+        producer = Producer(producer, self._producer_failed)
         if not streaming:
             producer = private.PullToPush(producer, self.outlet)
         self._producer = producer
@@ -232,6 +234,12 @@ class WebSocket(Connection):
         producer, self._producer = self._producer, None
         if producer is not None and self._producer_pulls:
             producer.stopStreaming()
+
+    def _producer_failed(self, failure: Failure) -> None:
+        """The producer has raised an exception: what it has to say will not be complete."""
+        self.unregisterProducer()
+        self._log.failure("A producer has failed: its WebSocket is closed", failure)
+        self._fail(Code.INTERNAL_ERROR)
 
     # The transport's buffer is full, and has room again
 

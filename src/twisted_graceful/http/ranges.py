@@ -1,0 +1,71 @@
+"""The ranges of a file that a client asks for, before an application makes a response of them.
+
+Twisted's ``static.File`` serves whatever is asked for, 4,000 times the whole file too. RFC 9110
+section 14.2 lets a server ignore such requests; section 15.3.7.2 lets it coalesce ranges.
+"""
+
+from __future__ import annotations
+
+import re
+
+_OTHER_UNIT = re.compile(rb"(?!bytes[ \t]*=)[!#$%&'*+\-.^_`|~0-9A-Za-z]+=.*", re.IGNORECASE)
+_RANGES = re.compile(rb"bytes[ \t]*=(.*)", re.IGNORECASE)
+# 18 digits are more bytes than any file has.
+_RANGE = re.compile(rb"([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18})")
+
+_NO_END = 10**18
+
+
+def coalesced(value: bytes) -> list[bytes] | None:
+    """The ranges of a ``Range`` field, of which no two overlap.
+
+    Ranges that overlap or adjoin become one, in the place of the first of them. Of ranges that
+    count from the end (``-500``) the longest counts. So a response has each byte twice at most.
+
+    Args:
+        value: the field.
+
+    Returns:
+        The ranges; none of them if the field is malformed. None if its unit is not bytes.
+    """
+    match = _RANGES.fullmatch(value)
+    if match is None:
+        return None if _OTHER_UNIT.fullmatch(value) else []
+    suffix = -1  # the longest that counts from the end
+    suffix_at = 0
+    asked: list[tuple[int, int, int]] = []  # first, last, place
+    for at, each in enumerate(match[1].split(b",")):
+        each = each.strip(b" \t")
+        if not each:
+            continue  # an empty element of a list is none (RFC 9110 section 5.6.1)
+        spec = _RANGE.fullmatch(each)
+        if spec is None:
+            return []
+        if spec[3] is not None:
+            if suffix < 0:
+                suffix_at = at
+            suffix = max(suffix, int(spec[3]))
+            continue
+        first, last = int(spec[1]), int(spec[2] or _NO_END)
+        if last < first:
+            return []
+        asked.append((first, last, at))
+    ranges = _merged(asked)
+    if suffix >= 0:
+        ranges.append((suffix_at, b"-%d" % suffix))
+    return [text for _, text in sorted(ranges)]
+
+
+def _merged(asked: list[tuple[int, int, int]]) -> list[tuple[int, bytes]]:
+    """Ranges that neither overlap nor adjoin, each with its place."""
+    merged: list[tuple[int, int, int]] = []
+    for first, last, at in sorted(asked):
+        if merged and first <= merged[-1][1] + 1:
+            begin, end, place = merged[-1]
+            merged[-1] = (begin, max(end, last), min(place, at))
+        else:
+            merged.append((first, last, at))
+    return [
+        (at, b"%d-" % first if last == _NO_END else b"%d-%d" % (first, last))
+        for first, last, at in merged
+    ]
