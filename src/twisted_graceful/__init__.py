@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         InheritanceError,
         LaunchError,
         LogFileError,
+        PidFileError,
         SettingsError,
         WarmUpError,
     )
@@ -46,6 +47,7 @@ _HOMES = {
     "InheritanceError": "errors",
     "LaunchError": "errors",
     "LogFileError": "errors",
+    "PidFileError": "errors",
     "RequestsCut": "run",
     "Server": "server",
     "Settings": "settings",
@@ -77,6 +79,7 @@ __all__ = [
     "InheritanceError",
     "LaunchError",
     "LogFileError",
+    "PidFileError",
     "RequestsCut",
     "Server",
     "Settings",

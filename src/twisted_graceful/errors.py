@@ -37,6 +37,10 @@ class LogFileError(GracefulError, OSError):
     """A log file cannot be opened."""
 
 
+class PidFileError(GracefulError):
+    """A running server has the pid file; the text says which, and what to do."""
+
+
 class AppError(GracefulError):
     """An application cannot be served.
 

@@ -36,12 +36,13 @@ __all__ = [
     "close_without_shutdown",
     "headers",
     "is_log_file",
+    "log_files",
     "logging_has_begun",
     "port",
     "raw_headers",
     "replace_log_streams",
     "share_log_files",
-    "take_over_pid_file",
+    "take_over_twistd",
     "was_told_to_stop",
 ]
 
@@ -158,6 +159,19 @@ def is_log_file(stream: object) -> bool:
     return isinstance(stream, BaseLogFile)
 
 
+def log_files() -> list[str]:
+    """The paths of the files that Twisted logs to."""
+    found = []
+
+    def note(stream: Any) -> Any:
+        if is_log_file(stream):
+            found.append(stream.path)
+        return stream
+
+    replace_log_streams(note)
+    return found
+
+
 def replace_log_streams(replaced: Callable[[Any], Any]) -> None:
     """Let the observers of the log, however they are nested, write to other streams.
 
@@ -184,15 +198,23 @@ def replace_log_streams(replaced: Callable[[Any], Any]) -> None:
                 old.write, old.flush = new.write, new.flush
 
 
-def take_over_pid_file(found: Callable[[str], None], remove: Callable[[str], None]) -> None:
-    """Learn of twistd's pid file, and remove it in its place; nothing if twistd is not what runs.
+def take_over_twistd(
+    started: Callable[[str], None],
+    sheds: Callable[[int | None, int | None], bool],
+    ends: Callable[[], None],
+) -> None:
+    """Do in twistd's place what it does with files; nothing if twistd is not what runs.
 
-    twistd unlinks the path at exit even if another process, our successor, owns it by
-    then. Its configuration cannot be reached from a ``.tac`` file, but its runner class can.
+    twistd writes its pid file through links, and unlinks the path at exit even if another process,
+    our successor, owns it by then. It drops privileges that a successor does not have, and leaves
+    files behind that the successor cannot open. Its configuration cannot be reached from a
+    ``.tac`` file, but its runner class can.
 
     Args:
-        found: is called with the path, absolute, when twistd has written the file.
-        remove: is called with it at exit.
+        started: is called when twistd has detached, with the path of the pid file, absolute, which
+            twistd does not write; empty if it has none.
+        sheds: is called with user and group before twistd changes to them; whether it is to.
+        ends: is called at exit, also when the start fails, and is to remove the pid file.
     """
     twistd = sys.modules.get("twisted.scripts._twistd_unix")
     if twistd is None:
@@ -200,21 +222,25 @@ def take_over_pid_file(found: Callable[[str], None], remove: Callable[[str], Non
 
     runner_class = twistd.UnixApplicationRunner
     set_up_environment = unwrap(runner_class.setupEnvironment)
+    shed_privileges = unwrap(runner_class.shedPrivileges)
     remove_pid_file = unwrap(runner_class.removePID)
 
     @wraps(set_up_environment)
     def setupEnvironment(runner: object, *args: Any) -> None:
-        set_up_environment(runner, *args)
-        pidfile = args[-1]
-        if pidfile:
-            found(pidfile)
+        set_up_environment(runner, *args[:-1], "")
+        started(args[-1] or "")
+
+    @wraps(shed_privileges)
+    def shedPrivileges(runner: object, euid: bool, uid: int | None, gid: int | None) -> None:
+        if sheds(uid, gid):
+            shed_privileges(runner, euid, uid, gid)
 
     @wraps(remove_pid_file)
     def removePID(runner: object, pidfile: str) -> None:
-        if pidfile:
-            remove(pidfile)
+        ends()
 
     runner_class.setupEnvironment = setupEnvironment
+    runner_class.shedPrivileges = shedPrivileges
     runner_class.removePID = removePID
 
 

@@ -49,6 +49,7 @@ from .process.status import Status, resident_size
 from .process.supervisors import RECYCLED
 from .process.terminal import Terminal
 from .process.title import set_title, title
+from .process.twistd_files import TwistdFiles
 from .server import Server, global_reactor
 from .settings import Settings
 
@@ -124,7 +125,6 @@ class GracefulService(ServerGroup):
         self._upgrade_timeout = settings.upgrade_timeout
         self._probation = settings.probation
         self.upgradable = upgradable
-        self._pid_file = pid_file
         self._owns_process = signals
         self._exit_with = exit_with
         self._inheritance = inheritance
@@ -141,7 +141,12 @@ class GracefulService(ServerGroup):
         self._supervisor = systemd.Supervisor(reactor)
         # Before twistd opens its log, and writes its pid file.
         share_log_files(reactor)
-        private.take_over_pid_file(self._found_pid_file, self._remove_pid_file)
+        self._files = TwistdFiles(
+            pid_file or ("" if inheritance is None else inheritance.pid_file),
+            is_successor=inheritance is not None,
+            written=self._written_files,
+            ends=self._remove_pid_file,
+        )
         if signals or inheritance is not None:
             number = 0 if inheritance is None else inheritance.generation
             prefix_lines(prefix(number, self._worker))
@@ -373,7 +378,7 @@ class GracefulService(ServerGroup):
             upgrade_timeout=self._upgrade_timeout,
             probation=self._probation,
             supervisor=self._supervisor,
-            pid_file=self._pid_file,
+            pid_file=self._files.pid_file,
             watcher=self.watcher,
             # Who is told otherwise than by signals is asked otherwise, too.
             record=Record(self._launch, inherited) if self._owns_process else None,
@@ -430,12 +435,15 @@ class GracefulService(ServerGroup):
             await self._generation.arrived()
         return sum(await self._drain_servers(), DrainReport())
 
-    def _found_pid_file(self, path: str) -> None:
-        self._pid_file = path
+    def _written_files(self) -> list[str]:
+        logs = [each.settings.access_log for each in self._all_servers]
+        return logs + [each.file for one in self._all_servers for each in one.unix_addresses]
 
-    def _remove_pid_file(self, path: str) -> None:
+    def _remove_pid_file(self) -> None:
         if self._generation is not None:
-            self._generation.remove_pid_file(path)
+            self._generation.remove_pid_file()
+        elif self._files.pid_file is not None:
+            self._files.pid_file.remove()
 
     # What its generation asks of it
 

@@ -28,7 +28,7 @@ from .process.inheritance import is_successor, is_worker
 from .process.launch import Launch, working_directory
 from .process.log_file import check_writable
 from .process.output import keep_words
-from .process.ownership import GivenFiles
+from .process.pidfile import require_free
 from .process.streams import canonical, number_of
 from .process.twistd import locate_log, log_file, only_look, skip_what_is_done
 from .reload import Reload, watch_source
@@ -221,12 +221,13 @@ class Options(usage.Options):
         self._refuse_streams_of_a_daemon(parent)
         if is_successor():
             skip_what_is_done(parent)
+        elif "pidfile" in parent:
+            parent["pidfile"] = ""  # it is looked at and written by us
         locate_log(parent)
         self["log_file"] = log_file(parent)
         self["detaches"] = not parent.get("nodaemon", True)
         if self.get("check"):
             only_look(parent)
-        self["uid"], self["gid"] = parent.get("uid"), parent.get("gid")
 
     def _refuse_streams_of_a_daemon(self, parent: Mapping[str, Any]) -> None:
         if is_successor() or parent.get("nodaemon", True):
@@ -264,6 +265,10 @@ def makeService(options: Options) -> IService:
         chosen = located(_settings(options), launch.directory)
         is_master = chosen.workers and not (is_worker() or options.get("check"))
         servers = _servers(options, chosen, launch.directory, _name if is_master else load)
+        if not is_successor():
+            check_writable(options["log_file"])
+            if options["pid_file"] and not options.get("check"):
+                require_free(options["pid_file"])
         if options.get("check"):
             return _check(options, chosen, servers)
         service = _service(options, chosen, servers, launch)
@@ -345,11 +350,10 @@ def _service(
         launch=launch,
         title=", ".join(options["app"]),
     )
-    admin = None
     if options["admin"]:
         from .admin.server import add_admin  # which most servers do not need
 
-        admin = add_admin(
+        add_admin(
             service,
             [str(each.within(launch.directory)) for each in options["admin"]],
             allow=options["admin-allow"],
@@ -362,12 +366,6 @@ def _service(
         Reload(global_reactor(), watch, service.upgrade, service.is_accepting).setServiceParent(
             service
         )
-    if options["uid"] is not None or options["gid"] is not None:
-        named = (options["log_file"], options["pid_file"], settings.access_log)
-        files = [path for path in named if path and number_of(path) is None]
-        served = [*servers, *([admin] if admin is not None else [])]
-        files += [each.file for server in served for each in server.unix_addresses]
-        GivenFiles(files, options["uid"], options["gid"]).setServiceParent(service)
     return service
 
 

@@ -98,3 +98,17 @@ def why_no_ipv6() -> str:
     except OSError as error:
         return f"this system has no IPv6: {error}"
     return ""
+
+
+def run_python_beside(test: SynchronousTestCase, program: str) -> subprocess.Popen[str]:
+    """A Python program that runs until the end of a test, with pipes to it."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+    def end() -> None:
+        child.kill()
+        child.communicate()
+
+    test.addCleanup(end)
+    return child

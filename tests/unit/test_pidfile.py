@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from typing import NoReturn
 
 from twisted.logger import LogEvent, LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.process.pidfile import PidFile
+from twisted_graceful.errors import PidFileError
+from twisted_graceful.process.pidfile import PidFile, require_free
 
-from .support import temporary_directory
+from .support import run_python_beside, temporary_directory
 
 
 class PidFileTests(SynchronousTestCase):
@@ -73,7 +73,7 @@ class PidFileTests(SynchronousTestCase):
     def test_a_directory_that_may_not_be_written(self) -> None:
         """Where only the file itself may be written, it is overwritten, shorter pid or not."""
         self.put(b"12345\n")
-        self.patch(tempfile, "mkstemp", self.not_permitted)
+        self.patch(os, "rename", self.not_permitted)
         PidFile(self.path, 7).write()
         self.assertEqual(self.content(), "7")
 
@@ -83,7 +83,7 @@ class PidFileTests(SynchronousTestCase):
 
     def test_nothing_may_be_written(self) -> None:
         """Where the file is not there either, the log says that it could not be written."""
-        self.patch(tempfile, "mkstemp", self.not_permitted)
+        self.patch(os, "rename", self.not_permitted)
         with capturedLogs() as events:
             PidFile(self.path, 7).write()
         self.assertIn("Cannot write the pid file", self.logged(events))
@@ -129,7 +129,7 @@ class PidFileTests(SynchronousTestCase):
         def full(*_: object) -> NoReturn:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        self.patch(os, "chmod", full)  # the first call after the write
+        self.patch(os, "fchmod", full)  # the first call after the write
         with capturedLogs() as events:
             PidFile(self.path, 7).write()
         self.assertRegex(self.logged(events), "No space left .*which is 7")
@@ -148,8 +148,140 @@ class PidFileTests(SynchronousTestCase):
         self.assertEqual(os.listdir(self.directory), ["app.pid"])
 
     def test_a_removal_that_fails_is_logged(self) -> None:
-        """Where the path is a directory the removal is logged."""
-        os.mkdir(self.path)
+        """A fault of the file system is logged."""
+        self.put(b"7")
+
+        def faulty(*_: object, **__: object) -> NoReturn:
+            raise OSError(errno.EIO, "Input/output error")
+
+        self.patch(os, "unlink", faulty)
         with capturedLogs() as events:
             PidFile(self.path, 7).remove()
         self.assertIn("Cannot remove the pid file", self.logged(events))
+
+
+class LinkTests(SynchronousTestCase):
+    """The path is a link to the file."""
+
+    def test_the_link_stays(self) -> None:
+        """The target, there or not, is written, replaced and removed; the link stays."""
+        directory = temporary_directory(self)
+        path, target = (os.path.join(directory, name) for name in ("app.pid", "target.pid"))
+        os.symlink("target.pid", path)
+        file = PidFile(path, 7)
+        for write in (file.create, file.write):
+            write()
+            self.assertTrue(os.path.islink(path))
+            with open(target) as written:
+                self.assertEqual(written.read(), "7")
+        file.remove()
+        self.assertEqual(os.listdir(directory), ["app.pid"])
+
+
+class FreeTests(SynchronousTestCase):
+    """Whether a server may start with a pid file that is there."""
+
+    def setUp(self) -> None:
+        """Choose a path."""
+        self.path = os.path.join(temporary_directory(self), "app.pid")
+
+    def put(self, content: bytes) -> None:
+        """Let the file be there."""
+        with open(self.path, "wb") as file:
+            file.write(content)
+
+    def test_stale(self) -> None:
+        """Empty, garbage, ended, or the pid of another program that runs: it is free."""
+        for content in (
+            b"",
+            b"\n",
+            b"soon",
+            b"\xff\xfe",
+            b"-1",
+            b"9" * 30,
+            b"%d" % os.getppid(),
+            b"1",
+        ):
+            self.put(content)
+            require_free(self.path)
+        os.unlink(self.path)
+        require_free(self.path)
+
+    def test_what_is_no_file(self) -> None:
+        """A device is no obstacle and stays as it is; a FIFO or a directory is an error."""
+        PidFile("/dev/null", 7).create()
+        self.assertFalse(os.path.isfile("/dev/null"))
+        for make, remove in ((os.mkfifo, os.unlink), (os.mkdir, os.rmdir)):
+            make(self.path)
+            require_free(self.path)
+            self.assertRaises(OSError, PidFile(self.path, 7).create)
+            PidFile(self.path, 7).remove()
+            remove(self.path)
+
+    def test_running(self) -> None:
+        """While a server has it, also when it has replaced or overwritten it, it is not free."""
+        child = run_python_beside(
+            self,
+            "import os, sys\n"
+            "from twisted_graceful.process.pidfile import PidFile\n"
+            f"file = PidFile({self.path!r}, 7)\n"
+            "for line in sys.stdin:\n"
+            "    exec(line)\n"
+            "    print(flush=True)\n",
+        )
+        assert child.stdin is not None
+        assert child.stdout is not None
+        for line in (
+            "file.create()",
+            "file.write()",
+            "def refuse(*a, **k): raise PermissionError(13, 'Permission denied')",
+            "os.rename = refuse; file.write()",
+        ):
+            child.stdin.write(line + "\n")
+            child.stdin.flush()
+            child.stdout.readline()
+            if line.startswith("def"):
+                continue
+            for user in (lambda: require_free(self.path), PidFile(self.path, 8).create):
+                error = self.assertRaises(PidFileError, user)
+                self.assertIn(f"the pid file {self.path} (pid 7)", str(error))
+        child.kill()
+        child.wait()
+        require_free(self.path)
+
+    def test_a_reader_with_a_lock(self) -> None:
+        """Who may only read the file cannot keep a server from starting."""
+        self.put(b"7")
+        child = run_python_beside(
+            self,
+            "import fcntl, sys\n"
+            f"file = open({self.path!r})\n"
+            "fcntl.lockf(file, fcntl.LOCK_SH)\n"
+            "fcntl.flock(file, fcntl.LOCK_EX)\n"
+            "print(flush=True)\n"
+            "sys.stdin.read()\n",
+        )
+        assert child.stdout is not None
+        child.stdout.readline()
+        PidFile(self.path, 8).create()
+
+    def test_the_own_lock(self) -> None:
+        """A file that was overwritten is held by the successor when the predecessor has ended."""
+        file = PidFile(self.path, 8)
+        file.create()
+        file.hold()
+        file.remove()
+        file.hold()
+        self.assertFalse(os.path.exists(self.path))
+
+    def test_removal_forbidden(self) -> None:
+        """Where the file must not be removed it is emptied, which names nobody."""
+        file = PidFile(self.path, 7)
+        file.create()
+
+        def forbidden(*_: object, **__: object) -> NoReturn:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        self.patch(os, "unlink", forbidden)
+        file.remove()
+        self.assertEqual(os.stat(self.path).st_size, 0)

@@ -220,49 +220,45 @@ class FailingRunner(Runner):
         raise ValueError("this application does not start")
 
 
-class GuardPidFileTests(SynchronousTestCase):
+class TakeOverTwistdTests(SynchronousTestCase):
     """twistd's start and exit."""
 
     def setUp(self) -> None:
-        """Take over the pid file; give twistd its own way back after the test."""
-        for name in ("removePID", "setupEnvironment"):
+        """Take over; give twistd its own way back after the test."""
+        for name in ("removePID", "setupEnvironment", "shedPrivileges"):
             self.patch(UnixApplicationRunner, name, getattr(UnixApplicationRunner, name))
-        self.found: list[str] = []
-        self.removed: list[str] = []
-        private.take_over_pid_file(self.found.append, self.removed.append)
+        self.told: list[object] = []
+        private.take_over_twistd(
+            self.told.append,
+            lambda uid, gid: bool(self.told.append((uid, gid))),
+            lambda: self.told.append("ends"),
+        )
 
-    def test_twistd_tells_us_at_its_start(self) -> None:
-        """When twistd has written its pid file we learn the path, and it was written."""
+    def test_the_start(self) -> None:
+        """At its start twistd tells us the path of its pid file, and does not write it."""
         path = os.path.join(temporary_directory(self), "app.pid")
         Runner({}).setupEnvironment(None, ".", True, None, path)
-        self.assertEqual(self.found, [path])
-        with open(path) as file:
-            self.assertEqual(file.read(), str(os.getpid()))
-
-    def test_twistd_calls_it_at_its_start(self) -> None:
-        """twistd's start sets up the environment through what we have put in place."""
-        self.assertIn("setupEnvironment", UnixApplicationRunner.startApplication.__code__.co_names)
-
-    def test_without_a_pid_file_there_is_nothing_to_learn(self) -> None:
-        """An empty path is not reported."""
         Runner({}).setupEnvironment(None, ".", True, None, "")
-        self.assertEqual(self.found, [])
+        self.assertEqual(self.told, [path, ""])
+        self.assertFalse(os.path.exists(path))
 
-    def test_twistd_asks_us_at_its_exit(self) -> None:
-        """At the end of a run twistd removes its pid file by what we have put in place."""
-        Runner({"pidfile": "app.pid"}).postApplication()
-        self.assertEqual(self.removed, ["app.pid"])
+    def test_privileges(self) -> None:
+        """It tells us to whom it changes, and does so only if it is to."""
+        Runner({}).shedPrivileges(False, 12345, 12345)
+        self.assertEqual(self.told, [(12345, 12345)])
 
-    def test_twistd_asks_us_when_the_start_fails(self) -> None:
-        """Likewise when the application does not start."""
-        runner = FailingRunner({"pidfile": "app.pid"})
-        self.assertRaises(ValueError, runner.postApplication)
-        self.assertEqual(self.removed, ["app.pid"])
-
-    def test_without_a_pid_file_nothing_is_removed(self) -> None:
-        """An empty path, as of `--pidfile=`, is nothing to remove."""
+    def test_the_exit(self) -> None:
+        """It asks us to remove the pid file at the end, also when the start fails."""
         Runner({"pidfile": ""}).postApplication()
-        self.assertEqual(self.removed, [])
+        failing = FailingRunner({"pidfile": "app.pid"})
+        self.assertRaises(ValueError, failing.postApplication)
+        self.assertEqual(self.told, ["ends", "ends"])
+
+    def test_twistd_calls_them(self) -> None:
+        """twistd's start goes through what we have put in place, the files before the user."""
+        names = UnixApplicationRunner.startApplication.__code__.co_names
+        order = [names.index(name) for name in ("setupEnvironment", "shedPrivileges")]
+        self.assertEqual(order, sorted(order))
 
 
 class HeadersTests(SynchronousTestCase):
@@ -375,7 +371,7 @@ class WithoutTwistdTests(SynchronousTestCase):
             "-c",
             "import sys\n"
             "from twisted_graceful import private\n"
-            "private.take_over_pid_file(print, print)\n"
+            "private.take_over_twistd(print, print, print)\n"
             "print('twisted.scripts._twistd_unix' in sys.modules)",
         )
         self.assertEqual((done.stdout, done.returncode), ("False\n", 0))

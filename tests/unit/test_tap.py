@@ -22,7 +22,6 @@ from twisted_graceful.config import OPTIONS
 from twisted_graceful.kinds import FilePath, Flag, NetworkList, Number, Several, Text
 from twisted_graceful.process import inheritance
 from twisted_graceful.process.inheritance import VARIABLE
-from twisted_graceful.process.ownership import GivenFiles
 from twisted_graceful.process.twistd import complaints, only_look, skip_what_is_done
 from twisted_graceful.reload import Reload
 from twisted_graceful.service import GracefulService
@@ -31,7 +30,7 @@ from twisted_graceful.tap import Options, makeService
 
 from ..certificates import ONE, ONE_KEY
 from .secure import certificate_file
-from .support import leaves_nothing_open, temporary_directory
+from .support import leaves_nothing_open, run_python_beside, temporary_directory
 
 
 def options(*arguments: str) -> Options:
@@ -330,13 +329,24 @@ class TwistdOptionsTests(SynchronousTestCase):
         return ours
 
     def test_the_first_generation_leaves_them(self) -> None:
-        """In the first generation twistd does all that it was told."""
+        """In the first generation twistd does all that it was told, but for the pid file."""
         parent = twistd_options(*self.given)
-        before = dict(parent)
+        before = {**parent, "pidfile": ""}
         ours = self.parsed(parent)
         self.assertEqual(dict(parent), before)
         self.assertEqual(ours["pid_file"], os.path.abspath("app.pid"))
-        self.assertEqual((ours["uid"], ours["gid"]), (0, 0))
+
+    def test_a_log_is_located_once(self) -> None:
+        """A relative log file is an absolute path from now on, a link to a stream that stream."""
+        directory = temporary_directory(self)
+        os.symlink("/proc/self/fd/1", os.path.join(directory, "link"))
+        for given, expected in (
+            ("app.log", os.path.abspath("app.log")),
+            (os.path.join(directory, "link"), "-"),
+        ):
+            parent = twistd_options("--nodaemon", "--logfile", given)
+            self.parsed(parent)
+            self.assertEqual(parent["logfile"], expected)
 
     def test_output_that_is_no_file_is_given_to_nobody(self) -> None:
         """In the foreground, without a log file, there is none."""
@@ -352,7 +362,6 @@ class TwistdOptionsTests(SynchronousTestCase):
         self.assertEqual(done, {"pidfile": "", "uid": None, "gid": None, "chroot": None})
         self.assertTrue(parent["nodaemon"])
         self.assertEqual(ours["pid_file"], os.path.abspath("app.pid"))
-        self.assertEqual((ours["uid"], ours["gid"]), (None, None))
         self.assertEqual(ours["log_file"], os.path.abspath("twistd.log"))
 
     def test_a_daemon_logs_where_it_did(self) -> None:
@@ -518,33 +527,23 @@ class MakeServiceTests(SynchronousTestCase):
         error = self.assertRaises(SystemExit, makeService, parsed)
         self.assertIn(f"twistd graceful: the environment variable {VARIABLE}", str(error.code))
 
-    def test_files_go_to_the_user(self) -> None:
-        """The files are given to the user that twistd changes to, if it changes."""
-        for uid, count in ((None, 0), (os.getuid(), 1)):
-            parsed = options("--port", "127.0.0.1:0")
-            parsed["uid"] = uid
-            service = makeService(parsed)
-            assert isinstance(service, GracefulService)
-            self.addCleanup(service.servers[0].stopService)
-            self.assertEqual(len([each for each in service if isinstance(each, GivenFiles)]), count)
-
-    def test_which_files_go_to_the_user(self) -> None:
-        """Log, pid file and access log are; standard output is not, nor is any device."""
-        directory = temporary_directory(self)
-        changed: list[str] = []
-        self.patch(os, "chown", lambda path, uid, gid: changed.append(path))
-        for log, given in (("access.log", ["access.log"]), ("/dev/null", []), ("-", [])):
-            if given:
-                log = os.path.join(directory, log)
-            parsed = options("--port", "127.0.0.1:0", "--access-log", log)
-            parsed["uid"] = os.getuid()
-            service = makeService(parsed)
-            assert isinstance(service, GracefulService)
-            self.addCleanup(service.servers[0].stopService)
-            changed.clear()
-            [files] = [each for each in service if isinstance(each, GivenFiles)]
-            files.privilegedStartService()
-            self.assertEqual([os.path.basename(path) for path in changed], given)
+    def test_a_running_server(self) -> None:
+        """The pid file of a running server is an error of the start, before anything is bound."""
+        path = os.path.join(temporary_directory(self), "app.pid")
+        child = run_python_beside(
+            self,
+            "import sys\n"
+            "from twisted_graceful.process.pidfile import PidFile\n"
+            f"PidFile({path!r}, 7).create()\n"
+            "print(flush=True)\n"
+            "sys.stdin.read()\n",
+        )
+        assert child.stdout is not None
+        child.stdout.readline()
+        parsed = options("--port", "127.0.0.1:0")
+        parsed["pid_file"] = path
+        error = self.assertRaises(SystemExit, makeService, parsed)
+        self.assertIn(f"a server is running with the pid file {path} (pid 7)", str(error.code))
 
     def test_daemon_without_an_output(self) -> None:
         """A daemon has no standard output that it could log to."""

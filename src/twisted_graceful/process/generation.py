@@ -44,8 +44,7 @@ class Generation:
         probation: seconds for which this process, when it has drained, waits for the
             successor to die.
         supervisor: is told what becomes of the service; None if there is none.
-        pid_file: the path of the pid file that names the serving generation; None
-            if there is none.
+        pid_file: names the serving generation; None if there is none.
         pid: of this process.
         watcher: is told what becomes of upgrades, and of the other generation; None for nobody.
         record: where upgrades are recorded, which the successor inherits; it is closed at the end.
@@ -68,7 +67,7 @@ class Generation:
         upgrade_timeout: float,
         probation: float,
         supervisor: Supervisor | None = None,
-        pid_file: str | None = None,
+        pid_file: PidFile | None = None,
         pid: int | None = None,
         watcher: Watcher | None = None,
         record: Record | None = None,
@@ -90,8 +89,7 @@ class Generation:
         self._chronicle = Chronicle(
             self.number, self._pid, self._supervisor, self._watcher, self._record
         )
-        path = pid_file or (inheritance.pid_file if inheritance is not None else "")
-        self._pid_file = PidFile(path, self._pid) if path else None
+        self._pid_file = pid_file
         self._child: Child | None = None
         self._child_ended: Deferred[None] = Deferred()
         self._farewell: Deferred[None] = succeed(None)
@@ -228,14 +226,14 @@ class Generation:
         if self._successor is not None:
             self._chronicle.ended()
         if self._pid_file is not None and self.number > 0:  # twistd removes the first one's
-            self.remove_pid_file(self._pid_file.path)
+            self.remove_pid_file()
         if self._record is not None:
             self._record.close()
 
-    def remove_pid_file(self, path: str) -> None:
+    def remove_pid_file(self) -> None:
         """Remove the pid file, if it is this process's and not about to be its successor's."""
-        if self._successor is None:
-            PidFile(path, self._pid).remove()
+        if self._successor is None and self._pid_file is not None:
+            self._pid_file.remove()
 
     def tell_logs_moved(self) -> None:
         """Tell the predecessor or the successor that the log files have been moved."""
@@ -272,6 +270,8 @@ class Generation:
     def predecessor_gone(self) -> None:
         """The predecessor has ended."""
         self._watcher.gone("predecessor")
+        if self._pid_file is not None:
+            self._pid_file.hold()
         self._workload.alone()
         self._forget_last_words()
         if self.state is State.TAKING_OVER:

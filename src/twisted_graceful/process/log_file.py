@@ -16,6 +16,7 @@ from twisted.python import threadable
 
 from ..errors import LogFileError
 from . import streams
+from .ownership import located, open_file
 
 LIMIT = 4 << 20
 """Bytes that are kept while they cannot be written; what comes on top is lost, and counted."""
@@ -299,6 +300,15 @@ def check_writable(path: str) -> None:
     Raises:
         LogFileError: it cannot.
     """
+    try:
+        _check_writable(path)
+    except LogFileError:
+        raise
+    except OSError as error:
+        raise LogFileError(f"cannot open the log file {path}: {error.strerror}") from None
+
+
+def _check_writable(path: str) -> None:
     if not path:
         return
     directory = os.path.dirname(path)
@@ -308,6 +318,9 @@ def check_writable(path: str) -> None:
         os.close(_open(path, None))
     elif not os.path.isdir(directory):
         raise LogFileError(f"cannot open the log file {path}: there is no directory {directory}")
+    elif not os.geteuid():
+        with located(path):
+            pass
     elif not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
         raise LogFileError(f"cannot open the log file {path}: {os.strerror(errno.EACCES)}")
 
@@ -321,8 +334,8 @@ def _open(path: str, mode: int | None) -> int:
         # A FIFO that nobody reads yet can be opened in this way only (fifo(7)).
         flags |= os.O_RDWR if _is_fifo(path) else os.O_WRONLY
         if mode is None or os.path.lexists(path):
-            return os.open(path, flags, _MODE)
-        descriptor = os.open(path, flags, mode)
+            return open_file(path, flags, _MODE)
+        descriptor = open_file(path, flags, mode)
         os.fchmod(descriptor, mode)
         return descriptor
     except OSError as error:

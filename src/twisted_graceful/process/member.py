@@ -210,7 +210,7 @@ class Member:
     def ended(self) -> None:
         """This process serves no more, and ends."""
 
-    def remove_pid_file(self, path: str) -> None:
+    def remove_pid_file(self) -> None:
         """There is none: it is the master's."""
 
     def tell_logs_moved(self) -> None:

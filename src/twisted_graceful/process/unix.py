@@ -20,6 +20,7 @@ from twisted.logger import Logger
 
 from ..address import UnixAddress
 from ..errors import BindError
+from . import ownership
 from .lock import locked
 
 File: TypeAlias = tuple[int, int]
@@ -86,6 +87,8 @@ def bind(address: UnixAddress, backlog: int, mode: int) -> UnixListener:
     try:
         if not address.file:
             return _listen(address, backlog, None)
+        with ownership.located(address.file):
+            pass  # or root is not to make a file there
         with locked(address.file, _PATIENCE):
             _remove_stale(address.file)
             return _listen(address, backlog, mode)
@@ -101,7 +104,7 @@ def _listen(address: UnixAddress, backlog: int, mode: int | None) -> UnixListene
         if mode is not None:
             listener.file = _file_at(address.file)
             # Until it listens nobody can connect, so it was never more open than this.
-            os.chmod(address.file, mode)
+            ownership.set_mode(address.file, mode, listener.file)
         listener.listen(backlog)
     except BaseException:
         listener.remove_file()

@@ -1,0 +1,72 @@
+"""What twistd does with files at its start and at its end, done with successors in mind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+
+from twisted.logger import Logger
+
+from .. import private
+from .ownership import give
+from .pidfile import PidFile
+from .streams import number_of
+
+
+class TwistdFiles:
+    """The pid file, and the files that root makes for the user that twistd changes to.
+
+    Args:
+        pid_file: its path, absolute; empty if that is not known yet, or if there is none.
+        is_successor: whether the first generation has done all that.
+        written: the paths of files and UNIX sockets that successors open or write, beside
+            the pid file and the log.
+        ends: is called at the end of the program.
+
+    Attributes:
+        pid_file: None if there is none.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        pid_file: str,
+        *,
+        is_successor: bool,
+        written: Callable[[], Iterable[str]],
+        ends: Callable[[], None],
+    ) -> None:
+        self.pid_file = PidFile(pid_file, os.getpid()) if pid_file else None
+        self._is_successor = is_successor
+        self._written = written
+        private.take_over_twistd(self._started, self._sheds_privileges, ends)
+
+    def _started(self, path: str) -> None:
+        """Write the pid file: twistd has detached, so the pid is the one that stays."""
+        if self.pid_file is not None:
+            path = path or self.pid_file.path
+        if path and not self._is_successor:
+            self.pid_file = PidFile(path, os.getpid())
+            self.pid_file.create()
+
+    def _sheds_privileges(self, uid: int | None, gid: int | None) -> bool:
+        """Give the user what its successors must write; whether twistd is to change to it."""
+        if self._is_successor:
+            return uid is not None and os.geteuid() != uid
+        if (uid, gid) != (None, None):
+            self._give(-1 if uid is None else uid, -1 if gid is None else gid)
+        return True
+
+    def _give(self, uid: int, gid: int) -> None:
+        own = [] if self.pid_file is None else [self.pid_file.path]
+        for path in dict.fromkeys([*private.log_files(), *own, *self._written()]):
+            try:
+                if path and number_of(path) is None:
+                    give(path, uid, gid)
+            except OSError as error:
+                self._log.warn(
+                    "Cannot chown {path}: {reason}. A successor may not be able to open it",
+                    path=path,
+                    reason=error.strerror,
+                )

@@ -1,0 +1,84 @@
+"""What is done with files at twistd's start, in its place."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from twisted.internet.task import Clock
+from twisted.logger import LogPublisher, capturedLogs, formatEvent, textFileLogObserver
+from twisted.python.logfile import LogFile
+from twisted.scripts._twistd_unix import UnixApplicationRunner
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from twisted_graceful import private
+from twisted_graceful.process.server_log import share_log_files
+from twisted_graceful.process.twistd_files import TwistdFiles
+
+from .support import temporary_directory
+
+USER = 54321
+
+
+class TwistdFilesTests(SynchronousTestCase):
+    """twistd, started by root, with a log, a pid file and an access log."""
+
+    def setUp(self) -> None:
+        """Make the files; let nobody really become another user."""
+        if os.geteuid():
+            raise SkipTest("only root can give files away")
+        for name in ("removePID", "setupEnvironment", "shedPrivileges"):
+            self.patch(UnixApplicationRunner, name, getattr(UnixApplicationRunner, name))
+        self.changes: list[object] = []
+        self.patch(
+            UnixApplicationRunner, "shedPrivileges", lambda *given: self.changes.append(given[1:])
+        )
+        self.directory = Path(temporary_directory(self))
+        self.access_log, self.pid_file = (self.directory / name for name in ("a.log", "app.pid"))
+        self.access_log.touch()
+        share_log_files(Clock())
+        log = LogFile.fromFullPath(str(self.directory / "app.log"))
+        self.addCleanup(log.close)
+        publisher = LogPublisher(textFileLogObserver(log))
+        self.patch(private, "globalLogPublisher", publisher)
+
+    def start(self, *, named: bool, is_successor: bool = False) -> None:
+        """Let twistd start, with a pid file that the plugin, or twistd alone, has named."""
+        path = str(self.pid_file)
+        TwistdFiles(
+            path if named else "",
+            is_successor=is_successor,
+            written=lambda: ["", "-", "/dev/fd/7", str(self.access_log)],
+            ends=lambda: None,
+        )
+        runner = UnixApplicationRunner({})
+        runner.setupEnvironment(None, ".", True, None, "" if named else path)
+        runner.shedPrivileges(False, USER, USER)
+
+    def test_given(self) -> None:
+        """The pid file is written, and all files belong to the user before twistd changes to it."""
+        for named in (True, False):
+            self.start(named=named)
+            self.assertEqual(self.pid_file.read_text(), str(os.getpid()))
+            for path in self.directory.iterdir():
+                self.assertEqual((path.stat().st_uid, path.stat().st_gid), (USER, USER), path)
+                os.chown(path, 0, 0)
+        self.assertEqual(self.changes, [(False, USER, USER)] * 2)
+
+    def test_a_successor(self) -> None:
+        """A successor writes no pid file yet, gives nothing away, and is that user already."""
+        self.patch(os, "geteuid", lambda: USER)
+        self.start(named=True, is_successor=True)
+        self.assertFalse(self.pid_file.exists())
+        self.assertEqual({path.stat().st_uid for path in self.directory.iterdir()}, {0})
+        self.assertEqual(self.changes, [])
+
+    def test_what_cannot_be_given(self) -> None:
+        """A file that must not be given away stays as it is, and the log says why."""
+        os.link(self.access_log, self.directory / "other")
+        with capturedLogs() as events:
+            self.start(named=True)
+        (text,) = map(formatEvent, events)
+        self.assertIn(f"Cannot chown {self.access_log}", text)
+        self.assertIn("hard links", text)
+        self.assertEqual(self.access_log.stat().st_uid, 0)
