@@ -54,9 +54,15 @@ def missing(path: str) -> str:
 
     Returns:
         "does not exist", with the component or the symlink where the path ends; empty if the path
-        exists.
+        exists, or if this user may not look: to open it says that.
     """
-    if os.path.exists(path):
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError:
+        return ""
+    else:
         return ""
     for prefix in reversed([*_prefixes(path)]):
         if os.path.islink(prefix) and not os.path.exists(prefix):
