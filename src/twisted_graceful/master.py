@@ -21,7 +21,6 @@ from .process.control import inode
 from .process.generation import Generation
 from .process.inheritance import is_worker
 from .process.machine import State
-from .process.orphans import Orphans
 from .process.pool import Pool
 from .process.processors import usable
 from .process.progress import Roll
@@ -69,8 +68,6 @@ class MasterService(GracefulService):
         self._counts: Counts | None = None
         self._delay: Deferred[None] | None = None
         self._gone: frozenset[str] = frozenset()  # where only our workers go on
-        if os.getpid() == 1:
-            Orphans(self._reactor).setServiceParent(self)
 
     @property
     def status(self) -> Status:

@@ -38,6 +38,7 @@ from .process.launch import Launch
 from .process.log_prefix import prefix, prefix_lines
 from .process.machine import State
 from .process.member import Member
+from .process.orphans import Orphans
 from .process.pool import Pool
 from .process.progress import Shielded, Watcher
 from .process.record import Record
@@ -155,6 +156,8 @@ class GracefulService(ServerGroup):
         self._leaving = False
         for server in servers:
             server.setServiceParent(self)
+        if os.getpid() == 1 and (signals or self._has_workers):
+            Orphans(reactor).setServiceParent(self)
 
     def addService(self, service: IService) -> None:
         """Add a server, or a service that runs beside the servers.

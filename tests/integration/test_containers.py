@@ -42,12 +42,15 @@ class ContainerTests(SynchronousTestCase):
         self.assertEqual(server.get().body, "1")
 
     def test_process_1(self) -> None:
-        """As process 1 it refuses HUP and USR2, and TERM and INT, which 1 must catch, stop it."""
+        """As process 1 it refuses HUP and USR2; TERM and INT stop it; zombies are reaped."""
         for number in (signal.SIGTERM, signal.SIGINT):
             with Server("--app", "app.resource", command=(*CONTAINER, *GRACEFUL)) as server:
                 self.assertEqual(server.serving(0), 1)
                 (pid,) = proc.children(server.launched)
                 self.refuses_upgrades(server, pid, "this is process 1")
+                self.assertEqual(server.get("/orphan").body, "left alone")
+                server.wait_for("orphan.ended")
+                until(lambda pid=pid: not proc.children(pid), "no zombie is left")
                 holder = server.hold()
                 server.kill(number, pid)
                 server.wait_for("held.draining")

@@ -1,9 +1,18 @@
-"""The orphans of a container: whoever is its process 1 is their parent, and must wait for them."""
+"""The orphans of a container: its process 1 becomes their parent, and must wait for them.
+
+The program may have children of its own, whose exit status it asks for when it likes; so a child is
+an orphan only if it is nobody's here. What Twisted, `subprocess`, asyncio and multiprocessing have
+started is known by their objects. A bare os.fork(2) leaves no object: such a child has a second in
+which to be waited for.
+"""
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Container
+import subprocess
+import sys
+from collections.abc import Callable, Container
 from contextlib import suppress
 from typing import Any
 
@@ -15,19 +24,38 @@ INTERVAL = 1.0
 """Seconds between two looks. An orphan that has ended holds no more than an entry in a table."""
 
 
-class Orphans(Service):
-    """Waits for children that nobody in this process has started, so that none stays a zombie.
+def started_here() -> set[int]:
+    """The children that something in this process waits for, besides the reactor.
 
-    Nothing else in it may start processes but by the reactor: what `subprocess` started would be
-    waited for here, and its exit status lost.
+    Looking through all objects takes some 10 ms for 200,000 of them.
+    """
+    objects = (each for each in gc.get_objects() if issubclass(type(each), subprocess.Popen))
+    found = {each.pid for each in objects}
+    if "multiprocessing.process" in sys.modules:
+        active = sys.modules["multiprocessing.process"].active_children()
+        found.update(each.pid for each in active)
+    return found
+
+
+class Orphans(Service):
+    """Waits for children that nothing in this process has started, so that none stays a zombie.
 
     Args:
         clock: calls it.
         known: the processes that the reactor waits for itself.
+        started_here: finds those that something else here waits for.
     """
 
-    def __init__(self, clock: Any, known: Container[int] = reapProcessHandlers) -> None:
+    def __init__(
+        self,
+        clock: Any,
+        known: Container[int] = reapProcessHandlers,
+        started_here: Callable[[], Container[int]] = started_here,
+    ) -> None:
         self._known = known
+        self._started_here = started_here
+        self._seen: set[int] = set()  # zombies at the last look
+        self._ours: set[int] = set()  # of these, who is not an orphan
         self._loop = LoopingCall(self.reap)
         self._loop.clock = clock
 
@@ -42,10 +70,35 @@ class Orphans(Service):
         self._loop.stop()
 
     def reap(self) -> None:
-        """Wait for all that have ended."""
-        with suppress(ChildProcessError):
-            # Without WNOWAIT the reactor's own would be lost to it.
-            while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-                if ended.si_pid in self._known:
-                    return  # the reactor is about to; then we see who is behind
-                os.waitpid(ended.si_pid, 0)
+        """Wait for the orphans that had ended at the last look."""
+        zombies = {each for each in _zombies() if each not in self._known}
+        seen, self._seen = self._seen, zombies
+        self._ours &= zombies
+        candidates = zombies & seen - self._ours
+        if not candidates:
+            return
+        ours = self._started_here()
+        for pid in candidates:
+            if pid in ours:
+                self._ours.add(pid)
+            else:
+                with suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+
+
+def _zombies() -> list[int]:
+    """The children of this process that have ended and that nothing has waited for."""
+    try:
+        # Without WNOWAIT it would be lost to what waits for it.
+        if not os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            return []
+    except ChildProcessError:
+        return []
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError):
+            with open(f"/proc/{name}/stat", "rb") as file:
+                state, parent, *_ = file.read().rpartition(b")")[2].split()
+            if state == b"Z" and int(parent) == os.getpid():
+                found.append(int(name))
+    return found
