@@ -110,6 +110,10 @@ class UnitFileTests(SynchronousTestCase):
         page = (UNITS.parents[1] / "docs" / "deploying.rst").read_text()
         self.assertIn(f"its exposure is {EXPOSURE} of 10", page)
 
+    def test_out_of_memory(self) -> None:
+        """A worker that the kernel kills is the master's affair, and does not end the service."""
+        self.assertIn("OOMPolicy=continue", SERVICE.read_text().splitlines())
+
     def test_release_directory(self) -> None:
         """An upgrade enters the working directory by the path that the unit names."""
         lines = SERVICE.read_text().splitlines()
