@@ -43,6 +43,15 @@ class Address:
         return authority(self.host, self.port)
 
     @property
+    def domain(self) -> str:
+        """The host, if it is a name that is known beyond this machine; else empty."""
+        try:
+            ip_address(self.host)
+        except ValueError:
+            return "" if self.host == "localhost" else self.host
+        return ""
+
+    @property
     def is_one_place(self) -> bool:
         """Whether it is always the same place, so that only one can listen there."""
         return self.port != 0

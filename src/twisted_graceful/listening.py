@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from . import address as addresses
 from . import private
+from .clock import time_of_day
 from .errors import BindError, CertificateError
 from .http.connections import Connections
 from .http.port import Port, Room, Share
@@ -26,6 +27,8 @@ from .settings import Settings
 
 if TYPE_CHECKING:
     import ssl
+
+    from .http.certificate import CertificateFacts
 
 
 Admission: TypeAlias = Callable[[Any, Connections], str]
@@ -78,6 +81,7 @@ class Listening:
         self._given_up: dict[int, int] = {}
         self._secure: set[socket.socket] = set()
         self._certificate: ssl.SSLContext | None = None
+        self._certificate_facts: CertificateFacts | None = None
         self._ports: dict[socket.socket, Port] = {}
 
     def __str__(self) -> str:
@@ -133,6 +137,50 @@ class Listening:
                 f"this Python was built without OpenSSL, and cannot speak TLS: {error}"
             ) from error
         self._certificate = certificate.load(self._settings.tls_cert, self._settings.tls_key)
+        self._certificate_facts = None
+
+    @property
+    def certificate_facts(self) -> CertificateFacts | None:
+        """What the certificate says of itself; None if there is none, or it was not read."""
+        if self._certificate is not None and self._certificate_facts is None:
+            from .http import certificate
+
+            hosts = {
+                each.domain
+                for each in self.addresses
+                if isinstance(each, addresses.Address) and self._is_secure(each) and each.domain
+            }
+            try:
+                self._certificate_facts = certificate.facts(
+                    self._certificate, self._settings.tls_cert, tuple(sorted(hosts))
+                )
+            except (OSError, ValueError) as error:  # OpenSSL can use it, which is what counts
+                self._certificate_facts = certificate.CertificateFacts(
+                    None, None, faults=(f"it could not be examined: {error}",)
+                )
+        return self._certificate_facts
+
+    @property
+    def certificate_ends(self) -> dict[str, float]:
+        """When the certificate expires, in seconds since the epoch, by the names of listeners."""
+        known = self.certificate_facts
+        if known is None or known.ends is None:
+            return {}
+        return {each.name: known.ends for each in self.addresses if self._is_secure(each)}
+
+    @property
+    def certificate_warnings(self) -> list[str]:
+        """What somebody should do something about, each a sentence that names the file."""
+        known = self.certificate_facts
+        if known is None:
+            return []
+        found = known.warnings(time_of_day(self._reactor)())
+        return [f"The certificate in {self._settings.tls_cert!r}: {each}" for each in found]
+
+    def warn_of_certificate(self) -> None:
+        """Log these warnings."""
+        for warning in self.certificate_warnings:
+            self._log.warn("{warning}", warning=warning)
 
     # Sockets
 

@@ -12,6 +12,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
 
+from .errors import CertificateError
 from .http.report import DrainReport
 from .kinds import AUTO
 from .moving import Carrier, Handed
@@ -121,8 +122,20 @@ class MasterService(GracefulService):
             self._generation.rolls(roll)
         if roll.is_over:
             why = roll.reason
+            if not why:
+                self._read_certificates()
             status = f"The workers are not replaced: {why}" if why else "All workers serve"
             self._supervisor.serves(f"{status} (master: pid {os.getpid()})")
+
+    def _read_certificates(self) -> None:
+        """Know of the certificates what the new workers do, which have read their files again."""
+        for server in self.servers:
+            try:
+                server.listening.read_certificate()
+            except CertificateError as error:
+                self._log.warn("The workers serve, but the master: {error}", error=error)
+            else:
+                server.listening.warn_of_certificate()
 
     # What users ask of it
 

@@ -282,6 +282,8 @@ class Server(Service):
         if self.listening.sockets:
             return
         self.listening.read_certificate()
+        if self.listening.share is None:  # else the master warns, once for all
+            self.listening.warn_of_certificate()
         if self._log_path and self._log_file is None:
             self._log_file = self.logs.open(self._log_path)
             atexit.register(self._close_log)  # a program may end without stopping its services

@@ -334,6 +334,9 @@ def _check(options: Options, settings: Settings, servers: list[Server]) -> Check
         check_writable(path)
     check = Check(*servers, timeout=settings.upgrade_timeout, report=report)
     check.open()
+    for server in servers:
+        for warning in server.listening.certificate_warnings:
+            err.write(f"twistd graceful: warning: {warning}\n")
     return check
 
 

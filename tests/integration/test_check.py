@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.unit.support import temporary_directory
 
-from ..certificates import ONE, TWO_KEY
+from ..certificates import EXPIRED, ONE, ONE_KEY, TWO_KEY
 from . import proc
 from .harness import DAEMON, FOREGROUND, TWIST, TWISTD, served
 from .test_warm_up import BROKEN, DOWN, SILENT
@@ -77,6 +77,17 @@ class CheckTests(SynchronousTestCase):
         done = self.run_check(*options, command=command)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertRegex(done.stdout, r"\Atwistd graceful: .*can be served\n\Z")
+
+    def test_a_warning(self) -> None:
+        """What is wrong with a certificate that can be served is a warning."""
+        self.write("old.pem", EXPIRED + ONE_KEY)
+        done = self.run_check("--app", "app.resource", "--tls-cert", "old.pem")
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("can be served", done.stdout)
+        self.assertRegex(
+            done.stderr,
+            r"\Atwistd graceful: warning: The certificate in '.*old.pem': it expired at .*\n\Z",
+        )
 
     def fails(self, *options: str, command: Sequence[str] = PLAIN) -> str:
         """What a check says to standard error that fails."""

@@ -10,11 +10,12 @@ import ssl
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ..certificates import ONE, ONE_KEY, TWO, TWO_KEY
+from ..certificates import EXPIRED, ONE, ONE_KEY, TWO, TWO_KEY
 from . import proc
 from .client import DEADLINE, Client, request, trusting
 from .harness import CERTIFICATE, Server, served
 from .programs import run
+from .test_admin import ADMIN, Admin
 from .test_guarantees import KeepAlive, wrong
 from .waiting import Watch, until
 
@@ -304,7 +305,7 @@ class UpgradeTests(SynchronousTestCase):
             (server.directory / CERTIFICATE).unlink()
             server.kill(signal.SIGUSR2)
             server.said("Upgrade failed", len(broken) + 1)
-            self.assertIn("'tls.pem' cannot be read: No such file", server.log)
+            self.assertIn("/tls.pem' cannot be read: No such file", server.log)
             self.assertEqual(certificate_of(server), ssl.PEM_cert_to_DER_cert(ONE))
             server.write(CERTIFICATE, SECOND)
             server.upgrade()
@@ -312,16 +313,35 @@ class UpgradeTests(SynchronousTestCase):
 
 
 class StartTests(SynchronousTestCase):
-    """Starts that fail."""
+    """Starts that fail, or should have a better certificate."""
+
+    def test_expired(self) -> None:
+        """An expired certificate is served with a warning, and metrics count its days.
+
+        A rolling restart serves a renewed one, and counts those.
+        """
+        expired = "it expired at 2021-01-01 00:00 UTC"
+        days = "graceful_certificate_days_left{listener=127.0.0.1:0}"
+        options = ("--workers", "2", "--tls-cert", CERTIFICATE, *ADMIN)
+        server = Server("--app", "app.resource", *options)
+        server.write(CERTIFICATE, EXPIRED + ONE_KEY)
+        with server:
+            admin = Admin(server)
+            self.assertEqual(server.log.count(expired), 1)
+            self.assertLess(admin.metrics()[days], 0)
+            server.write(CERTIFICATE, FIRST)
+            server.kill(signal.SIGHUP)
+            until(lambda: admin.metrics()[days] > 0, "the renewed one counts")
+            self.assertEqual(server.log.count(expired), 1)
 
     def test_refused(self) -> None:
         """Without a usable certificate nothing starts, and one line says why."""
         for options, reason in (
-            (("--tls-cert", "nowhere.pem"), "tls_cert: 'nowhere.pem' cannot be read"),
+            (("--tls-cert", "nowhere.pem"), "tls_cert: '.*/nowhere.pem' cannot be read"),
             (("--port", "https:127.0.0.1:0"), "'https:127.0.0.1:0' needs a certificate"),
         ):
             with Server(*options) as server:
                 self.assertEqual(server.exit_status(), 1)
-                self.assertIn(f"twistd graceful: {reason}", server.log)
+                self.assertRegex(server.log, f"twistd graceful: {reason}")
                 self.assertNotIn("Traceback", server.log)
                 self.assertNotIn("Listening", server.log)

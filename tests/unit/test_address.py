@@ -78,6 +78,19 @@ REFUSED = [
 class ParseTests(SynchronousTestCase):
     """From text to value."""
 
+    def test_domains(self) -> None:
+        """A host is a domain if it is neither an IP address nor this machine's own name."""
+        for text, domain in (
+            ("example.com:443", "example.com"),
+            ("localhost:443", ""),
+            ("127.0.0.1:443", ""),
+            ("[::1]:443", ""),
+            ("443", ""),
+        ):
+            address = parse(text)
+            assert isinstance(address, Address)
+            self.assertEqual(address.domain, domain)
+
     def test_accepted(self) -> None:
         """Each way of writing an address gives its value and its one canonical text."""
         for written, address, text in ACCEPTED:

@@ -5,18 +5,32 @@ from __future__ import annotations
 import os
 import ssl
 from base64 import b64decode
-from unittest import SkipTest
+from typing import Any
+from unittest import SkipTest, mock
 
 from twisted.application.service import MultiService
 from twisted.internet.task import Clock
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.certificates import ONE, ONE_KEY, ONE_KEY_ENCRYPTED, TWO, TWO_KEY
+from tests.certificates import (
+    EXPIRED,
+    FOR_CLIENTS,
+    INTERMEDIATE,
+    ONE,
+    ONE_KEY,
+    ONE_KEY_ENCRYPTED,
+    ROOT,
+    SIGNED,
+    TWO,
+    TWO_KEY,
+    WITHOUT_NAMES,
+)
 from tests.unit.secure import certificate_file
 from tests.unit.support import run_python, temporary_directory
 from tests.unit.web import Echo
 from twisted_graceful import CertificateError, GracefulService, Settings, SettingsError, new
-from twisted_graceful.http.certificate import load
+from twisted_graceful.http.certificate import CertificateFacts, facts, load
 from twisted_graceful.server import Server
 
 NONSENSE = "-----BEGIN {0}-----\nbm9uc2Vuc2U=\n-----END {0}-----\n"
@@ -109,6 +123,72 @@ class LoadTests(SynchronousTestCase):
         self.assertIn("OpenSSL cannot use", text)
 
 
+DAY = 86400
+
+
+class FactsTests(SynchronousTestCase):
+    """What a certificate says of itself, and what is wrong with it."""
+
+    def facts(self, *parts: str, hosts: tuple[str, ...] = ()) -> CertificateFacts:
+        """Those of the first of these."""
+        path = certificate_file(self, *parts, ONE_KEY)
+        return facts(load(path), path, hosts)
+
+    def test_time(self) -> None:
+        """It must have begun, and must not end within two weeks."""
+        known = self.facts(ONE)
+        begins, ends = known.begins, known.ends
+        assert begins is not None
+        assert ends is not None
+        self.assertEqual((begins, ends), (1795529855, 4949129855))
+        for now, warning in (
+            (begins - 1, "it is not valid before 2026-11-24 14:17 UTC: clients refuse it"),
+            (begins, ""),
+            (ends - 14 * DAY, ""),
+            (ends - 13.6 * DAY, "it expires in 13 days, at 2126-10-31 14:17 UTC"),
+            (ends - DAY, "it expires in 24.0 hours, at 2126-10-31 14:17 UTC"),
+            (ends, "it expired at 2126-10-31 14:17 UTC: clients refuse it"),
+        ):
+            self.assertEqual(known.warnings(now), [warning] if warning else [])
+        known = self.facts(EXPIRED)
+        self.assertEqual(known.ends, 1609459200)
+
+    def test_names(self) -> None:
+        """It has names, and among them those under which the server is known to be reached."""
+        self.assertEqual(self.facts(ONE).names, ("localhost", "127.0.0.1"))
+        known = self.facts(
+            SIGNED, hosts=("example.com", "a.example.org", "b.a.example.org", "b.eu")
+        )
+        names = "but for example.com, *.example.org"
+        self.assertEqual(
+            known.faults,
+            (f"it is not for 'b.a.example.org', {names}", f"it is not for 'b.eu', {names}"),
+        )
+        [fault] = self.facts(WITHOUT_NAMES).faults
+        self.assertIn("no subjectAltName", fault)
+
+    def test_chain(self) -> None:
+        """Those that sign it follow it, each before the one that has signed it."""
+        for more, wrong in (
+            ((), None),
+            ((INTERMEDIATE,), None),
+            ((INTERMEDIATE, ROOT), None),
+            ((ROOT, INTERMEDIATE), 2),
+            ((INTERMEDIATE, TWO), 3),
+            ((ONE,), 2),
+        ):
+            faults = self.facts(SIGNED, *more).faults
+            self.assertEqual(len(faults), 1 if wrong else 0)
+            if wrong:
+                self.assertIn(f"certificate {wrong} of its file is not the one", faults[0])
+
+    def test_purpose(self) -> None:
+        """One that clients refuse for another reason has that for a fault."""
+        known = self.facts(FOR_CLIENTS)
+        [fault] = known.warnings(0)
+        self.assertRegex(fault, "clients refuse it: unsu.* certificate purpose")
+
+
 class ServerTests(SynchronousTestCase):
     """Servers whose addresses need a certificate, or do not."""
 
@@ -157,6 +237,31 @@ class ServerTests(SynchronousTestCase):
             server.open()
             self.addCleanup(server.close)
             self.assertEqual([each.partition(":")[0] for each in server.urls], schemes)
+
+    def test_what_is_wrong_is_logged(self) -> None:
+        """At its start a server says once what is wrong with its certificate; a worker does not."""
+        logged: list[str] = []
+
+        def observe(event: Any) -> None:
+            if event["log_level"] is LogLevel.warn:
+                logged.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        path = certificate_file(self, EXPIRED, ONE_KEY)
+        clock = Clock()
+        clock.advance(1609459200 + DAY)
+        places = ["http:127.0.0.1:0", "https:localhost:0"]
+        for share, count in (None, 1), (mock.Mock(), 0):
+            logged.clear()
+            server = new(places, Echo(), reactor=clock, tls_cert=path)
+            server.listening.share = share
+            service = server if share else GracefulService(server, reactor=clock)
+            service.open()
+            self.addCleanup(server.close)
+            expired = f"The certificate in {path!r}: it expired at 2021-01-01 00:00 UTC"
+            self.assertEqual([each.partition(": clients")[0] for each in logged], [expired] * count)
+        self.assertEqual(server.listening.certificate_ends, {"localhost:0": 1609459200})
 
     def test_python_without_openssl(self) -> None:
         """Where Python has no TLS everything else works, and a certificate is refused by that."""

@@ -92,6 +92,16 @@ SERVING: Mapping[str, Family] = {
     "ready": Family("graceful_ready", "Whether new clients are welcome."),
     "workers_wanted": Family("graceful_workers_wanted", "Workers that there shall be."),
     "workers_ready": Family("graceful_workers_ready", "Workers that serve."),
+    "certificate_expiry": Family(
+        "graceful_certificate_expiry_timestamp_seconds",
+        "When the certificate of a listener expires, in seconds since the epoch.",
+        ("listener",),
+    ),
+    "certificate_days_left": Family(
+        "graceful_certificate_days_left",
+        "Days until the certificate of a listener expires; negative if it has.",
+        ("listener",),
+    ),
 }
 """Of the process that serves alone, and no sums."""
 

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from ..clock import time_of_day
 from ..http.meter import Meter
 from ..http.phase import Phase
 from ..process.control import REPORT_LIMIT
@@ -28,6 +29,9 @@ REQUESTS = 50
 
 PATH = 200
 """Characters of a path that are shown."""
+
+
+_DAY = 86400.0
 
 
 @dataclass(frozen=True)
@@ -154,11 +158,22 @@ class Overview(Watcher):
         """What is so of this process alone, if it is the one that serves."""
         service = self.service
         ready = 0 if service.pool is None else len(service.pool.serving)
+        now = time_of_day(self._clock)()
+        certificates = {
+            name: ends
+            for server in service.servers
+            for name, ends in server.listening.certificate_ends.items()
+        }
         return {
             "generation": service.number,
             "ready": service.is_ready,
             "workers_wanted": service.workers,
             "workers_ready": ready,
+            **{f"certificate_expiry,{name}": ends for name, ends in certificates.items()},
+            **{
+                f"certificate_days_left,{name}": (ends - now) / _DAY
+                for name, ends in certificates.items()
+            },
         }
 
     # All processes

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import re
 import ssl
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
 
 from ..errors import CertificateError
 
@@ -12,7 +17,48 @@ from ..errors import CertificateError
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 _CERTIFICATE = re.compile(r"^-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----", re.MULTILINE)
+_BLOCK = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _KEY = re.compile(r"^-----BEGIN ([A-Z0-9]+ )*PRIVATE KEY-----", re.MULTILINE)
+
+_DAY = 86400.0
+
+_SOON = 14 * _DAY
+"""Seconds before its end when a certificate should have been renewed."""
+
+_NO_CHECK_TIME = 0x200000
+"""X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which Python has no name for."""
+
+
+@dataclass(frozen=True)
+class CertificateFacts:
+    """What a certificate says of itself.
+
+    Attributes:
+        begins: when it begins to be valid, in seconds since the epoch; None if that is unknown.
+        ends: when it ends.
+        names: the hosts that it is for.
+        faults: what is wrong with it at any time, in words.
+    """
+
+    begins: float | None
+    ends: float | None
+    names: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+
+    def warnings(self, now: float) -> list[str]:
+        """What somebody should do something about.
+
+        Args:
+            now: seconds since the epoch.
+        """
+        when: list[str] = []
+        if self.begins is not None and now < self.begins:
+            when = [f"it is not valid before {_date(self.begins)}: clients refuse it"]
+        if self.ends is not None and now >= self.ends:
+            when = [f"it expired at {_date(self.ends)}: clients refuse it"]
+        elif self.ends is not None and now > self.ends - _SOON:
+            when.append(f"it expires in {_span(self.ends - now)}, at {_date(self.ends)}")
+        return [*when, *self.faults]
 
 
 def load(certificate: str, key: str = "") -> ssl.SSLContext:
@@ -53,6 +99,91 @@ def load(certificate: str, key: str = "") -> ssl.SSLContext:
     except ssl.SSLError as error:
         raise CertificateError(_explain(error, certificate, key_file)) from error
     return context
+
+
+def facts(context: ssl.SSLContext, certificate: str, hosts: tuple[str, ...]) -> CertificateFacts:
+    """What the certificate of a server says, and what its clients would find wrong with it.
+
+    Python decodes only certificates that it has verified, so this is what a client finds in a
+    handshake with us that trusts that very certificate, at whatever time.
+
+    Args:
+        context: what `load` has returned.
+        certificate: the file that it was loaded from.
+        hosts: names under which the server is reached, as far as they are known.
+    """
+    faults: list[str] = []
+    try:
+        own: bytes = _handshake(context, ssl.CERT_NONE).getpeercert(binary_form=True)
+        decoded = _handshake(context, ssl.CERT_REQUIRED, own).getpeercert()
+    except ssl.SSLError as error:
+        # Such as one for clients or for e-mail, or one that is too weak.
+        reason = getattr(error, "verify_message", "") or error.reason or error
+        return CertificateFacts(None, None, faults=(f"clients refuse it: {reason}",))
+    names = tuple(name for _, name in decoded.get("subjectAltName", ()))
+    if not names:
+        faults.append("it has no subjectAltName, and clients look nowhere else for the host")
+    for host in hosts:
+        with suppress(ssl.SSLCertVerificationError):
+            _handshake(context, ssl.CERT_REQUIRED, own, host)
+            continue
+        faults.append(f"it is not for {host!r}, but for {', '.join(names) or 'nobody'}")
+    faults += _faults_of_chain(decoded, _chain(certificate, own))
+    begins, ends = (ssl.cert_time_to_seconds(decoded[each]) for each in ("notBefore", "notAfter"))
+    return CertificateFacts(begins, ends, names, tuple(faults))
+
+
+def _handshake(
+    context: ssl.SSLContext, mode: ssl.VerifyMode, trusted: bytes = b"", host: str = ""
+) -> Any:
+    """The client's side of a handshake with a server in memory."""
+    ours = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    ours.check_hostname = bool(host)
+    ours.verify_mode = mode
+    ours.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | _NO_CHECK_TIME
+    if trusted:
+        ours.load_verify_locations(cadata=trusted)
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ours.wrap_bio(back, there, server_hostname=host or None)
+    server = context.wrap_bio(there, back, server_side=True)
+    for _ in range(2):  # which are its round trips
+        with suppress(ssl.SSLWantReadError):
+            client.do_handshake()
+        with suppress(ssl.SSLWantReadError):
+            server.do_handshake()
+    return client
+
+
+def _chain(certificate: str, own: bytes) -> Iterator[dict[str, Any]]:
+    """The certificates in a file that sign others, but for the server's own."""
+    for block in _BLOCK.findall(_read(certificate, "tls_cert")):
+        der = ssl.PEM_cert_to_DER_cert(block)
+        if der != own:
+            store = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            store.load_verify_locations(cadata=der)
+            # One that may not sign is not listed.
+            yield next(iter(store.get_ca_certs()), {"subject": None, "issuer": None})
+
+
+def _faults_of_chain(own: dict[str, Any], chain: Iterator[dict[str, Any]]) -> Iterator[str]:
+    below = own
+    for place, above in enumerate(chain, 2):
+        if below["issuer"] != above["subject"]:
+            yield (
+                f"certificate {place} of its file is not the one that has signed certificate "
+                f"{place - 1}: clients may not be able to verify it"
+            )
+            return
+        below = above
+
+
+def _date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _span(seconds: float) -> str:
+    hours = seconds / 3600
+    return f"{hours // 24:.0f} days" if hours >= 48 else f"{hours:.1f} hours"
 
 
 def _read(path: str, setting: str) -> str:
