@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.process.supervisors import Ancestor, look, parent_supervisor
 
+from .support import temporary_directory
+
 PID = 90
+OUTSIDE = 7
+"""The parent of the last ancestor, which cannot be seen."""
 
 
 def watched(
@@ -18,7 +23,7 @@ def watched(
     """What is said of a process below ancestors, the nearest first; empty if nothing is.
 
     Each has its own process group where its name ends with an asterisk, as below a shell with job
-    control. The last one is process 1 in a container.
+    control; it may have several names. The last one is process 1 in a container.
     """
     pids = [PID - number for number in range(len(ancestors) + 1)]
     if container:
@@ -26,10 +31,11 @@ def watched(
     names = ["twistd", *ancestors]
     processes, group = {}, pids[-1]
     for place in reversed(range(len(pids))):
-        pid, parent = pids[place], [*pids[1:], 0][place]
+        pid, parent = pids[place], [*pids[1:], 0 if container else OUTSIDE][place]
         if place + 1 < len(names) and names[place + 1].endswith("*"):
             group = pid
-        processes[pid] = Ancestor(names[place].rstrip("*"), parent, group, session=pid)
+        programs = tuple(names[place].rstrip("*").split("|"))
+        processes[pid] = Ancestor(programs, parent, group, session=pid)
     found = parent_supervisor(
         environ or {}, pids[0], look=lambda pid: processes.get(pid, Ancestor()), **options
     )
@@ -49,7 +55,9 @@ class ParentTests(SynchronousTestCase):
             (("sh", "runsv", "runsvdir"), "runsv (runit) watches"),
             (("s6-supervise",), "s6-supervise watches"),
             (("sudo", "bash", "supervise"), "supervise (daemontools) watches"),
-            (("PM2 v5.3.0: God",), "PM2 watches"),
+            (("start.sh|bash", "runsv"), "runsv (runit) watches"),
+            (("uv", "runsv"), "runsv (runit) watches"),
+            (("python3|python3|supervisord",), "supervisord watches"),
             (("honcho",), "honcho watches"),
             (("bash*", "supervisord"), ""),  # a shell with job control, where somebody types
             (("bash", "sshd"), ""),
@@ -67,6 +75,8 @@ class ParentTests(SynchronousTestCase):
             (("tini",), "the process for which tini runs its container"),
             (("sh",), "the process for which sh runs its container"),
             (("sudo", "sh", "docker-init"), "for which docker-init runs its container"),
+            (("docker-entrypoi|sh",), "for which docker-entrypoi runs its container"),
+            (("uv",), "the process for which uv runs its container"),
             (("sh*",), ""),
             (("nginx",), ""),
             (("supervisord",), "supervisord watches"),
@@ -78,20 +88,40 @@ class ParentTests(SynchronousTestCase):
         self.assertIn("process 1 of its container, and the container would end", found.refusal)
         self.assertFalse(found.restarts)
 
+    def test_containers_without_process_ids_of_their_own(self) -> None:
+        """Nor may the main process end where process 1 is another's, or the machine's."""
+        main = "this is the main process of its container"
+        self.assertIn(main, watched("containerd-shim", "init"))
+        self.assertIn("for which sh runs", watched("sh", "conmon"))
+        outside = {PID: Ancestor(("twistd",), parent=0)}
+        found = parent_supervisor({}, PID, look=lambda pid: outside.get(pid, Ancestor()))
+        assert found is not None
+        self.assertIn(main, found.refusal)
+
     def test_a_real_process(self) -> None:
         """The name, parent and process group of a process are read from /proc."""
         this = look(os.getpid())
         self.assertEqual((this.parent, this.group), (os.getppid(), os.getpgrp()))
         self.assertEqual(this.session, os.getsid(0))
         self.assertEqual(look(2**22 + 1), Ancestor())
+        script = os.path.join(temporary_directory(self), "entrypoint.sh")
+        with open(script, "w") as file:
+            file.write("#!/bin/sh\nread line\n")
+        os.chmod(script, 0o755)
+        with subprocess.Popen([script], stdin=subprocess.PIPE) as shell:
+            self.assertEqual(look(shell.pid).names, ("entrypoint.sh", "sh"))
+        module = [sys.executable, "-c", "input()", "/usr/bin/circusd"]
+        with subprocess.Popen(module, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as python:
+            self.assertIn("circusd", look(python.pid).names)
 
 
 class EnvironmentTests(SynchronousTestCase):
     """By its environment, where its ancestors cannot be seen or are others."""
 
     def test_supervisord(self) -> None:
-        """supervisord says so in the environment."""
+        """supervisord and PM2 say so in the environment."""
         self.assertIn("supervisord watches", watched(environ={"SUPERVISOR_ENABLED": "1"}))
+        self.assertIn("PM2 watches", watched(environ={"PM2_HOME": "/root", "pm_id": "0"}))
 
     def test_systemd(self) -> None:
         """The main process of a unit is watched, unless systemd listens for another one."""

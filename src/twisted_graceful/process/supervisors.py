@@ -12,7 +12,7 @@ one is seen by its pid, which is not that of the start any more.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,16 +48,22 @@ class Ancestor:
     """A process as its descendants see it.
 
     Attributes:
-        name: of its program; the kernel keeps 15 characters.
-        parent: the process id of its parent.
+        names: of its program, the best one first: what the kernel calls it (15 characters), and
+            what its command line does; of a script also that of its interpreter. Nothing if it
+            cannot be seen.
+        parent: the process id of its parent; 0 if that is outside of the container.
         group: its process group.
         session: its session.
     """
 
-    name: str = ""
+    names: tuple[str, ...] = ()
     parent: int = 0
     group: int = 0
     session: int = 0
+
+    def is_one_of(self, names: Collection[str]) -> bool:
+        """Whether it has one of some names."""
+        return any(each in names for each in self.names)
 
 
 _WAIT = frozenset(
@@ -65,12 +71,16 @@ _WAIT = frozenset(
         # inits of containers
         *("tini", "tini-static", "docker-init", "dumb-init", "catatonit"),
         # programs that run a command
-        *("sudo", "su", "runuser", "doas", "timeout", "unshare", "pidproxy", "strace"),
+        *("sudo", "su", "runuser", "doas", "timeout", "unshare", "strace", "pidproxy"),
+        *("uv", "hatch", "conda", "mamba"),
     )
 )
 """Programs that end when the process that they have started does."""
 
 _SHELLS = frozenset(("sh", "ash", "bash", "dash", "ksh", "mksh", "zsh", "busybox"))
+
+_RUNTIMES = frozenset(("containerd-shim", "conmon"))
+"""What starts containers, seen where a container has no process ids of its own."""
 
 _SUPERVISORS = {
     "supervisord": "supervisord",
@@ -92,17 +102,16 @@ def look(pid: int) -> Ancestor:
     """A process; all is empty if it cannot be seen."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-        before, _, after = text.rpartition(")")  # a name may hold anything
-        _, parent, group, session, *_ = after.split()
-        name = before.partition("(")[2]
-        if name.startswith("python"):  # python -m circus.circusd
-            words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
-            programs = {os.path.basename(each).rpartition(".")[2] for each in words[1:4]}
-            known = programs.intersection((*_SUPERVISORS, *_RUNS_TOGETHER))
-            name = known.pop() if known else name
-        return Ancestor(name, int(parent), int(group), int(session))
-    except (OSError, ValueError):
+        words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
+    except OSError:
         return Ancestor()
+    before, _, after = text.rpartition(")")  # a name may hold anything
+    _, parent, group, session, *_ = after.split()
+    names = [before.partition("(")[2], os.path.basename(words[0]).lstrip("-")]
+    if names[1].startswith(("python", "ruby")):
+        # python /usr/bin/supervisord, python -m circus.circusd
+        names += [os.path.basename(each).rpartition(".")[2] for each in words[1:4]]
+    return Ancestor(tuple(filter(None, names)), int(parent), int(group), int(session))
 
 
 def parent_supervisor(
@@ -124,30 +133,32 @@ def parent_supervisor(
         None if nothing does, or if that cannot be seen.
     """
     watched = [pid]
-    ancestor = look(pid)
-    while watched[-1] != 1 and (above := look(ancestor.parent)).name:
+    top = look(pid)
+    while watched[-1] != 1:
+        above = look(top.parent)
         # A shell without job control has its children in its own process group, and waits for them.
-        if (above.name in _SHELLS and above.group == ancestor.group) or above.name in _WAIT:
-            watched.append(ancestor.parent)
-            ancestor = above
-        else:
+        in_its_group = above.is_one_of(_SHELLS) and above.group == top.group
+        if not in_its_group and not above.is_one_of(_WAIT):
             break
-    if watched[-1] == 1:
-        return _container(pid, ancestor.name)
-    name = look(ancestor.parent).name
+        watched.append(top.parent)
+        top = above
+    parent = look(top.parent)
+    if watched[-1] == 1 or (top.names and not top.parent) or parent.is_one_of(_RUNTIMES):
+        return _container(watched[-1], "" if watched[-1] == pid else top.names[0])
     if "SUPERVISOR_ENABLED" in environ:  # supervisord sets it
-        name = "supervisord"
-    if name.startswith("PM2 v") or ("PM2_HOME" in environ and "pm_id" in environ):
+        return _restarting("supervisord")
+    if "PM2_HOME" in environ and "pm_id" in environ:
         return _restarting("PM2")
-    if name in _SUPERVISORS:
-        return _restarting(_SUPERVISORS[name])
-    if name in _RUNS_TOGETHER:
-        return ParentSupervisor(
-            f"{name} watches this process",
-            f"and would end all others with it. Do not upgrade it: {_HUP}",
-            restarts=False,
-        )
-    if not notifies and _is_systemd(environ, watched, ancestor, name):
+    for name in parent.names:
+        if name in _SUPERVISORS:
+            return _restarting(_SUPERVISORS[name])
+        if name in _RUNS_TOGETHER:
+            return ParentSupervisor(
+                f"{name} watches this process",
+                f"and would end all others with it. Do not upgrade it: {_HUP}",
+                restarts=False,
+            )
+    if not notifies and _is_systemd(environ, watched, top, parent):
         return ParentSupervisor(
             "systemd watches this process",
             "and would take its end for the end of the service. Set Type=notify-reload or "
@@ -156,14 +167,18 @@ def parent_supervisor(
     return None
 
 
-def _container(pid: int, init: str) -> ParentSupervisor:
+def _container(top: int, init: str) -> ParentSupervisor:
+    if init:
+        watches = f"this is the process for which {init} runs its container"
+    elif top == 1:
+        watches = "this is process 1 of its container"
+    else:
+        watches = "this is the main process of its container"
     return ParentSupervisor(
-        "this is process 1 of its container"
-        if pid == 1
-        else f"this is the process for which {init} runs its container",
+        watches,
         "and the container would end together with it. Start a new container with the new code "
         f"instead; {_HUP}",
-        restarts=False,  # or not; that cannot be seen from inside
+        restarts=False,  # or it is; that cannot be seen from inside
     )
 
 
@@ -174,11 +189,14 @@ def _restarting(name: str) -> ParentSupervisor:
     )
 
 
-def _is_systemd(environ: Mapping[str, str], watched: list[int], top: Ancestor, parent: str) -> bool:
+def _is_systemd(
+    environ: Mapping[str, str], watched: list[int], top: Ancestor, parent: Ancestor
+) -> bool:
     """Whether the topmost of the processes that wait for this one is the main one of a unit."""
     main = environ.get("SYSTEMD_EXEC_PID", "")
     if main:
         return main in map(str, watched)
     # Before systemd 248 there is a mark that every descendant inherits. The main process leads a
     # session of its own.
-    return "INVOCATION_ID" in environ and parent == "systemd" and top.session == watched[-1]
+    is_its_child = parent.is_one_of(("systemd",))
+    return "INVOCATION_ID" in environ and is_its_child and top.session == watched[-1]
