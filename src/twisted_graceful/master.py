@@ -34,8 +34,14 @@ from .service import GracefulService
 SLACK = 5.0
 """Seconds that a worker may take beyond its own deadlines until it is killed."""
 
-_UPGRADING = (State.UPGRADING, State.HANDING_OVER, State.STANDING_BY, State.DRAINING)
-"""The states in which new code comes by a successor, so that no worker needs to be replaced."""
+_KEEPING_WORKERS = (
+    State.UPGRADING,
+    State.HANDING_OVER,
+    State.STANDING_BY,
+    State.DRAINING,
+    State.STOPPING,
+)
+"""The states in which new code comes with a successor, or not at all."""
 
 
 class _Successor:
@@ -155,8 +161,8 @@ class MasterService(GracefulService):
     def replaces_workers(self) -> bool:
         """Whether new code comes by new workers now, and not by a new master."""
         generation = self._generation
-        is_upgrading = isinstance(generation, Generation) and generation.state in _UPGRADING
-        return self.upgradable and not is_upgrading
+        keeps = isinstance(generation, Generation) and generation.state in _KEEPING_WORKERS
+        return self.upgradable and not keeps
 
     @property
     def workers(self) -> int:

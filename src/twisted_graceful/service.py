@@ -373,6 +373,7 @@ class GracefulService(ServerGroup):
         if inheritance is not None and inheritance.worker:
             return Member(self._reactor, self, inheritance)
         inherited = -1 if inheritance is None else inheritance.record
+        path = "" if self._files.pid_file is None else self._files.pid_file.path
         return Generation(
             self._reactor,
             self,
@@ -384,7 +385,7 @@ class GracefulService(ServerGroup):
             pid_file=self._files.pid_file,
             watcher=self.watcher,
             # Who is told otherwise than by signals is asked otherwise, too.
-            record=Record(self._launch, inherited) if self._owns_process else None,
+            record=Record(self._launch, inherited, path) if self._owns_process else None,
         )
 
     def stopService(self) -> Deferred[DrainReport]:
@@ -415,7 +416,9 @@ class GracefulService(ServerGroup):
         await self._stop_others()
         self._heart.stop()
         self._terminal.stop()
-        self.watcher.stopped(str(report), len(report.cut))
+        if self.generation is not None:
+            clean = self.pool is None or self.pool.is_clean
+            self.generation.drained(str(report), len(report.cut), clean)
         apart = gatherResults([server.stopService() for server in self._apart])
         if self._at_once:
             self.cut()

@@ -288,6 +288,65 @@ class OtherCommandsTests(PidFileTestCase):
             done = self.ends(server, 3, "status")
             self.assertIn("there is no pid file 'app.pid'", done.stderr)
 
+    def test_a_stop_that_cuts(self) -> None:
+        """A stop that cut a request is a failure, with what it cut."""
+        with served("--drain-timeout", "0.3") as server:
+            server.hold()
+            done = self.ends(server, 1, "stop")
+            self.assertIn("1 cut", done.stdout)
+            self.assertIn("GET /gate/held", done.stdout)
+
+    def test_a_server_that_stops(self) -> None:
+        """An upgrade is refused at once, and another stop does not cut what the first leaves."""
+        with served("--shutdown-delay", "60") as server:
+            server.get()
+            server.kill(signal.SIGTERM)
+            server.said("Stopping: .* accepts for another")
+            self.assertIn("this process stops", self.ends(server, 1, "upgrade").stdout)
+            self.assertIn("stopping  yes", self.ends(server, 0, "status").stdout)
+            done = self.ends(server, 6, "stop", "--timeout", "0.3")
+            self.assertIn("is stopping\n", done.stdout)
+            self.assertEqual(server.get().status, 200)
+            server.kill(signal.SIGTERM)
+            server.exit_status()
+
+    def test_one_that_is_suspended(self) -> None:
+        """A server that was stopped by SIGSTOP does not count as running."""
+        with served() as server:
+            server.get()
+            server.kill(signal.SIGSTOP)
+            try:
+                done = self.ends(server, 7, "status")
+            finally:
+                server.kill(signal.SIGCONT)
+            self.assertIn("is suspended (SIGSTOP", done.stderr)
+
+    def test_of_another_server_of_ours(self) -> None:
+        """A stale pid file whose number is another server's by now leads to no signal."""
+        with served() as server:
+            server.get()
+            (server.directory / "stale.pid").write_text(str(server.pid))
+            for name in ("status", "upgrade", "stop"):
+                done = ctl(server.directory, name, "--pid-file", "stale.pid")
+                self.assertEqual((done.returncode, done.stdout), (3, ""), done.stderr)
+                self.assertIn("is another server, whose pid file is", done.stderr)
+            self.assertEqual(server.family(), [server.pid])
+
+    def test_a_predecessor_that_is_killed(self) -> None:
+        """An upgrade whose old process is killed ends when the new one serves."""
+        with served() as server:
+            server.get()
+            old = server.pid
+            server.deploy("2", LOADS_AT_A_GATE)
+            with subprocess.Popen(command("upgrade", *PID_FILE), cwd=server.directory) as waiting:
+                server.said(r"generation 1 starts \(pid")
+                server.kill(signal.SIGKILL, old)
+                until(lambda: not proc.alive(old), "the old process has ended")
+                self.assertIsNone(waiting.poll())
+                server.open("load")
+                self.assertEqual(waiting.wait(30), 0)
+            self.assertEqual(server.get().body, "2")
+
     def test_a_drain_that_lasts(self) -> None:
         """A stop that takes longer than one waits for is not known to have ended."""
         with served() as server:

@@ -311,6 +311,14 @@ class StopTests(CtlTestCase):
             self.admin.answers["POST", "/stop"] = (200, [{"event": "draining"}, last])
             self.assertEqual(self.run_ctl("stop")[0], expected)
 
+    def test_not_clean(self) -> None:
+        """A process that has not said what its drain did is a failure."""
+        last = {"event": "stopped", "report": "0 cut", "cut": 0, "clean": False}
+        self.admin.answers["POST", "/stop"] = (200, [last])
+        code, out, _ = self.run_ctl("stop")
+        self.assertEqual(code, Exit.FAILED)
+        self.assertIn("not known whether they cut something", out)
+
     def test_gone(self) -> None:
         """An answer that does not tell the end is followed by a wait for that."""
         self.admin.answers["POST", "/stop"] = (200, [{"event": "draining"}])
@@ -353,12 +361,21 @@ class OtherCommandsTests(CtlTestCase):
                 "drain",
                 "    answered  3",
                 "workers",
-                "    pid  state    age",
+                "    pid  state    age (s)",
                 "    12   serving  -",
                 "    13   -        1.5",
             ],
         )
         self.assertEqual(json.loads(self.run_ctl("status", "--json")[1]), self.STATUS)
+
+    def test_no_answer(self) -> None:
+        """A question that is not answered in time has a status of its own, and began nothing."""
+        self.admin.answers["GET", "/status"] = (200, [HOLD])
+        for name in ("status", "check"):
+            code, _, err = self.run_ctl(name, "--timeout", "0.2")
+            self.assertEqual(code, Exit.NO_ANSWER)
+            self.assertIn("did not answer within 0.2 s", err)
+            self.assertNotIn("begun", err)
 
     def test_numbers_of_one_name(self) -> None:
         """They are one line, without those that are 0."""
@@ -367,10 +384,10 @@ class OtherCommandsTests(CtlTestCase):
             list(status.lines({"counters": {**counters, "bucket,0.5": 4, "bucket,inf": 0}})),
             [
                 "counters",
-                "    sent      5",
-                "    requests  GET 2xx 3, other 5xx 1",
-                "    limits    -",
-                "    bucket    0.5 4",
+                "    response bodies (bytes)          5",
+                "    requests                         GET 2xx 3, other 5xx 1",
+                "    limits                           -",
+                "    requests by duration (s, up to)  0.5 4",
             ],
         )
 

@@ -222,6 +222,16 @@ class MasterTests(SynchronousTestCase):
         self.master.reload()
         self.assertEqual([each.number for each in self.started], [1, 2, 1])
 
+    def test_no_roll_in_a_stop(self) -> None:
+        """A reload that comes in a stop is refused as an upgrade is, and starts no worker."""
+        self.serve()
+        self.master.stopService()
+        self.assertFalse(self.master.replaces_workers)
+        with capturedLogs() as events:
+            self.master.reload()
+        self.assertIn("this process stops", " ".join(map(formatEvent, events)))  # type: ignore[arg-type]
+        self.assertEqual(len(self.started), 2)
+
     def test_steps_of_a_roll(self) -> None:
         """Whoever watches is told of each; a reload is a roll."""
         told: list[Roll] = []

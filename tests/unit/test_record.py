@@ -26,7 +26,7 @@ class RecordTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Begin one."""
-        self.record = Record(LAUNCH)
+        self.record = Record(LAUNCH, pid_file="/run/app.pid")
         self.addCleanup(self.record.close)
 
     def read(self) -> reader.Record:
@@ -55,6 +55,7 @@ class RecordTests(SynchronousTestCase):
                 "arguments": ["twistd", "graceful"],
                 "directory": "/srv",
                 "environment": {"NAME": "\udcff"},
+                "pid_file": "/run/app.pid",
             },
         )
 
@@ -83,6 +84,18 @@ class RecordTests(SynchronousTestCase):
         )
         [last] = self.last_upgrade()
         self.assertEqual(last, event)
+
+    def test_a_stop(self) -> None:
+        """A stop is recorded from its begin to its report, and is no step of an upgrade."""
+        self.record.note(STARTED)
+        self.assertFalse(self.read().is_stopping(11))
+        self.record.say("stopping", pid=11)
+        found = self.read()
+        self.assertEqual([found.is_stopping(pid) for pid in (11, 12)], [True, False])
+        self.record.say("stopped", pid=11, report="1 cut", cut=1, clean=True)
+        [event] = found.news()
+        self.assertEqual((event["event"], event["cut"]), ("stopped", 1))
+        self.assertEqual([each["event"] for each in self.last_upgrade()], ["started"])
 
     def test_a_roll(self) -> None:
         """The steps of a roll are recorded in the same way."""

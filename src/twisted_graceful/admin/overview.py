@@ -296,9 +296,9 @@ class Overview(Watcher):
             self._counted["drains"] += 1
             self._counted["drain_seconds"] += self._clock.seconds() - begun
 
-    def stopped(self, report: str, cut: int) -> None:
+    def stopped(self, report: str, cut: int, clean: bool) -> None:
         """This process ends."""
-        self._say("stopped", {"report": report, "cut": cut}, True)
+        self._say("stopped", {"report": report, "cut": cut, "clean": clean}, True)
 
     # Who waits
 

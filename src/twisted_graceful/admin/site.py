@@ -14,6 +14,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from ..networks import Networks
+from ..process.machine import State
+from ..service import GracefulService
 from .guard import Asked, why_not, why_not_act
 from .metrics import MISSING, exposition
 from .overview import Event, Overview
@@ -52,6 +54,14 @@ def _finish(request: Any, body: bytes) -> None:
     if request.channel is not None:  # else the client has gone
         request.write(body)
         request.finish()
+
+
+_STOPS = (409, "this process stops")
+
+
+def _is_stopping(service: GracefulService) -> bool:
+    generation = service.generation
+    return generation is None or generation.state is State.STOPPING
 
 
 class Leaf(Resource):
@@ -179,6 +189,9 @@ class WorkersAction(Action):
         service = self._overview.service
         if not service.workers:
             return _json(request, 501, {"error": "this is a single process, without workers"})
+        if _is_stopping(service):
+            status, reason = _STOPS
+            return _json(request, status, {"error": reason})
         try:
             count = json.loads(request.content.read())["workers"]
         except (ValueError, KeyError, TypeError):
@@ -227,7 +240,7 @@ class Root(Resource):
                 lambda: service.replaces_workers,
             ),
         )
-        self.putChild(b"stop", FollowedAction(overview, service.stop))
+        self.putChild(b"stop", FollowedAction(overview, self._stop))
         self.putChild(b"workers", WorkersAction(overview))
 
     def getChildWithDefault(self, path: bytes, request: Any) -> Any:
@@ -241,6 +254,11 @@ class Root(Resource):
             return Refusal(404, "there is no such page")
         return self.children[path]
 
+    def _stop(self) -> None:
+        """Stop; if it stops already that goes on, since a second stop would cut what is left."""
+        if not _is_stopping(self._overview.service):
+            self._overview.service.stop()
+
     def _why_no_upgrade(self) -> tuple[int, str] | None:
         service = self._overview.service
         if not service.upgradable:
@@ -248,9 +266,7 @@ class Root(Resource):
                 "this program has been started without upgrades; `listen_and_serve_forever` has "
                 "them, and `wait_group` with upgrade=True"
             )
-        generation = service.generation
-        stopping = generation is None or generation.state.name == "STOPPING"
-        return (409, "this process stops") if stopping else None
+        return _STOPS if _is_stopping(service) else None
 
     def _ready(self, request: Any) -> bytes:
         service = self._overview.service

@@ -120,6 +120,8 @@ class AdminServer:
         connection, response = self._ask(method, path)
         try:
             return decode(response.read())
+        except TimeoutError:
+            raise self._no_answer() from None
         except (OSError, HTTPException) as error:
             raise self._broken(error) from None
         finally:
@@ -162,7 +164,7 @@ class AdminServer:
                 raise self._refused(response, method, path)
         except TimeoutError:
             connection.close()
-            raise self._too_late() from None
+            raise (self._no_answer() if method == "GET" else self._too_late()) from None
         except (OSError, HTTPException) as error:
             connection.close()
             raise self._broken(error) from None
@@ -190,8 +192,8 @@ class AdminServer:
                 f"{self._address} may not be opened by this user: run this as the server's user, "
                 "or as root",
             )
-        if isinstance(error, TimeoutError):
-            return self._too_late()
+        if isinstance(error, (TimeoutError, BlockingIOError)):  # so a full backlog is reported
+            return self._no_answer()
         return CtlError(
             Exit.NOT_RUNNING, f"no server is at {self._address}: {error.strerror or error}"
         )
@@ -201,6 +203,13 @@ class AdminServer:
             Exit.UNKNOWN,
             f"{self._address} has not said within {self._timeout:g} s (--timeout) how it ended; "
             "what was begun goes on",
+        )
+
+    def _no_answer(self) -> CtlError:
+        return CtlError(
+            Exit.NO_ANSWER,
+            f"a server is at {self._address}, but did not answer within {self._timeout:g} s "
+            "(--timeout): it is blocked, stopped or overloaded",
         )
 
     def _broken(self, error: Exception) -> CtlError:

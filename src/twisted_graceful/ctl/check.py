@@ -49,7 +49,22 @@ def run_check(pid: int) -> NoReturn:
         raise CtlError(
             Exit.FAILED, f"the server's directory {directory!r}: {error.strerror}"
         ) from None
-    os.execve(command[0], [*command, "--check"], environ)
+    try:
+        os.execve(command[0], [*command, "--check"], environ)
+    except OSError as error:
+        raise CtlError(Exit.FAILED, _cannot_run(command[0], error)) from None
+
+
+def _cannot_run(program: str, error: OSError) -> str:
+    """Why a program that a server was started with cannot be executed."""
+    text = f"the server was started with {program!r}, which cannot be executed: {error.strerror}"
+    if not os.path.lexists(program):
+        return f"{text}. Install the virtual environment or the interpreter again"
+    if not os.path.exists(program):
+        return f"{text}. It is a symlink to {os.path.realpath(program)!r}, which does not exist"
+    if isinstance(error, FileNotFoundError):
+        return f"{text}. The interpreter that its first line names does not exist"
+    return text
 
 
 def is_ours(command: Sequence[str]) -> bool:

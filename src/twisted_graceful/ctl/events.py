@@ -21,6 +21,7 @@ ROLLING = "rolling"
 READY = "ready"
 DONE = "done"
 FAILED = "failed"
+STOPPING = "stopping"
 STOPPED = "stopped"
 
 _SENTENCES = {
@@ -36,6 +37,7 @@ _SENTENCES = {
     DONE: "the upgrade is over: the new code serves alone (pid {pid})",
     FAILED: "the upgrade failed: {reason}",
     "resized": "there shall be {workers} workers",
+    STOPPING: "process {pid} is stopping",
     STOPPED: "stopped: {report}",
 }
 
@@ -64,6 +66,8 @@ def sentence(event: Event) -> str:
     sentences = _OF_ROLLS if is_of_roll(event) else _SENTENCES
     try:
         text = sentences[name_of(event)].format_map(event)
+        if name_of(event) == STOPPED and event.get("clean") is False:
+            text += "; of some processes it is not known whether they cut something"
         if event.get("probation"):
             text += "; the others follow in {probation:g} s (the probation)".format_map(event)
         return printable(text)

@@ -30,11 +30,12 @@ def follow(
         CtlError: it is not known how the upgrade ended.
     """
     while True:
-        is_ours, follows, successor = False, False, None
+        is_ours, follows, successor, started, asked = False, False, None, None, None
         is_roll = rolls
         for event in ask():
             name = name_of(event)
             if name == SIGNALLED:
+                asked = event.get("pid")
                 yield event
                 continue
             if is_roll is None:
@@ -49,6 +50,8 @@ def follow(
             # What could not even be started is ours as well, if nothing was under way.
             begins = name == STARTED or (name == ROLLING and not event.get("replaced"))
             is_ours = is_ours or begins or (name == FAILED and not follows)
+            if name == STARTED:
+                started = event.get("pid")
             if not is_ours and name in (READY, DONE, FAILED):
                 # Its code was read before we came.
                 yield {**event, "event": "earlier", "of": name}
@@ -62,6 +65,11 @@ def follow(
             break
     # Who told is the predecessor. That it ended means what became of its successor.
     pid = serving()
+    is_its_successor = pid == started or (asked is not None and pid != asked and not is_roll)
+    if successor is None and not follows and is_its_successor:
+        # The predecessor was killed while this one loaded, or before it said more.
+        successor = started
+        yield {"event": READY, "pid": pid}
     if successor is None or pid != successor:
         raise CtlError(
             Exit.UNKNOWN,

@@ -13,9 +13,12 @@ from .events import DONE, FAILED, READY, STOPPED, Event, Server, name_of
 from .find import find
 from .outcome import MEANING, CtlError, Exit
 
+QUESTION_TIMEOUT = 5.0
+"""Seconds for a command that changes nothing: a server that works answers at once."""
+
 TIMEOUT = 120.0
-"""Seconds. Longer than the server's own --upgrade-timeout (60) or than a drain and its delay, so
-that the server's word on how it ended comes before ours."""
+"""Seconds for the others. Longer than the server's own --upgrade-timeout (60) or than a drain and
+its delay, so that the server's word on how it ended comes before ours."""
 
 
 def _upgrade(server: Server, given: Namespace) -> Exit:
@@ -34,7 +37,8 @@ def _replace(happening: Iterator[Event], given: Namespace) -> Exit:
 
 def _stop(server: Server, given: Namespace) -> Exit:
     stopped = _follow(server.stop(), given, (STOPPED,))
-    return Exit.FAILED if stopped.get("cut") else Exit.DONE
+    is_clean = not stopped.get("cut") and stopped.get("clean") is not False
+    return Exit.DONE if is_clean else Exit.FAILED
 
 
 def _follow(happening: Iterator[Event], given: Namespace, last: Sequence[str]) -> Event:
@@ -172,8 +176,9 @@ def _common(default: object = SUPPRESS) -> ArgumentParser:
         "--timeout",
         metavar="SECONDS",
         type=_seconds,
-        default=or_default(TIMEOUT),
-        help=f"how long to wait [default: {TIMEOUT:g}]",
+        default=or_default(None),
+        help=f"how long to wait [default: {TIMEOUT:g}; for status, check and log "
+        f"{QUESTION_TIMEOUT:g}]",
     )
     common.add_argument(
         "--json", action="store_true", default=or_default(False), help="JSON, for programs"
@@ -231,6 +236,8 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
     """
     given = _parser().parse_args(arguments)
     command, _ = _COMMANDS[given.command]
+    if given.timeout is None:
+        given.timeout = TIMEOUT if given.command in _BEGUN else QUESTION_TIMEOUT
     try:
         return command(find(given, environ), given)
     except CtlError as error:

@@ -15,6 +15,7 @@ class Exit(IntEnum):
     NOT_ALLOWED = 4
     NOT_SUPPORTED = 5
     UNKNOWN = 6
+    NO_ANSWER = 7
     INTERRUPTED = 130
 
 
@@ -26,6 +27,7 @@ MEANING = {
     Exit.NOT_ALLOWED: "this user, or this address, may not do that",
     Exit.NOT_SUPPORTED: "this server, an older version, say, or what it was found by, cannot do it",
     Exit.UNKNOWN: "it is not known how it ended: --timeout is over, or the connection broke",
+    Exit.NO_ANSWER: "a server is there and does not answer: it is blocked, suspended or overloaded",
     Exit.INTERRUPTED: "interrupted by the keyboard; what was begun goes on",
 }
 

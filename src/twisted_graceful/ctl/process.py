@@ -91,6 +91,27 @@ class Process:
             pass
         return False
 
+    @property
+    def is_suspended(self) -> bool:
+        """Whether a signal (SIGSTOP) or a debugger holds it, so that it does nothing at all."""
+        return self._stat()[:1] in (["T"], ["t"])
+
+    @property
+    def started(self) -> float:
+        """When it was started, in seconds of the time of day; 0 if the system does not tell."""
+        fields = self._stat()
+        if len(fields) < 20 or not hasattr(time, "CLOCK_BOOTTIME"):
+            return 0.0
+        booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+        return booted + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+
+    def _stat(self) -> list[str]:
+        """The fields of /proc/PID/stat (proc(5)), from the state on."""
+        try:
+            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return []
+
     def does_about(self, number: int) -> str:
         """What a signal does to it: ``caught``, ``ignored`` or ``default``; empty if unknown."""
         masks = {}

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .events import Event, decode
+from .events import STOPPED, STOPPING, Event, decode, name_of
 
 _NAME = "/memfd:twisted-graceful (deleted)"
 """What such a link shows (memfd_create(2))."""
@@ -54,8 +54,18 @@ class Record:
 
     @property
     def last_upgrade(self) -> list[Event]:
-        """What had happened when this object was made."""
-        return self._earlier
+        """The steps of the last upgrade or reload, when this object was made."""
+        return [each for each in self._earlier if name_of(each) not in (STOPPING, STOPPED)]
+
+    def is_stopping(self, pid: int) -> bool:
+        """Whether a process had begun to stop when this object was made."""
+        return any(name_of(it) == STOPPING and it.get("pid") == pid for it in self._earlier)
+
+    @property
+    def pid_file(self) -> str | None:
+        """The path of the server's pid file; empty if it has none, None if it does not say."""
+        path = self.launch.get("pid_file")
+        return path if isinstance(path, str) else None
 
     def news(self) -> Iterator[Event]:
         """What has happened since one has looked the last time."""
@@ -87,3 +97,15 @@ class Record:
                     yield entry
                 else:
                     self.launch = entry
+
+
+def recorded() -> Iterator[tuple[int, Record]]:
+    """All processes on this machine with a record that this user may read, and that."""
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                record = Record(int(name))
+            except OSError:  # none, another user's, or ended meanwhile
+                continue
+            with record:
+                yield int(name), record

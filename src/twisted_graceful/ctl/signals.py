@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,13 @@ from .events import Event, is_of_roll, name_of
 from .follow import follow
 from .outcome import CtlError, Exit
 from .process import Process
-from .record import NoRecord, Record
+from .record import NoRecord, Record, recorded
+
+_POLL = 0.05
+"""Seconds between two looks for a successor."""
+
+_CLOCK_SLACK = 5.0
+"""Seconds by which the time of day may have been set, or file systems differ."""
 
 
 class SignalledServer:
@@ -30,8 +37,22 @@ class SignalledServer:
         self._timeout = timeout
 
     def status(self) -> Mapping[str, Any]:
-        """That it runs, which is all that a pid file tells."""
-        return {"pid": self.pid(), "running": True, "pid_file": self._path}
+        """That it runs, and whether it stops, which is all that a pid file and a record tell."""
+        with self._process() as process:
+            if process.is_suspended:
+                raise CtlError(
+                    Exit.NO_ANSWER,
+                    f"process {process.pid} is suspended (SIGSTOP, or a debugger): it serves "
+                    "nobody until it gets SIGCONT",
+                )
+            with self._record_if_readable(process) as record:
+                stops = record is not None and record.is_stopping(process.pid)
+            return {
+                "pid": process.pid,
+                "running": True,
+                "stopping": stops,
+                "pid_file": self._path,
+            }
 
     def pid(self) -> int:
         """The process that the pid file names."""
@@ -131,15 +152,30 @@ class SignalledServer:
             raise CtlError(Exit.UNKNOWN, f"after {self._timeout:g} s (--timeout) {text}")
 
     def stop(self) -> Iterator[Event]:
-        """Send TERM, and wait for the end."""
+        """Send TERM, unless it is stopping already, and wait for the end."""
         deadline = time.monotonic() + self._timeout
-        with self._process() as process:
-            yield self._send(process, signal.SIGTERM)
+        with self._process() as process, self._record_if_readable(process) as record:
+            if record is not None and record.is_stopping(process.pid):
+                # A second TERM would cut what is left.
+                yield {"event": events.STOPPING, "pid": process.pid}
+            else:
+                yield self._send(process, signal.SIGTERM)
             while not process.ended_within():
                 self._require_time(
                     deadline, f"process {process.pid} still drains; a second TERM cuts what is left"
                 )
-            yield {"event": events.STOPPED, "report": f"process {process.pid} has ended"}
+            yield self._stopped(process.pid, record)
+
+    def _stopped(self, pid: int, record: Record | None) -> Event:
+        """How a process has ended, by its record."""
+        ended: Event = {"event": events.STOPPED, "report": f"process {pid} has ended"}
+        if record is None or record.pid_file is None:  # which an older version does not say
+            return ended
+        for event in record.news():
+            if name_of(event) == events.STOPPED and event.get("pid") == pid:
+                return event
+        report = f"process {pid} ended before it said what its drain did; its log may say why"
+        return {**ended, "report": report, "clean": False}
 
     def workers(self, count: int) -> Iterator[Event]:
         """A pid file is not enough for that."""
@@ -153,6 +189,12 @@ class SignalledServer:
         """What the server has recorded."""
         with self._process() as process, self._record(process) as record:
             yield from record.last_upgrade
+
+    def _record_if_readable(self, process: Process) -> AbstractContextManager[Record | None]:
+        try:
+            return Record(process.pid)
+        except OSError:
+            return nullcontext()
 
     def _record(self, process: Process) -> Record:
         try:
@@ -183,7 +225,8 @@ class SignalledServer:
         try:
             process = Process(pid)
         except ProcessLookupError:
-            raise self._not_running(pid) from None
+            process = self._successor_of(pid)
+            pid = process.pid
         # Those who handle neither are ended by the signals that a server is told with.
         for number in (signal.SIGTERM, signal.SIGUSR2):
             if process.does_about(number) == "default":
@@ -194,8 +237,14 @@ class SignalledServer:
                     "it has just been started, or is no server of ours, and the pid file is stale",
                 )
         try:
-            with Record(pid):
-                pass
+            with Record(pid) as record:
+                reason = self._why_stale(process, record)
+            if reason:
+                process.close()
+                raise CtlError(
+                    Exit.NOT_RUNNING,
+                    f"{self._path!r} is stale: process {pid}, which it names, {reason}",
+                )
         except NoRecord:
             if hasattr(os, "memfd_create"):  # else the server's Python has none either
                 process.close()
@@ -207,6 +256,57 @@ class SignalledServer:
         except OSError:
             pass
         return process
+
+    def _successor_of(self, pid: int) -> Process:
+        """Wait for the process that takes over from one that has ended, if there is one.
+
+        A successor that loads when its predecessor is killed writes the pid file when it serves.
+        """
+        deadline = time.monotonic() + self._timeout
+        while True:
+            loading = next((it for it, record in recorded() if self._is_of(it, record)), None)
+            named = self._named()
+            if named is not None and named != pid:
+                try:
+                    return Process(named)
+                except ProcessLookupError:
+                    pass
+            elif loading is None:
+                raise self._not_running(pid)
+            self._require_time(
+                deadline,
+                f"{self._path!r} names process {pid}, which has ended, and process {loading}, its "
+                "successor, does not serve yet",
+            )
+            time.sleep(_POLL)
+
+    def _why_stale(self, process: Process, record: Record) -> str:
+        """Why a server is not the one that wrote the pid file; empty if it may have."""
+        if record.pid_file and not self._is_of(process.pid, record):
+            return f"is another server, whose pid file is {record.pid_file!r}"
+        if not record.pid_file:
+            # Whoever started it may have written the file, but not before that.
+            try:
+                written = os.stat(self._path).st_mtime
+            except OSError:
+                return ""
+            if written + _CLOCK_SLACK < process.started:
+                return "is another server: it was started after that file was written"
+        return ""
+
+    def _is_of(self, pid: int, record: Record) -> bool:
+        """Whether the pid file of a server is ours."""
+        if not record.pid_file:
+            return False
+        if os.path.realpath(record.pid_file) == os.path.realpath(self._path):
+            return True
+        for root in ("", f"/proc/{pid}/root"):  # another one in a container, or after chroot(2)
+            try:
+                if os.path.samefile(root + record.pid_file, self._path):
+                    return True
+            except OSError:
+                pass
+        return False
 
     def _not_allowed(self, pid: int) -> CtlError:
         return CtlError(

@@ -7,6 +7,22 @@ from typing import Any
 
 from .events import printable
 
+_LABELS = {
+    "age": "age (s)",
+    "bucket": "requests by duration (s, up to)",
+    "code": "code (reloads before its start)",
+    "drain_seconds": "duration of drains (s)",
+    "draining": "draining for (s)",
+    "received": "request bodies (bytes)",
+    "roll": "rolling restart",
+    "rolls": "rolling restarts",
+    "rss": "memory (bytes)",
+    "seconds": "duration of requests (s)",
+    "sent": "response bodies (bytes)",
+    "uptime": "uptime (s)",
+}
+"""What people read in the place of a name, with its unit; other names are shown as they are."""
+
 
 def lines(status: Mapping[str, Any], indent: str = "") -> Iterator[str]:
     """A status in lines: what is simple first, tables of what there are several of below.
@@ -15,7 +31,7 @@ def lines(status: Mapping[str, Any], indent: str = "") -> Iterator[str]:
     """
     status = _grouped(status)
     simple = {key: value for key, value in status.items() if not _is_nested(value)}
-    width = max(map(len, simple), default=0)
+    width = max((len(_label(key)) for key in simple), default=0)
     for key, value in simple.items():
         yield f"{indent}{_label(key):{width}}  {text(value)}"
     for key, value in status.items():
@@ -89,4 +105,4 @@ def _is_several(value: Any) -> bool:
 
 
 def _label(key: str) -> str:
-    return key.replace("_", " ")
+    return _LABELS.get(key, key.replace("_", " "))

@@ -174,6 +174,26 @@ class Chronicle:
         """
         self._progress(Stage.DONE, pid, another_follows=another_follows)
 
+    # A stop
+
+    def stops(self) -> None:
+        """The service stops, and this process with it."""
+        if self._record is not None:
+            self._record.say("stopping", pid=self._pid)
+
+    def refused(self, reason: str) -> None:
+        """An upgrade was asked for, and is not even begun."""
+        self._log.warn("An upgrade was asked for, but {reason}: nothing is done", reason=reason)
+        if self._record is not None:
+            self._record.say(Stage.FAILED.value, generation=self._number + 1, reason=reason)
+
+    def stopped(self, report: str, cut: int, clean: bool) -> None:
+        """The service has stopped; arguments as for `Watcher.stopped`."""
+        if self._record is not None:
+            self._record.say("stopped", pid=self._pid, report=report, cut=cut, clean=clean)
+
+    # The end of an upgrade
+
     def ended(self) -> None:
         """It ends."""
         self._log.info(

@@ -180,7 +180,7 @@ class Generation:
             # Whoever read the pid file a moment ago means the process that serves.
             self._successor.pass_on_upgrade()
         elif self.state is State.STOPPING:
-            self._log.warn("An upgrade was asked for, but this process stops: nothing is done")
+            self._chronicle.refused("this process stops")
         self._machine.send(Input.UPGRADE)
 
     def stop(self) -> None:
@@ -200,6 +200,8 @@ class Generation:
             self._supervisor.is_silent()
         if self.state is not State.STOPPING:
             self._machine.send(Input.STOP)
+        if self._successor is None:
+            self._chronicle.stops()
 
     @property
     def predecessor_resumes(self) -> bool:
@@ -220,6 +222,18 @@ class Generation:
             return self._farewell
         both = gatherResults([self._farewell, self._supervisor.heard()])
         return both.addCallback(lambda _: None)
+
+    def drained(self, report: str, cut: int, clean: bool) -> None:
+        """The drain of a stop is over.
+
+        Args:
+            report: what it did, in words.
+            cut: how many requests it cut.
+            clean: whether all processes have said what theirs did.
+        """
+        self._watcher.stopped(report, cut, clean)
+        if self._successor is None:
+            self._chronicle.stopped(report, cut, clean)
 
     def ended(self) -> None:
         """This process serves no more, and ends."""

@@ -148,12 +148,13 @@ class Watcher:
     def drained(self) -> None:
         """Nothing is left of that."""
 
-    def stopped(self, report: str, cut: int) -> None:
+    def stopped(self, report: str, cut: int, clean: bool) -> None:
         """This process has drained, and ends.
 
         Args:
             report: what the drain did, in words.
             cut: how many requests it cut.
+            clean: whether all processes have said what theirs did; one that was killed has not.
         """
 
     def progress(self, progress: Progress) -> None:

@@ -30,12 +30,14 @@ class Record:
 
     Args:
         launch: how this process was started, and its successor will be.
+        pid_file: the path of the pid file that names the serving process; empty if there is none.
         inherited: the descriptor of the file that the predecessor began; it belongs to this
             object from now on. Negative for none.
     """
 
-    def __init__(self, launch: Launch, inherited: int = -1) -> None:
+    def __init__(self, launch: Launch, inherited: int = -1, pid_file: str = "") -> None:
         self._launch = launch
+        self._pid_file = pid_file
         self._file = inherited
         if inherited < 0:
             self.begin()
@@ -60,13 +62,23 @@ class Record:
                 "arguments": launch.arguments,
                 "directory": launch.directory,
                 "environment": dict(launch.environment),
+                "pid_file": self._pid_file,
             }
         )
 
     def note(self, progress: Progress | Roll) -> None:
         """An upgrade or a roll has come further."""
+        self.say(progress.stage.value, **progress.facts)
+
+    def say(self, event: str, **facts: Any) -> None:
+        """Something else has happened, such as a stop.
+
+        Args:
+            event: what.
+            facts: about it, as JSON has them.
+        """
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        self._write({"time": now, "event": progress.stage.value, **progress.facts})
+        self._write({"time": now, "event": event, **facts})
 
     @property
     def descriptor(self) -> int:

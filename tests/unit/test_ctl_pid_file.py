@@ -1,0 +1,109 @@
+"""What a pid file says of a process, and what of it is believed."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_graceful.ctl.check import run_check
+from twisted_graceful.ctl.outcome import CtlError, Exit
+from twisted_graceful.ctl.process import Process
+from twisted_graceful.ctl.signals import SignalledServer
+from twisted_graceful.process.launch import Launch
+from twisted_graceful.process.record import Record
+
+from .support import temporary_directory
+
+
+class PidFileTests(SynchronousTestCase):
+    """This process as a server with a record."""
+
+    if not hasattr(os, "memfd_create"):
+        skip = "this system has no files in memory"
+
+    def setUp(self) -> None:
+        """Write a pid file."""
+        self.directory = Path(temporary_directory(self))
+        self.path = self.directory / "app.pid"
+        self.path.write_text(str(os.getpid()))
+        # As a server does, which handles them.
+        self.patch(Process, "does_about", lambda process, number: "caught")
+
+    def why_stale(self, pid_file: str) -> str:
+        """Why the file is not believed, if this process has another pid file, or none."""
+        record = Record(Launch("", (), "", {}), pid_file=pid_file)
+        try:
+            SignalledServer(str(self.path), 1).pid()
+        except CtlError as error:
+            self.assertIs(error.status, Exit.NOT_RUNNING)
+            return str(error)
+        finally:
+            record.close()
+        return ""
+
+    def test_its_own(self) -> None:
+        """It is, by whatever path."""
+        link = self.directory / "link"
+        link.symlink_to(self.directory)
+        for path in (self.path, link / "app.pid"):
+            self.assertEqual(self.why_stale(str(path)), "")
+
+    def test_of_another_server(self) -> None:
+        """It is not if the process is another server, which has a pid file of its own."""
+        other = self.directory / "other.pid"
+        for _ in range(2):
+            self.assertIn(
+                f"another server, whose pid file is '{other}'", self.why_stale(str(other))
+            )
+            other.write_text(str(os.getpid()))
+
+    def test_of_a_server_without_a_pid_file(self) -> None:
+        """It is if somebody wrote it for the process, and not if it is older than that."""
+        self.assertEqual(self.why_stale(""), "")
+        started = time.time() - 3600
+        os.utime(self.path, (started, started))
+        self.assertIn("started after that file was written", self.why_stale(""))
+
+    def test_the_start_of_a_process(self) -> None:
+        """It is known when a process was started."""
+        with Process(os.getpid()) as process:
+            self.assertLess(time.time() - 7200, process.started)
+            self.assertLess(process.started, time.time() + 1)
+            self.assertFalse(process.is_suspended)
+
+
+class CheckTests(SynchronousTestCase):
+    """``gracefulctl check`` without what the server was started with."""
+
+    if not hasattr(os, "memfd_create"):
+        skip = "this system has no files in memory"
+
+    def test_missing_interpreter(self) -> None:
+        """It says what is missing: the program, where a symlink leads, or its interpreter."""
+        directory = Path(temporary_directory(self))
+        self.patch(os, "chdir", lambda path: None)
+        missing, link, script = (directory / name for name in ("missing", "link", "script"))
+        link.symlink_to(missing)
+        script.write_text(f"#!{missing}\n")
+        script.chmod(0o755)
+        plain = directory / "plain"
+        plain.write_text("")
+        rows: list[tuple[Path, str]] = [
+            (missing, "Install the virtual environment"),
+            (link, f"It is a symlink to '{missing}', which does not exist"),
+            (script, "The interpreter that its first line names does not exist"),
+            (plain, "Permission denied"),
+        ]
+        for program, text in rows:
+            with self.subTest(program=program.name):
+                launch = Launch(str(program), ("twistd", "graceful"), str(directory), {})
+                record: Any = Record(launch)
+                error = self.assertRaises(CtlError, run_check, os.getpid())
+                record.close()
+                self.assertIs(error.status, Exit.FAILED)
+                self.assertIn(f"started with '{program}'", str(error))
+                self.assertIn(text, str(error))
