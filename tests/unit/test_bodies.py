@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import tempfile
+import zipfile
 from typing import Any
 from unittest import mock
 
@@ -80,6 +82,30 @@ class FullDisk(tempfile.SpooledTemporaryFile):  # type: ignore[type-arg]
         self._file.write(b"x")
 
 
+class FileTests(SynchronousTestCase):
+    """A large body is a file to whatever reads files."""
+
+    def test_as_a_file(self) -> None:
+        """`zipfile`, `io.TextIOWrapper` and `io.BufferedReader` read it, in memory or not."""
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as made:
+            made.writestr("a", b"line\n" * 9)
+        for body, read in (
+            (archive.getvalue(), lambda file: zipfile.ZipFile(file).read("a").count(b"\n")),
+            (b"line\n" * 9, lambda file: len([*io.TextIOWrapper(file, "ascii")])),
+            (b"line\n" * 9, lambda file: len([*io.BufferedReader(file)])),
+        ):
+            for spool_size in (10, 10_000):
+                for request in (format_request("POST", "/", body=body), chunked(body)):
+                    app = Echo(hold=True)
+                    MemoryServer(app, spool_size=spool_size).connect().send(request)
+                    content = app.held[0].content
+                    content.seek(0)
+                    self.assertIsInstance(content, io.IOBase)
+                    self.assertTrue(content.readable() and content.seekable())
+                    self.assertEqual(read(content), 9)
+
+
 class FullDiskTests(SynchronousTestCase):
     """There is no room for a body."""
 
@@ -90,7 +116,7 @@ class FullDiskTests(SynchronousTestCase):
 
     def test_refused(self) -> None:
         """It is refused with 507, whether it was announced or not, and the log says why."""
-        with mock.patch("twisted_graceful.http.request.SpooledTemporaryFile", FullDisk):
+        with mock.patch("twisted_graceful.http.request.Spool", FullDisk):
             for request in (format_request("POST", "/a?b", body=b"x" * 20), chunked(b"x" * 20)):
                 with leaves_nothing_open(self):
                     outcome = serve(request[:-15], request[-15:], spool_size=10)
@@ -107,7 +133,7 @@ class FullDiskTests(SynchronousTestCase):
         """Others, and those who ask again, are answered."""
         server = MemoryServer(Echo(), spool_size=10)
         client = server.connect()
-        with mock.patch("twisted_graceful.http.request.SpooledTemporaryFile", FullDisk):
+        with mock.patch("twisted_graceful.http.request.Spool", FullDisk):
             self.assertEqual(server.request("POST", "/", body=b"x" * 20).status, 507)
         client.request("GET", "/")
         self.assertEqual([each.status for each in client.responses()], [200])

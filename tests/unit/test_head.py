@@ -114,6 +114,67 @@ class HeadTests(SynchronousTestCase):
             read = head(f"GET {target} HTTP/1.1", "Host: x")
             self.assertEqual((read.target, read.headers[b"Host"]), (path, [b"y:1"]))
 
+    def test_absolute_form_hides_nothing(self) -> None:
+        """Beside the absolute form the Host field must be as valid, and so must the authority."""
+        for target, *fields in (
+            ("http://y/", "Host: a b"),
+            ("http://y/", "Host: a@b"),
+            ("http://y/", "Host:"),
+            ("http://y/", "Host: a", "Host: a"),
+            ("http://y/",),
+            ("http://y:65536/", "Host: a"),
+            ("http://y:x/", "Host: a"),
+            ("http://a@y/", "Host: a"),
+            ("http://:80/", "Host: a"),
+            ("http:///", "Host: a"),
+            ("http://[::1/", "Host: a"),
+            ("y:80", "Host: y:80"),
+        ):
+            with self.assertRaises(Refused) as caught:
+                head(f"GET {target} HTTP/1.1", *fields)
+            self.assertEqual(caught.exception.status, 400, (target, fields))
+        self.assertEqual(head("GET http://y/ HTTP/1.0").headers[b"Host"], [b"y"])
+
+    def test_upgrade(self) -> None:
+        """Upgrade counts with its option of Connection, in HTTP/1.1; else nobody sees it."""
+        for version, connection, upgrade, is_seen, is_websocket in (
+            ("1.1", "Upgrade", "websocket", True, True),
+            ("1.1", "keep-alive, upgrade", "h2c, WebSocket", True, True),
+            ("1.1", "upgrade", "h2c", True, False),
+            ("1.1", "keep-alive", "websocket", False, False),
+            ("1.1", "upgrades", "websocket", False, False),
+            ("1.0", "Upgrade", "websocket", False, False),
+            ("1.0", "keep-alive, Upgrade", "websocket", False, False),
+        ):
+            for more in ("X: 1", "X: 2"):
+                read = head(
+                    f"GET / HTTP/{version}",
+                    "Host: a",
+                    f"Connection: {connection}",
+                    f"Upgrade: {upgrade}",
+                    more,
+                )
+                self.assertEqual(b"Upgrade" in read.headers, is_seen, (version, connection))
+                self.assertEqual(read.websocket, is_websocket, (version, connection))
+        self.assertNotIn(b"Upgrade", head("GET / HTTP/1.1", "Host: a", "Upgrade: x").headers)
+
+    def test_ends_of_lines_in_handshakes(self) -> None:
+        """What `str.splitlines` takes for the end of a line is in no handshake of a WebSocket."""
+        fields = "Host: a", "Connection: upgrade", "Upgrade: websocket"
+        for text, is_refused in (
+            ("\x85", True),
+            ("\N{LINE SEPARATOR}".encode().decode("latin-1"), True),
+            ("\N{PARAGRAPH SEPARATOR}".encode().decode("latin-1"), True),
+            ("\xe9", False),
+        ):
+            lines = *fields, f"X: a{text}Origin: b"
+            head("GET / HTTP/1.1", "Host: a", lines[-1])
+            if is_refused:
+                with self.assertRaises(Refused):
+                    head("GET / HTTP/1.1", *lines)
+            else:
+                head("GET / HTTP/1.1", *lines)
+
     def test_limits_do_not_depend_on_the_split(self) -> None:
         """What is just within the limits is read, however it arrives; one byte more is refused."""
         settings = Settings(max_request_line=20, max_header_size=40)

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
+from tests.unit.http2_client import Http2Client, http2_server
 from tests.unit.web import Echo
 from twisted_graceful.testing import MemoryServer
 from twisted_graceful.testing.messages import format_request
@@ -86,6 +87,89 @@ class ResponseTestCase(SynchronousTestCase):
         self.assertEqual((head.count(b"\r"), head.count(b"\n")), (count - 1, count - 1))
         self.assertEqual(rest.count(b"HTTP/1.1 "), 1)
         self.assertTrue(rest.endswith(b"\r\n\r\nGET /after "))
+
+
+class UnsendableTests(ResponseTestCase):
+    """A response that cannot be sent is a 500, which is logged; the connection goes on."""
+
+    def test_heads(self) -> None:
+        """Control characters in any part of a head, values that are no bytes, and no status."""
+
+        def field(name: bytes, value: Any) -> Answer:
+            def answer(request: Any) -> bytes:
+                request.responseHeaders._rawHeaders[name] = [value]
+                return b"body"
+
+            return answer
+
+        def attribute(name: str, value: Any) -> Answer:
+            def answer(request: Any) -> bytes:
+                setattr(request, name, value)
+                return b"body"
+
+            return answer
+
+        rows: dict[str, Answer] = {
+            "NUL": returned(b"body", X="a\0b"),
+            "written": written(b"body", b"more", X="a\x7fb"),
+            "later": written(b"", b"more", X="a\0b", Content_Length="4"),
+            "escape": returned(b"body", X="a\x1bb"),
+            "a line": field(b"X", b"a\r\nY: b"),
+            "text": field(b"X", "a"),
+            "cookie": lambda request: request.cookies.append(b"a=\0") or b"body",
+            "reason": attribute("code_message", b"OK\r\nX: y"),
+            "code": attribute("code", "200"),
+            "no code": attribute("code", None),
+            "600": returned(b"body", 600),
+            "1000": returned(b"body", 1000),
+            "0": returned(b"body", 0),
+            "102": returned(b"body", 102),
+            "text for a code": returned(b"body", "200"),  # type: ignore[arg-type]
+        }
+        for name, answer in rows.items():
+            for first in (GET, HEAD):
+                before = len(self.logged)
+                received, ended = self.serve(answer, first, AFTER)
+                self.assertTrue(
+                    received.startswith(b"HTTP/1.1 500 Internal Server Error\r\n"), name
+                )
+                self.assertEqual(received.count(b"HTTP/1.1 "), 2, (name, received))
+                self.assertTrue(received.endswith(b"\r\n\r\nGET /after "), (name, received))
+                self.assertFalse(ended)
+                self.assertIn("500", self.logged[before], name)
+
+    def test_names(self) -> None:
+        """A name that is not a token is an error where it is set."""
+        for name in ("X\0", b"X\0", "X Y", b"X Y", b"X:", b""):
+            received, _ = self.serve(
+                lambda request, name=name: request.setHeader(name, b"a") or b"body",  # type: ignore[misc]
+                GET,
+                AFTER,
+            )
+            self.assertTrue(received.startswith(b"HTTP/1.1 500 "), name)
+            self.assertTrue(received.endswith(b"\r\n\r\nGET /after "), name)
+            self.assertEqual(len(self.flushLoggedErrors()), 1)
+
+    def test_http2(self) -> None:
+        """So it is in HTTP/2."""
+        client = Http2Client(http2_server(First(returned(b"body", X="a\0b"))))
+        self.assertEqual((client.get().status, client.get("/after").body), (500, b"GET /after "))
+
+    def test_sendable(self) -> None:
+        """Tabs, and bytes that are not ASCII, are sent as they are."""
+        received, _ = self.serve(returned(b"", X="a\t\xe9"), GET)
+        self.assertIn(b"X: a\t\xc3\xa9\r\n", received)
+
+    def setUp(self) -> None:
+        """Collect what is logged."""
+        self.logged: list[str] = []
+
+        def observe(event: Any) -> None:
+            if event.get("log_level") is not None and event["log_level"].name == "error":
+                self.logged.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
 
 
 class SplittingTests(ResponseTestCase):

@@ -151,7 +151,7 @@ class EnvironTests(WSGITestCase):
 
         requests = [
             b"GET / HTTP/1.0\r\n\r\n",
-            b"GET /a%2Fb%ff//c?x=%20 HTTP/1.1\r\nHost: \r\n\r\n",
+            b"GET /a%2Fb%ff//c?x=%20 HTTP/1.1\r\nHost: a\r\n\r\n",
             b"OPTIONS http://[::1]:81/write HTTP/1.1\r\nHost: a\r\n\r\n",
             format_request("POST", "/", {"Content-Type": "a/b", "Expect": "100-continue"}, b"x"),
             format_request("POST", "/write", {"Transfer-Encoding": "chunked"})

@@ -238,9 +238,14 @@ class Channel(MovableConnection):
             self._last = self._is_last(raw)
             if self._last:
                 raw[b"Connection"] = [b"close"]
+        known = heads.SENDABLE
+        if reason not in known:
+            heads.check_sendable(b"reason phrase", reason)
         parts = [version, b" ", code, b" ", reason]
         for name, values in raw.items():
             for value in values:
+                if value not in known:
+                    heads.check_sendable(name, value)
                 parts += b"\r\n", name, b": ", value
         parts += b"\r\n\r\n", data
         self.transport.write(b"".join(parts))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from twisted.web.http_headers import Headers
 
@@ -18,12 +19,17 @@ _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 # CONNECT has a form of its own (section 3.2.3).
 _REQUEST_LINE = re.compile(rb"(?!CONNECT )(%s) ([!\"$-~]+) HTTP/([0-9])\.([0-9])" % _TOKEN)
 _IS_TOKEN = re.compile(_TOKEN)
-_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.%a-z]+\]|[0-9A-Za-z\-._~%!$&'()*+,;=]*)(?::[0-9]*)?")
+# A name that is empty names nothing that is here (RFC 9110 section 4.2.1).
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.%a-z]+\]|[0-9A-Za-z\-._~%!$&'()*+,;=]+)(?::([0-9]{0,5}))?")
+_MAX_PORT = 65535
 # Neither an empty host nor userinfo (RFC 9110 sections 4.2.1 and 4.2.4).
 _ABSOLUTE = re.compile(rb"https?://([^/?#:@][^/?#@]*)([/?].*)?", re.IGNORECASE)
 
+# Ends of lines to `str.splitlines`, in Latin-1 and in UTF-8; libraries for WebSockets use it.
+_LINE_END = re.compile(rb"\x85|\xe2\x80[\xa8\xa9]")
+
 # What may stand in no value (RFC 9110 section 5.5).
-_CONTROLS = bytes({*range(0x20), 0x7F} - {*b"\t"})
+CONTROLS = bytes({*range(0x20), 0x7F} - {*b"\t"})
 
 _NAMES: dict[bytes, bytes] = {}
 """Names of fields that clients have sent, in Twisted's spelling, so that each is checked once."""
@@ -57,6 +63,37 @@ class Refused(Exception):
         self.status = status
         self.detail = detail
         self.limit = limit
+
+
+class MalformedHead(ValueError):
+    """The head of a response that cannot be sent; the text says why."""
+
+
+SENDABLE: set[bytes] = set()
+"""Values of fields that applications have sent, so that each is checked once."""
+
+_SENDABLE_LIMIT = 1000
+_SENDABLE_LENGTH_LIMIT = 64
+
+
+def check_sendable(name: bytes, value: bytes) -> None:
+    """Check a value that an application sends.
+
+    Args:
+        name: of the field.
+        value: the value.
+
+    Raises:
+        MalformedHead: it holds a control character, or is not even bytes.
+    """
+    if not isinstance(value, bytes):
+        raise MalformedHead(f"the value of {name!r} is {type(value).__name__}, and not bytes")
+    if len(value.translate(None, CONTROLS)) != len(value):
+        raise MalformedHead(f"the value of {name!r} holds a control character")
+    if len(value) <= _SENDABLE_LENGTH_LIMIT:
+        if len(SENDABLE) >= _SENDABLE_LIMIT:
+            SENDABLE.clear()
+        SENDABLE.add(value)
 
 
 @dataclass(slots=True)
@@ -181,7 +218,7 @@ def find(buffer: bytes, settings: Settings, looked: int = 0) -> int:
         Refused: the head is over a limit, whether or not it has arrived in whole; or it
             will not be one, whatever comes.
     """
-    end = buffer.find(b"\r\n\r\n", max(0, looked - 3), settings.max_header_size + 4)
+    end = buffer.find(b"\r\n\r\n", looked - 3 if looked > 3 else 0, settings.max_header_size + 4)
     if end >= 0:
         line = buffer.find(b"\r\n")
     else:
@@ -225,7 +262,7 @@ def _lines(head: bytes, settings: Settings) -> list[bytes]:
     """The lines of a head, of which each ends as it must, without the empty one."""
     *lines, _, _ = head.split(b"\r\n")
     # Without its control characters it must have lost one CR LF a line, and nothing else.
-    if len(head.translate(None, _CONTROLS)) != len(head) - 2 * len(lines) - 2:
+    if len(head.translate(None, CONTROLS)) != len(head) - 2 * len(lines) - 2:
         raise _misplaced(head)
     if len(lines) - 1 > settings.max_headers:
         raise Refused(431, f"There are over {settings.max_headers} header fields.", "max_headers")
@@ -285,9 +322,9 @@ def check(head: Head) -> None:
     Raises:
         Refused: it is no valid request.
     """
+    _check_host(head)
     if head.target[0] != 0x2F:  # not the origin form
         _check_target(head)
-    _check_host(head)
     _read_framing(head)
 
 
@@ -329,9 +366,9 @@ def _check_target(head: Head) -> None:
         raise Refused(400, "The target is malformed.")
     # The authority of the target counts, not the Host field (section 3.2.2).
     authority, rest = absolute.groups()
-    hosts = head.headers.get(b"Host")
-    if len(hosts) == 1 if hosts else head.version == b"HTTP/1.0":
-        head.headers = {**head.headers, b"Host": [authority]}  # the next head may share them
+    if not _is_host(authority):
+        raise Refused(400, "The authority of the target is malformed.")
+    head.headers = {**head.headers, b"Host": [authority]}  # the next head may share them
     rest = rest or b"/"
     head.target = rest if rest[0] == 0x2F else b"/" + rest
 
@@ -345,10 +382,16 @@ def _check_host(head: Head) -> None:
     elif len(hosts) > 1:
         raise Refused(400, "There is more than one Host field.")
     elif hosts[0] not in _HOSTS:
-        if _HOST.fullmatch(hosts[0]) is None:
+        if not _is_host(hosts[0]):
             raise Refused(400, "The Host field is malformed.")
         if len(_HOSTS) < _HOSTS_LIMIT and len(hosts[0]) <= _HOST_LENGTH_LIMIT:
             _HOSTS.add(hosts[0])
+
+
+def _is_host(text: bytes) -> bool:
+    """Whether this is a host, and a port if there is one (RFC 9110 section 7.2)."""
+    match = _HOST.fullmatch(text)
+    return match is not None and int(match[1] or 0) <= _MAX_PORT
 
 
 def _read_framing(head: Head) -> None:
@@ -380,12 +423,25 @@ def _read_framing(head: Head) -> None:
         lasts = b"close" not in options
         head.persistent = lasts and head.version != b"HTTP/1.0"
         head.keep_alive = lasts and not head.persistent and b"keep-alive" in options
-        if b"upgrade" in options:
-            head.websocket = b"websocket" in _members(headers.get(b"Upgrade", []))
     elif head.version == b"HTTP/1.0":
         head.persistent = False
+    if b"Upgrade" in headers:
+        _read_upgrade(head)
     expectations = headers.get(b"Expect")
     if expectations is not None and head.version != b"HTTP/1.0":
         if len(expectations) > 1 or expectations[0].lower() != b"100-continue":
             raise Refused(417, "The only expectation understood is 100-continue.")
         head.expects_continue = True
+
+
+def _read_upgrade(head: Head) -> None:
+    """RFC 9110 section 7.8, and RFC 6455 section 4.2.1."""
+    headers = head.headers
+    asks = has_option(headers.get(b"Connection", ()), b"upgrade")
+    if not asks or head.version == b"HTTP/1.0":
+        # It is ignored. Applications do not see it, for they would answer with 101.
+        head.headers = {name: each for name, each in headers.items() if name != b"Upgrade"}
+        return
+    head.websocket = b"websocket" in _members(headers[b"Upgrade"])
+    if head.websocket and _LINE_END.search(b"\n".join(chain(*headers.values()))):
+        raise Refused(400, "A header field holds what some take for the end of a line.")

@@ -34,6 +34,12 @@ _ENTRY = re.compile(
     re.VERBOSE,
 )
 
+UNKNOWN = IPv4Address("TCP", "unknown", 0)
+"""A client of which nothing is known; the name is that of RFC 7239 section 6.2.
+
+It is not an IP address, so that no list of addresses lets it in.
+"""
+
 _IS_SECURE = {b"http": False, b"https": True, b"ws": False, b"wss": True}
 """Schemes; Traefik says ``wss`` of a WebSocket."""
 
@@ -70,19 +76,21 @@ class Proxies:
             schemes: all values of ``X-Forwarded-Proto``.
 
         Returns:
-            The client's address, with port 0 if there is none; and whether the client speaks
-            TLS. Each is None if it was not said, or in an entry that is malformed.
+            The client's address, with port 0 if there is none: `UNKNOWN` if the entry that counts
+            is malformed, or there is none; None without a field. And whether the client speaks
+            TLS; None if it was not said, or the entry is malformed.
         """
         # The values of several lines are one list (RFC 9110 section 5.3).
         both = b",".join(addresses), b",".join(schemes)
         few = len(both[0]) + len(both[1]) <= _REMEMBERED_LENGTH
-        return self._remembered(*both) if few else self._read(*both)
+        client, is_secure = self._remembered(*both) if few else self._read(*both)
+        return client if addresses else None, is_secure
 
-    def _read(self, addresses: bytes, schemes: bytes) -> tuple[IAddress | None, bool | None]:
+    def _read(self, addresses: bytes, schemes: bytes) -> tuple[IAddress, bool | None]:
         client, passed = self._client(addresses)
         return client, _is_secure(schemes, passed)
 
-    def _client(self, addresses: bytes) -> tuple[IAddress | None, int]:
+    def _client(self, addresses: bytes) -> tuple[IAddress, int]:
         """The client, and how many proxies are right of it.
 
         Each proxy appends whom it saw. So entries are believed from the right, as far as
@@ -100,12 +108,12 @@ class Proxies:
                 continue  # an empty element of a list is none (RFC 9110 section 5.6.1)
             found = _read_entry(entry)
             if found is None:
-                return None, 0
+                return UNKNOWN, 0
             passed += 1
             if not self._networks.names(found[0]):
                 break
         if found is None:
-            return None, 0
+            return UNKNOWN, 0
         host, port = found
         return (IPv4Address if host.version == 4 else IPv6Address)("TCP", str(host), port), passed
 
@@ -139,7 +147,8 @@ class ForwardedRequest(Request):
 
     What its fields say of the client stands in place of what we know of the connection:
     in the client's address; in `isSecure`, so in URLs and sessions too; and in the port of
-    `getHost`, which is that of the ``Host`` field. A malformed field says nothing.
+    `getHost`, which is that of the ``Host`` field. If the address is malformed the client is
+    `UNKNOWN`: the proxy is not taken for it. A malformed scheme says nothing.
     """
 
     from_trusted_proxy = True

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
-from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.address import UNIXAddress
@@ -40,11 +39,12 @@ from .. import private
 from ..errors import FormError
 from . import refusal
 from .form import parse_form, parse_query, unquote
-from .head import Head, Refused, known_name
+from .head import Head, MalformedHead, Refused, known_name
 from .ranges import coalesced
 from .report import printable
 from .request_id import accepted as accepted_id
 from .request_id import new_request_id
+from .spool import Spool
 from .unix import LocalAddress
 
 if TYPE_CHECKING:
@@ -289,7 +289,7 @@ class Request(TwistedRequest):
             self.content = BytesIO()
         else:
             # 0 would be taken for no limit.
-            self.content = SpooledTemporaryFile(max_size=max(1, spool))  # noqa: SIM115 - we close it
+            self.content = Spool(max_size=max(1, spool))
 
     def handleContentChunk(self, data: bytes) -> None:
         """A part of the body has come.
@@ -501,12 +501,46 @@ class Request(TwistedRequest):
             if self.chunked:
                 data = b"%x\r\n%b\r\n" % (len(data), data)
         if begins:
-            code = b"%d" % self.code
-            self.channel.writeHeaders(
-                self.clientproto, code, self.code_message, self.responseHeaders, data
-            )
+            try:
+                code = b"%d" % self.code
+                self.channel.writeHeaders(
+                    self.clientproto, code, self.code_message, self.responseHeaders, data
+                )
+            except (MalformedHead, TypeError) as error:
+                self._replace(error)
         elif data:
             self.channel.write(data)
+
+    def _replace(self, error: Exception) -> None:
+        """Send a 500, for a response that cannot be sent; what the application adds is dropped."""
+        self._log.error(
+            "The response to {method} {path} cannot be sent, and a 500 is: {error}",
+            method=printable(self.method),
+            path=printable(self.uri.partition(b"?")[0]),
+            error=error,
+        )
+        is_head = self.method == b"HEAD" or self._inFakeHead
+        body = refusal.text(Refused(INTERNAL_SERVER_ERROR, "The response cannot be sent."))
+        self.code, self.code_message = INTERNAL_SERVER_ERROR, RESPONSES[INTERNAL_SERVER_ERROR]
+        self.responseHeaders = private.headers(
+            {
+                b"Server": [self.site.server_name],
+                b"Date": [self.site.date()],
+                b"Content-Type": [refusal.CONTENT_TYPE],
+                b"Content-Length": [b"%d" % len(body)],
+            }
+        )
+        self.chunked = self._excess = 0
+        self._length = self._encoder = None
+        self._is_bodiless = True
+        self.sentLength = 0 if is_head else len(body)
+        self.channel.writeHeaders(
+            self.clientproto,
+            b"%d" % self.code,
+            self.code_message,
+            self.responseHeaders,
+            b"" if is_head else body,
+        )
 
     def _prepare(self) -> None:
         """Make the head of the answer what it is to be."""
@@ -578,7 +612,8 @@ class Request(TwistedRequest):
             self.unregisterProducer()
         channel.requestDone(self)
         del self.channel
-        self._release_content()
+        if self._content is not None:
+            self._release_content()
         if self.notifications:
             notifications, self.notifications = self.notifications, ()
             for each in notifications:
@@ -591,19 +626,19 @@ class Request(TwistedRequest):
         if spelled and type(value) is bytes and b"\n" not in value and b"\r" not in value:
             private.raw_headers(self.responseHeaders)[spelled] = [value]
             return
-        self.responseHeaders.setRawHeaders(name, [value])
         if spelled is None and type(name) is bytes and len(_SPELLED) < _SPELLED_LIMIT:
-            _SPELLED[name] = known_name(name)
+            _SPELLED[name] = known_name(name)  # before it is set, for it may be none
+        self.responseHeaders.setRawHeaders(name, [value])
 
     def setResponseCode(self, code: int, message: bytes | None = None) -> None:
         """Set the status of the answer.
 
         Args:
-            code: of a final answer, or 101; any other that is below 200 becomes 500.
+            code: of a final answer, from 200 to 599, or 101; any other becomes 500.
             message: the reason phrase; None for the usual one.
         """
-        if code < 200 and code != SWITCHING:
-            self._log.error("{code} is no status of a final answer: 500 is sent", code=code)
+        if not isinstance(code, int) or not (200 <= code <= 599 or code == SWITCHING):
+            self._log.error("{code} is not a status of a final response: 500 is sent", code=code)
             code, message = INTERNAL_SERVER_ERROR, None
         super().setResponseCode(code, message and message.translate(_ON_ONE_LINE))
 

@@ -114,6 +114,9 @@ def answer(code: bytes, headers: Headers) -> Fields:
         named = b",".join(options).lower().split(b",")
         dropped = dropped.union(option.strip() for option in named)
     for name, values in headers.getAllRawHeaders():
+        for value in values:
+            if value not in heads.SENDABLE:
+                heads.check_sendable(name, value)
         lowered = name.lower()
         if lowered not in dropped:
             fields += [(lowered, value.strip(b" \t")) for value in values]

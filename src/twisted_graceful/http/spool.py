@@ -1,0 +1,50 @@
+"""Where the body of a request is kept that is too large for memory, or may be."""
+
+from __future__ import annotations
+
+import io
+import sys
+from tempfile import SpooledTemporaryFile
+from typing import Any
+
+
+class Spool(SpooledTemporaryFile[bytes]):
+    """A file in memory that becomes a temporary one when it is large.
+
+    Before Python 3.11 that of the standard library lacks what `io.TextIOWrapper`, `zipfile` and
+    others ask of a file. Bodies of any size must be files to them, as with Twisted.
+    """
+
+    if sys.version_info < (3, 11):
+
+        def readable(self) -> bool:
+            """It can be read."""
+            return True
+
+        def writable(self) -> bool:
+            """It can be written."""
+            return True
+
+        def seekable(self) -> bool:
+            """It can be read anew."""
+            return True
+
+        def read1(self, size: int = -1) -> bytes:
+            """Read at most so many bytes."""
+            return self.read(size)
+
+        def readinto(self, buffer: Any) -> int:
+            """Read into a buffer."""
+            return int(self._file.readinto(buffer))
+
+        def readinto1(self, buffer: Any) -> int:
+            """Read into a buffer."""
+            return self.readinto(buffer)
+
+        def detach(self) -> None:
+            """Nothing is below it that could be used alone."""
+            raise io.UnsupportedOperation("detach")
+
+
+if sys.version_info < (3, 11):
+    io.BufferedIOBase.register(Spool)
