@@ -172,7 +172,7 @@ def log_files() -> list[str]:
     return found
 
 
-def replace_log_streams(replaced: Callable[[Any], Any]) -> None:
+def replace_log_streams(replaced: Callable[[Any], Any], observer: Any = None) -> None:
     """Let the observers of the log, however they are nested, write to other streams.
 
     An observer has its stream from its beginning. Which there are depends on twistd, twist, their
@@ -180,8 +180,9 @@ def replace_log_streams(replaced: Callable[[Any], Any]) -> None:
 
     Args:
         replaced: returns what is written to in the place of a stream, or the same one.
+        observer: one that does not observe yet; None for all that do.
     """
-    pending: list[Any] = [globalLogPublisher]
+    pending: list[Any] = [observer or globalLogPublisher]
     while pending:
         each = pending.pop()
         if isinstance(each, LogPublisher):
@@ -202,11 +203,14 @@ def take_over_twistd(
     started: Callable[[str], None],
     sheds: Callable[[int | None, int | None], bool],
     ends: Callable[[], None],
+    located: Callable[[str], str],
+    observes: Callable[[Any], None],
 ) -> None:
     """Do in twistd's place what it does with files; nothing if twistd is not what runs.
 
     twistd writes its pid file through links, and unlinks the path at exit even if another process,
-    our successor, owns it by then. It drops privileges that a successor does not have, and leaves
+    our successor, owns it by then. It looks for the directory of its log when an application may
+    have changed to another one. It drops privileges that a successor does not have, and leaves
     files behind that the successor cannot open. Its configuration cannot be reached from a
     ``.tac`` file, but its runner class can.
 
@@ -215,6 +219,8 @@ def take_over_twistd(
             twistd does not write; empty if it has none.
         sheds: is called with user and group before twistd changes to them; whether it is to.
         ends: is called at exit, also when the start fails, and is to remove the pid file.
+        located: makes an absolute path of that of the log.
+        observes: is called with the observer that is to write the log, before it does.
     """
     twistd = sys.modules.get("twisted.scripts._twistd_unix")
     if twistd is None:
@@ -224,6 +230,8 @@ def take_over_twistd(
     set_up_environment = unwrap(runner_class.setupEnvironment)
     shed_privileges = unwrap(runner_class.shedPrivileges)
     remove_pid_file = unwrap(runner_class.removePID)
+    logger_class = runner_class.loggerFactory
+    get_log_observer = unwrap(logger_class._getLogObserver)
 
     @wraps(set_up_environment)
     def setupEnvironment(runner: object, *args: Any) -> None:
@@ -239,6 +247,15 @@ def take_over_twistd(
     def removePID(runner: object, pidfile: str) -> None:
         ends()
 
+    @wraps(get_log_observer)
+    def _getLogObserver(logger: Any) -> Any:
+        if logger._logfilename or not logger._nodaemon:
+            logger._logfilename = located(logger._logfilename or "twistd.log")
+        observer = get_log_observer(logger)
+        observes(observer)
+        return observer
+
+    logger_class._getLogObserver = _getLogObserver
     runner_class.setupEnvironment = setupEnvironment
     runner_class.shedPrivileges = shedPrivileges
     runner_class.removePID = removePID

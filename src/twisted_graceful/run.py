@@ -9,6 +9,7 @@ from typing import Any, TextIO
 from . import private
 from .http.report import DrainReport
 from .master import serving
+from .process.server_log import never_wait
 from .server import Server, global_reactor
 from .settings import Settings
 
@@ -148,7 +149,9 @@ def wait_group(
     if log_to is not None and not private.logging_has_begun():
         from twisted.logger import globalLogBeginner, textFileLogObserver
 
-        globalLogBeginner.beginLoggingTo([textFileLogObserver(log_to)], redirectStandardIO=False)
+        observer = textFileLogObserver(log_to)
+        never_wait(reactor, observer)
+        globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     status: list[int] = []
     service = serving(
         *servers,

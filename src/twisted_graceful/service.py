@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from twisted.application.service import IService, Service
@@ -47,6 +48,7 @@ from .process.server_log import never_wait, share_log_files
 from .process.signals import SignalHandlers
 from .process.sockets import Listeners
 from .process.status import Status, resident_size
+from .process.streams import canonical
 from .process.supervisors import RECYCLED
 from .process.terminal import Terminal
 from .process.title import set_title, title
@@ -144,9 +146,11 @@ class GracefulService(ServerGroup):
         share_log_files(reactor)
         self._files = TwistdFiles(
             pid_file or ("" if inheritance is None else inheritance.pid_file),
+            located=lambda path: canonical(path, self._launch.directory),
             is_successor=inheritance is not None,
             written=self._written_files,
             ends=self._remove_pid_file,
+            observes=partial(never_wait, reactor) if signals else lambda observer: None,
         )
         if signals or inheritance is not None:
             number = 0 if inheritance is None else inheritance.generation

@@ -143,10 +143,9 @@ class NameTests(SynchronousTestCase):
             workers(server)
             server.upgrade(signal.SIGUSR2)
             workers(server)
-            prefixes = set(re.findall(r"^\S+ \[(g\d (?:w\d )?)", server.log, re.MULTILINE))
-            self.assertEqual(prefixes, {f"g{g} {w}" for g in (0, 1) for w in ("", "w1 ", "w2 ")})
-            events = re.findall(r"^\d{4}-\S+ \[(.)", server.log, re.MULTILINE)
-            self.assertEqual(set(events), {"g"})
+            events = re.findall(r"^\d{4}-\S+ \[(.*?)\S+\] ", server.log, re.MULTILINE)
+            processes = ("", "worker 1 ", "worker 2 ")
+            self.assertEqual(set(events), {f"gen {g} {w}" for g in (0, 1) for w in processes})
 
     def test_titles(self) -> None:
         """The list of processes says what each of them is."""

@@ -72,6 +72,12 @@ class WriteTests(LogFileTestCase):
             file.close()
         self.assertEqual(self.path.read_bytes(), LINE)
 
+    def test_dropped(self) -> None:
+        """A file that nobody has closed, and nobody has any more, is closed."""
+        with leaves_nothing_open(self):
+            LogFile(str(self.path), self.clock).write(LINE)
+        self.assertEqual(self.path.read_bytes(), LINE)
+
     def test_appended(self) -> None:
         """What was in the file stays there."""
         self.path.write_bytes(b"before\n")

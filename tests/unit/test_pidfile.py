@@ -213,8 +213,8 @@ class FreeTests(SynchronousTestCase):
         self.assertFalse(os.path.isfile("/dev/null"))
         for make, remove in ((os.mkfifo, os.unlink), (os.mkdir, os.rmdir)):
             make(self.path)
-            require_free(self.path)
-            self.assertRaises(OSError, PidFile(self.path, 7).create)
+            error = self.assertRaises(PidFileError, PidFile(self.path, 7).create)
+            self.assertIn(f"{self.path} is not a regular file", str(error))
             PidFile(self.path, 7).remove()
             remove(self.path)
 

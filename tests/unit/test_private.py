@@ -225,6 +225,8 @@ class TakeOverTwistdTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Take over; give twistd its own way back after the test."""
+        logger = UnixApplicationRunner.loggerFactory
+        self.patch(logger, "_getLogObserver", logger._getLogObserver)
         for name in ("removePID", "setupEnvironment", "shedPrivileges"):
             self.patch(UnixApplicationRunner, name, getattr(UnixApplicationRunner, name))
         self.told: list[object] = []
@@ -232,6 +234,8 @@ class TakeOverTwistdTests(SynchronousTestCase):
             self.told.append,
             lambda uid, gid: bool(self.told.append((uid, gid))),
             lambda: self.told.append("ends"),
+            os.path.abspath,
+            self.told.append,
         )
 
     def test_the_start(self) -> None:
@@ -371,7 +375,7 @@ class WithoutTwistdTests(SynchronousTestCase):
             "-c",
             "import sys\n"
             "from twisted_graceful import private\n"
-            "private.take_over_twistd(print, print, print)\n"
+            "private.take_over_twistd(print, print, print, print, print)\n"
             "print('twisted.scripts._twistd_unix' in sys.modules)",
         )
         self.assertEqual((done.stdout, done.returncode), ("False\n", 0))

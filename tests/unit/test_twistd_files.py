@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 from twisted.internet.task import Clock
@@ -29,7 +30,10 @@ class TwistdFilesTests(SynchronousTestCase):
             raise SkipTest("only root can give files away")
         for name in ("removePID", "setupEnvironment", "shedPrivileges"):
             self.patch(UnixApplicationRunner, name, getattr(UnixApplicationRunner, name))
+        logger = UnixApplicationRunner.loggerFactory
+        self.patch(logger, "_getLogObserver", logger._getLogObserver)
         self.changes: list[object] = []
+        self.observers: list[object] = []
         self.patch(
             UnixApplicationRunner, "shedPrivileges", lambda *given: self.changes.append(given[1:])
         )
@@ -47,9 +51,11 @@ class TwistdFilesTests(SynchronousTestCase):
         path = str(self.pid_file)
         TwistdFiles(
             path if named else "",
+            located=lambda path: os.path.join(self.directory, path),
             is_successor=is_successor,
             written=lambda: ["", "-", "/dev/fd/7", str(self.access_log)],
             ends=lambda: None,
+            observes=self.observers.append,
         )
         runner = UnixApplicationRunner({})
         runner.setupEnvironment(None, ".", True, None, "" if named else path)
@@ -64,6 +70,17 @@ class TwistdFilesTests(SynchronousTestCase):
                 self.assertEqual((path.stat().st_uid, path.stat().st_gid), (USER, USER), path)
                 os.chown(path, 0, 0)
         self.assertEqual(self.changes, [(False, USER, USER)] * 2)
+
+    def test_the_log(self) -> None:
+        """A relative path of the log, or none, is in the directory of the start."""
+        self.addCleanup(signal.signal, signal.SIGUSR1, signal.getsignal(signal.SIGUSR1))
+        self.start(named=True)
+        for given, expected in (("new.log", "new.log"), ("", "twistd.log")):
+            logger = UnixApplicationRunner.loggerFactory({"logfile": given})
+            observer = logger._getLogObserver()
+            self.assertIs(self.observers.pop(), observer)
+            observer._outFile.close()
+            self.assertTrue((self.directory / expected).exists())
 
     def test_a_successor(self) -> None:
         """A successor writes no pid file yet, gives nothing away, and is that user already."""

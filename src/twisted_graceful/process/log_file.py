@@ -200,6 +200,11 @@ class LogFile:
             self._report_at = 0
             self._report()
 
+    def __del__(self) -> None:
+        # Twisted's log files may be dropped without a close, as Python's files may.
+        if getattr(self, "_descriptor", -1) >= 0 and not self._is_shared:
+            os.close(self._descriptor)
+
     def _append(self, patience: float) -> None:
         """Append as much as can be.
 
@@ -240,7 +245,7 @@ class LogFile:
             self._report_at = now + REPORT_INTERVAL
             self._log.error(
                 "Cannot write {path}: {problem}; {lost} lines are lost, and {size} bytes kept",
-                path=self.path,
+                path=streams.TITLES.get(self.path, self.path),
                 problem=self._problem,
                 lost=self._lost,
                 size=len(self._buffer),
@@ -248,7 +253,9 @@ class LogFile:
         elif not self._problem and self._report_at:
             self._report_at = 0
             self._log.info(
-                "{path} is written again; {lost} lines were lost", path=self.path, lost=self._lost
+                "{path} is written again; {lost} lines were lost",
+                path=streams.TITLES.get(self.path, self.path),
+                lost=self._lost,
             )
             self._lost = 0
 

@@ -75,7 +75,7 @@ class PidFile:
             if status is not None and stat.S_ISCHR(status.st_mode):
                 return  # /dev/null, say
             if status is not None and not stat.S_ISREG(status.st_mode):
-                raise OSError(errno.EEXIST, "it is there and is not a regular file", self.path)
+                raise OSError(errno.EEXIST, "it is not a regular file", self.path)
             try:
                 self._replace(directory, name, 0o644 if status is None else status.st_mode & 0o777)
             except OSError as error:
@@ -150,15 +150,18 @@ def require_free(path: str) -> None:
     One that is empty, or that names a process that has ended or is another program, is free.
 
     Raises:
-        PidFileError: one has it.
+        PidFileError: one has it, or the path leads to what no pid can be written to.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return  # to write it says why
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        kind = os.fstat(descriptor).st_mode
+        if stat.S_ISCHR(kind):
             return
+        if not stat.S_ISREG(kind):
+            raise PidFileError(f"the pid file {path} is not a regular file; name another one")
         try:
             # A lock for reading is refused only by the one for writing, which readers cannot have.
             fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

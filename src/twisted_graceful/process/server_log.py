@@ -64,10 +64,12 @@ def share_log_files(reactor: Any) -> None:
     private.share_log_files(opened, partial(locked, patience=0.0))
 
 
-def never_wait(reactor: Any) -> None:
+def never_wait(reactor: Any, observer: Any = None) -> None:
     """Let the streams that Twisted logs to be written without waiting; twice is once.
 
-    To be called when logging has begun.
+    Args:
+        reactor: when to write what could not be written.
+        observer: one that does not observe yet; None for all, when logging has begun.
     """
     files: dict[int, LogFile] = {}
 
@@ -86,7 +88,7 @@ def never_wait(reactor: Any) -> None:
             files[number] = LogFile(name, reactor, descriptor=number)
         return Lines(files[number], stream)
 
-    private.replace_log_streams(replaced)
+    private.replace_log_streams(replaced, observer)
 
     def be_patient() -> None:
         # Nobody is served any more, and the timer that would try again does not run.

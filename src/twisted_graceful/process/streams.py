@@ -21,6 +21,9 @@ from contextlib import suppress
 STANDARD = {"-": 1, "/dev/stdout": 1, "/dev/stderr": 2}
 """These mean standard output and standard error also where there is no ``/dev``."""
 
+TITLES = {"-": "standard output", "/dev/stderr": "standard error"}
+"""What messages call them."""
+
 _NAMES = {1: "-", 2: "/dev/stderr"}
 
 _MOST_LINKS = 40

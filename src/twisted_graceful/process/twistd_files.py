@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from twisted.logger import Logger
 
@@ -18,10 +19,12 @@ class TwistdFiles:
 
     Args:
         pid_file: its path, absolute; empty if that is not known yet, or if there is none.
+        located: makes an absolute path of that of the log.
         is_successor: whether the first generation has done all that.
         written: the paths of files and UNIX sockets that successors open or write, beside
             the pid file and the log.
         ends: is called at the end of the program.
+        observes: is called with the observer that is to write twistd's log.
 
     Attributes:
         pid_file: None if there is none.
@@ -33,14 +36,22 @@ class TwistdFiles:
         self,
         pid_file: str,
         *,
+        located: Callable[[str], str],
         is_successor: bool,
         written: Callable[[], Iterable[str]],
         ends: Callable[[], None],
+        observes: Callable[[Any], None],
     ) -> None:
         self.pid_file = PidFile(pid_file, os.getpid()) if pid_file else None
         self._is_successor = is_successor
         self._written = written
-        private.take_over_twistd(self._started, self._sheds_privileges, ends)
+        private.take_over_twistd(
+            self._started,
+            self._sheds_privileges,
+            ends,
+            located=located,
+            observes=observes,
+        )
 
     def _started(self, path: str) -> None:
         """Write the pid file: twistd has detached, so the pid is the one that stays."""
