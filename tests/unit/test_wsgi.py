@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -17,7 +19,7 @@ from twisted.web.resource import Resource
 
 from twisted_graceful.testing import MemoryConnection, MemoryServer, Response
 from twisted_graceful.testing.messages import format_request
-from twisted_graceful.wsgi.call import HIGH_WATER, Call
+from twisted_graceful.wsgi.call import LIMIT, Call
 from twisted_graceful.wsgi.environ import Environs
 from twisted_graceful.wsgi.head import response_head
 from twisted_graceful.wsgi.resource import WSGIResource
@@ -670,6 +672,17 @@ class ThreadTests(SynchronousTestCase):
         server: MemoryServer = make(resource, clock=self.clock, **settings)
         return server
 
+    def pump(self, server: MemoryServer, until: Callable[[], object]) -> None:
+        """Be the reactor, at least once, until something holds."""
+        deadline = time.monotonic() + OVER
+        while True:
+            with contextlib.suppress(queue.Empty):
+                self.due.get(timeout=0.02)()
+            server.turn()
+            if until():
+                return
+            self.assertLess(time.monotonic(), deadline)
+
     def test_slow_client(self) -> None:
         """An endless body waits for its client, in bounded memory, and ends when that leaves."""
         for make in (MemoryServer, http2_server):
@@ -686,16 +699,35 @@ class ThreadTests(SynchronousTestCase):
                 client.reading = False
                 client.request("GET", "/")
             [call] = [self.threads.pop()]
-            while endless.produced < HIGH_WATER or not self.due.empty():
-                self.due.get(timeout=OVER)()
-                server.turn()
+            self.pump(server, lambda endless=endless: endless.produced > LIMIT)
             self.assertFalse(endless.ended.is_set())
             client.abort()
             server.turn()
             self.assertTrue(endless.ended.wait(OVER))
             call.join(OVER)
             self.assertFalse(call.is_alive())
-            self.assertLess(endless.produced, 10 * HIGH_WATER)
+            self.assertLess(endless.produced, 3 * LIMIT)
+
+    def test_client_that_reads_later(self) -> None:
+        """A usual body takes its thread no longer than the application; a larger one waits."""
+        for size in (LIMIT - 1, 4 * LIMIT):
+            body = b"%09d\n" * (size // 10) % (*range(size // 10),)
+            server = self.serve(generating(*body.splitlines(keepends=True)))
+            client = server.connect()
+            client.reading = False
+            client.request("GET", "/")
+            thread = self.threads.pop()
+            if size < LIMIT:
+                thread.join(OVER)
+                self.assertFalse(thread.is_alive())
+            self.pump(server, lambda client=client: client._kernel.outbox)
+            client.reading = True
+            responses: list[Response] = []
+            while not responses:
+                self.pump(server, lambda: True)
+                responses = client.responses()
+            thread.join(OVER)
+            self.assertFalse(thread.is_alive())
 
     def test_client_that_reads(self) -> None:
         """A large body of many parts arrives in whole and in order."""
@@ -705,8 +737,7 @@ class ThreadTests(SynchronousTestCase):
         client.request("GET", "/")
         responses: list[Response] = []
         while not responses:
-            self.due.get(timeout=OVER)()
-            server.turn()
+            self.pump(server, lambda: True)
             responses = client.responses()
         self.assertEqual(responses[0].body, b"".join(parts))
 

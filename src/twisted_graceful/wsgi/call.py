@@ -21,8 +21,12 @@ from zope.interface import implementer
 from .. import private
 from .head import ResponseHead, response_head
 
-HIGH_WATER = 65536
-"""Bytes that are queued for the reactor before the thread waits, as in Twisted's transports."""
+LIMIT = 1 << 20
+"""Bytes that wait for a slow client before the thread does.
+
+So a client that reads a usual response slowly takes no thread. It would be better for that not to
+wait at all, and worse for memory.
+"""
 
 
 class _ClientGone(BrokenPipeError):
@@ -68,13 +72,13 @@ class Call:
         self._queue: list[bytes] = []
         self._queued = 0
         self._scheduled = False
-        self._paused = False
         self._gone = False
         self._ended = False
         self._failure: Failure | None = None
         # Of the reactor
         self._sends = False
         self._produces = False
+        self._paused = False
         request.notifyFinish().addErrback(self._lost)
 
     def when_over(self, over: Callable[[Call], None]) -> None:
@@ -187,7 +191,7 @@ class Call:
 
     def _put(self, data: bytes, is_last: bool) -> None:
         with self._changed:
-            while not self._gone and (self._paused or self._queued >= HIGH_WATER):
+            while not self._gone and self._queued >= LIMIT:
                 self._changed.wait()
             if self._gone:
                 raise _ClientGone("the client has gone")
@@ -205,12 +209,14 @@ class Call:
     # In the reactor
 
     def _take(self) -> None:
-        """Send what is queued."""
+        """Send what is queued, unless the client has to read first."""
         with self._changed:
+            if self._paused and not self._gone:
+                return  # and nobody has to schedule this: `resumeProducing` comes
             self._scheduled = False
             queue, self._queue = self._queue, []
             self._queued = 0
-            ended = self._ended
+            ended, self._ended = self._ended, False
             self._changed.notify_all()
         try:
             if queue and not self._gone:
@@ -227,7 +233,7 @@ class Call:
             self._sends = True
             self._set_head(request)
         request.write(queue[0] if len(queue) == 1 else b"".join(queue))
-        if not ended and not self._produces:
+        if not (ended or self._gone or self._produces):
             self._produces = True
             request.registerProducer(self, True)
 
@@ -276,19 +282,16 @@ class Call:
         """The client has gone, or the server has responded in the application's place."""
         with self._changed:
             self._gone = True
-            self._queue.clear()
-            self._changed.notify_all()
+        self._take()
 
     def pauseProducing(self) -> None:
         """The client does not read as fast as the application writes."""
-        with self._changed:
-            self._paused = True
+        self._paused = True
 
     def resumeProducing(self) -> None:
         """The client has read all."""
-        with self._changed:
-            self._paused = False
-            self._changed.notify_all()
+        self._paused = False
+        self._take()
 
     def stopProducing(self) -> None:
         """Nothing: `_lost` is called too."""
