@@ -89,6 +89,15 @@ class LoadTests(SynchronousTestCase):
         self.assertIn(f"openssl x509 -inform DER -in {path} -out", self.refused(path))
         self.assertIn("holds no certificate", self.refused(self.file(ONE_KEY)))
 
+    def test_byte_order_mark(self) -> None:
+        """What a Windows editor puts before it is named, for OpenSSL would find nothing."""
+        path = self.file()
+        for encoding in ("utf-8-sig", "utf-16"):
+            with open(path, "w", encoding=encoding) as file:
+                file.write(ONE + ONE_KEY)
+            self.assertIn("begins with a byte order mark", self.refused(path))
+            self.assertIn("tls_key", self.refused(self.file(ONE), path))
+
     def test_no_key(self) -> None:
         """A missing key is a reason of its own; where none was named, how to name one."""
         text = self.refused(self.file(ONE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import ssl
 from collections.abc import Iterator
@@ -188,13 +189,19 @@ def _span(seconds: float) -> str:
 
 def _read(path: str, setting: str) -> str:
     try:
-        with open(path, encoding="latin-1") as file:
-            return file.read()
+        with open(path, "rb") as file:
+            data = file.read()
     except OSError as error:
         raise CertificateError(
             f"{setting}: {path!r} cannot be read: {error.strerror}; it must be a PEM file that "
             "this process, and each that takes its place in an upgrade, can read"
         ) from error
+    if data.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise CertificateError(
+            f"{setting}: {path!r} begins with a byte order mark, which OpenSSL cannot read: "
+            "save it as ASCII"
+        )
+    return data.decode("latin-1")
 
 
 def _explain(error: ssl.SSLError, certificate: str, key: str) -> str:
