@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import redirect_stderr
+from io import TextIOWrapper
 from typing import Any
 
 from twisted.application.service import IService
@@ -214,6 +215,8 @@ class Options(usage.Options):
             require_usable(self["admin"], self["admin-allow"])
         if self.pop("print-config", False):
             _settings(self)  # which checks it
+            if isinstance(sys.stdout, TextIOWrapper):  # it is TOML in any locale
+                sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
             sys.stdout.write(config.to_toml(chosen))
             raise SystemExit(0)
         parent: MutableMapping[str, Any] = getattr(self, "parent", None) or {}

@@ -97,10 +97,15 @@ class EnvironmentTests(SynchronousTestCase):
             server.said("GRACEFUL_PROT is no option of ours; did you mean GRACEFUL_PORT")
 
     def test_print_config(self) -> None:
-        """--print-config prints what would be in force, with status 0, and serves nothing."""
-        with Server(
-            *("--print-config", "--app", "nothing.at.all"), environment={"GRACEFUL_BACKLOG": "7"}
-        ) as server:
+        """--print-config prints what would be in force, in UTF-8, and serves nothing."""
+        ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+        server = Server(
+            *("--print-config", "--config", "graceful.toml"),
+            environment={"GRACEFUL_BACKLOG": "7", **ascii_only},
+        )
+        server.write("graceful.toml", '[graceful]\napp = "\u0142.at.all"\n')
+        with server:
             self.assertEqual(server.exit_status(), 0)
             self.assertIn("GRACEFUL_BACKLOG.\nbacklog = 7\n", server.log)
+            self.assertIn('app = ["\u0142.at.all"]', server.log)
             self.assertNotIn("Listening", server.log)
