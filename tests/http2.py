@@ -15,6 +15,7 @@ from h2.events import (
     StreamEnded,
     StreamReset,
 )
+from h2.settings import SettingCodes, Settings
 from hyperframe.frame import Frame, GoAwayFrame
 
 GET = [
@@ -56,6 +57,10 @@ class Answer:
 class Peer:
     """The client's end of a connection.
 
+    Args:
+        strict: whether a GOAWAY is the end of everything, as it is to h2 and so to httpx; else it
+            is kept from h2, and the settings are not those that h2 is recognized by.
+
     Attributes:
         acknowledges: whether it answers pings, and opens its windows again.
         machine: its side of the protocol.
@@ -65,7 +70,7 @@ class Peer:
         frames: all that came.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, strict: bool = False) -> None:
         self.machine = H2Connection(
             H2Configuration(
                 client_side=True,
@@ -74,6 +79,11 @@ class Peer:
                 normalize_outbound_headers=False,
             )
         )
+        if not strict:
+            self.machine.local_settings = Settings(
+                client=True, initial_values={SettingCodes.HEADER_TABLE_SIZE: 8192}
+            )
+        self.strict = strict
         self.acknowledges = True
         self.follows = True
         self.answers: dict[int, Answer] = {}
@@ -117,7 +127,7 @@ class Peer:
             self.frames.append(frame)
             if isinstance(frame, GoAwayFrame):
                 self.goaways.append((frame.last_stream_id, frame.error_code))
-            else:
+            if self.strict or not isinstance(frame, GoAwayFrame):
                 kept += whole
         return kept
 

@@ -16,10 +16,11 @@ class Http2Client(Peer):
 
     Args:
         server: to whom.
+        strict: as for `Peer`.
     """
 
-    def __init__(self, server: Server) -> None:
-        super().__init__()
+    def __init__(self, server: Server, *, strict: bool = False) -> None:
+        super().__init__(strict=strict)
         context = trusting(ONE)
         context.set_alpn_protocols(["h2", "http/1.1"])
         plain = socket.create_connection(("127.0.0.1", server.ports[0]), timeout=DEADLINE)

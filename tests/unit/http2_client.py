@@ -23,13 +23,14 @@ class Http2Client(Peer):
 
     Args:
         server: what to connect to.
+        strict: as for `Peer`.
 
     Attributes:
         wire: the connection.
     """
 
-    def __init__(self, server: MemoryServer) -> None:
-        super().__init__()
+    def __init__(self, server: MemoryServer, *, strict: bool = False) -> None:
+        super().__init__(strict=strict)
         self.wire: MemoryConnection = server.connect()
 
     def get(self, path: str = "/") -> Answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
@@ -727,12 +728,16 @@ class DrainTests(Http2TestCase):
         self.client.exchange()
 
     def test_two_steps(self) -> None:
-        """A first GOAWAY refuses nothing; when the client has confirmed it comes the real one."""
-        self.begin()
-        self.client.read(self.client.wire.take())
+        """A first GOAWAY refuses nothing; the second comes when no request is open any more."""
+        request, answer = self.begin()
+        self.client.exchange()
+        self.server.advance(10 * A_BIT)
+        self.client.exchange()
         self.assertEqual(self.client.goaways, [(ALL_STREAMS, 0)])
+        request.finish()
         self.client.exchange()
         self.assertEqual(self.client.goaways, [(ALL_STREAMS, 0), (1, 0)])
+        self.assertEqual((answer.ended, self.client.wire.ended), (True, True))
 
     def test_what_was_begun_is_answered(self) -> None:
         """The answer is finished, and then the connection is closed, and nothing is cut."""
@@ -754,11 +759,11 @@ class DrainTests(Http2TestCase):
         number = self.client.request(*fields(path="/late"))
         self.client.exchange()
         self.assertEqual(self.app.requests[-1].path, b"/late")
-        self.assertEqual(self.client.goaways[-1], (number, 0))
         for request in self.app.requests:
             request.finish()
         self.client.exchange()
         self.assertTrue(self.client.answers[number].ended)
+        self.assertEqual(self.client.goaways[-1], (number, 0))
 
     def test_idle_connection_on_its_way(self) -> None:
         """The same holds on a connection that was idle."""
@@ -772,7 +777,7 @@ class DrainTests(Http2TestCase):
         self.assertTrue(self.client.wire.ended)
 
     def test_later_requests_are_refused(self) -> None:
-        """After the second GOAWAY a request is refused, so that it can be sent elsewhere."""
+        """When the client has confirmed, a request is refused, so that it can be sent elsewhere."""
         request, answer = self.begin()
         self.client.exchange()
         number = self.client.request()
@@ -822,16 +827,81 @@ class DrainTests(Http2TestCase):
         self.assertTrue(silent.ended)
 
     def test_no_confirmation(self) -> None:
-        """A client that confirms nothing is waited for as long as for a last request."""
+        """A client that confirms nothing, and sends on and on, is refused after the grace."""
         request, answer = self.begin()
         self.client.acknowledges = False
         self.client.exchange()
         self.server.advance(self.server.settings.idle_grace + A_BIT)
+        self.client.acknowledges = True
+        late = self.client.request()
         self.client.exchange()
-        self.assertEqual(self.client.goaways, [(ALL_STREAMS, 0), (1, 0)])
+        self.assertEqual(self.client.answers[late].reset, ErrorCodes.REFUSED_STREAM)
+        self.assertEqual(self.client.goaways, [(ALL_STREAMS, 0)])
         request.finish()
         self.client.exchange()
         self.assertTrue(answer.ended)
+        self.assertEqual(self.client.goaways[-1], (late, 0))
+        self.assertTrue(self.client.wire.ended)
+
+    def strict(self, **settings: Any) -> None:
+        """Have a client to which a GOAWAY is the end of everything, as to the h2 library."""
+        self.server = http2_server(self.app, **settings)
+        self.client = Http2Client(self.server, strict=True)
+        self.client.exchange()
+
+    def test_strict_client(self) -> None:
+        """A client that accepts nothing after a GOAWAY gets it behind its last response."""
+        self.strict()
+        request, answer = self.begin()
+        late, late_answer = self.ask()
+        request.write(b"whole")
+        request.finish()
+        self.client.exchange()
+        self.assertEqual((answer.ended, answer.body, self.client.goaways), (True, b"whole", []))
+        late.finish()
+        self.client.exchange()
+        self.assertEqual((late_answer.ended, self.client.goaways), (True, [(3, 0)]))
+        self.assertTrue(self.client.wire.ended)
+        self.client.wire.close()
+        report = self.successResultOf(self.reports)
+        self.assertEqual((report.answered, report.told_to_close, report.cut), (2, 1, ()))
+
+    def test_strict_client_that_is_idle(self) -> None:
+        """When it is idle, a request that crosses the GOAWAY is one it can send elsewhere."""
+        self.strict()
+        self.serve_once()
+        self.drain()
+        self.client.request()
+        self.client.exchange()
+        self.assertEqual((self.client.goaways, len(self.app.requests)), ([(1, 0)], 1))
+        self.assertTrue(self.client.wire.ended)
+
+    def test_strict_client_with_a_request_on_its_way(self) -> None:
+        """A request that has arrived with the last response is answered before the GOAWAY."""
+        self.strict()
+        request, _ = self.begin()
+        number = self.client.request()
+        data = self.client.machine.data_to_send()
+        self.client.wire.arrive(data[:20])
+        self.server.turn()
+        request.finish()
+        self.server.turn()
+        self.client.wire.send(data[20:])
+        self.app.requests[-1].finish()
+        self.client.exchange()
+        self.assertTrue(self.client.answers[number].ended)
+        self.assertEqual(self.client.goaways, [(number, 0)])
+
+    def test_strict_client_that_is_never_idle(self) -> None:
+        """One that always has a request open is told when half of the time is over."""
+        self.strict(drain_timeout=10)
+        self.begin()
+        self.server.advance(5)
+        self.server.advance(A_BIT)
+        self.assertEqual(self.client.goaways, [])
+        self.assertIn(
+            GoAwayFrame(0, last_stream_id=ALL_STREAMS).serialize(), self.client.wire.take()
+        )
 
     def test_cut(self) -> None:
         """At the deadline each request that is cut is named, and counted."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from h2.errors import ErrorCodes
 from hpack import Decoder, Encoder, HeaderTuple, NeverIndexedHeaderTuple
 from hpack.exceptions import HPACKError
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -20,6 +22,10 @@ headers = st.builds(
     texts,
     texts,
 )
+
+
+MANY_UPDATES = re.compile(rb"([\x20-\x3e]|\x3f[\x80-\xff]*[\x00-\x7f]){3}")
+"""More changes of the table's size than an encoder needs, which hpack accepts."""
 
 
 class FieldDecoderTests(SynchronousTestCase):
@@ -55,6 +61,7 @@ class FieldDecoderTests(SynchronousTestCase):
         """Any bytes give the fields that hpack finds in them, or are refused as there."""
         decoder, oracle = FieldDecoder(1 << 20, 1 << 20), Decoder(1 << 20)
         for block in blocks:
+            assume(not MANY_UPDATES.match(block))
             try:
                 expected = [(name, value) for name, value in oracle.decode(block, raw=True)]
             except (HPACKError, IndexError):

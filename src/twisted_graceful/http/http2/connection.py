@@ -34,16 +34,23 @@ class _End(Enum):
     """How far the connection is on its way to its end (RFC 9113 section 6.8)."""
 
     OPEN = "requests are welcome"
+    POSTPONED = "the client is told as soon as it has no request open"
     ANNOUNCED = "the client is told to send no more, and has not confirmed it"
-    FINAL = "later requests are refused"
+    CONFIRMED = "later requests are refused"
+
+
+_UNSETTLED = (_End.POSTPONED, _End.ANNOUNCED)
+"""When something is awaited that ends the connection."""
 
 
 class Http2Connection(Connection):
     """An HTTP/2 connection.
 
-    Its end is announced (RFC 9113 section 6.8): a GOAWAY that refuses nothing yet; when the
-    client has confirmed that, a second one with the last stream that is answered; and the close
-    when all streams are over. No request that was on its way is lost.
+    Its end is announced (RFC 9113 section 6.8): a GOAWAY that refuses nothing yet; and when the
+    client has confirmed that and all streams are over, a second one with the last stream that was
+    answered, and the close. No request that was on its way is lost.
+
+    A client that accepts no frame after a GOAWAY gets only the second one (`Receiver.is_fragile`).
 
     Attributes:
         streams: the requests that are not over, by the numbers of their streams.
@@ -63,8 +70,10 @@ class Http2Connection(Connection):
     """Streams of which the transport has all, and not the kernel; and the last one in any case."""
 
     _end = _End.OPEN
-    _confirmation_due = NEVER
+    _end_due = NEVER
+    """When the end goes on without what it waits for."""
     _client_leaves = False
+    _failed = False
     _served = 0
     _replies = 0
     _in_turn = False
@@ -158,6 +167,8 @@ class Http2Connection(Connection):
 
     def _go_on(self) -> None:
         """Have another turn, or not; a client that does not read our replies is not read either."""
+        if self._end is _End.POSTPONED:
+            self._rest()  # all that has arrived is read
         if self.phase is Phase.CLOSING:
             return
         behind = self._receiver.behind
@@ -209,12 +220,12 @@ class Http2Connection(Connection):
     def confirmed(self, data: bytes) -> None:
         """The client has answered a PING."""
         if data == _FAREWELL and self._end is _End.ANNOUNCED:
-            self._refuse_later()
+            self._refuse_more()
 
     @property
     def welcomes_requests(self) -> bool:
         """Whether a new request is answered; if not, the client knows."""
-        return self._end is not _End.FINAL
+        return self._end is not _End.CONFIRMED
 
     @property
     def is_full(self) -> bool:
@@ -232,7 +243,7 @@ class Http2Connection(Connection):
         if (enough or self._connections.draining) and self._end is _End.OPEN:
             if enough:
                 self.hit("max_requests_per_connection")
-            self._announce()
+            self._begin_end()
 
     # What streams tell
 
@@ -314,10 +325,15 @@ class Http2Connection(Connection):
         super().check(now)
         if self.phase is Phase.CLOSING or self._aborted:
             return
-        if now >= self._confirmation_due:
-            self._refuse_later()
+        if now >= self._end_due:
+            if self._end is _End.POSTPONED:
+                self._announce()
+            else:
+                self._refuse_more()
+        elif self._end is _End.POSTPONED:
+            self._rest()
         elif self._connections.draining and self.streams and self._end is _End.OPEN:
-            self._announce()
+            self._begin_end()
         try:
             self._receiver.check(now)
         except Broken as broken:
@@ -332,7 +348,7 @@ class Http2Connection(Connection):
                 self._machine.reset_stream(number, ErrorCodes.NO_ERROR)
                 self.stopped(number)
                 self._ask_for_turn()
-        if self._end is _End.ANNOUNCED or self._receiver.awaits:
+        if self._end in _UNSETTLED or self._receiver.awaits:
             self.unsettled = True
 
     def _check_answer(self, stream: Stream, now: float) -> None:
@@ -363,8 +379,11 @@ class Http2Connection(Connection):
 
     def has_unread(self) -> bool:
         """Whether a further request may have been begun: here, or on its way."""
-        on_its_way = self._end is _End.ANNOUNCED
-        return on_its_way or self._receiver.has_unread or super().has_unread()
+        return self._end in _UNSETTLED or self._has_arrived()
+
+    def _has_arrived(self) -> bool:
+        """Whether something has arrived that was not read yet, or not in whole."""
+        return self._receiver.has_unread or super().has_unread()
 
     @property
     def grace(self) -> float:
@@ -374,28 +393,45 @@ class Http2Connection(Connection):
     def loseConnection(self) -> None:
         """Announce the end; it comes when the client has confirmed that, and has its answers."""
         if self.phase is Phase.SILENT:
-            self._refuse_later()  # it has not begun, and could not confirm
+            self._finish()  # it has not begun, and could not confirm
         elif self._end is _End.OPEN:
+            self._begin_end()
+
+    def _begin_end(self) -> None:
+        if self._connections.draining and self.streams:  # else it is idle, and closed as such
+            self._connections.told_to_close += 1
+        self.unsettled = True
+        if self._receiver.is_fragile:
+            self._end = _End.POSTPONED
+            self._end_due = self.now() + self._settings.drain_timeout / 2
+            self._rest()
+        else:
             self._announce()
 
     def _announce(self) -> None:
-        if self._connections.draining and self.streams:  # else it is idle, and closed as such
-            self._connections.told_to_close += 1
+        """Tell the client to send no more requests; those that are on their way are answered."""
         self._end = _End.ANNOUNCED
-        self.unsettled = True
-        self._confirmation_due = self.now() + self._settings.idle_grace
+        self._end_due = self.now() + self._settings.idle_grace
         self.flush()
         self._wire.write(goaway(ALL_STREAMS))
         self._machine.ping(_FAREWELL)
         self.flush()
 
-    def _refuse_later(self) -> None:
-        """Answer what has come, and nothing else."""
-        self._end = _End.FINAL
-        self._confirmation_due = NEVER
+    def _refuse_more(self) -> None:
+        """Refuse requests from now on, but do not name the last one while others are open.
+
+        h2 accepts no frame after that.
+        """
+        self._end = _End.CONFIRMED
+        self._end_due = NEVER
+        self._rest()
+
+    def _finish(self) -> None:
+        """Name the last stream that was answered, and close."""
+        self._end_due = NEVER
         self.flush()
         self._wire.write(goaway(self._machine.highest_inbound_stream_id))
-        self._rest()
+        super().loseConnection()
 
     def _fail(self, broken: Broken) -> None:
         """The connection cannot go on."""
@@ -410,19 +446,20 @@ class Http2Connection(Connection):
         self._machine.clear_outbound_data_buffer()
         last = self._machine.highest_inbound_stream_id
         self._wire.write(goaway(last, broken.code, broken.detail))
-        self._end = _End.FINAL
+        self._failed = True
         self._drop_all(ConnectionLost(broken.detail), Outcome.CUT)
-        self._rest()
+        super().loseConnection()
 
     def _rest(self) -> None:
         """If no stream is left, wait for the next one, or close."""
         if self.streams or self.lingering or self.phase is Phase.CLOSING:
             return
-        if self._end is _End.FINAL:
-            self.flush()
-            super().loseConnection()
-        elif self._client_leaves or self._client_finished:
-            self._refuse_later()
+        if self._failed:
+            return  # the client is told why
+        client_knows = self._client_leaves or self._client_finished
+        postponed = self._end is _End.POSTPONED and not self._has_arrived()
+        if client_knows or postponed or self._end is _End.CONFIRMED:
+            self._finish()
         elif self.phase is Phase.ANSWERING:
             self._enter(Phase.IDLE, self._settings.idle_timeout)
             self.unsettled = True

@@ -23,6 +23,11 @@ It is no memory: what comes goes to the body's file at once.
 ALL_STREAMS = 2**31 - 1
 """A GOAWAY that names this one refuses none yet (RFC 9113 section 6.8)."""
 
+_H2_DEFAULTS = {
+    SettingCodes.HEADER_TABLE_SIZE: 4096,
+    SettingCodes.MAX_FRAME_SIZE: MAX_FRAME_SIZE,
+}
+
 _TABLE_SIZE = 4096
 """Bytes of the table that answers are compressed with; a client can have it grow without bound."""
 
@@ -86,6 +91,19 @@ class Machine(H2Connection):
         """How much the client lets us send on a stream in one frame."""
         window = self.local_flow_control_window(number)
         return min(window, self.max_outbound_frame_size, MAX_FRAME_SIZE)
+
+
+def comes_from_h2(first: RemoteSettingsChanged) -> bool:
+    """Whether a client is built on the h2 library.
+
+    It is recognized by its first SETTINGS, which spell out defaults of the protocol. (For another
+    client that does so, the only difference is that it learns later of the connection's end.)
+
+    Args:
+        first: what the client has changed first.
+    """
+    found = {code: changed.new_value for code, changed in first.changed_settings.items()}
+    return found.items() >= _H2_DEFAULTS.items()
 
 
 def goaway(last: int, code: ErrorCodes = ErrorCodes.NO_ERROR, detail: str = "") -> bytes:

@@ -21,13 +21,14 @@ from twisted.internet.error import ConnectionLost
 
 from ..access_log import Fragment
 from ..head import Refused
+from ..phase import Phase
 from ..report import Outcome
 from ..turns import SLICE
 from . import fields
 from .field_decoder import Fields
 from .fields import Malformed
 from .frames import Allowance, Broken, Frame, FrameReader, Kind
-from .machine import Machine
+from .machine import Machine, comes_from_h2
 from .stream import Stream
 from .uploads import Uploads
 
@@ -66,6 +67,8 @@ class Receiver:
 
     Attributes:
         behind: whether there are frames that have not been read.
+        is_fragile: whether the client accepts no frame after a GOAWAY, not even of a response that
+            it has been promised: the h2 library, with httpx and others that are built on it.
         chatter: how many frames the client may send that are no part of a request, or next to none.
         resets: how many requests of the client may come to nothing.
     """
@@ -81,6 +84,8 @@ class Receiver:
         self.resets = Allowance(now, _RESETS, _RESETS_PER_SECOND)
         self.chatter = Allowance(now, _CHATTER, _CHATTER_PER_SECOND)
         self.behind = False
+        self.is_fragile = False
+        self._settled = False
         self._awaited: int | None = None
         self._awaited_since = now
 
@@ -102,6 +107,8 @@ class Receiver:
         """
         until = self._connection.now() + SLICE
         for _ in range(_FRAMES_PER_TURN):
+            if self._connection.phase is Phase.CLOSING:
+                return
             if self._connection.overwhelmed or self._connection.now() >= until:
                 break
             frame = next(self._frames, None)
@@ -291,6 +298,9 @@ class Receiver:
             self._connection.ready(stream)
 
     def _settings_came(self, event: RemoteSettingsChanged) -> None:
+        if not self._settled:
+            self._settled = True
+            self.is_fragile = comes_from_h2(event)
         self._machine.limit_memory(event)
         for stream in self._connection.streams.values():
             if stream.starving is not None:
