@@ -311,15 +311,17 @@ class OtherCommandsTests(PidFileTestCase):
             server.exit_status()
 
     def test_one_that_is_suspended(self) -> None:
-        """A server that was stopped by SIGSTOP does not count as running."""
+        """A server that was stopped by SIGSTOP does not count as running, and is told nothing."""
         with served() as server:
             server.get()
             server.kill(signal.SIGSTOP)
             try:
-                done = self.ends(server, 7, "status")
+                for name in ("status", "upgrade", "stop"):
+                    done = self.ends(server, 7, name)
+                    self.assertIn("is suspended (SIGSTOP", done.stderr)
             finally:
                 server.kill(signal.SIGCONT)
-            self.assertIn("is suspended (SIGSTOP", done.stderr)
+            self.assertEqual(server.get().status, 200)
 
     def test_of_another_server_of_ours(self) -> None:
         """A stale pid file whose number is another server's by now leads to no signal."""

@@ -72,6 +72,26 @@ class ConnectionTests(SynchronousTestCase):
         self.assertTrue(client.closed)
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
 
+    def test_a_drain_goes_on(self) -> None:
+        """One that can be neither sent away nor closed is reset; the others drain as ever."""
+        server = MemoryServer(Echo(), drain_timeout=9, idle_grace=1, linger_timeout=0.5)
+        clients = [server.connect() for _ in range(3)]
+        for client in clients:
+            client.request("GET", "/")
+            client.responses()
+
+        def fail() -> bool:
+            raise RuntimeError("an application has broken it")
+
+        broken = next(iter(server.connections))
+        self.patch(broken, "loseConnection", fail)
+        self.patch(broken, "go_away", fail)
+        drained = server.drain()
+        server.advance(3)
+        self.successResultOf(drained)
+        self.assertEqual([each.closed for each in clients], [True] * 3)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
     def test_in_a_tls_handshake(self) -> None:
         """A client in its TLS handshake is a connection, and no request."""
         server = SecureServer(self, Echo())

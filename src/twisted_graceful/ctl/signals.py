@@ -39,12 +39,7 @@ class SignalledServer:
     def status(self) -> Mapping[str, Any]:
         """That it runs, and whether it stops, which is all that a pid file and a record tell."""
         with self._process() as process:
-            if process.is_suspended:
-                raise CtlError(
-                    Exit.NO_ANSWER,
-                    f"process {process.pid} is suspended (SIGSTOP, or a debugger): it serves "
-                    "nobody until it gets SIGCONT",
-                )
+            self._require_awake(process)
             with self._record_if_readable(process) as record:
                 stops = record is not None and record.is_stopping(process.pid)
             return {
@@ -207,7 +202,16 @@ class SignalledServer:
                 f"nothing is known of its upgrades: {error}; the admin socket (--admin) may tell",
             ) from None
 
+    def _require_awake(self, process: Process) -> None:
+        if process.is_suspended:
+            raise CtlError(
+                Exit.NO_ANSWER,
+                f"process {process.pid} is suspended (SIGSTOP, or a debugger): it serves nobody, "
+                "and does nothing that it is told, until it gets SIGCONT",
+            )
+
     def _send(self, process: Process, number: signal.Signals) -> Event:
+        self._require_awake(process)
         try:
             process.send(number)
         except PermissionError:

@@ -140,15 +140,17 @@ class Connections:
             except Exception:
                 self._log.failure("A deadline could not be carried out: the connection is ended")
                 self.end(connection)
-        if self._drain is not None:
-            if self.mover is not None:
-                self.mover.add_waiting(self)  # of those that had to wait for their clients
-            self._drain.close_idle(now)
-            self._drain.send_away(now)
-        elif self.is_crowded():
-            self._make_room(now)
-        if self._open and self._sweep is None:
-            self._sweep = self.clock.callLater(SWEEP_INTERVAL, self._check_all)
+        try:
+            if self._drain is not None:
+                if self.mover is not None:
+                    self.mover.add_waiting(self)  # of those that had to wait for their clients
+                self._drain.close_idle(now)
+                self._drain.send_away(now)
+            elif self.is_crowded():
+                self._make_room(now)
+        finally:  # every deadline depends on the next sweep
+            if self._open and self._sweep is None:
+                self._sweep = self.clock.callLater(SWEEP_INTERVAL, self._check_all)
 
     def idle(self, now: float, since: float = 0.0) -> Iterator[Connection]:
         """The connections that have had their grace, and on which nothing is begun.
@@ -168,7 +170,7 @@ class Connections:
         wanted = max(0, ceil(len(self._open) * _CLOSED_FOR_ROOM) - closing)
         longest = sorted(self.idle(now), key=lambda each: each.since)
         for connection in longest[:wanted]:
-            connection.loseConnection()
+            self.close(connection)
 
     def _next_share(self) -> Iterator[Connection]:
         """The connections that a sweep looks at: all, or of a great many a quarter."""
@@ -190,6 +192,23 @@ class Connections:
                 connection.reset_connection()
             self.remove(connection)
             return ()
+
+    def close(self, connection: Connection) -> None:
+        """Close a connection in stages; end it if that fails, so that no other has to wait."""
+        try:
+            connection.loseConnection()
+        except Exception:
+            self._log.failure("A connection could not be closed: it is ended")
+            self.end(connection)
+
+    def send_away(self, connection: Connection) -> bool:
+        """Tell a client to go elsewhere; whether that was possible."""
+        try:
+            return connection.go_away()
+        except Exception:
+            self._log.failure("A client could not be sent away: its connection is ended")
+            self.end(connection)
+            return False
 
     def under_way(self) -> Iterator[Cut]:
         """The requests that are being read or answered, on all connections."""
@@ -340,7 +359,7 @@ class _Drain:
 
     def cut_all(self) -> None:
         for connection in self._connections:
-            self._sent_away += connection.go_away()
+            self._sent_away += self._connections.send_away(connection)
             self._cut += self._connections.end(connection)
 
     def send_away(self, now: float) -> None:
@@ -361,11 +380,11 @@ class _Drain:
         too_many = len(there) - ceil(self._to_send_away * share)
         there.sort(key=lambda each: each.since)
         for connection in there[: max(0, too_many)]:
-            self._sent_away += connection.go_away()
+            self._sent_away += self._connections.send_away(connection)
 
     def close_idle(self, now: float) -> None:
         for connection in self._connections.idle(now, self._begun):
             if self._connections.moves(connection):
                 continue
             self._closed_idle += 1
-            connection.loseConnection()
+            self._connections.close(connection)
