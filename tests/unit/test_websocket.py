@@ -782,6 +782,62 @@ class FlowTests(Base):
         self.server.turn()
         self.assertEqual(len(self.app.messages), 20)
 
+    def test_a_flood_takes_turns(self) -> None:
+        """Of many small frames some are passed on at once, and others have their turn between."""
+        client = self.connect(polite=False)
+        order: list[str] = []
+
+        def on_message(message: str | bytes) -> None:
+            if not order:
+                self.server.clock.callLater(0, order.append, "another's turn")
+            order.append("message")
+
+        self.app.on_message = on_message
+        client.connection.send(frame(BINARY, b"a") * 2000)
+        self.assertEqual(order.count("message"), 2000)
+        self.assertLess(order.index("another's turn"), 300)
+        self.app.messages.clear()
+        client.connection.send(frame(BINARY, b"a") * 2000)
+        self.assertEqual(len(self.app.messages), 2000)  # it is still read from
+
+    def test_a_flood_can_be_paused(self) -> None:
+        """An application that wants no more in the middle of it gets none."""
+        client = self.connect(polite=False)
+        connection: Any
+        [connection] = self.server.connections
+        self.app.on_message = lambda message: connection.outlet.pauseProducing()
+        client.connection.send(frame(BINARY, b"a") * 2000)
+        self.assertLess(len(self.app.messages), 300)
+        self.app.on_message = lambda message: None
+        connection.outlet.resumeProducing()
+        self.server.turn()
+        self.assertEqual(len(self.app.messages), 2000)
+
+    def test_end_of_a_flood(self) -> None:
+        """What came before the end of the client's side is passed on."""
+        client = self.connect(polite=False)
+        self.app.on_message = lambda message: None
+        client.connection.arrive(frame(BINARY, b"a") * 2000)
+        client.connection.finish()
+        self.assertEqual(len(self.app.messages), 2000)
+
+    def test_failing_producer(self) -> None:
+        """A producer that fails closes its WebSocket, as an application that fails does."""
+        client = self.connect()
+        producer = Producer()
+
+        def fail() -> None:
+            raise ValueError("as the test wants it")
+
+        producer.on_resume = fail
+        client.connection.reading = False
+        self.app.speaker.transport.registerProducer(producer, True)
+        self.app.speaker.say(b"x" * (3 * SEND_BUFFER))
+        client.connection.reading = True
+        client.look()
+        self.assertEqual(client.closed_with, (1011, ""))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
     def test_heard_while_it_is_sent_to(self) -> None:
         """A producer that always has more does not keep the client from being heard."""
         client = self.connect()

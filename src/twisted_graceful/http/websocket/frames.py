@@ -6,6 +6,7 @@ RFC 6455.
 
 from __future__ import annotations
 
+import sys
 from enum import IntEnum
 
 CLOSE, PING, PONG = 0x8, 0x9, 0xA
@@ -66,14 +67,17 @@ class Frames:
     Args:
         limit: the largest message in bytes, over all its fragments; 0 for any.
         swallowed: the payload of the pongs that are not passed on.
+        at_once: how many frames are passed on at once; 0 for any number.
 
     Attributes:
+        more: whether frames are held back because there were more at once. Follow nothing (``b""``)
+            for the next of them.
         closed: whether a Close frame was passed on. Nothing is after it.
         refused: why the rest is not passed on: a code, and the same in words. None as long as
             no message or control frame is too long, by what its header announces.
     """
 
-    closed = False
+    closed = more = False
     refused: tuple[Code, str] | None = None
 
     _rest = 0
@@ -81,7 +85,8 @@ class Frames:
     _message = 0
     _fragments = 0
 
-    def __init__(self, limit: int = 0, swallowed: bytes | None = None) -> None:
+    def __init__(self, limit: int = 0, swallowed: bytes | None = None, at_once: int = 0) -> None:
+        self._at_once = at_once or sys.maxsize
         self._limit = limit
         self._most_fragments = max(FRAGMENTS_PER_MESSAGE, limit >> 10)
         self._swallowed = swallowed
@@ -104,7 +109,13 @@ class Frames:
         size = stop = len(data)
         begin, at = 0, self._rest
         pieces = []
+        left = self._at_once
+        self.more = False
         while at < size:
+            if not left:
+                self._held, stop, self.more = data[at:], at, True
+                break
+            left -= 1
             header = _header(data, at)
             if header is None:
                 self._held, stop = data[at:], at
