@@ -20,13 +20,27 @@ from hyperframe.frame import (
 )
 from twisted.internet.error import TimeoutError as HandlerTimeout
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 from tests.unit.http2_client import Answer, Http2Client, fields, http2_server
 from tests.unit.test_http2 import A_BIT, Told
 from tests.unit.web import Echo
+from twisted_graceful.http.http2 import connection as connection_module
 from twisted_graceful.http.http2.machine import WINDOW
 from twisted_graceful.http.phase import Phase
+
+
+class Large(Resource):
+    """Responses that are made at once, and counted."""
+
+    isLeaf = True
+    made = 0
+
+    def render(self, request: Request) -> bytes:
+        """Make one."""
+        Large.made += 1
+        return bytes(60_000)
 
 
 class LimitsTestCase(SynchronousTestCase):
@@ -339,14 +353,27 @@ class TimeTests(LimitsTestCase):
         self.assertEqual((answer.status, answer.reset), (0, None))
 
     def test_shared_rate(self) -> None:
-        """Uploads that share a line share what is asked of it."""
-        self.serve(read_timeout=3, min_rate=10_000)
+        """Uploads that come fast enough together may come one after the other."""
+        self.serve(read_timeout=3, min_rate=3_000)
         answers = [self.ask(*fields("POST"), end=False) for _ in range(4)]
         for turn in range(24):
             self.client.machine.send_data((1, 3, 5, 7)[turn % 4], bytes(14_000))
             self.client.exchange()
             self.wait(1)
         self.assertEqual({each.status for each in answers}, {0})
+
+    def test_own_rate(self) -> None:
+        """A body is not carried by others, unless they come fast enough for all."""
+        for fast, status in ((150, 408), (300, 0)):
+            self.serve(read_timeout=3, min_rate=100)
+            answers = [self.ask(*fields("POST"), end=False) for _ in range(2)]
+            for _ in range(5):
+                self.client.machine.send_data(3, bytes(fast))
+                if answers[0].status == 0:
+                    self.client.machine.send_data(1, b"x")
+                self.client.exchange()
+                self.wait(1)
+            self.assertEqual([each.status for each in answers], [status, 0])
 
     def test_one_of_many_stands_still(self) -> None:
         """A body that stands still while another comes is refused, a fair time later."""
@@ -407,6 +434,77 @@ class TimeTests(LimitsTestCase):
             self.wait(0.5)
         self.wait(A_BIT)
         self.assertEqual(answer.reset, ErrorCodes.CANCEL)
+
+    def test_crumbs_for_each(self) -> None:
+        """What the client takes of one response does not count for another."""
+        self.serve(write_timeout=3, min_rate=100)
+        self.client.machine.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 0})
+        answers = [self.ask() for _ in range(3)]
+        (connection,) = self.server.connections
+        for request in self.app.requests:
+            request.write(bytes(100_000))
+        self.client.exchange()
+        self.client.acknowledges = False
+        for _ in range(8):
+            for number in connection.streams:
+                size = 100 if number == 1 else 1
+                self.client.machine.increment_flow_control_window(size, number)
+            self.client.exchange()
+            self.wait(0.5)
+        self.assertEqual([each.reset for each in answers], [None, *[ErrorCodes.CANCEL] * 2])
+
+    def test_slow_line_for_many(self) -> None:
+        """Where the line is slow, and not the client, no response is too slow on its own."""
+        self.serve(write_timeout=3, min_rate=100)
+        answers = [self.ask() for _ in range(9)]
+        self.client.wire.reading = False
+        for request in self.app.requests:
+            request.write(bytes(100_000))
+        kernel = self.client.wire._kernel
+        for _ in range(20):
+            self.server.turn()
+            kernel.received += kernel.outbox[:400]
+            del kernel.outbox[:400]
+            self.wait(0.5)
+        self.assertEqual({each.reset for each in answers}, {None})
+        (connection,) = self.server.connections
+        self.assertEqual(len(connection.streams), 9)
+
+    def serve_large(self) -> None:
+        """Have an application that makes responses of 60,000 bytes, of which three may wait."""
+        self.patch(connection_module, "_MAX_UNSENT", 150_000)
+        self.server = http2_server(Large(), write_timeout=3)
+        self.client = Http2Client(self.server)
+        self.client.machine.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 0})
+        self.client.exchange()
+        self.made = Large.made
+
+    def test_room_for_responses(self) -> None:
+        """While too much waits for a client, further requests wait, and then they are served."""
+        self.serve_large()
+        answers = [self.ask() for _ in range(9)]
+        self.assertEqual(Large.made - self.made, 3)
+        self.assertEqual({each.status for each in answers[3:]}, {0})
+        self.client.machine.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 65535})
+        self.client.exchange()
+        self.assertEqual({len(each.body) for each in answers}, {60_000})
+        self.assertConnectionEmpty()
+
+    def test_no_room_for_responses(self) -> None:
+        """Those that wait behind responses that the client does not take can go elsewhere."""
+        self.serve_large()
+        answers = [self.ask() for _ in range(5)]
+        self.wait(3 + A_BIT)
+        self.assertEqual(Large.made - self.made, 3)
+        expected = [ErrorCodes.CANCEL] * 3 + [ErrorCodes.REFUSED_STREAM] * 2
+        self.assertEqual([each.reset for each in answers], expected)
+        self.assertConnectionEmpty()
+
+    def assertConnectionEmpty(self) -> None:
+        """Nothing is left of requests on the connection."""
+        (connection,) = self.server.connections
+        self.assertEqual((connection.streams, connection._waiting), ({}, {}))
+        self.assertIs(connection.phase, Phase.IDLE)
 
     def test_healthy_window(self) -> None:
         """One that opens it fast enough may take its time."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+_PERIODS = 4
+"""How many times the timeout an average is taken over, at least, and twice that at most."""
+
 
 class Progress:
     """Watches a count of bytes that is to grow.
 
-    Slow is: no growth for a time, or, past that time, less than a rate on average.
+    Slow is: no growth for a time, or, past that time, less than a rate on average. The average is
+    of the recent past, so that a fast beginning does not excuse for ever what comes after.
     Precise to the interval between two calls.
 
     Args:
@@ -15,11 +19,11 @@ class Progress:
         ahead: bytes that are to move, if that is known.
     """
 
-    __slots__ = ("_begun", "_first", "_goal", "_last", "_moved")
+    __slots__ = ("_begun", "_first", "_goal", "_last", "_looked", "_middle", "_moved", "_next")
 
     def __init__(self, now: float, count: int, ahead: float = float("inf")) -> None:
-        self._begun = self._moved = now
-        self._first = self._last = count
+        self._begun = self._middle = self._moved = self._looked = now
+        self._first = self._next = self._last = count
         self._goal = count + ahead
 
     def done(self, count: int) -> bool:
@@ -30,6 +34,18 @@ class Progress:
         """
         return count >= self._goal
 
+    def excuse(self, now: float) -> None:
+        """The time since the last look does not count: something else was in the way.
+
+        Args:
+            now: seconds.
+        """
+        passed = now - self._looked
+        self._begun += passed
+        self._middle += passed
+        self._moved += passed
+        self._looked = now
+
     def is_slow(self, now: float, count: int, timeout: float, rate: float) -> bool:
         """Whether the bytes move too slowly.
 
@@ -39,10 +55,14 @@ class Progress:
             timeout: seconds; 0 means never.
             rate: bytes per second.
         """
+        self._looked = now
         if count != self._last:
             self._last, self._moved = count, now
         if not timeout:
             return False
         elapsed = now - self._begun
         too_little = elapsed >= timeout and count - self._first < rate * elapsed
+        if now - self._middle >= _PERIODS * timeout:
+            self._begun, self._first = self._middle, self._next
+            self._middle, self._next = now, count
         return too_little or now - self._moved >= timeout

@@ -26,6 +26,13 @@ from .stream import Stream
 _REPLIES_LIMIT = 16384
 """Bytes that a client may have us reply, to PING and the like, while it does not read."""
 
+_MAX_UNSENT = 16 << 20
+"""Bytes of responses that may wait on a connection before a further request is begun.
+
+A client can ask for a hundred responses and take none of them; an application that makes each of
+them at once, and not with a producer, would have them all in memory.
+"""
+
 _FAREWELL = b"farewell"
 """What a client confirms an announcement with: the data of a PING."""
 
@@ -69,6 +76,9 @@ class Http2Connection(Connection):
     _sending: list[Stream]
     """Streams of which the transport has all, and not the kernel; and the last one in any case."""
 
+    _waiting: dict[Stream, None]
+    """Complete requests that the application has not been given, for want of room; in order."""
+
     _end = _End.OPEN
     _end_due = NEVER
     """When the end goes on without what it waits for."""
@@ -95,6 +105,7 @@ class Http2Connection(Connection):
         self.streams = {}
         self.lingering = {}
         self._sending = []
+        self._waiting = {}
         self._machine = Machine(self._settings)
         self._receiver = Receiver(self, self._machine)
         self._sender = Sender(self, self._machine, self._receiver.chatter)
@@ -151,6 +162,7 @@ class Http2Connection(Connection):
         try:
             self._receiver.receive()
             self._sender.send()
+            self._start_waiting()
             self.flush()
         except Broken as broken:
             self._fail(broken)
@@ -247,6 +259,22 @@ class Http2Connection(Connection):
 
     # What streams tell
 
+    def start(self, stream: Stream) -> None:
+        """A request is complete: let the application answer as soon as there is room for that."""
+        self._waiting[stream] = None
+        if len(self._waiting) == 1:
+            self._start_waiting()
+
+    def _start_waiting(self) -> None:
+        while self._waiting and self._unsent_bodies() < _MAX_UNSENT:
+            stream = next(iter(self._waiting))
+            del self._waiting[stream]
+            self.attempt(stream, stream.start, self.now())
+
+    def _unsent_bodies(self) -> int:
+        """Bytes that wait in all streams for the client's windows."""
+        return sum(len(each.body) for each in self.streams.values())
+
     def hit(self, limit: str) -> None:
         """Count that a limit was hit."""
         self._connections.hit(limit)
@@ -315,6 +343,7 @@ class Http2Connection(Connection):
 
     def _remove(self, stream: Stream) -> None:
         del self.streams[stream.number]
+        self._waiting.pop(stream, None)
         self._sender.forget(stream)
         self._rest()
 
@@ -341,6 +370,7 @@ class Http2Connection(Connection):
         for stream in tuple(self.streams.values()):
             if not stream.over:
                 self._check_answer(stream, now)
+        self._start_waiting()
         for number, deadline in tuple(self.lingering.items()):
             if now >= deadline:
                 # The client may stop to send (RFC 9113 section 8.1).
@@ -359,15 +389,17 @@ class Http2Connection(Connection):
                 Outcome.TIMED_OUT,
                 HandlerTimeout("no answer in time"),
             )
-        elif stream.starving is not None and stream.starving.is_slow(
-            now, self._sender.taken(stream), settings.write_timeout, settings.min_rate
-        ):
+        elif self._sender.is_slow(stream, now, settings.write_timeout, settings.min_rate):
             self.hit("write_timeout")
             cut, why = stream.cut(now), "the client does not take its answer"
             self._connections.complaints.tell(
                 self.client, "The client {peer} does not take {cut}", cut=cut
             )
             self.reset(stream, ErrorCodes.CANCEL, why, Outcome.TIMED_OUT)
+            if self._unsent_bodies() == 0:
+                # It takes none of its responses, so it gets no more of them.
+                for waiting in tuple(self._waiting):
+                    self.reset(waiting, ErrorCodes.REFUSED_STREAM, why, Outcome.REFUSED)
 
     def _timed_out(self) -> None:
         if not in_kernel(self._wire):

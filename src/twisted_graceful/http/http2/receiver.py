@@ -79,8 +79,9 @@ class Receiver:
         self._machine = machine
         self._settings = connection.settings
         self._frames = FrameReader(_BLOCK_SIZE * self._settings.max_header_size)
-        self._uploads = Uploads(self._arrived, self._settings)
-        self._received = 0
+        self._uploads = Uploads(self._settings)
+        self._received = 0  # bytes of bodies
+        self._raw_read = 0  # bytes that came up to the last that could be read, encrypted
         self.resets = Allowance(now, _RESETS, _RESETS_PER_SECOND)
         self.chatter = Allowance(now, _CHATTER, _CHATTER_PER_SECOND)
         self.behind = False
@@ -92,6 +93,7 @@ class Receiver:
     def feed(self, data: bytes) -> None:
         """Bytes arrived, which `receive` will read."""
         self._frames.feed(data)
+        self._raw_read = self._raw_received()
         self.behind = True
 
     @property
@@ -121,11 +123,14 @@ class Receiver:
                 self._connection.flush()
         self.behind = True
 
-    def _arrived(self) -> int:
-        """Bytes of bodies that have come; with TLS all bytes, for a record takes its time."""
+    def _arriving(self) -> int:
+        """Bytes that may be those of a body, of a frame or a TLS record that is not complete."""
         partial = self._frames.arriving if self._frames.arrives_data else 0
-        arrived: int = getattr(self._connection.transport, "received", self._received + partial)
-        return arrived
+        return partial + self._raw_received() - self._raw_read
+
+    def _raw_received(self) -> int:
+        received: int = getattr(self._connection.transport, "received", 0)
+        return received
 
     @property
     def awaits(self) -> bool:
@@ -151,7 +156,9 @@ class Receiver:
                 "a header did not arrive in time",
                 "read_header_timeout",
             )
-        for stream in self._uploads.slow(self._connection.streams.values(), now):
+        arriving = self._arriving()
+        streams = self._connection.streams.values()
+        for stream in self._uploads.slow(streams, self._received, arriving, now):
             stream.refuse(
                 Refused(408, "The body did not arrive in time.", "read_timeout"), Outcome.TIMED_OUT
             )
@@ -164,7 +171,8 @@ class Receiver:
             self._connection.attempt(stream, step, *arguments)
         except Refused as refused:
             stream.refuse(refused)
-            self.count_reset(cost)
+            if refused.status != 507:  # our disk is full
+                self.count_reset(cost)
         except Malformed as malformed:
             code = ErrorCodes.PROTOCOL_ERROR
             self._connection.reset(stream, code, str(malformed), Outcome.REFUSED)
@@ -279,7 +287,7 @@ class Receiver:
     def _request_ended(self, event: StreamEnded) -> None:
         stream = self._connection.streams.get(event.stream_id)
         if stream is not None:
-            self._take_step(stream, stream.received_all, self._connection.now())
+            self._take_step(stream, stream.received_all)
         else:
             self._connection.stopped(event.stream_id)
 

@@ -135,8 +135,23 @@ class Sender:
         self._connection.flush()
         stream.mark = self._connection.written
         if stream.starving is None:
-            stream.starving = Progress(self._connection.now(), self.taken(stream))
+            stream.starving = Progress(self._connection.now(), stream.sent)
 
-    def taken(self, stream: Stream) -> int:
-        """A count that grows as long as the client takes what a waiting stream has for it."""
-        return stream.sent + min(self._connection.delivered, stream.mark)
+    def is_slow(self, stream: Stream, now: float, timeout: float, rate: float) -> bool:
+        """Whether the client opens the windows of a stream too slowly.
+
+        Only the time counts in which nothing else was in the way: the stream could send nothing,
+        and the client had received all that was sent before.
+
+        Args:
+            stream: which.
+            now: seconds.
+            timeout: seconds; 0 means never.
+            rate: bytes per second.
+        """
+        if stream.starving is None:
+            return False
+        if stream in self._ready or self._connection.delivered < stream.mark:
+            stream.starving.excuse(now)
+            return False
+        return stream.starving.is_slow(now, stream.sent, timeout, rate)

@@ -146,22 +146,25 @@ class Stream:
             raise Refused(413, f"The body is over {limit} bytes.", "max_body_size")
         self._request.handleContentChunk(data)
 
-    def received_all(self, now: float) -> None:
-        """The request is complete: let the application answer.
+    def received_all(self) -> None:
+        """The request is complete.
 
         Raises:
             Malformed: the body is shorter than was announced.
         """
         self.receiving = False
         self.progress = None
-        request = self._request
-        if request is None:
-            return
-        if self.asked.length not in (None, self.received):
-            raise Malformed("the body is shorter than its Content-Length")
-        timeout = self._settings.handler_timeout
-        self.deadline = now + timeout if timeout else NEVER
-        request.received()
+        if self._request is not None:
+            if self.asked.length not in (None, self.received):
+                raise Malformed("the body is shorter than its Content-Length")
+            self.connection.start(self)
+
+    def start(self, now: float) -> None:
+        """Let the application answer."""
+        if self._request is not None:
+            timeout = self._settings.handler_timeout
+            self.deadline = now + timeout if timeout else NEVER
+            self._request.received()
 
     def refuse(
         self,
