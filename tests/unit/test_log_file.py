@@ -97,6 +97,45 @@ class WriteTests(LogFileTestCase):
         self.assertEqual(sorted(self.path.read_bytes().splitlines(True)), sorted(expected))
 
 
+FORKS = """
+import os, sys, threading
+from twisted.internet.task import Clock
+from twisted_graceful.process.log_file import LogFile
+
+reader, writer = os.pipe()
+file = LogFile("-", Clock(), descriptor=writer)
+kept = b"kept\\n" * 20000
+file.write(kept)
+file._lock.acquire()
+holder = threading.Thread(target=lambda: None)
+forked = []
+
+
+def fork():
+    pid = os.fork()
+    if not pid:
+        while os.read(reader, 4096) != b"child\\n":
+            file.write(b"child\\n") if not file._buffer else None
+        os._exit(0)
+    forked.append(pid)
+
+
+thread = threading.Thread(target=fork)
+thread.start()
+thread.join()
+print(os.waitstatus_to_exitcode(os.waitpid(forked[0], 0)[1]))
+"""
+
+
+class ForkTests(SynchronousTestCase):
+    """A process that the application forks."""
+
+    def test_a_child_writes(self) -> None:
+        """A child writes at once, whoever holds the lock, and not what the parent has kept."""
+        done = run_python("-c", FORKS)
+        self.assertEqual((done.stdout, done.stderr), ("0\n", ""))
+
+
 class ReopenTests(LogFileTestCase):
     """The file is moved away, and opened anew."""
 

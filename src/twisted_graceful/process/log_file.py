@@ -8,6 +8,7 @@ import select
 import stat
 import threading
 import time
+import weakref
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
@@ -46,6 +47,12 @@ _lost = 0
 def lost_lines() -> int:
     """How many lines this process could not write to its logs, and has dropped."""
     return _lost
+
+
+def count_lost(lines: int) -> None:
+    """Some lines have been dropped."""
+    global _lost
+    _lost += lines
 
 
 class LogFile:
@@ -91,6 +98,7 @@ class LogFile:
         self._lost = 0
         self._problem = ""
         self._report_at = 0.0
+        _files.add(self)
 
     @property
     def is_regular(self) -> bool:
@@ -159,11 +167,16 @@ class LogFile:
 
     def _drop(self, kept: int) -> None:
         """Drop the lines that begin after so many bytes."""
-        global _lost
         lines = self._buffer.count(b"\n", kept)
         self._lost += lines
-        _lost += lines
+        count_lost(lines)
         del self._buffer[kept:]
+
+    def forget(self) -> None:
+        """Be the file of a forked child: what is kept is the parent's, which may hold the lock."""
+        self._lock = threading.RLock()
+        self._is_flushing = self._waits = False
+        self._buffer = bytearray()
 
     def reopen(self) -> None:
         """Go on in the file that has the path now; what was written before is in the old one."""
@@ -258,6 +271,17 @@ class LogFile:
                 lost=self._lost,
             )
             self._lost = 0
+
+
+_files: weakref.WeakSet[LogFile] = weakref.WeakSet()
+
+
+def _forget() -> None:
+    for file in _files:
+        file.forget()
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 class LogFiles:

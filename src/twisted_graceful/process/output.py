@@ -23,6 +23,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, eventAsText, global
 from zope.interface import implementer
 
 from . import streams
+from .log_file import count_lost
 
 _COPY_LIMIT = 1 << 20
 """Bytes of early output that are copied; more than an application should say."""
@@ -179,3 +180,4 @@ def _write(descriptor: int, data: bytes) -> None:
             with suppress(BlockingIOError):
                 write = os.write if regular else streams.write
                 data = data[write(descriptor, data[: select.PIPE_BUF]) :]
+    count_lost(data.count(b"\n"))
