@@ -126,10 +126,19 @@ _NOT_COPIED = {"_content", "_encoder", "head", "notifications", "producer"}
 """What means nothing in another process."""
 
 
-_SPELLED: dict[bytes, bytes] = {}
+_SPELLED: dict[bytes | str, bytes] = {}
 """Names of fields that applications have set, in Twisted's spelling."""
 
 _SPELLED_LIMIT = 1000
+
+
+def _learn_spelling(name: bytes | str) -> None:
+    try:
+        known = known_name(name if isinstance(name, bytes) else name.encode("latin-1"))
+    except (Refused, UnicodeEncodeError):
+        raise ValueError(f"{name!r} is not the name of a header field") from None
+    if len(_SPELLED) < _SPELLED_LIMIT:
+        _SPELLED[name] = known
 
 
 class Request(TwistedRequest):
@@ -626,8 +635,8 @@ class Request(TwistedRequest):
         if spelled and type(value) is bytes and b"\n" not in value and b"\r" not in value:
             private.raw_headers(self.responseHeaders)[spelled] = [value]
             return
-        if spelled is None and type(name) is bytes and len(_SPELLED) < _SPELLED_LIMIT:
-            _SPELLED[name] = known_name(name)  # before it is set, for it may be none
+        if spelled is None:
+            _learn_spelling(name)  # before it is set: older Twisteds take any name
         self.responseHeaders.setRawHeaders(name, [value])
 
     def setResponseCode(self, code: int, message: bytes | None = None) -> None:
