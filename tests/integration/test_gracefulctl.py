@@ -248,7 +248,7 @@ class ReloadTests(PidFileTestCase):
             before = workers(server)
             server.deploy("2", DIES)
             done = self.ends(server, 1, "reload")
-            self.assertIn("the others follow in 60 s", done.stdout)
+            self.assertIn("no old worker leaves within 60 s", done.stdout)
             self.assertIn("not replaced: worker 1: it exited with status 3 0.", done.stdout)
             self.assertEqual(workers(server), before)
             self.assertEqual({server.get().body for _ in range(10)}, {"1"})

@@ -65,12 +65,12 @@ def sentence(event: Event) -> str:
     """An event in words."""
     sentences = _OF_ROLLS if is_of_roll(event) else _SENTENCES
     try:
-        text = sentences[name_of(event)].format_map(event)
+        template = sentences[name_of(event)]
         if name_of(event) == STOPPED and event.get("clean") is False:
-            text += "; of some processes it is not known whether they cut something"
+            template += "; of some processes it is not known whether they cut something"
         if event.get("probation"):
-            text += "; the others follow in {probation:g} s (the probation)".format_map(event)
-        return printable(text)
+            template += "; no old worker leaves within {probation:g} s (the probation)"
+        return printable(template.format_map(event))
     except (KeyError, ValueError, TypeError):  # of another version
         facts = (f"{key} {value}" for key, value in event.items() if key not in _NO_FACTS)
         return printable(", ".join([name_of(event), *facts]))
