@@ -25,6 +25,12 @@ _STATIC = HeaderTable.STATIC_TABLE
 _FIELD_OVERHEAD = 32
 """What each field counts for, in addition to its bytes (RFC 9113 section 6.5.2)."""
 
+_PSEUDO_FIELDS = 4
+"""Pseudo-header fields that a request can have (RFC 9113 section 8.3.1)."""
+
+_MAX_COOKIES = 200
+"""Fields with cookies: Chrome keeps 180 cookies for a site, and other browsers fewer."""
+
 _REFERENCES = re.compile(rb"[\x81-\xfe]+")
 """Indexed fields of one byte each."""
 
@@ -46,8 +52,8 @@ class FieldDecoder(Decoder):
 
     Args:
         max_size: bytes of one field list, as RFC 9113 section 6.5.2 counts them.
-        max_fields: fields in one list, without pseudo-header fields and cookies, which a client
-            may split as it likes (RFC 9113 section 8.2.3).
+        max_fields: fields in one list, in addition to pseudo-header fields, and to cookies, of
+            which a client may make a field each (RFC 9113 section 8.2.3).
 
     Attributes:
         fields: the field list that was decoded last, as far as it is within the limits.
@@ -61,7 +67,7 @@ class FieldDecoder(Decoder):
         self.length = 0
         self.exceeded = ""
         self._max_size = max_size
-        self._max_fields = max_fields
+        self._max_fields = max_fields + _PSEUDO_FIELDS
 
     def decode(self, data: bytes, raw: bool = False) -> list:  # type: ignore[type-arg]
         """Decode a block into `fields`.
@@ -83,7 +89,7 @@ class FieldDecoder(Decoder):
     def _decode(self, data: bytes) -> None:
         at, end = self._update_table(data), len(data)
         table, fields = self.header_table, self.fields
-        size = count = 0
+        size = count = cookies = 0
         while at < end:
             first = data[at]
             if first >= 0x80:  # section 6.1
@@ -99,11 +105,13 @@ class FieldDecoder(Decoder):
                 continue
             name, value = field
             size += len(name) + len(value) + _FIELD_OVERHEAD
-            if name != b"cookie" and name[:1] != b":":
+            if name == b"cookie":
+                cookies += 1
+            else:
                 count += 1
             if size > self._max_size:
                 self.exceeded = "max_header_size"
-            elif count > self._max_fields:
+            elif count > self._max_fields or cookies > _MAX_COOKIES:
                 self.exceeded = "max_headers"
             else:
                 fields.append((name, value))

@@ -43,10 +43,12 @@ _BLOCK_SIZE = 4
 """
 
 # The rates are nghttp2's, for streams that are reset (CVE-2023-44487) and for "glitches". Its
-# bursts are 1000 and 10000, which here take a quarter of a second. Envoy begins to look at resets
-# after 500.
-_RESETS, _RESETS_PER_SECOND = 500, 33
-_CHATTER, _CHATTER_PER_SECOND = 2000, 330
+# bursts are 1000 and 10000, which here would take a quarter of a second.
+_RESETS, _RESETS_PER_SECOND = 250, 33
+_CHATTER, _CHATTER_PER_SECOND = 1000, 330
+
+_REJECTION_COST = 2
+"""Streams that a rejected request counts as, for it is answered."""
 
 _SETTINGS_COST = 10
 """Frames that a SETTINGS frame counts as: it may change the windows of all streams."""
@@ -172,7 +174,7 @@ class Receiver:
         except Refused as refused:
             stream.refuse(refused)
             if refused.status != 507:  # our disk is full
-                self.count_reset(cost)
+                self.count_reset(_REJECTION_COST * cost)
         except Malformed as malformed:
             code = ErrorCodes.PROTOCOL_ERROR
             self._connection.reset(stream, code, str(malformed), Outcome.REFUSED)
@@ -220,6 +222,8 @@ class Receiver:
     def _cost(self, frame: Frame) -> int:
         """As how many frames of chatter a frame counts: 0 if it brings a request forward."""
         streams = self._connection.streams
+        if frame.kind == Kind.RST_STREAM and frame.stream in streams:
+            return 0  # it counts as a reset
         if frame.kind in (Kind.DATA, Kind.HEADERS):
             if frame.ends_stream and frame.stream in streams:
                 return 0
