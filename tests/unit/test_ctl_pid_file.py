@@ -68,6 +68,13 @@ class PidFileTests(SynchronousTestCase):
         os.utime(self.path, (started, started))
         self.assertIn("started after that file was written", self.why_stale(""))
 
+    def test_without_a_proc(self) -> None:
+        """A system without /proc shows no successor, and the file is stale."""
+        self.path.write_text("2147483647")
+        self.patch(os.path, "isdir", lambda path: False)
+        error = self.assertRaises(CtlError, SignalledServer(str(self.path), 1).pid)
+        self.assertIn("does not run", str(error))
+
     def test_the_start_of_a_process(self) -> None:
         """It is known when a process was started."""
         with Process(os.getpid()) as process:

@@ -101,7 +101,7 @@ class Record:
 
 def recorded() -> Iterator[tuple[int, Record]]:
     """All processes on this machine with a record that this user may read, and that."""
-    for name in os.listdir("/proc"):
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
         if name.isdigit():
             try:
                 record = Record(int(name))
