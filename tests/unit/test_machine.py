@@ -108,6 +108,7 @@ class _World:
         self.did: list[str] = []
         self.drains: list[Deferred[None]] = []
         self.clock = Clock()
+        self.said_goodbye = False
 
     def possible(self) -> list[str]:
         """What can happen next, apart from a stop."""
@@ -156,6 +157,7 @@ class _World:
         self.child = "ending"
 
     def let_go(self, listeners: object = None) -> Deferred[Any]:
+        self.said_goodbye = True
         return succeed(True)
 
     def pass_on_upgrade(self) -> None:
@@ -323,6 +325,13 @@ class UpgradeTests(SynchronousTestCase):
         for event in ("loaded", "upgrade", "upgrade", "child_ready", "drained"):
             world.happen(event)
         self.assertEqual(world.did, ["accept", "hand over", "leave"])
+
+    def test_goodbye_comes_after_the_drain(self) -> None:
+        """A process that is stopped while it hands over says goodbye once it has drained."""
+        world = self.ready("stop")
+        self.assertFalse(world.said_goodbye)
+        self.successResultOf(world.generation.stopped({}))
+        self.assertTrue(world.said_goodbye)
 
     def test_a_stop_ends_the_probation(self) -> None:
         """A stop of either process lets this one leave."""

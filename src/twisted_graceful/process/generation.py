@@ -220,7 +220,8 @@ class Generation:
         """
         if self._successor is None:
             return self._farewell
-        both = gatherResults([self._farewell, self._supervisor.heard()])
+        # Not before the drain is over: the connections that it hands over come first.
+        both = gatherResults([self._successor.let_go(), self._supervisor.heard()])
         return both.addCallback(lambda _: None)
 
     def drained(self, report: str, cut: int, clean: bool) -> None:
@@ -445,7 +446,6 @@ class Generation:
         self._end_probation()
         if self._child is not None and self._drain is not None:
             self._successor, self._child = self._child, None
-            self._farewell = self._successor.let_go()
             self._chronicle.done(self._successor.pid, another_follows=self._upgrade_due)
         self._workload.leave()
 
