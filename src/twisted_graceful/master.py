@@ -18,6 +18,7 @@ from .kinds import AUTO
 from .moving import Carrier, Handed
 from .process import sockets
 from .process.balance import Counts
+from .process.child import KILL_AFTER
 from .process.control import inode
 from .process.generation import Generation
 from .process.inheritance import is_worker
@@ -75,6 +76,7 @@ class MasterService(GracefulService):
         self._counts: Counts | None = None
         self._delay: Deferred[None] | None = None
         self._gone: frozenset[str] = frozenset()  # where only our workers go on
+        self._deadline.last_act = self._pool.kill
 
     @property
     def status(self) -> Status:
@@ -83,6 +85,10 @@ class MasterService(GracefulService):
 
     def _patience(self) -> float:
         return self._longest_delay() + 2 * self._longest_drain() + SLACK
+
+    def _stop_takes(self) -> float:
+        # Its workers come first, with their own deadlines, and what it takes to kill one.
+        return super()._stop_takes() + self._patience() + KILL_AFTER
 
     # What the pool asks of it
 
@@ -284,9 +290,6 @@ class MasterService(GracefulService):
             and handed.listener not in self._gone
             and handed.listener in map(sockets.text, self._sockets())
         )
-
-    def _sockets(self) -> Iterable[socket.socket]:
-        return (each for _, listening in self.listeners() for each in listening)
 
     def take_up(self, handed: Handed) -> None:
         """Pass a connection on, or serve it."""

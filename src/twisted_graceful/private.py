@@ -37,6 +37,7 @@ __all__ = [
     "headers",
     "is_log_file",
     "log_files",
+    "log_observers",
     "logging_has_begun",
     "port",
     "raw_headers",
@@ -274,6 +275,16 @@ def logging_has_begun() -> bool:
     from twisted.logger import globalLogBeginner
 
     return globalLogBeginner._temporaryObserver is None
+
+
+def log_observers() -> tuple[Any, ...]:
+    """Who is told of each log event now.
+
+    twistd removes its own before the interpreter has ended; they still write to the log then.
+    """
+    from twisted.logger import globalLogPublisher
+
+    return tuple(globalLogPublisher._observers)
 
 
 def headers(values: dict[bytes, list[bytes]]) -> Headers:

@@ -170,6 +170,7 @@ def wait_group(
     service.startService()
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     reactor.run()
+    service.give_signals_back()
     report = service.report or DrainReport()
     if report.cut:
         raise RequestsCut(report)

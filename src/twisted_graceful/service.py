@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -31,6 +31,8 @@ from .moving import Carrier
 from .process import activation, systemd
 from .process.balance import share_of
 from .process.control import REPORT_LIMIT
+from .process.ending import Ending
+from .process.exit_deadline import SLACK, ExitDeadline
 from .process.exit_status import exit_with
 from .process.generation import Generation
 from .process.heartbeat import Heartbeat, interval
@@ -132,11 +134,15 @@ class GracefulService(ServerGroup):
         self._exit_with = exit_with
         self._inheritance = inheritance
         self._title = title
+        self._deadline = ExitDeadline()
+        self._ending = Ending(reactor, self._stop_takes, self._work_has, self._deadline)
         self._signals = SignalHandlers(
             reactor,
             self._actions() if signals else {},
             shared={signal.SIGUSR1},  # twistd rotates its own log then
             ignorable={signal.SIGHUP},  # by nohup(1)
+            stops=self._ending.told,
+            stopping=self._stopping_signals(),
         )
         self._terminal = Terminal(reactor)
         self._launch = Launch.of_this_process(os.environ) if launch is None else launch
@@ -338,6 +344,8 @@ class GracefulService(ServerGroup):
                 "No signal is handled here: USR2 would end this process. "
                 "GracefulService(..., signals=True) lets it upgrade"
             )
+        if self._owns_process:
+            self._ending.watch()
         self._signals.install()
         self._reactor.callWhenRunning(self._signals.install)  # the reactor sets its own
         self._supervisor = systemd.Supervisor(
@@ -430,11 +438,14 @@ class GracefulService(ServerGroup):
         if generation is not None:
             generation.ended()
         self._listeners.close_unused()
-        if not self._leaving:
+        if not (self._leaving or self._ending.has_begun):
             self._signals.restore()
+            self._ending.give_up()
         if self._owns_process and report.exit_status:
             self._exit_with(report.exit_status)
         self._log.info("Drained: {report}", report=report, **report.fields)
+        if self._owns_process and (self._leaving or self._ending.has_begun):
+            self._ending.stopped()
         self.report = report
         return report
 
@@ -513,6 +524,18 @@ class GracefulService(ServerGroup):
             self._log.info("This process is to be replaced: {reason}", reason=reason)
             self.upgrade()
 
+    def _sockets(self) -> Iterable[socket.socket]:
+        """All sockets that listen here."""
+        return (each for _, listening in self.listeners() for each in listening)
+
+    def _stop_takes(self) -> float:
+        """Seconds after which a stop has hung."""
+        return self._work_has() + self._longest_drain() * len(self._others()) + SLACK
+
+    def _work_has(self) -> float:
+        """Seconds that unfinished work has in a stop."""
+        return self._longest_delay() + self._longest_drain()
+
     def leave(self) -> None:
         """Stop the reactor, which stops this service; not if that is what goes on."""
         self._supervisor.stops(
@@ -548,6 +571,16 @@ class GracefulService(ServerGroup):
         ):
             self._log.info("The terminal of this process was closed")
             self.stop()
+
+    def _stopping_signals(self) -> frozenset[int]:
+        """The signals of which a second one ends the process, whatever it is doing."""
+        if self._worker:
+            return frozenset({signal.SIGTERM})  # the others are typed, and the master's
+        return frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+
+    def give_signals_back(self) -> None:
+        """The reactor has ended: let the program handle its signals as before."""
+        self._signals.restore(original=True)
 
     def _actions(self) -> dict[int, Callable[[], object]]:
         # What is typed in a terminal reaches every process; of several the master acts on it.

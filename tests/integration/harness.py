@@ -43,6 +43,9 @@ ENDED = os.WEXITED | os.WNOHANG
 CERTIFICATE = "tls.pem"
 FAMILY = "TWISTED_GRACEFUL_TEST_FAMILY"
 
+_launched: set[int] = set()
+"""The commands of all servers. Each is waited for by its own, and orphans by any."""
+
 
 class Server:
     """A command in a directory of its own, with all the processes that come of it.
@@ -150,6 +153,7 @@ class Server:
             stderr=output,
             start_new_session=True,
         )
+        _launched.add(self._process.pid)
         return self
 
     def __exit__(
@@ -176,7 +180,7 @@ class Server:
         if (status := self._process.poll()) is not None:
             self._statuses[self._process.pid] = status
         for pid in proc.children(os.getpid()):
-            if pid != self._process.pid and os.waitid(os.P_PID, pid, ENDED | os.WNOWAIT):
+            if pid not in _launched and os.waitid(os.P_PID, pid, ENDED | os.WNOWAIT):
                 self._statuses[pid] = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
     def family(self) -> list[int]:

@@ -17,6 +17,7 @@ from twisted.internet import tcp
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock, Cooperator
+from twisted.logger import Logger, LogPublisher, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.python.logfile import BaseLogFile, DailyLogFile, LogFile
 from twisted.scripts._twistd_unix import UnixApplicationRunner
@@ -391,6 +392,15 @@ class WithoutTwistdTests(SynchronousTestCase):
             "print(private.logging_has_begun())\n",
         )
         self.assertEqual(done.stdout, "False\nTrue\n")
+
+    def test_log_observers(self) -> None:
+        """Observers that are kept can still be told when twistd has removed them."""
+        told: list[Any] = []
+        globalLogPublisher.addObserver(told.append)
+        kept = private.log_observers()
+        globalLogPublisher.removeObserver(told.append)
+        Logger(observer=LogPublisher(*kept)).info("after the end")
+        self.assertEqual([each["log_format"] for each in told], ["after the end"])
 
 
 class PortTests(SynchronousTestCase):

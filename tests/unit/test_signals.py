@@ -172,3 +172,32 @@ class SignalTests(SynchronousTestCase):
         """`restore` changes nothing if nothing was installed."""
         self.handlers.restore()
         self.assert_handler(before)
+
+    def test_a_stop_is_noticed_at_once(self) -> None:
+        """What stops the process is told within the handler, while no reactor runs, and once more
+        if that is wanted."""
+        told: list[int] = []
+        handlers = SignalHandlers(
+            self.reactor,  # type: ignore[arg-type]
+            dict.fromkeys((signal.SIGUSR2, signal.SIGHUP), lambda: self.called.append("ours")),
+            stops=lambda number: told.append(number) is None,
+            stopping={signal.SIGHUP},
+        )
+        handlers.install()
+        for number in (signal.SIGUSR2, signal.SIGHUP, signal.SIGHUP):
+            signal.raise_signal(number)
+        self.assertEqual((told, self.called), ([signal.SIGHUP] * 2, []))
+        self.reactor.turn()
+        self.assertEqual(self.called, ["ours"] * 3)
+
+    def test_restore_to_the_program(self) -> None:
+        """Signals that the reactor took in between can be given back to the program instead."""
+        for original, handler in ((False, other), (True, before)):
+            self.handlers.install()
+            for number in (signal.SIGUSR2, signal.SIGHUP):
+                signal.signal(number, other)
+            self.handlers.install()
+            self.handlers.restore(original=original)
+            self.assert_handler(handler)
+            for number in (signal.SIGUSR2, signal.SIGHUP):
+                signal.signal(number, before)

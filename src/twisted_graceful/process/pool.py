@@ -17,8 +17,8 @@ from .slot import Slot
 from .status import Status
 from .worker import Worker
 
-CUT_WITHIN = 2.0
-"""Seconds until a worker is killed that was told to end at once."""
+CUT_WITHIN = 0.3
+"""Seconds until a worker is killed that was told to end at once; its master has less than one."""
 
 
 class Owner(Protocol):
@@ -201,6 +201,11 @@ class Pool:
         """End what is still being answered by workers that leave."""
         for worker in list(self._departing):
             worker.cut(CUT_WITHIN)
+
+    def kill(self) -> None:
+        """Kill all workers: this process is about to be ended."""
+        for worker in self:
+            worker.kill()
 
     def logs_moved(self) -> None:
         """Tell all that the log files have been moved."""

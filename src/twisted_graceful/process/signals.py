@@ -1,4 +1,4 @@
-"""Signals, handled in the reactor's own time."""
+"""Signals, handled in the reactor's own time; a stop is noticed even if that never comes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from types import FrameType
 
 from twisted.internet.interfaces import IReactorFromThreads
+
+from .sigaction import handle_once
 
 
 class SignalHandlers:
@@ -17,6 +19,10 @@ class SignalHandlers:
         actions: what to do, by signal number.
         shared: signals that whoever handled them before is to see too.
         ignorable: signals that stay ignored where they were ignored before.
+        stops: called within the handler, whatever the process is doing, with each of ``stopping``
+            that arrives; returns whether a further one must still be handled. Until Python has come
+            to do that, and if not, the next one ends the process.
+        stopping: signals that stop the process.
 
     Attributes:
         ignored: the ones that stay so.
@@ -28,12 +34,17 @@ class SignalHandlers:
         actions: Mapping[int, Callable[[], object]],
         shared: Container[int] = (),
         ignorable: Container[int] = (),
+        stops: Callable[[int], bool] = lambda number: True,
+        stopping: Container[int] = (),
     ) -> None:
         self._reactor = reactor
         self._actions = actions
         self._shared = shared
         self._ignorable = ignorable
         self.ignored: set[int] = set()
+        self._stops = stops
+        self._stopping = stopping
+        self._original: dict[int, object] = {}
         self._previous: dict[int, object] = {}
 
     def install_early(self) -> None:
@@ -52,15 +63,31 @@ class SignalHandlers:
             previous = signal.signal(number, self._caught)
             if previous != self._caught:
                 self._previous[number] = previous
+                self._original.setdefault(number, previous)
+            if number in self._stopping:
+                handle_once(number)
 
-    def restore(self) -> None:
-        """Leave the signals to whoever handled them before."""
-        for number, previous in self._previous.items():
+    @property
+    def installed(self) -> list[int]:
+        """The signals that are handled here now."""
+        return [each for each in self._previous if signal.getsignal(each) == self._caught]
+
+    def restore(self, *, original: bool = False) -> None:
+        """Leave the signals to whoever handled them before.
+
+        Args:
+            original: not to the reactor, which has ended, but to whoever did before that.
+        """
+        for number, previous in (self._original if original else self._previous).items():
             if signal.getsignal(number) == self._caught:
                 signal.signal(number, previous)  # type: ignore[arg-type]
         self._previous = {}
+        self._original = {}
 
     def _caught(self, number: int, frame: FrameType | None) -> None:
+        if number in self._stopping and self._stops(number):
+            signal.signal(number, self._caught)  # the kernel has removed it
+            handle_once(number)
         self._reactor.callFromThread(self._actions[number])
         previous = self._previous.get(number)
         if number in self._shared and callable(previous):

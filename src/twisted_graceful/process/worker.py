@@ -189,6 +189,10 @@ class Worker:
         else:
             self._child.kill()
 
+    def kill(self) -> None:
+        """End it now, whatever it is doing."""
+        self._child.kill()
+
     def tell_logs_moved(self) -> None:
         """Tell it that the log files have been moved."""
         self._child.tell_logs_moved()

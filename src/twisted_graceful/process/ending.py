@@ -1,0 +1,126 @@
+"""How this process ends, once its reactor stops: each phase has a deadline, and signals shorten it.
+
+=================================== ==============================================================
+phase                               deadline
+=================================== ==============================================================
+told to stop, until the services    the deadlines of all parts of a stop, and `SLACK`
+have stopped
+then, until the reactor has ended:  what is left of the drain timeout, but at least `GRACE`
+its thread pool, other triggers
+the program goes on after the       none: that is the program's own time
+reactor
+the program is over: threads,       as for the thread pool
+executors, children, exit handlers
+told to stop again, or by QUIT      less than a second
+=================================== ==============================================================
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .exit_deadline import GRACE, ExitDeadline, at_interpreter_exit
+
+
+class Ending:
+    """Sets the deadline of each phase.
+
+    Args:
+        reactor: whose shutdown is the end of the process.
+        takes: the seconds that a stop may take by its own deadlines.
+        patience: the seconds of those that unfinished work has, be it a request or a thread.
+        deadline: what ends the process.
+        clock: the time in seconds; never set.
+
+    Attributes:
+        has_begun: whether the reactor stops, or has stopped.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        takes: Callable[[], float],
+        patience: Callable[[], float],
+        deadline: ExitDeadline,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._reactor = reactor
+        self._takes = takes
+        self._patience = patience
+        self._deadline = deadline
+        self._clock = clock
+        self._began = 0.0
+        self._trigger: Any = None
+        self._is_told = False
+        self._is_stopped = False
+        self.has_begun = False
+
+    def watch(self) -> None:
+        """Notice the end of the reactor, whoever stops it."""
+        self._deadline.adopt()
+        self._trigger = self._reactor.addSystemEventTrigger(
+            "before", "shutdown", self._reactor_stops
+        )
+
+    def told(self, number: int) -> bool:
+        """A signal tells this process to stop. Called within the handler.
+
+        Returns:
+            Whether a further one is to be handled; if not, the kernel's default ends the process.
+        """
+        is_first, self._is_told = not self._is_told, True
+        if number == signal.SIGQUIT or not is_first:
+            self._deadline.at_once()
+            return False
+        if not self._is_stopped:
+            self._begin()
+        return True
+
+    def give_up(self) -> None:
+        """The service has stopped, and the process goes on without it."""
+        self._deadline.cancel()
+        if self._trigger is not None:
+            self._reactor.removeSystemEventTrigger(self._trigger)
+        self._trigger = None
+        self._is_told = self._is_stopped = False
+
+    def stopped(self) -> None:
+        """All services have stopped. What goes on now nobody has told to stop."""
+        self._is_stopped = True
+        self._limit_rest("its services had stopped")
+
+    def must_be_heard_within(self, seconds: float, since: str) -> None:
+        """End this process unless its reactor begins to stop it by then.
+
+        Args:
+            seconds: from now.
+            since: what happens now, for the log.
+        """
+        if not self.has_begun:
+            self._deadline.within(min(seconds, self._takes()), since)
+
+    def _begin(self) -> None:
+        self._began = self._clock()
+        self._deadline.within(self._takes(), "it was told to stop")
+
+    def _limit_rest(self, since: str) -> None:
+        left = self._began + self._patience() - self._clock()
+        self._deadline.within(max(left, GRACE), since)
+
+    def _reactor_stops(self) -> None:
+        self.has_begun = True
+        self._trigger = None
+        self._begin()
+        # Added now, so it comes after all others.
+        self._reactor.addSystemEventTrigger("after", "shutdown", self._reactor_ended)
+
+    def _reactor_ended(self) -> None:
+        self._is_stopped = True
+        if at_interpreter_exit(self._program_over):
+            self._deadline.pause()
+
+    def _program_over(self) -> None:
+        self._limit_rest("the end of its main program")

@@ -1,0 +1,135 @@
+"""The phases in which a process ends, each with its deadline."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_graceful.process import ending
+from twisted_graceful.process.ending import Ending
+from twisted_graceful.process.exit_deadline import GRACE
+
+TAKES = 40.0
+WORK = 30.0
+AT_ONCE = 0.0
+
+
+class FakeDeadline:
+    """It keeps what it was told last."""
+
+    seconds: float | None = None
+
+    def adopt(self) -> None:
+        """It is this process's."""
+
+    def within(self, seconds: float, since: str) -> None:
+        """There is one."""
+        self.seconds = seconds
+
+    def at_once(self) -> None:
+        """It is now."""
+        self.seconds = AT_ONCE
+
+    def pause(self) -> None:
+        """There is none for now."""
+        self.seconds = None
+
+    cancel = pause
+
+
+class FakeReactor:
+    """It has the triggers of a shutdown."""
+
+    def __init__(self) -> None:
+        self.triggers: list[tuple[str, Callable[[], None]]] = []
+
+    def addSystemEventTrigger(self, phase: str, event: str, call: Callable[[], None]) -> Any:
+        """Add one."""
+        self.triggers.append((phase, call))
+        return self.triggers[-1]
+
+    def removeSystemEventTrigger(self, trigger: Any) -> None:
+        """Remove it."""
+        self.triggers.remove(trigger)
+
+    def fire(self, phase: str) -> None:
+        """This phase of the shutdown has come."""
+        for call in [call for each, call in self.triggers if each == phase]:
+            call()
+
+
+class EndingTests(SynchronousTestCase):
+    """A process whose time and reactor the test has."""
+
+    def setUp(self) -> None:
+        """It runs."""
+        self.clock, self.reactor, self.deadline = Clock(), FakeReactor(), FakeDeadline()
+        self.exits: list[Callable[[], None]] = []
+        self.patch(ending, "at_interpreter_exit", lambda call: self.exits.append(call) or True)
+        self.ending = Ending(
+            self.reactor,
+            lambda: TAKES,
+            lambda: WORK,
+            self.deadline,  # type: ignore[arg-type]
+            self.clock.seconds,
+        )
+        self.ending.watch()
+
+    def test_phases(self) -> None:
+        """What is left of the drain timeout is for threads, and the program's own time is free."""
+        self.assertIsNone(self.deadline.seconds)
+        self.reactor.fire("before")
+        self.assertEqual(self.deadline.seconds, TAKES)
+        self.clock.advance(WORK / 2)
+        self.ending.stopped()
+        self.assertEqual(self.deadline.seconds, WORK / 2)
+        self.reactor.fire("after")
+        self.assertIsNone(self.deadline.seconds)
+        self.clock.advance(WORK * 9)
+        [over] = self.exits
+        over()
+        self.assertEqual(self.deadline.seconds, GRACE)
+
+    def test_signals(self) -> None:
+        """The first signal begins the stop, also of a reactor that hangs; the second ends it."""
+        for signals, seconds in (
+            ([signal.SIGTERM], TAKES),
+            ([signal.SIGTERM, signal.SIGTERM], AT_ONCE),
+            ([signal.SIGINT, signal.SIGTERM], AT_ONCE),
+            ([signal.SIGQUIT], AT_ONCE),
+        ):
+            with self.subTest(signals=signals):
+                self.setUp()
+                answers = [self.ending.told(each) for each in signals]
+                self.assertEqual(self.deadline.seconds, seconds)
+                self.assertEqual(answers[-1], seconds is TAKES)  # else the kernel's default is next
+
+    def test_told_when_it_has_stopped(self) -> None:
+        """A first signal to a process that waits for its threads does not give them more time."""
+        self.reactor.fire("before")
+        self.clock.advance(WORK)
+        self.ending.stopped()
+        self.ending.told(signal.SIGTERM)
+        self.assertEqual(self.deadline.seconds, GRACE)
+        self.ending.told(signal.SIGTERM)
+        self.assertEqual(self.deadline.seconds, AT_ONCE)
+
+    def test_the_process_goes_on(self) -> None:
+        """A service that is stopped in a process that goes on leaves no deadline and no trigger."""
+        self.ending.told(signal.SIGTERM)
+        self.ending.give_up()
+        self.assertIsNone(self.deadline.seconds)
+        self.assertEqual(self.reactor.triggers, [])
+
+    def test_must_be_heard(self) -> None:
+        """A process that hangs is ended sooner than one whose reactor begins to stop."""
+        self.ending.must_be_heard_within(10, "its master ended")
+        self.assertEqual(self.deadline.seconds, 10)
+        self.reactor.fire("before")
+        self.assertEqual(self.deadline.seconds, TAKES)
+        self.ending.must_be_heard_within(10, "its master ended")
+        self.assertEqual(self.deadline.seconds, TAKES)
