@@ -34,6 +34,7 @@ from .process.control import REPORT_LIMIT
 from .process.ending import Ending
 from .process.exit_deadline import SLACK, ExitDeadline
 from .process.exit_status import exit_with
+from .process.forks import ForkGuard, keep_inheritance_from_children
 from .process.generation import Generation
 from .process.heartbeat import Heartbeat, interval
 from .process.inheritance import Inheritance, claim, seize
@@ -145,6 +146,7 @@ class GracefulService(ServerGroup):
             stopping=self._stopping_signals(),
         )
         self._terminal = Terminal(reactor)
+        self._guard = ForkGuard(self._sockets, lambda: self._signals.installed)
         self._launch = Launch.of_this_process(os.environ) if launch is None else launch
         self._generation: Generation | Member | None = None
         self._supervisor = systemd.Supervisor(reactor)
@@ -344,6 +346,8 @@ class GracefulService(ServerGroup):
                 "No signal is handled here: USR2 would end this process. "
                 "GracefulService(..., signals=True) lets it upgrade"
             )
+        self._guard.begin()
+        keep_inheritance_from_children(())  # the guard and the channel look after it now
         if self._owns_process:
             self._ending.watch()
         self._signals.install()
@@ -439,6 +443,7 @@ class GracefulService(ServerGroup):
             generation.ended()
         self._listeners.close_unused()
         if not (self._leaving or self._ending.has_begun):
+            self._guard.end()
             self._signals.restore()
             self._ending.give_up()
         if self._owns_process and report.exit_status:

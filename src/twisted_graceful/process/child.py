@@ -37,6 +37,7 @@ from .control import (
     inode,
     open_channel,
 )
+from .forks import keep_from_children, keep_number_from_children, passing_on
 from .handover import Receiver, Sender
 from .inheritance import VARIABLE, Inheritance
 from .launch import Launch
@@ -154,6 +155,7 @@ class Child(ProcessProtocol):
         try:
             self._capture = Capture()
             self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            keep_from_children(self._control)
             with theirs:
                 open_channel(self._reactor, self._control, self._channel)
                 captured = self._capture.stdout, self._capture.stderr
@@ -192,7 +194,7 @@ class Child(ProcessProtocol):
                     ignores_hup=signal.getsignal(signal.SIGHUP) is signal.SIG_IGN,
                     **places,
                 )
-                with _in_some_directory():
+                with _in_some_directory(), passing_on():
                     self._reactor.spawnProcess(
                         self,
                         launch.executable,
@@ -286,7 +288,7 @@ class Child(ProcessProtocol):
             throws away at its stop what it has not sent. It fires soon in any case.
         """
         if self._control is not None:
-            self._control.detach()
+            keep_number_from_children(self._control.detach())
             self._control = None
         return self._channel.inform(self._reactor, Goodbye)
 

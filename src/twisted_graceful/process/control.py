@@ -18,6 +18,7 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from .. import private
+from .forks import keep_from_children
 
 REASON_LIMIT = 4096
 """Characters of a reason; an AMP value holds 65,535 bytes at most."""
@@ -369,3 +370,4 @@ def open_channel(reactor: IReactorSocket, end: socket.socket, channel: ControlCh
     end.setblocking(False)
     reactor.adoptStreamConnection(end.fileno(), socket.AF_UNIX, OneChannel())  # type: ignore[arg-type]
     private.close_without_shutdown(channel.transport)
+    keep_from_children(channel.transport)

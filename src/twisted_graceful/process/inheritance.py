@@ -19,6 +19,7 @@ from typing import Any
 from ..errors import InheritanceError
 from . import streams
 from .activation import ActivatedListener
+from .forks import keep_inheritance_from_children
 from .unix import UnixListener
 
 VARIABLE = "TWISTED_GRACEFUL_INHERITANCE"
@@ -120,10 +121,13 @@ class Inheritance:
 
     def descriptors(self) -> list[int]:
         """Every inherited file descriptor."""
-        listeners = [each for _, descriptors in self.listeners for each in descriptors]
         memory = [each for each in (self.record, self.balance) if each >= 0]
         kept = [here for _, here in self.kept]
-        return [self.control, self.stdout, self.stderr, *listeners, *memory, *kept]
+        return [self.control, self.stdout, self.stderr, *self.listening(), *memory, *kept]
+
+    def listening(self) -> list[int]:
+        """The file descriptors of the listeners."""
+        return [each for _, descriptors in self.listeners for each in descriptors]
 
     def sockets(self) -> list[tuple[str, list[socket.socket]]]:
         """The listeners as sockets, which own the descriptors from now on.
@@ -159,6 +163,7 @@ def seize() -> None:
         taken = Inheritance.take(os.environ)
         if taken is not None:
             _seized = taken
+            keep_inheritance_from_children([taken.control, *taken.listening()])
             streams.inherit(dict(taken.kept))
         if taken is not None and taken.ignores_hup:
             with suppress(ValueError):  # not in the main thread

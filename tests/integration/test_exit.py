@@ -1,0 +1,127 @@
+"""A process ends, whatever the application has left behind, and names what held it."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import ExitStack
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from .harness import served
+from .waiting import until
+
+IMPORTS = """
+import atexit, multiprocessing, re, signal, threading, time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from twisted.internet import reactor
+from twisted.internet.threads import deferToThread
+fork = multiprocessing.get_context("fork")
+
+def note(name):
+    open(name, "w").close()
+
+def sleep(seconds=90):
+    note("held")
+    time.sleep(seconds)
+
+def deaf():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sleep()
+"""
+
+HOLDERS = {
+    "a thread": "threading.Thread(target=sleep).start()",
+    "a timer": "note('held'); threading.Timer(90, print).start()",
+    "an executor of threads": "pool = ThreadPoolExecutor(1); pool.submit(sleep)",
+    "an executor of processes": "pool = ProcessPoolExecutor(1, fork); pool.submit(sleep)",
+    "a thread of the reactor": "reactor.callWhenRunning(deferToThread, sleep)",
+    "a child": "fork.Process(target=sleep).start()",
+    "a child that ignores TERM": "fork.Process(target=deaf, daemon=True).start()",
+    "an exit handler": "note('held'); atexit.register(time.sleep, 90)",
+}
+"""Code of an application, each of which would hold its process for 90 seconds."""
+
+NAMED = r"still running .* seconds after .*; exiting with status 1\.\n(.*\n)*?.*"
+
+
+class HeldTests(SynchronousTestCase):
+    """Applications that leave something behind."""
+
+    def test_holders(self) -> None:
+        """A stop ends the process a few seconds after its drain, with status 1, and says why."""
+        with ExitStack() as running:
+            servers = {}
+            for name, code in HOLDERS.items():
+                server = served("--drain-timeout", "0.5")
+                server.deploy("1", f"{IMPORTS}\n{code}\n")
+                servers[name] = running.enter_context(server)
+            for server in servers.values():
+                server.get()
+                server.wait_for("held")
+                server.kill(signal.SIGTERM)
+            for name, server in servers.items():
+                with self.subTest(name):
+                    self.assertEqual(server.exit_status(), 1)
+                    self.assertRegex(server.log, NAMED)
+                    until(lambda server=server: not server.family(), "no child is left")
+
+    def test_second_signal(self) -> None:
+        """A second TERM, INT or QUIT ends a process within a second, and so does a first QUIT;
+        whether it waits for a thread, its reactor hangs, or the GIL is never released."""
+        thread = HOLDERS["a thread"]
+        hang = "reactor.callLater(0.1, sleep)"
+        gil = "reactor.callLater(0.1, lambda: (note('held'), sum(range(10**13))))"
+        with ExitStack() as running:
+            servers = {}
+            for name, code, signals in (
+                ("thread", thread, [signal.SIGTERM, signal.SIGTERM]),
+                ("thread, QUIT", thread, [signal.SIGQUIT]),
+                ("hangs", hang, [signal.SIGTERM, signal.SIGINT]),
+                ("hangs, QUIT", hang, [signal.SIGQUIT]),
+                ("GIL", gil, [signal.SIGTERM, signal.SIGTERM]),
+            ):
+                server = served("--drain-timeout", "60")
+                server.deploy("1", f"{IMPORTS}\n{code}\n")
+                servers[name] = running.enter_context(server), signals
+            for name, (server, signals) in servers.items():
+                with self.subTest(name):
+                    server.serving(0)
+                    server.wait_for("held")
+                    for number in signals:
+                        # Two of the same at once are one.
+                        until(lambda s=server: not pending(s.launched), "the signal is handled")
+                        server.kill(number)
+                    self.assertNotEqual(server.exit_status(seconds=1.5), 0)
+
+    def test_forked_children(self) -> None:
+        """Children that the application forks end at TERM, and keep neither the port nor a
+        connection open when they outlive the server."""
+        code = (
+            "def forked():\n"
+            "    child = fork.Process(target=sleep); child.start(); child.terminate()\n"
+            "    child.join(9); assert child.exitcode == -signal.SIGTERM\n"
+            "    if not os.fork():\n"
+            "        os.setsid(); sleep()\n"
+            "reactor.callLater(0.3, forked)\n"
+        )
+        server = served("--drain-timeout", "5", "--idle-grace", "0.1")
+        server.deploy("2", f"{IMPORTS}\n{code}")
+        with server:
+            client = server.connect()
+            client.ask("/")
+            server.wait_for("held")
+            self.assertEqual(server.stop(), 0)
+            self.assertTrue(client.closed())
+            self.assertTrue(server.refuses())
+            self.assertNotEqual(server.family(), [])
+            self.assertNotIn("Traceback", server.log)
+
+
+def pending(pid: int) -> bool:
+    """Whether a signal waits to be delivered to a process."""
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            lines = dict(line.split(":", 1) for line in file)
+    except (OSError, ValueError):
+        return False
+    return any(int(lines[name], 16) for name in ("SigPnd", "ShdPnd"))
