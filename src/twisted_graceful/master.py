@@ -90,6 +90,9 @@ class MasterService(GracefulService):
         # Its workers come first, with their own deadlines, and what it takes to kill one.
         return super()._stop_takes() + self._patience() + KILL_AFTER
 
+    def _leaves_within(self) -> float:
+        return super()._leaves_within() + self._patience() + KILL_AFTER
+
     # What the pool asks of it
 
     def make_worker(self, number: int) -> Worker:
@@ -235,6 +238,7 @@ class MasterService(GracefulService):
     def accept(self) -> None:
         """Let every worker accept."""
         self.watcher.serves()
+        self._ending.drains(False)
         if not self._accepting:
             self._log.info("Listening on {urls}", urls=", ".join(self._urls()))
         self._accepting = True
@@ -267,6 +271,7 @@ class MasterService(GracefulService):
         should this process have to serve once more.
         """
         self.watcher.drains()
+        self._ending.drains(True)
         self._accepting = False
         self._gone = frozenset(map(sockets.text, gone))
         inodes = [inode(each.fileno()) for each in gone if sockets.can_be_bound_anew(each)]

@@ -402,6 +402,7 @@ class GracefulService(ServerGroup):
             watcher=self.watcher,
             # Who is told otherwise than by signals is asked otherwise, too.
             record=Record(self._launch, inherited, path) if self._owns_process else None,
+            leaves_within=self._leaves_within,
         )
 
     def stopService(self) -> Deferred[DrainReport]:
@@ -476,6 +477,7 @@ class GracefulService(ServerGroup):
     def accept(self) -> None:
         """Let every server accept."""
         self.watcher.serves()  # what ends now is no drain
+        self._ending.drains(False)
         super().accept()
         if self._worker or self._retirement:
             self._heart.start()
@@ -485,6 +487,7 @@ class GracefulService(ServerGroup):
     ) -> Deferred[list[DrainReport]]:
         """Let every server stop accepting, give away what can move, and drain."""
         self.watcher.drains()
+        self._ending.drains(True)
         return super().hand_over(carrier, gone).addCallback(self._drained)
 
     def _drained(self, result: Any) -> Any:
@@ -535,11 +538,19 @@ class GracefulService(ServerGroup):
 
     def _stop_takes(self) -> float:
         """Seconds after which a stop has hung."""
-        return self._work_has() + self._longest_drain() * len(self._others()) + SLACK
+        waits = 0.0
+        if self.generation is not None and self._supervisor:
+            waits = self.generation.predecessor_takes  # with us the service manager ends it
+        return self._work_has() + self._longest_drain() * len(self._others()) + waits + SLACK
+
+    def _leaves_within(self) -> float:
+        """Seconds that this process may take to end once a successor serves."""
+        return self._probation + self._longest_drain() * (1 + len(self._others())) + SLACK
 
     def _work_has(self) -> float:
         """Seconds that unfinished work has in a stop."""
-        return self._longest_delay() + self._longest_drain()
+        delay = self._longest_delay() if self._accepting else 0.0  # an upgrade has none
+        return delay + self._longest_drain()
 
     def leave(self) -> None:
         """Stop the reactor, which stops this service; not if that is what goes on."""

@@ -11,7 +11,7 @@ from .harness import served
 from .waiting import until
 
 IMPORTS = """
-import atexit, multiprocessing, re, signal, threading, time
+import atexit, multiprocessing, signal, threading, time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
@@ -41,6 +41,8 @@ HOLDERS = {
 }
 """Code of an application, each of which would hold its process for 90 seconds."""
 
+HANGS = "reactor.callLater(0.1, sleep)"
+
 NAMED = r"still running .* seconds after .*; exiting with status 1\.\n(.*\n)*?.*"
 
 
@@ -69,15 +71,14 @@ class HeldTests(SynchronousTestCase):
         """A second TERM, INT or QUIT ends a process within a second, and so does a first QUIT;
         whether it waits for a thread, its reactor hangs, or the GIL is never released."""
         thread = HOLDERS["a thread"]
-        hang = "reactor.callLater(0.1, sleep)"
         gil = "reactor.callLater(0.1, lambda: (note('held'), sum(range(10**13))))"
         with ExitStack() as running:
             servers = {}
             for name, code, signals in (
                 ("thread", thread, [signal.SIGTERM, signal.SIGTERM]),
                 ("thread, QUIT", thread, [signal.SIGQUIT]),
-                ("hangs", hang, [signal.SIGTERM, signal.SIGINT]),
-                ("hangs, QUIT", hang, [signal.SIGQUIT]),
+                ("hangs", HANGS, [signal.SIGTERM, signal.SIGINT]),
+                ("hangs, QUIT", HANGS, [signal.SIGQUIT]),
                 ("GIL", gil, [signal.SIGTERM, signal.SIGTERM]),
             ):
                 server = served("--drain-timeout", "60")
@@ -92,6 +93,29 @@ class HeldTests(SynchronousTestCase):
                         until(lambda s=server: not pending(s.launched), "the signal is handled")
                         server.kill(number)
                     self.assertNotEqual(server.exit_status(seconds=1.5), 0)
+
+    def test_predecessor(self) -> None:
+        """A predecessor whose reactor hangs in its drain is killed, its stacks are in the log, and
+        the next upgrade is done."""
+        server = served("--drain-timeout", "0.5", "--probation", "1")
+        hang = (
+            "def hang():\n"
+            "    if os.path.exists('hang.now'): note('held'); time.sleep(90)\n"
+            "    reactor.callLater(0.02, hang)\n"
+        )
+        server.deploy("1", f"{IMPORTS}\n{hang}\nreactor.callLater(0.1, hang)\n")
+        with server:
+            old = server.pid
+            server.deploy("2")
+            server.kill(signal.SIGUSR2)
+            server.hand_over()
+            (server.directory / "hang.now").touch()
+            server.ended(old, seconds=12)
+            server.said(r"predecessor \(pid \d+\) was still running .*; killing it")
+            server.said(r"The predecessor left these stacks:\n(.*\n)*?.*in hang")
+            server.deploy("3")
+            server.upgrade()
+            self.assertEqual(server.get().body, "3")
 
     def test_forked_children(self) -> None:
         """Children that the application forks end at TERM, and keep neither the port nor a

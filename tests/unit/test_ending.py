@@ -94,6 +94,19 @@ class EndingTests(SynchronousTestCase):
         over()
         self.assertEqual(self.deadline.seconds, GRACE)
 
+    def test_drained_before(self) -> None:
+        """What a process has drained for an upgrade counts, unless it has accepted again since."""
+        for accepts_again, left in ((False, WORK - 10), (True, WORK)):
+            with self.subTest(accepts_again=accepts_again):
+                self.setUp()
+                self.ending.drains(True)
+                self.clock.advance(10)
+                if accepts_again:
+                    self.ending.drains(False)
+                self.reactor.fire("before")
+                self.ending.stopped()
+                self.assertEqual(self.deadline.seconds, left)
+
     def test_signals(self) -> None:
         """The first signal begins the stop, also of a reactor that hangs; the second ends it."""
         for signals, seconds in (

@@ -109,6 +109,7 @@ class _World:
         self.drains: list[Deferred[None]] = []
         self.clock = Clock()
         self.said_goodbye = False
+        self.limits: list[tuple[float, str] | None] = []
 
     def possible(self) -> list[str]:
         """What can happen next, apart from a stop."""
@@ -148,7 +149,7 @@ class _World:
 
     # A child
 
-    def start(self, *_: Any, memory: Any = None) -> int:
+    def start(self, *_: Any, memory: Any = None, patience: float = 0) -> int:
         assert not self.child, "two successors at once"
         self.child, self.owed, self.passed_on = "loading", False, False
         return 1
@@ -171,6 +172,12 @@ class _World:
 
     def stopping(self) -> Deferred[None]:
         return succeed(None)
+
+    def must_end_within(self, seconds: float, since: str) -> None:
+        self.limits.append((seconds, since))
+
+    def need_not_end(self) -> None:
+        self.limits.append(None)
 
     # The workload
 
@@ -206,7 +213,9 @@ class _World:
 class UpgradeTests(SynchronousTestCase):
     """Whatever happens, and in whatever order."""
 
-    def world(self, *, predecessor: bool = False, probation: float = PROBATION) -> _World:
+    def world(
+        self, *, predecessor: bool = False, probation: float = PROBATION, patience: float = 33
+    ) -> _World:
         """A process, alone in its world."""
         world = _World(predecessor=predecessor)
         self.patch(generation, "release", lambda *_: None)
@@ -215,7 +224,8 @@ class UpgradeTests(SynchronousTestCase):
         world.generation = generation.Generation(
             world.clock,
             world,
-            inheritance=Inheritance(1, 3, 4, 5) if predecessor else None,
+            inheritance=Inheritance(1, 3, 4, 5, patience=patience) if predecessor else None,
+            leaves_within=lambda: 44,
             launch=Launch("python", (), "/", {}),
             upgrade_timeout=60,
             probation=probation,
@@ -332,6 +342,17 @@ class UpgradeTests(SynchronousTestCase):
         self.assertFalse(world.said_goodbye)
         self.successResultOf(world.generation.stopped({}))
         self.assertTrue(world.said_goodbye)
+
+    def test_the_predecessor_has_its_time(self) -> None:
+        """A predecessor must end in the time that it has named; an older one in ours."""
+        for patience, seconds in ((33, 33), (0, 44)):
+            world = self.world(predecessor=True, patience=patience)
+            world.happen("loaded")
+            given = [each and each[0] for each in world.limits]
+            self.assertEqual(given, [seconds, seconds])  # to answer, and then to end
+            self.assertEqual(world.generation.predecessor_takes, seconds)
+            world.happen("predecessor_gone")
+            self.assertEqual(world.generation.predecessor_takes, 0)
 
     def test_a_stop_ends_the_probation(self) -> None:
         """A stop of either process lets this one leave."""

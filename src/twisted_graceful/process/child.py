@@ -131,6 +131,7 @@ class Child(ProcessProtocol):
         worker: int = 0,
         streams: tuple[int, int] = (1, 2),
         memory: Mapping[str, int] | None = None,
+        patience: float = 0.0,
     ) -> int:
         """Start the process.
 
@@ -143,6 +144,7 @@ class Child(ProcessProtocol):
                 process they are others until it is ready itself.
             memory: the descriptors of files in memory, by the names that `Inheritance` has for
                 them; a negative one is none.
+            patience: seconds, from when it serves, in which this process ends; 0 for no limit.
 
         Returns:
             Its pid, for the log; the channel, not the pid, is what identifies it.
@@ -190,6 +192,7 @@ class Child(ProcessProtocol):
                     files=tuple(files),
                     worker=worker,
                     activated=tuple(activated),
+                    patience=patience,
                     kept=tuple(kept),
                     ignores_hup=signal.getsignal(signal.SIGHUP) is signal.SIG_IGN,
                     **places,

@@ -52,7 +52,8 @@ class Ending:
         self._patience = patience
         self._deadline = deadline
         self._clock = clock
-        self._began = 0.0
+        self._until = 0.0
+        self._drains_since: float | None = None
         self._trigger: Any = None
         self._is_told = False
         self._is_stopped = False
@@ -79,6 +80,10 @@ class Ending:
             self._begin()
         return True
 
+    def drains(self, now: bool) -> None:
+        """This process has begun to drain, before it was told to stop; or it accepts again."""
+        self._drains_since = self._clock() if now else None
+
     def give_up(self) -> None:
         """The service has stopped, and the process goes on without it."""
         self._deadline.cancel()
@@ -101,13 +106,16 @@ class Ending:
         """
         if not self.has_begun:
             self._deadline.within(min(seconds, self._takes()), since)
+            if self.has_begun:  # meanwhile: this may be another thread
+                self._begin()
 
     def _begin(self) -> None:
-        self._began = self._clock()
+        drained_for = 0.0 if self._drains_since is None else self._clock() - self._drains_since
+        self._until = self._clock() + self._patience() - drained_for
         self._deadline.within(self._takes(), "it was told to stop")
 
     def _limit_rest(self, since: str) -> None:
-        left = self._began + self._patience() - self._clock()
+        left = self._until - self._clock()
         self._deadline.within(max(left, GRACE), since)
 
     def _reactor_stops(self) -> None:

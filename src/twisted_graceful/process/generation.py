@@ -22,7 +22,7 @@ from .control import Report
 from .inheritance import Inheritance
 from .launch import Launch
 from .machine import ACCEPTING, Input, Machine, Output, State
-from .output import LastWords, release
+from .output import FaultFile, LastWords, release
 from .pidfile import PidFile
 from .predecessor import Predecessor
 from .progress import Roll, Watcher
@@ -49,6 +49,8 @@ class Generation:
         watcher: is told what becomes of upgrades, and of the other generation; None for nobody.
         record: where upgrades are recorded, which the successor inherits; it is closed at the end.
             None for nowhere.
+        leaves_within: seconds that this process may take to end once its successor serves; 0 for
+            any time.
 
     Attributes:
         streams: the descriptors of the real standard output and standard error.
@@ -71,6 +73,7 @@ class Generation:
         pid: int | None = None,
         watcher: Watcher | None = None,
         record: Record | None = None,
+        leaves_within: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._watcher = Watcher() if watcher is None else watcher
         self.number = 0 if inheritance is None else inheritance.generation
@@ -86,6 +89,8 @@ class Generation:
         self._pid = os.getpid() if pid is None else pid
         self._supervisor = Supervisor(reactor) if supervisor is None else supervisor
         self._record = record
+        self._leaves_within = leaves_within
+        self._fault_file: FaultFile | None = None
         self._chronicle = Chronicle(
             self.number, self._pid, self._supervisor, self._watcher, self._record
         )
@@ -118,7 +123,9 @@ class Generation:
         self._machine = Machine(first, outputs)
         self._predecessor: Predecessor | None = None
         if inheritance is not None:
-            self._predecessor = Predecessor(reactor, inheritance.control, self, workload)
+            self._predecessor = Predecessor(
+                reactor, inheritance.control, self, workload, inheritance.stacks
+            )
 
     @property
     def state(self) -> State:
@@ -150,6 +157,7 @@ class Generation:
                 # First: what it then closes has to be closed here too, for clients to be refused.
                 self._workload.close_unused()
                 allowed = self._predecessor.let_go(self._workload.listeners())
+                self._limit_predecessor("this process was ready to serve")
                 allowed.addCallback(self._may_serve)
         else:
             self._machine.send(Input.LOADED)
@@ -158,11 +166,26 @@ class Generation:
         if allowed:
             self._machine.send(Input.LOADED)
         else:
+            if self._predecessor is not None:
+                self._predecessor.need_not_end()
             self._log.error(
                 "Generation {number} is ready too late: its predecessor serves on",
                 number=self.number,
             )
             self.stop()
+
+    def _limit_predecessor(self, since: str) -> None:
+        """It must end in its time, or answer if it has only been asked for the listeners."""
+        seconds = self.predecessor_takes
+        if seconds and self._predecessor is not None:
+            self._predecessor.must_end_within(seconds, since)
+
+    @property
+    def predecessor_takes(self) -> float:
+        """Seconds that the predecessor may take to end; 0 for any time, or if there is none."""
+        if self._inheritance is None or self._alone.called:
+            return 0.0
+        return self._inheritance.patience or self._leaves_within()
 
     def failed(self, reason: str) -> Deferred[None]:
         """What is to be served cannot be served.
@@ -244,6 +267,8 @@ class Generation:
             self.remove_pid_file()
         if self._record is not None:
             self._record.close()
+        if self._successor is None:
+            self._forget_fault_file()
 
     def remove_pid_file(self) -> None:
         """Remove the pid file, if it is this process's and not about to be its successor's."""
@@ -318,6 +343,7 @@ class Generation:
     def child_ended(self, reason: str, output: str) -> None:
         """The successor has ended."""
         self._child = self._successor = None
+        self._forget_fault_file()
         self._watcher.gone("successor")
         if self.state is not State.STOPPING:
             self._chronicle.failed(
@@ -329,6 +355,11 @@ class Generation:
         ended = self._child_ended
         self._machine.send(Input.CHILD_ENDED)
         ended.callback(None)
+
+    def _forget_fault_file(self) -> None:
+        file, self._fault_file = self._fault_file, None
+        if file is not None:
+            file.close()
 
     def _forget_last_words(self) -> None:
         words, self._last_words = self._last_words, None
@@ -346,6 +377,8 @@ class Generation:
                 self._pid_file.write()
             self._last_words = release(*self.streams)
             self.streams = (1, 2)
+            if self.state is State.TAKING_OVER:
+                self._limit_predecessor("this process had begun to serve")
             if self.state is not State.TAKING_OVER:
                 self._forget_last_words()
         self._chronicle.serves(predecessor_drains=self.state is State.TAKING_OVER)
@@ -359,11 +392,16 @@ class Generation:
             if self.watched_by is not None:
                 raise UpgradeRefused(self.watched_by.refusal)
             launch = self._launch.with_variables(self._supervisor.environment)
+            self._fault_file = FaultFile()
+            memory = {"stacks": self._fault_file.descriptor}
+            if self._record is not None:
+                memory["record"] = self._record.descriptor
             pid = self._child.start(
                 launch,
                 self.number + 1,
                 self._workload.listeners(),
-                memory={} if self._record is None else {"record": self._record.descriptor},
+                memory=memory,
+                patience=self._leaves_within(),
             )
         except (OSError, UpgradeRefused) as error:
             self.child_ended(f"it could not be started: {error}", "")
@@ -413,6 +451,8 @@ class Generation:
         self.report()
         self._chronicle.hands_over(self._child.pid)
         drain = self._drain = object()
+        if self._fault_file is not None:
+            self._fault_file.begin()
 
         def drained(result: object) -> None:
             if self._drain is drain:  # else it was given up by a resume

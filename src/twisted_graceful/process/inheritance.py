@@ -43,6 +43,9 @@ class Inheritance:
         worker: the number of this worker, 1 or more; 0 in a successor.
         record: the descriptor of the predecessor's `Record`; negative if there is none.
         balance: the descriptor of what the workers share to know each other's `Counts`; likewise.
+        stacks: the descriptor of the predecessor's `FaultFile`; likewise.
+        patience: seconds from when this process serves in which the predecessor ends; 0 if it did
+            not say.
         kept: descriptors that the first generation was started with, beside its standard streams:
             the number that each had there, and what it is here.
         ignores_hup: whether SIGHUP is ignored (nohup(1)). spawnProcess resets ignored signals.
@@ -59,6 +62,8 @@ class Inheritance:
     worker: int = 0
     record: int = -1
     balance: int = -1
+    stacks: int = -1
+    patience: float = 0.0
     kept: tuple[tuple[int, int], ...] = ()
     ignores_hup: bool = False
 
@@ -111,6 +116,8 @@ class Inheritance:
             worker=int(data.get("worker", 0)),
             record=int(data.get("record", -1)),
             balance=int(data.get("balance", -1)),
+            stacks=int(data.get("stacks", -1)),
+            patience=float(data.get("patience", 0)),
             kept=tuple((int(number), int(here)) for number, here in data.get("kept", ())),
             ignores_hup=bool(data.get("ignores_hup", False)),
         )
@@ -121,7 +128,7 @@ class Inheritance:
 
     def descriptors(self) -> list[int]:
         """Every inherited file descriptor."""
-        memory = [each for each in (self.record, self.balance) if each >= 0]
+        memory = [each for each in (self.record, self.balance, self.stacks) if each >= 0]
         kept = [here for _, here in self.kept]
         return [self.control, self.stdout, self.stderr, *self.listening(), *memory, *kept]
 

@@ -82,6 +82,47 @@ def _end_of(descriptor: int, limit: int = 16384) -> str:
     return os.pread(descriptor, limit, max(0, size - limit)).decode("utf-8", "replace")
 
 
+class FaultFile:
+    """Where this process leaves its stacks, should it have to be ended; for its successor.
+
+    Attributes:
+        descriptor: of a file in memory.
+    """
+
+    def __init__(self) -> None:
+        self.descriptor = _memory_file()
+        self._had_faulthandler: bool | None = None
+
+    def begin(self) -> None:
+        """A fault, or SIGABRT, writes the stacks of all threads there from now on."""
+        if self._had_faulthandler is None:
+            self._had_faulthandler = faulthandler.is_enabled()
+            faulthandler.enable(self.descriptor)
+
+    def end(self) -> None:
+        """They are written where they were before."""
+        had, self._had_faulthandler = self._had_faulthandler, None
+        if had is not None:
+            _restore_faulthandler(had)
+
+    def close(self) -> None:
+        """Nobody will read it."""
+        self.end()
+        os.close(self.descriptor)
+
+
+def stacks_in(descriptor: int) -> str:
+    """What a process has left in its `FaultFile`; empty if nothing."""
+    return _end_of(descriptor, _WORDS_LIMIT).strip()
+
+
+def _restore_faulthandler(was_enabled: bool) -> None:
+    if was_enabled:
+        faulthandler.enable(2)
+    else:
+        faulthandler.disable()
+
+
 @implementer(ILogObserver)
 class LastWords:
     """A log observer that leaves warnings and worse where the parent finds them.
@@ -112,10 +153,7 @@ class LastWords:
     def close(self) -> None:
         """Nobody will read more of them."""
         globalLogPublisher.removeObserver(self)
-        if self._had_faulthandler:
-            faulthandler.enable(2)
-        else:
-            faulthandler.disable()
+        _restore_faulthandler(self._had_faulthandler)
         os.close(self._file)
 
 

@@ -28,6 +28,7 @@ from .control import (
     inode,
     open_channel,
 )
+from .end_of_predecessor import EndOfPredecessor
 from .handover import Receiver
 
 
@@ -55,16 +56,23 @@ class Predecessor:
         control: the descriptor of our end of the channel; it is closed with it.
         observer: is told.
         recipient: takes the connections up that it hands over.
+        stacks: the descriptor of its `FaultFile`; negative if there is none.
     """
 
     def __init__(
-        self, reactor: Any, control: int, observer: Observer, recipient: Recipient
+        self,
+        reactor: Any,
+        control: int,
+        observer: Observer,
+        recipient: Recipient,
+        stacks: int = -1,
     ) -> None:
         self._reactor = reactor
         self._observer = observer
         self._receiver = Receiver(recipient)
         self._channel = ControlChannel(self)
         with socket.socket(fileno=control) as end:
+            self._end = EndOfPredecessor(reactor, end, stacks)
             open_channel(reactor, end, self._channel)
 
     def let_go(self, listeners: Sequence[tuple[str, Sequence[socket.socket]]]) -> Deferred[bool]:
@@ -85,6 +93,19 @@ class Predecessor:
         served = [inode(each.fileno()) for _, sockets in listeners for each in sockets]
         answer: Deferred[Any] = self._channel.callRemote(Ready, listeners=served)
         return answer.addCallbacks(lambda _: True, failed)
+
+    def must_end_within(self, seconds: float, since: str) -> None:
+        """End it if it is still there after so many seconds, and log its stacks.
+
+        Args:
+            seconds: from now.
+            since: what happens now, for the log.
+        """
+        self._end.must_come_within(seconds, since)
+
+    def need_not_end(self) -> None:
+        """Let it live: it is this process that ends."""
+        self._end.need_not_come()
 
     def fail(self, reason: str) -> Deferred[None]:
         """Say why we shall never be ready.
@@ -139,4 +160,5 @@ class Predecessor:
     def channel_lost(self, reason: Failure) -> None:
         """The predecessor has ended."""
         self._receiver.lost()
+        self._end.has_come()
         self._observer.predecessor_gone()

@@ -1,0 +1,106 @@
+"""A predecessor that does not end is ended, so that it cannot hold up the next upgrade.
+
+Its process id alone could be another process's by then. A pidfd (pidfd_open(2)), opened while its
+end of the channel was open, is that of no other.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+from contextlib import suppress
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from .output import stacks_in
+
+KILL_AFTER = 3.0
+"""Seconds between SIGABRT, at which it leaves its stacks, and SIGKILL."""
+
+_CREDENTIALS = struct.Struct("3i")
+
+
+class EndOfPredecessor:
+    """Waits for the end of the predecessor, up to a deadline.
+
+    Args:
+        clock: keeps the time.
+        channel: our end of the control channel; it is not kept.
+        stacks: the descriptor of the predecessor's `FaultFile`, which is closed at the end;
+            negative if there is none.
+    """
+
+    _log = Logger()
+
+    def __init__(self, clock: Any, channel: socket.socket, stacks: int = -1) -> None:
+        self._clock = clock
+        self._stacks = stacks
+        self._timer: IDelayedCall | None = None
+        self._pid, self._pidfd = _process_of(channel)
+
+    def must_come_within(self, seconds: float, since: str) -> None:
+        """End the predecessor if it is still there by then.
+
+        Args:
+            seconds: from now.
+            since: what happens now, for the log.
+        """
+        self.need_not_come()
+        self._timer = self._clock.callLater(seconds, self._is_late, seconds, since)
+
+    def need_not_come(self) -> None:
+        """Let the predecessor live."""
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
+    def has_come(self) -> None:
+        """It has ended. If it was by a fault, or by us, the log gets its stacks."""
+        self.need_not_come()
+        pidfd, self._pidfd = self._pidfd, -1
+        stacks, self._stacks = self._stacks, -1
+        if pidfd >= 0:
+            os.close(pidfd)
+        if stacks >= 0:
+            text = stacks_in(stacks)
+            os.close(stacks)
+            if text:
+                self._log.error("The predecessor left these stacks:\n{stacks}", stacks=text)
+
+    def _is_late(self, seconds: float, since: str) -> None:
+        self._log.error(
+            "The predecessor (pid {pid}) was still running {seconds:.3g} seconds after {since}; "
+            "{then}",
+            pid=self._pid or "unknown",
+            seconds=seconds,
+            since=since,
+            then="killing it" if self._pidfd >= 0 else "this system offers no safe way to kill it",
+        )
+        if self._pidfd >= 0:
+            self._timer = self._clock.callLater(KILL_AFTER, self._send, signal.SIGKILL)
+            self._send(signal.SIGABRT)
+            self._send(signal.SIGCONT)  # one that was stopped reacts to nothing else before
+
+    def _send(self, number: int) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            signal.pidfd_send_signal(self._pidfd, number)
+
+
+def _process_of(channel: socket.socket) -> tuple[int, int]:
+    """The pid and the pidfd of the process that made a channel; 0 and -1 if they are not known."""
+    try:
+        credentials = channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        pid: int = _CREDENTIALS.unpack(credentials)[0]
+        pidfd = os.pidfd_open(pid)
+    except (OSError, AttributeError):  # not Linux, an old kernel, or another namespace
+        return 0, -1
+    # While its end is open it lives, and the pid is its own.
+    with suppress(BlockingIOError):
+        if not channel.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+            os.close(pidfd)
+            return pid, -1
+    return pid, pidfd
