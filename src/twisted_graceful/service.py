@@ -387,7 +387,8 @@ class GracefulService(ServerGroup):
 
     def _begin(self, inheritance: Inheritance | None) -> Generation | Member:
         if inheritance is not None and inheritance.worker:
-            return Member(self._reactor, self, inheritance)
+            master_ends = self._master_has_ended if self._owns_process else None
+            return Member(self._reactor, self, inheritance, master_ends=master_ends)
         inherited = -1 if inheritance is None else inheritance.record
         path = "" if self._files.pid_file is None else self._files.pid_file.path
         return Generation(
@@ -542,6 +543,11 @@ class GracefulService(ServerGroup):
         if self.generation is not None and self._supervisor:
             waits = self.generation.predecessor_takes  # with us the service manager ends it
         return self._work_has() + self._longest_drain() * len(self._others()) + waits + SLACK
+
+    def _master_has_ended(self) -> None:
+        """In a signal handler, or a thread: nobody is left who would notice that we hang."""
+        timeout = self._least("worker_timeout")
+        self._ending.must_be_heard_within(timeout or self._stop_takes(), "its master had ended")
 
     def _leaves_within(self) -> float:
         """Seconds that this process may take to end once a successor serves."""

@@ -117,6 +117,16 @@ class HeldTests(SynchronousTestCase):
             server.upgrade()
             self.assertEqual(server.get().body, "3")
 
+    def test_worker_without_a_master(self) -> None:
+        """A worker whose reactor hangs while its master is killed ends after the worker timeout."""
+        for name, code in {"reactor": HANGS, "import": "sleep()"}.items():
+            server = served("--workers", "1", "--worker-timeout", "1")
+            server.deploy("1", f"{IMPORTS}\n{code}\n")
+            with self.subTest(name), server:
+                server.wait_for("held")
+                server.kill(signal.SIGKILL, server.launched)
+                until(lambda server=server: not server.family(), "the worker ends", 4)
+
     def test_forked_children(self) -> None:
         """Children that the application forks end at TERM, and keep neither the port nor a
         connection open when they outlive the server."""

@@ -20,6 +20,7 @@ from ..errors import InheritanceError
 from . import streams
 from .activation import ActivatedListener
 from .forks import keep_inheritance_from_children
+from .parent_death import die_with_parent
 from .unix import UnixListener
 
 VARIABLE = "TWISTED_GRACEFUL_INHERITANCE"
@@ -171,6 +172,8 @@ def seize() -> None:
         if taken is not None:
             _seized = taken
             keep_inheritance_from_children([taken.control, *taken.listening()])
+            if taken.worker:
+                die_with_parent()  # until it is loaded, which may never end
             streams.inherit(dict(taken.kept))
         if taken is not None and taken.ignores_hup:
             with suppress(ValueError):  # not in the main thread

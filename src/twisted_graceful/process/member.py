@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -30,6 +30,7 @@ from .control import (
 from .handover import Sender
 from .inheritance import Inheritance
 from .output import release
+from .parent_death import when_parent_ends
 from .predecessor import Predecessor
 from .workload import Workload
 
@@ -102,6 +103,8 @@ class Member:
         workload: what is served.
         inheritance: what the master gave it.
         pid: of this process.
+        master_ends: called when the master has ended, also while the reactor hangs: in a signal
+            handler or a thread. None for nothing.
 
     Attributes:
         number: of its generation.
@@ -115,7 +118,12 @@ class Member:
     predecessor_resumes = True
 
     def __init__(
-        self, reactor: Any, workload: Workload, inheritance: Inheritance, pid: int | None = None
+        self,
+        reactor: Any,
+        workload: Workload,
+        inheritance: Inheritance,
+        pid: int | None = None,
+        master_ends: Callable[[], None] | None = None,
     ) -> None:
         self.number = inheritance.generation
         self.worker = inheritance.worker
@@ -126,6 +134,8 @@ class Member:
         self.state = State.LOADING
         self._acceptor = Acceptor(reactor, workload.accept, lambda: self.state is State.SERVING)
         self._arrived: Deferred[None] = succeed(None)
+        if master_ends is not None:
+            when_parent_ends(inheritance.control, master_ends)
         self._master = _Master(reactor, inheritance.control, self, workload)
 
     def _happens(self, event: Input) -> bool:
