@@ -94,6 +94,16 @@ class HeldTests(SynchronousTestCase):
                         server.kill(number)
                     self.assertNotEqual(server.exit_status(seconds=1.5), 0)
 
+    def test_master(self) -> None:
+        """A worker that is held is ended and named, and the status of its master says so, too."""
+        server = served("--workers", "1", "--drain-timeout", "0.5")
+        server.deploy("1", f"{IMPORTS}\n{HOLDERS['a thread']}\n")
+        with server:
+            server.serving(0)
+            server.kill(signal.SIGTERM)
+            self.assertEqual(server.exit_status(), 1)
+            self.assertRegex(server.log, NAMED)
+
     def test_predecessor(self) -> None:
         """A predecessor whose reactor hangs in its drain is killed, its stacks are in the log, and
         the next upgrade is done."""

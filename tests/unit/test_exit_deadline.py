@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted_graceful.process import exit_deadline
 from twisted_graceful.process.exit_deadline import ExitDeadline
 
-from .support import run_python
+from .support import leaves_nothing_open, run_python, temporary_directory
 
 PROGRAM = """\
 import atexit, os, sys, threading, time
@@ -26,11 +27,12 @@ class FakeTimer:
 
     def __init__(self) -> None:
         self.armed: float | None = None
+        self.file = -1
 
-    def dump_traceback_later(self, timeout: float, *, file: object, exit: bool) -> None:
+    def dump_traceback_later(self, timeout: float, *, file: int, exit: bool) -> None:
         """It is set."""
         assert exit
-        self.armed = timeout
+        self.armed, self.file = timeout, file
 
     def cancel_dump_traceback_later(self) -> None:
         """It is not."""
@@ -114,6 +116,16 @@ class ExitDeadlineTests(SynchronousTestCase):
         [thread] = self.threads
         thread()
         self.assertEqual(self.ended, [])
+
+    def test_where_the_stacks_go(self) -> None:
+        """What cannot be logged is added to the log file all the same, and nothing stays open."""
+        path = os.path.join(temporary_directory(self), "log")
+        self.patch(exit_deadline.private, "log_files", lambda: [path])
+        with leaves_nothing_open(self), open(path, "w"):
+            self.deadline.within(7, "a test began")
+            self.deadline.within(7, "a test began")
+            self.assertTrue(os.path.samestat(os.fstat(self.timer.file), os.stat(path)))
+            self.deadline.cancel()
 
     def test_last_act(self) -> None:
         """What must not outlive the process is ended with it, and a fault there holds nothing."""

@@ -26,6 +26,7 @@ class FakeWorker:
         self.pid = pid
         self.connections = 0
         self.is_ready = False
+        self.has_failed = False
         self.report = ""
         self.code = 0
         self.retires = False
@@ -389,6 +390,15 @@ class PoolTests(SynchronousTestCase):
         self.assertEqual(self.pool.reports, ["a report", ""])
         self.clock.advance(100)
         self.assertEqual(len(self.started), 2)
+
+    def test_ended_after_its_report(self) -> None:
+        """A worker that has drained, but had to be ended, is no clean one."""
+        self.serve()
+        self.pool.leave()
+        self.started[0].report = "a report"
+        self.started[0].has_failed = True
+        self.end(1)
+        self.assertFalse(self.pool.is_clean)
 
     def test_cut(self) -> None:
         """Those that leave are told to do so at once."""

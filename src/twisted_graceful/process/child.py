@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.error import ProcessDone, ProcessExitedAlready
 from twisted.internet.interfaces import IDelayedCall, IProcessTransport
 from twisted.internet.protocol import ProcessProtocol
 from twisted.protocols import amp
@@ -97,6 +97,7 @@ class Child(ProcessProtocol):
         pid: of the process; it is known when it has been started.
         carrier: brings connections to it, when it serves.
         gone: the listeners that it inherited and does not serve; known when it is ready.
+        has_failed: whether it has ended with another status than 0, or by a signal.
     """
 
     transport: IProcessTransport | None
@@ -122,6 +123,7 @@ class Child(ProcessProtocol):
         self._timer: IDelayedCall | None = None
         self._ready_at: float | None = None
         self._reason = ""
+        self.has_failed = False
 
     def start(
         self,
@@ -344,6 +346,7 @@ class Child(ProcessProtocol):
     def processEnded(self, reason: Failure) -> None:
         """The child has ended."""
         self._cancel_timer()
+        self.has_failed = reason.check(ProcessDone) is None
         assert self._capture is not None
         output = self._capture.tail()
         self._close()

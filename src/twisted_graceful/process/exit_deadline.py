@@ -65,7 +65,6 @@ class ExitDeadline:
         start: starts a thread, as `_thread.start_new_thread` does. (`threading.Thread` takes locks
             that the code which a signal interrupts may hold, and is waited for at exit.)
         end: ends the process, with this status.
-        stream: the descriptor that stacks are written to when nothing can be logged any more.
 
     Attributes:
         last_act: called right before the end; for what must not outlive this process.
@@ -76,17 +75,17 @@ class ExitDeadline:
         timer: Timer = faulthandler,
         start: Callable[[Callable[..., None], tuple[Any, ...]], object] = _thread.start_new_thread,
         end: Callable[[int], object] = os._exit,
-        stream: Callable[[], int] = lambda: 2,
     ) -> None:
         self._timer = timer
         self._start = start
         self._end = end
-        self._stream = stream
         self._pid = os.getpid()
         self._armed: object = None
         self._is_at_once = False
         self._c_at = 0.0
         self._observers: tuple[Any, ...] = ()
+        self._log_files: list[str] = []
+        self._file = -1
         self.last_act: Callable[[], None] = lambda: None
         _deadlines.add(self)
 
@@ -113,6 +112,7 @@ class ExitDeadline:
         if self._armed is not None and not self._is_at_once:
             self._armed = None
             self._timer.cancel_dump_traceback_later()
+            self._use_file(-1)
 
     def cancel(self) -> None:
         """Let the process live, also after `at_once`."""
@@ -133,6 +133,7 @@ class ExitDeadline:
             return
         # twistd's own are gone by the time that the program is over.
         self._observers = self._observers or private.log_observers()
+        self._log_files = self._log_files or private.log_files()
         armed = self._armed = object()
         self._c_at = time.monotonic() + seconds + without_gil
         self._set_timer()
@@ -142,7 +143,21 @@ class ExitDeadline:
     def _set_timer(self) -> None:
         remaining = max(0.01, self._c_at - time.monotonic())
         with suppress(RuntimeError, ValueError, OSError):
-            self._timer.dump_traceback_later(remaining, file=self._stream(), exit=True)
+            file = self._open_log()
+            self._timer.dump_traceback_later(remaining, file=2 if file < 0 else file, exit=True)
+            self._use_file(file)
+
+    def _open_log(self) -> int:
+        """Where stacks go that cannot be logged: a daemon has no standard error."""
+        for path in self._log_files:
+            with suppress(OSError):
+                return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        return -1
+
+    def _use_file(self, file: int) -> None:
+        before, self._file = self._file, file
+        if before >= 0:
+            os.close(before)
 
     def before_fork(self) -> None:
         """Stop the timer: a forked child waits without end for the thread of an armed one."""

@@ -62,7 +62,7 @@ class Pool:
     Attributes:
         size: how many workers there shall be.
         reports: what the drains of workers did that ended after `leave`, in their own words.
-        is_clean: whether each of these has said so.
+        is_clean: whether each of these has said so, and has ended with status 0.
         restarts: how many have died, and were started again.
     """
 
@@ -533,7 +533,7 @@ class Pool:
     def _departed(self, worker: Worker) -> None:
         self._departing.discard(worker)
         if self._is_leaving and worker.is_ready:
-            self.is_clean = self.is_clean and bool(worker.report)
+            self.is_clean = self.is_clean and bool(worker.report) and not worker.has_failed
             self.reports.append(worker.report)
 
     def _when_gone(self) -> Deferred[None]:

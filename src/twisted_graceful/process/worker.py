@@ -110,6 +110,11 @@ class Worker:
         """What brings connections to it."""
         return self._child.carrier
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has ended, and not with status 0."""
+        return self._child.has_failed
+
     def start(
         self,
         launch: Launch,
