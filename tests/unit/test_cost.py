@@ -144,7 +144,7 @@ HEADS: dict[str, Callable[[int], bytes]] = {
     "ampersands": target(b"&", b"/?"),
     "equals signs": target(b"=", b"/?"),
     "plus signs": target(b"+", b"/?a="),
-    "escaped parameters": target(b"%41=%42&", b"/?"),
+    "escaped parameters": target(b"%41bc=%42bc&", b"/?"),
     "an absolute form": target(b"a/", b"http://a/"),
     "a long authority": target(b"a", b"http://a"),
     "an authority of colons": lambda size: head(target=b"http://a" + repeat(b":", size) + b"/"),
@@ -452,7 +452,7 @@ def v2(tlvs: bytes) -> bytes:
 _ROOM = LONGEST_V2 - 28
 
 PREFACES = {
-    "version 1": b"PROXY TCP6 %b ::1 1 2\r\n" % b":".join([b"ffff"] * 8),
+    "version 1": b"PROXY TCP6 %b %b 10000 20000\r\n" % ((b":".join([b"ffff"] * 8),) * 2),
     "version 1, unknown": b"PROXY UNKNOWN %b\r\n" % (b"a" * 90),
     "version 1, no end": b"PROXY TCP4 " + b"1" * 200,
     "version 2": v2(b""),

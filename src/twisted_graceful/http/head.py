@@ -21,7 +21,7 @@ _REQUEST_LINE = re.compile(rb"(?!CONNECT )(%s) ([!\"$-~]+) HTTP/([0-9])\.([0-9])
 _IS_TOKEN = re.compile(_TOKEN)
 # A name that is empty names nothing that is here (RFC 9110 section 4.2.1).
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.%a-z]+\]|[0-9A-Za-z\-._~%!$&'()*+,;=]+)(?::([0-9]{0,5}))?")
-_MAX_PORT = 65535
+MAX_PORT = 65535
 # Neither an empty host nor userinfo (RFC 9110 sections 4.2.1 and 4.2.4).
 _ABSOLUTE = re.compile(rb"https?://([^/?#:@][^/?#@]*)([/?].*)?", re.IGNORECASE)
 
@@ -391,7 +391,7 @@ def _check_host(head: Head) -> None:
 def _is_host(text: bytes) -> bool:
     """Whether this is a host, and a port if there is one (RFC 9110 section 7.2)."""
     match = _HOST.fullmatch(text)
-    return match is not None and int(match[1] or 0) <= _MAX_PORT
+    return match is not None and int(match[1] or 0) <= MAX_PORT
 
 
 def _read_framing(head: Head) -> None:

@@ -18,8 +18,8 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress
 
 from ..networks import Networks, address
-from .head import Head
-from .request import MAX_PORT, Request
+from .head import MAX_PORT, Head
+from .request import Request
 
 if TYPE_CHECKING:
     from .channel import Channel

@@ -178,7 +178,7 @@ def _parse_v2(data: bytes) -> Header | None:
     layout = _ADDRESSES[family]
     if len(block) < layout.size:
         raise ProxyProtocolError(f"its {length} bytes do not hold the addresses")
-    secure = _is_secure(block[layout.size :])
+    secure = _is_secure(memoryview(block)[layout.size :])
     if family == _UNIX:
         return Header(end)
     *hosts, source_port, destination_port = layout.unpack_from(block)
@@ -194,8 +194,12 @@ def _parse_v2(data: bytes) -> Header | None:
     )
 
 
-def _is_secure(rest: bytes) -> bool:
-    """Whether one of the TLVs says that the client speaks TLS (section 2.2.6)."""
+def _is_secure(rest: memoryview) -> bool:
+    """Whether one of the TLVs says that the client speaks TLS (section 2.2.6).
+
+    Args:
+        rest: the TLVs; a view, so that each step copies nothing of those that follow.
+    """
     secure = False
     while rest:
         kind, value, rest = _take_tlv(rest)
@@ -206,7 +210,7 @@ def _is_secure(rest: bytes) -> bool:
     return secure
 
 
-def _take_tlv(rest: bytes) -> tuple[int, bytes, bytes]:
+def _take_tlv(rest: memoryview) -> tuple[int, memoryview, memoryview]:
     if len(rest) >= _TLV.size:
         kind, length = _TLV.unpack_from(rest)
         end = _TLV.size + length

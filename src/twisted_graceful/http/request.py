@@ -39,7 +39,7 @@ from .. import private
 from ..errors import FormError
 from . import refusal
 from .form import parse_form, parse_query, unquote
-from .head import Head, MalformedHead, Refused, known_name
+from .head import MAX_PORT, Head, MalformedHead, Refused, known_name
 from .ranges import coalesced
 from .report import printable
 from .request_id import accepted as accepted_id
@@ -119,8 +119,6 @@ def _args(request: Request) -> dict[bytes, list[bytes]]:
         args.update(request._read_form())
     return args
 
-
-MAX_PORT = 65535
 
 _NOT_COPIED = {"_content", "_encoder", "head", "notifications", "producer"}
 """What means nothing in another process."""
