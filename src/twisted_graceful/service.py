@@ -562,7 +562,7 @@ class GracefulService(ServerGroup):
         """Stop the reactor, which stops this service; not if that is what goes on."""
         self._supervisor.stops(
             f"Stopping; connections that drain: {self.connected}",
-            self._stop_takes(),
+            self._longest_delay() + self._longest_drain() * (1 + len(self._others())),
         )
         if self.running:
             self._leaving = True
