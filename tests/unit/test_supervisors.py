@@ -106,9 +106,12 @@ class ParentTests(SynchronousTestCase):
         self.assertEqual(look(2**22 + 1), Ancestor())
         script = os.path.join(temporary_directory(self), "entrypoint.sh")
         with open(script, "w") as file:
-            file.write("#!/bin/sh\nread line\n")
+            file.write("#!/bin/sh\necho runs\nread line\n")
         os.chmod(script, 0o755)
-        with subprocess.Popen([script], stdin=subprocess.PIPE) as shell:
+        pipe = subprocess.PIPE
+        with subprocess.Popen([script], stdin=pipe, stdout=pipe) as shell:
+            assert shell.stdout is not None
+            shell.stdout.readline()  # until then its command line may be that of before exec(2)
             self.assertEqual(look(shell.pid).names, ("entrypoint.sh", "sh"))
         module = [sys.executable, "-c", "input()", "/usr/bin/circusd"]
         with subprocess.Popen(module, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as python:
