@@ -184,14 +184,15 @@ class ExitDeadline:
                 status=STATUS,
                 running="\n".join([*map(_described, children), stacks()]),
             )
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):
+                stream.flush()
+        # Last: with what it waits for gone, the main thread would end the process with status 0.
         with suppress(Exception):
             self.last_act()
         for child in children:
             with suppress(Exception):
                 child.kill()
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(Exception):
-                stream.flush()
         self._end(STATUS)
 
 
