@@ -39,6 +39,7 @@ __all__ = [
     "log_files",
     "log_observers",
     "logging_has_begun",
+    "observe_first",
     "port",
     "raw_headers",
     "replace_log_streams",
@@ -285,6 +286,15 @@ def log_observers() -> tuple[Any, ...]:
     from twisted.logger import globalLogPublisher
 
     return tuple(globalLogPublisher._observers)
+
+
+def observe_first(observer: Any, publisher: LogPublisher) -> None:
+    """Add an observer before those that a publisher has already.
+
+    A program may have begun to log before it makes a service, and `addObserver` appends: what the
+    observer adds to an event would not be seen by those that write it.
+    """
+    publisher._observers.insert(0, observer)
 
 
 def headers(values: dict[bytes, list[bytes]]) -> Headers:

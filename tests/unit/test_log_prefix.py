@@ -56,6 +56,14 @@ class PrefixTests(SynchronousTestCase):
         """A master has its generation alone."""
         self.assertEqual(prefix(2, 0), "gen 2")
 
+    def test_an_observer_that_was_there_before(self) -> None:
+        """A script that has begun to log before it makes its server has the prefix too."""
+        written = io.StringIO()
+        publisher = LogPublisher(textFileLogObserver(written, timeFormat=None))
+        prefix_lines(prefix(1, 0), publisher)
+        Logger("app", observer=publisher).info("hello")
+        self.assertEqual(written.getvalue(), "- [gen 1 app#info] hello\n")
+
     def test_a_replayed_event(self) -> None:
         """What Twisted replays once the log is open has the prefix once."""
         event: LogEvent = {"log_format": "hello"}

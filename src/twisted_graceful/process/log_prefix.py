@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from twisted.logger import ILogObserver, LogEvent, LogPublisher, globalLogPublisher
 from zope.interface import implementer
 
+from .. import private
+
 
 def prefix(generation: int, worker: int) -> str:
     """What each line of a process has before its system.
@@ -26,9 +28,9 @@ def prefix(generation: int, worker: int) -> str:
 class Prefix:
     """An observer that puts a text before the system of each event, and writes nothing itself.
 
-    It changes the event, as Twisted's own observers for the older log do; so it must be there
-    before those that write, which see it then whoever they are: twistd's file, twist's,
-    ``--logger``, those of the application. JSON logs have it in ``log_system``.
+    It changes the event, as Twisted's own observers for the older log do; so it must come before
+    those that write, which see it then whoever they are: twistd's file, twist's, ``--logger``,
+    those of the application and of a script. JSON logs have it in ``log_system``.
 
     Args:
         text: what is put there.
@@ -49,8 +51,5 @@ class Prefix:
 
 
 def prefix_lines(text: str, publisher: LogPublisher = globalLogPublisher) -> None:
-    """Put a text before the system of each event from now on, for observers that come later.
-
-    The same text is put there once.
-    """
-    publisher.addObserver(Prefix(text))
+    """Put a text before the system of each event from now on, once; all observers see it."""
+    private.observe_first(Prefix(text), publisher)
