@@ -30,7 +30,7 @@ from .process.launch import Launch, working_directory
 from .process.log_file import check_writable
 from .process.output import keep_words
 from .process.pidfile import require_free
-from .process.streams import canonical, number_of
+from .process.streams import canonical, number_of, open_missing
 from .process.twistd import locate_log, log_file, only_look, skip_what_is_done
 from .reload import Reload, watch_source
 from .server import Server, global_reactor, located
@@ -194,6 +194,7 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Add what other sources say, and check what only makes sense together."""
+        open_missing()  # before anything else is opened
         working_directory(os.environ)  # an error says which one has been removed
         chosen = self._effective(os.environ)
         ports, apps = chosen["port"], chosen["app"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pty
 import socket
+import subprocess
+import sys
 import tty
 from pathlib import Path
 
@@ -34,6 +36,30 @@ class StreamsTestCase(SynchronousTestCase):
         for end in ends:
             self.addCleanup(os.close, end)
         return ends
+
+
+MISSING = """
+import os, sys
+from twisted_graceful import tap
+tap.working_directory = lambda environ: sys.exit(0)
+try:
+    tap.Options().parseOptions([])
+finally:
+    file = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
+    names = [os.readlink(f"/proc/self/fd/{number}") for number in range(3)]
+    os.write(file, " ".join(map(str, [*names, *map(os.get_inheritable, range(3))])).encode())
+"""
+
+
+class OpenMissingTests(StreamsTestCase):
+    """A process that was started with closed standard streams."""
+
+    def test_closed(self) -> None:
+        """They are /dev/null before the options are looked at, and no later file is in between."""
+        said = self.directory / "said"
+        command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", MISSING]
+        subprocess.run([*command, str(said)], check=True)
+        self.assertEqual(said.read_text(), " ".join(["/dev/null"] * 3 + ["True"] * 3))
 
 
 class CanonicalTests(StreamsTestCase):

@@ -42,6 +42,20 @@ _are_own = True
 """Whether numbers in paths are those of this process, and not those of the first generation."""
 
 
+def open_missing() -> None:
+    """Open ``/dev/null`` as each standard stream that is closed (``>&-``).
+
+    Otherwise the next file that is opened gets its number, a client's connection even, and what
+    is written to that stream ends up there.
+    """
+    for number in range(3):
+        try:
+            fcntl.fcntl(number, fcntl.F_GETFD)
+        except OSError:
+            # The least number that is free is this one (open(2)).
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+
+
 def canonical(path: str, directory: str) -> str:
     """What a path means now, as a text that means the same in every process, for good.
 
