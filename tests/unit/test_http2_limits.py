@@ -470,6 +470,25 @@ class TimeTests(LimitsTestCase):
         (connection,) = self.server.connections
         self.assertEqual(len(connection.streams), 9)
 
+    def test_window_shared_by_many(self) -> None:
+        """Responses take turns in a small window of the connection: none of them is too slow."""
+        self.serve(write_timeout=3, min_rate=100)
+        answers = [self.ask() for _ in range(40)]
+        self.client.acknowledges = False
+        for request in self.app.requests:
+            request.write(bytes(65_000))
+        self.client.exchange()
+        for _ in range(20):  # a frame of one of them, each time
+            self.client.machine.increment_flow_control_window(8000)
+            self.client.exchange()
+            self.wait(1)
+        self.assertEqual({each.reset for each in answers}, {None})
+        for _ in range(20):  # less than is asked of 40
+            self.client.machine.increment_flow_control_window(2000)
+            self.client.exchange()
+            self.wait(1)
+        self.assertIn(ErrorCodes.CANCEL, {each.reset for each in answers})
+
     def serve_large(self) -> None:
         """Have an application that makes responses of 60,000 bytes, of which three may wait."""
         self.patch(connection_module, "_MAX_UNSENT", 150_000)

@@ -48,6 +48,11 @@ class Sender:
         # from it; the first one is next.
         self._ready: dict[Stream, None] = {}
         self._starved: dict[Stream, None] = {}
+        # What all streams together were sent, how that grows since one of them had to wait, and
+        # how much had been written when the connection's window was closed last.
+        self._sent = 0
+        self._shared: Progress | None = None
+        self._mark = 0
 
     def add(self, stream: Stream) -> None:
         """A stream has something to send."""
@@ -117,6 +122,7 @@ class Sender:
             self._wait(stream)
             return 0
         data = stream.take(room)
+        self._sent += len(data)
         self._machine.send_data(stream.number, data, end_stream=stream.is_whole)
         if not stream.body or len(data) >= _SMALL_FRAME:
             self._chatter.earn(_CHATTER_PER_FRAME)
@@ -130,18 +136,25 @@ class Sender:
 
     def _wait(self, stream: Stream) -> None:
         """The client lets us not send. It has to: but not before it has what was sent already."""
+        connection = self._connection
+        connection.flush()
+        stream.mark = connection.written
         if not self._window_is_open:
             self._starved[stream] = None
-        self._connection.flush()
-        stream.mark = self._connection.written
+            self._mark = stream.mark
         if stream.starving is None:
-            stream.starving = Progress(self._connection.now(), stream.sent)
+            now = connection.now()
+            if not any(each.starving for each in connection.streams.values()):
+                self._shared = Progress(now, self._sent)
+            stream.starving = Progress(now, stream.sent)
 
     def is_slow(self, stream: Stream, now: float, timeout: float, rate: float) -> bool:
         """Whether the client opens the windows of a stream too slowly.
 
         Only the time counts in which nothing else was in the way: the stream could send nothing,
-        and the client had received all that was sent before.
+        and the client had received all that was sent before. Streams that wait for the window of
+        the connection take turns, so with many of them each may have to wait for long: they are
+        slow only if all of them together are.
 
         Args:
             stream: which.
@@ -154,4 +167,13 @@ class Sender:
         if stream in self._ready or self._connection.delivered < stream.mark:
             stream.starving.excuse(now)
             return False
-        return stream.starving.is_slow(now, stream.sent, timeout, rate)
+        slow = stream.starving.is_slow(now, stream.sent, timeout, rate)
+        return slow and (stream not in self._starved or self._are_slow(now, timeout, rate))
+
+    def _are_slow(self, now: float, timeout: float, rate: float) -> bool:
+        """Whether the client opens the window of the connection too slowly."""
+        assert self._shared is not None
+        if self._connection.delivered < self._mark:
+            self._shared.excuse(now)
+            return False
+        return self._shared.is_slow(now, self._sent, timeout, rate * len(self._starved))
