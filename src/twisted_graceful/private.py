@@ -279,12 +279,10 @@ def logging_has_begun() -> bool:
 
 
 def log_observers() -> tuple[Any, ...]:
-    """Who is told of each log event now.
+    """The observers of the log now.
 
     twistd removes its own before the interpreter has ended; they still write to the log then.
     """
-    from twisted.logger import globalLogPublisher
-
     return tuple(globalLogPublisher._observers)
 
 

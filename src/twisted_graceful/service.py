@@ -31,8 +31,8 @@ from .moving import Carrier
 from .process import activation, systemd
 from .process.balance import share_of
 from .process.control import REPORT_LIMIT
-from .process.ending import Ending
 from .process.exit_deadline import SLACK, ExitDeadline
+from .process.exit_phases import ExitPhases
 from .process.exit_status import exit_with
 from .process.forks import ForkGuard, keep_inheritance_from_children
 from .process.generation import Generation
@@ -136,7 +136,7 @@ class GracefulService(ServerGroup):
         self._inheritance = inheritance
         self._title = title
         self._deadline = ExitDeadline()
-        self._ending = Ending(reactor, self._stop_takes, self._work_has, self._deadline)
+        self._ending = ExitPhases(reactor, self._stop_takes, self._work_has, self._deadline)
         self._signals = SignalHandlers(
             reactor,
             self._actions() if signals else {},

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from ..process.proc_stat import proc_stat
+
 _POLL = 0.05
 """Seconds between two looks, where the system does not wake us."""
 
@@ -106,9 +108,9 @@ class Process:
         return booted + int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
     def _stat(self) -> list[str]:
-        """The fields of /proc/PID/stat (proc(5)), from the state on."""
+        """The fields of `proc_stat`; none if the system does not tell."""
         try:
-            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+            return proc_stat(self.pid)[1]
         except OSError:
             return []
 

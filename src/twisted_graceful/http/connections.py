@@ -15,7 +15,7 @@ from ..settings import Settings
 from .complaints import Complaints
 from .phase import WAITING, Phase
 from .report import Cut, DrainReport
-from .turns import Turns
+from .time_sharing import Turns
 
 if TYPE_CHECKING:
     from .connection import Connection

@@ -20,6 +20,8 @@ from twisted.application.service import Service
 from twisted.internet.process import reapProcessHandlers
 from twisted.internet.task import LoopingCall
 
+from .proc_stat import proc_stat
+
 INTERVAL = 1.0
 """Seconds between two looks. An orphan that has ended holds no more than an entry in a table."""
 
@@ -97,8 +99,7 @@ def _zombies() -> list[int]:
     found = []
     for name in filter(str.isdigit, os.listdir("/proc")):
         with suppress(OSError):
-            with open(f"/proc/{name}/stat", "rb") as file:
-                state, parent, *_ = file.read().rpartition(b")")[2].split()
-            if state == b"Z" and int(parent) == os.getpid():
+            state, parent, *_ = proc_stat(int(name))[1]
+            if state == "Z" and int(parent) == os.getpid():
                 found.append(int(name))
     return found

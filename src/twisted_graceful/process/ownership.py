@@ -83,7 +83,7 @@ def located(path: str) -> Iterator[tuple[int, str]]:
                     raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
             else:
                 os.close(found)
-        _refuse_strangers(path, owners, os.fstat(directory).st_uid)
+        _refuse_strangers(owners, os.fstat(directory).st_uid)
         yield directory, name
     finally:
         os.close(directory)
@@ -157,7 +157,7 @@ def _names(path: str) -> list[str]:
     return [name for name in reversed(path.split("/")) if name]
 
 
-def _refuse_strangers(path: str, owners: set[int], owner: int) -> None:
+def _refuse_strangers(owners: set[int], owner: int) -> None:
     strangers = owners - {0, owner}
     if strangers and os.geteuid() == 0:
         raise PermissionError(

@@ -28,8 +28,8 @@ from .control import (
     inode,
     open_channel,
 )
-from .end_of_predecessor import EndOfPredecessor
 from .handover import Receiver
+from .predecessor_deadline import PredecessorDeadline
 
 
 class Observer(Protocol):
@@ -72,7 +72,7 @@ class Predecessor:
         self._receiver = Receiver(recipient)
         self._channel = ControlChannel(self)
         with socket.socket(fileno=control) as end:
-            self._end = EndOfPredecessor(reactor, end, stacks)
+            self._deadline = PredecessorDeadline(reactor, end, stacks)
             open_channel(reactor, end, self._channel)
 
     def let_go(self, listeners: Sequence[tuple[str, Sequence[socket.socket]]]) -> Deferred[bool]:
@@ -101,11 +101,11 @@ class Predecessor:
             seconds: from now.
             since: what happens now, for the log.
         """
-        self._end.must_come_within(seconds, since)
+        self._deadline.within(seconds, since)
 
     def need_not_end(self) -> None:
-        """Let it live: it is this process that ends."""
-        self._end.need_not_come()
+        """It may live on: this process ends instead."""
+        self._deadline.cancel()
 
     def fail(self, reason: str) -> Deferred[None]:
         """Say why we shall never be ready.
@@ -160,5 +160,5 @@ class Predecessor:
     def channel_lost(self, reason: Failure) -> None:
         """The predecessor has ended."""
         self._receiver.lost()
-        self._end.has_come()
+        self._deadline.predecessor_ended()
         self._observer.predecessor_gone()

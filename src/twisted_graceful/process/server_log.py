@@ -15,12 +15,10 @@ from typing import Any
 from .. import private
 from .lock import locked
 from .log_file import LogFile
-from .streams import canonical
+from .streams import NAMES, canonical
 
 PATIENCE = 0.5
 """Seconds that the last lines may wait for a reader, all together."""
-
-_NAMES = {1: "-", 2: "/dev/stderr"}
 
 
 class Lines:
@@ -84,7 +82,7 @@ def never_wait(reactor: Any, observer: Any = None) -> None:
             return stream
         stream.flush()
         if number not in files:
-            name = _NAMES.get(number, f"descriptor {number}")
+            name = NAMES.get(number, f"descriptor {number}")
             files[number] = LogFile(name, reactor, descriptor=number)
         return Lines(files[number], stream)
 

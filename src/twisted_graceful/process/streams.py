@@ -24,7 +24,8 @@ STANDARD = {"-": 1, "/dev/stdout": 1, "/dev/stderr": 2}
 TITLES = {"-": "standard output", "/dev/stderr": "standard error"}
 """What messages call them."""
 
-_NAMES = {1: "-", 2: "/dev/stderr"}
+NAMES = {1: "-", 2: "/dev/stderr"}
+"""The canonical paths of the standard streams that can be written to."""
 
 _MOST_LINKS = 40
 """Links that are followed; the kernel's own limit (path_resolution(7))."""
@@ -74,7 +75,7 @@ def canonical(path: str, directory: str) -> str:
     if number > 2 and _are_own and number not in _kept:
         with suppress(OSError):  # who opens it says so
             _kept[number] = fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, _FIRST_KEPT)
-    return _NAMES.get(number, f"/dev/fd/{number}")
+    return NAMES.get(number, f"/dev/fd/{number}")
 
 
 def number_of(path: str) -> int | None:

@@ -16,6 +16,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from .proc_stat import proc_stat
+
 RECYCLED = os.EX_TEMPFAIL
 """The exit status with which a process asks its supervisor for another one in its place. It is not
 0, after which supervisord and systemd's ``Restart=on-failure`` start nothing."""
@@ -101,13 +103,11 @@ _RUNS_TOGETHER = frozenset(("honcho", "foreman", "overmind", "hivemind", "gorema
 def look(pid: int) -> Ancestor:
     """A process; all is empty if it cannot be seen."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        name, (_, parent, group, session, *_) = proc_stat(pid)
         words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
     except OSError:
         return Ancestor()
-    before, _, after = text.rpartition(")")  # a name may hold anything
-    _, parent, group, session, *_ = after.split()
-    names = [before.partition("(")[2], os.path.basename(words[0]).lstrip("-")]
+    names = [name, os.path.basename(words[0]).lstrip("-")]
     if names[1].startswith(("python", "ruby")):
         # python /usr/bin/supervisord, python -m circus.circusd
         names += [os.path.basename(each).rpartition(".")[2] for each in words[1:4]]

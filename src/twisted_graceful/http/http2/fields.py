@@ -21,7 +21,6 @@ _CONNECTION_SPECIFIC = frozenset(
 )
 """What has no meaning in HTTP/2 (section 8.2.2)."""
 
-_CONTROLS = bytes({*range(0x20), 0x7F} - {*b"\t"})
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _PATH = re.compile(rb"/[!\"$-~]*|\*")
 
@@ -141,7 +140,7 @@ def _split(fields: Fields) -> tuple[dict[bytes, bytes], Fields]:
         if value != value.strip(b" \t"):
             raise Malformed("the value of a field begins or ends with white space")
     text = b"".join(value for _, value in fields)
-    if len(text.translate(None, _CONTROLS)) != len(text):
+    if len(text.translate(None, heads.CONTROLS)) != len(text):
         raise Malformed("a field holds a control character")
     return pseudo, regular
 

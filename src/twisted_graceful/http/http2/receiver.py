@@ -23,7 +23,7 @@ from ..access_log import Fragment
 from ..head import Refused
 from ..phase import Phase
 from ..report import Outcome
-from ..turns import SLICE
+from ..time_sharing import SLICE
 from . import fields
 from .field_decoder import Fields
 from .fields import Malformed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..progress import Progress
-from ..turns import SLICE
+from ..time_sharing import SLICE
 from .frames import Allowance
 from .machine import Machine
 from .stream import Stream

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.http.turns import SLICE, Turns
+from twisted_graceful.http.time_sharing import SLICE, Turns
 
 
 class TurnsTests(SynchronousTestCase):

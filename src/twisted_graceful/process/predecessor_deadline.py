@@ -1,7 +1,7 @@
-"""A predecessor that does not end is ended, so that it cannot hold up the next upgrade.
+"""Kills a predecessor that does not end in time, so that it cannot hold up the next upgrade.
 
-Its process id alone could be another process's by then. A pidfd (pidfd_open(2)), opened while its
-end of the channel was open, is that of no other.
+By then its process id may belong to another process. A pidfd (pidfd_open(2)) that was opened while
+its end of the channel was open cannot.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from twisted.logger import Logger
 from .output import stacks_in
 
 KILL_AFTER = 3.0
-"""Seconds between SIGABRT, at which it leaves its stacks, and SIGKILL."""
+"""Seconds between SIGABRT, which makes it write its stacks, and SIGKILL."""
 
 _CREDENTIALS = struct.Struct("3i")
 
 
-class EndOfPredecessor:
+class PredecessorDeadline:
     """Waits for the end of the predecessor, up to a deadline.
 
     Args:
@@ -42,25 +42,25 @@ class EndOfPredecessor:
         self._timer: IDelayedCall | None = None
         self._pid, self._pidfd = _process_of(channel)
 
-    def must_come_within(self, seconds: float, since: str) -> None:
+    def within(self, seconds: float, since: str) -> None:
         """End the predecessor if it is still there by then.
 
         Args:
             seconds: from now.
             since: what happens now, for the log.
         """
-        self.need_not_come()
+        self.cancel()
         self._timer = self._clock.callLater(seconds, self._is_late, seconds, since)
 
-    def need_not_come(self) -> None:
-        """Let the predecessor live."""
+    def cancel(self) -> None:
+        """There is no deadline any more."""
         timer, self._timer = self._timer, None
         if timer is not None and timer.active():
             timer.cancel()
 
-    def has_come(self) -> None:
-        """It has ended. If it was by a fault, or by us, the log gets its stacks."""
-        self.need_not_come()
+    def predecessor_ended(self) -> None:
+        """The predecessor has ended; if a fault or this object ended it, its stacks are logged."""
+        self.cancel()
         pidfd, self._pidfd = self._pidfd, -1
         stacks, self._stacks = self._stacks, -1
         if pidfd >= 0:

@@ -9,9 +9,9 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.process import ending
-from twisted_graceful.process.ending import Ending
+from twisted_graceful.process import exit_phases
 from twisted_graceful.process.exit_deadline import GRACE
+from twisted_graceful.process.exit_phases import ExitPhases
 
 TAKES = 40.0
 WORK = 30.0
@@ -62,22 +62,22 @@ class FakeReactor:
             call()
 
 
-class EndingTests(SynchronousTestCase):
+class ExitPhasesTests(SynchronousTestCase):
     """A process whose time and reactor the test has."""
 
     def setUp(self) -> None:
         """It runs."""
         self.clock, self.reactor, self.deadline = Clock(), FakeReactor(), FakeDeadline()
         self.exits: list[Callable[[], None]] = []
-        self.patch(ending, "at_interpreter_exit", lambda call: self.exits.append(call) or True)
-        self.ending = Ending(
+        self.patch(exit_phases, "at_interpreter_exit", lambda call: self.exits.append(call) or True)
+        self.phases = ExitPhases(
             self.reactor,
             lambda: TAKES,
             lambda: WORK,
             self.deadline,  # type: ignore[arg-type]
             self.clock.seconds,
         )
-        self.ending.watch()
+        self.phases.watch()
 
     def test_phases(self) -> None:
         """What is left of the drain timeout is for threads, and the program's own time is free."""
@@ -85,7 +85,7 @@ class EndingTests(SynchronousTestCase):
         self.reactor.fire("before")
         self.assertEqual(self.deadline.seconds, TAKES)
         self.clock.advance(WORK / 2)
-        self.ending.stopped()
+        self.phases.stopped()
         self.assertEqual(self.deadline.seconds, WORK / 2)
         self.reactor.fire("after")
         self.assertIsNone(self.deadline.seconds)
@@ -99,12 +99,12 @@ class EndingTests(SynchronousTestCase):
         for accepts_again, left in ((False, WORK - 10), (True, WORK)):
             with self.subTest(accepts_again=accepts_again):
                 self.setUp()
-                self.ending.drains(True)
+                self.phases.drains(True)
                 self.clock.advance(10)
                 if accepts_again:
-                    self.ending.drains(False)
+                    self.phases.drains(False)
                 self.reactor.fire("before")
-                self.ending.stopped()
+                self.phases.stopped()
                 self.assertEqual(self.deadline.seconds, left)
 
     def test_signals(self) -> None:
@@ -117,7 +117,7 @@ class EndingTests(SynchronousTestCase):
         ):
             with self.subTest(signals=signals):
                 self.setUp()
-                answers = [self.ending.told(each) for each in signals]
+                answers = [self.phases.told(each) for each in signals]
                 self.assertEqual(self.deadline.seconds, seconds)
                 self.assertEqual(answers[-1], seconds is TAKES)  # else the kernel's default is next
 
@@ -125,24 +125,24 @@ class EndingTests(SynchronousTestCase):
         """A first signal to a process that waits for its threads does not give them more time."""
         self.reactor.fire("before")
         self.clock.advance(WORK)
-        self.ending.stopped()
-        self.ending.told(signal.SIGTERM)
+        self.phases.stopped()
+        self.phases.told(signal.SIGTERM)
         self.assertEqual(self.deadline.seconds, GRACE)
-        self.ending.told(signal.SIGTERM)
+        self.phases.told(signal.SIGTERM)
         self.assertEqual(self.deadline.seconds, AT_ONCE)
 
     def test_the_process_goes_on(self) -> None:
         """A service that is stopped in a process that goes on leaves no deadline and no trigger."""
-        self.ending.told(signal.SIGTERM)
-        self.ending.give_up()
+        self.phases.told(signal.SIGTERM)
+        self.phases.give_up()
         self.assertIsNone(self.deadline.seconds)
         self.assertEqual(self.reactor.triggers, [])
 
     def test_must_be_heard(self) -> None:
         """A process that hangs is ended sooner than one whose reactor begins to stop."""
-        self.ending.must_be_heard_within(10, "its master ended")
+        self.phases.must_be_heard_within(10, "its master ended")
         self.assertEqual(self.deadline.seconds, 10)
         self.reactor.fire("before")
         self.assertEqual(self.deadline.seconds, TAKES)
-        self.ending.must_be_heard_within(10, "its master ended")
+        self.phases.must_be_heard_within(10, "its master ended")
         self.assertEqual(self.deadline.seconds, TAKES)

@@ -10,16 +10,16 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.process import end_of_predecessor
-from twisted_graceful.process.end_of_predecessor import KILL_AFTER, EndOfPredecessor
+from twisted_graceful.process import predecessor_deadline
 from twisted_graceful.process.output import FaultFile, stacks_in
+from twisted_graceful.process.predecessor_deadline import KILL_AFTER, PredecessorDeadline
 
 from .support import is_open, leaves_nothing_open, run_python
 
 SINCE = "a test began"
 
 
-class EndOfPredecessorTests(SynchronousTestCase):
+class PredecessorDeadlineTests(SynchronousTestCase):
     """This process is its own predecessor, and no signal reaches it."""
 
     def setUp(self) -> None:
@@ -33,10 +33,10 @@ class EndOfPredecessorTests(SynchronousTestCase):
 
     def test_killed(self) -> None:
         """One that is late gets SIGABRT, and SIGKILL if that does not end it."""
-        end = EndOfPredecessor(self.clock, self.channel)
-        self.addCleanup(end.has_come)
-        end.must_come_within(9, "something earlier")
-        end.must_come_within(5, SINCE)
+        deadline = PredecessorDeadline(self.clock, self.channel)
+        self.addCleanup(deadline.predecessor_ended)
+        deadline.within(9, "something earlier")
+        deadline.within(5, SINCE)
         self.clock.advance(4.9)
         self.assertEqual(self.sent, [])
         self.clock.advance(0.1)
@@ -47,40 +47,40 @@ class EndOfPredecessorTests(SynchronousTestCase):
     def test_in_time(self) -> None:
         """One that ends in time, or may live, gets no signal; nothing is left open."""
         with leaves_nothing_open(self):
-            for name in ("has_come", "need_not_come"):
-                end = EndOfPredecessor(self.clock, self.channel)
-                end.must_come_within(5, SINCE)
-                getattr(end, name)()
+            for name in ("predecessor_ended", "cancel"):
+                deadline = PredecessorDeadline(self.clock, self.channel)
+                deadline.within(5, SINCE)
+                getattr(deadline, name)()
                 self.clock.advance(50)
-                end.has_come()
+                deadline.predecessor_ended()
         self.assertEqual(self.sent, [])
 
     def test_stacks(self) -> None:
         """What it left in its file is logged when it has ended."""
         file = FaultFile()
         self.addCleanup(file.close)
-        end = EndOfPredecessor(self.clock, self.channel, os.dup(file.descriptor))
+        deadline = PredecessorDeadline(self.clock, self.channel, os.dup(file.descriptor))
         os.write(file.descriptor, b"in a test\n")
         with capturedLogs() as events:
-            end.has_come()
+            deadline.predecessor_ended()
         [event] = events
         self.assertIn("in a test", formatEvent(event))
 
     def test_unsafe(self) -> None:
         """Where it cannot be told from another process with its pid it is not killed."""
-        self.patch(end_of_predecessor, "_process_of", lambda channel: (0, -1))
-        EndOfPredecessor(self.clock, self.channel).must_come_within(5, SINCE)
+        self.patch(predecessor_deadline, "_process_of", lambda channel: (0, -1))
+        PredecessorDeadline(self.clock, self.channel).within(5, SINCE)
         self.clock.advance(50)
         self.assertEqual(self.sent, [])
 
     def test_identity(self) -> None:
         """Its pidfd is that of the process that made the channel, as long as its end is open."""
-        pid, pidfd = end_of_predecessor._process_of(self.channel)
+        pid, pidfd = predecessor_deadline._process_of(self.channel)
         self.addCleanup(os.close, pidfd)
         self.assertEqual(pid, os.getpid())
         self.assertTrue(is_open(pidfd))
         self.other.close()
-        self.assertEqual(end_of_predecessor._process_of(self.channel), (pid, -1))
+        self.assertEqual(predecessor_deadline._process_of(self.channel), (pid, -1))
 
 
 class FaultFileTests(SynchronousTestCase):

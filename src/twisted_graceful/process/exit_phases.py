@@ -1,4 +1,4 @@
-"""How this process ends, once its reactor stops: each phase has a deadline, and signals shorten it.
+"""The phases in which this process ends; each has a deadline, which signals shorten.
 
 =================================== ==============================================================
 phase                               deadline
@@ -25,13 +25,13 @@ from typing import Any
 from .exit_deadline import GRACE, ExitDeadline, at_interpreter_exit
 
 
-class Ending:
+class ExitPhases:
     """Sets the deadline of each phase.
 
     Args:
         reactor: whose shutdown is the end of the process.
         takes: the seconds that a stop may take by its own deadlines.
-        patience: the seconds of those that unfinished work has, be it a request or a thread.
+        patience: the seconds of these that unfinished work has: a request or a thread.
         deadline: what ends the process.
         clock: the time in seconds; never set.
 
@@ -60,7 +60,7 @@ class Ending:
         self.has_begun = False
 
     def watch(self) -> None:
-        """Notice the end of the reactor, whoever stops it."""
+        """Notice the end of the reactor, whatever stops it."""
         self._deadline.adopt()
         self._trigger = self._reactor.addSystemEventTrigger(
             "before", "shutdown", self._reactor_stops
@@ -81,7 +81,7 @@ class Ending:
         return True
 
     def drains(self, now: bool) -> None:
-        """This process has begun to drain, before it was told to stop; or it accepts again."""
+        """This process has begun to drain without having been told to stop; or it accepts again."""
         self._drains_since = self._clock() if now else None
 
     def give_up(self) -> None:
@@ -93,7 +93,7 @@ class Ending:
         self._is_told = self._is_stopped = False
 
     def stopped(self) -> None:
-        """All services have stopped. What goes on now nobody has told to stop."""
+        """All services have stopped. Nothing has asked what still runs to stop."""
         self._is_stopped = True
         self._limit_rest("its services had stopped")
 
