@@ -39,6 +39,14 @@ class DocumentationTests(SynchronousTestCase):
         pages = {f"docs/{each.name}" for each in self.docs.glob("*.rst")}
         self.assertEqual(pages - set(named), {"docs/contributing.rst", "docs/index.rst"})
 
+    def test_newsfragments(self) -> None:
+        """towncrier, which knows numbers as suffixes only, can tell all newsfragments apart."""
+        counted = []
+        for each in (ROOT / "newsfragments").glob("*.rst"):
+            issue, kind, *rest = each.name.split(".")
+            counted.append((issue, kind, rest[0] if rest[0].isdigit() else "0"))
+        self.assertEqual(sorted(counted), sorted(set(counted)))
+
     def test_modules(self) -> None:
         """The page on the architecture has the name of every module."""
         package = Path(twisted_graceful.__file__).parent
