@@ -35,17 +35,23 @@ class HangUpTests(SynchronousTestCase):
     """A server in the foreground."""
 
     def test_closed_terminal(self) -> None:
-        """Its end is the end of a server, also of one with workers; nothing is upgraded."""
+        """Its end is the end of a server, also of one with workers; nothing is upgraded.
+
+        Nor on demand: this terminal runs the server, and would close with the predecessor.
+        """
         for options in ((), ("--workers", "2")):
             with self.subTest(options):
                 command = (sys.executable, "-c", TERMINAL, *GRACEFUL)
                 with Server(*APP, *options, command=command) as server:
                     client = server.connect()
                     client.ask("/")
+                    refused = ctl(server.directory, "upgrade", "--pid-file", "app.pid")
+                    self.assertEqual(refused.returncode, Exit.FAILED, refused)
+                    self.assertIn("the command that its terminal runs", refused.stdout)
                     (server.directory / "close").touch()
                     self.assertEqual(server.exit_status(), 0)
                     until(lambda: not server.family(), "no process is left")
-                    self.assertNotIn("Upgrade", server.log)
+                    self.assertNotIn("generation 1 starts", server.log)
 
     def test_nohup(self) -> None:
         """Under nohup HUP does nothing, neither to workers nor to what an upgrade brings."""

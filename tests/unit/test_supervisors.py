@@ -9,6 +9,7 @@ import sys
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.process.supervisors import Ancestor, look, parent_supervisor
+from twisted_graceful.process.terminal import is_there
 
 from .support import temporary_directory
 
@@ -18,12 +19,17 @@ OUTSIDE = 7
 
 
 def watched(
-    *ancestors: str, environ: dict[str, str] | None = None, container: bool = False, **options: bool
+    *ancestors: str,
+    environ: dict[str, str] | None = None,
+    container: bool = False,
+    leader: int = -1,
+    **options: bool,
 ) -> str:
     """What is said of a process below ancestors, the nearest first; empty if nothing is.
 
     Each has its own process group where its name ends with an asterisk, as below a shell with job
-    control; it may have several names. The last one is process 1 in a container.
+    control; it may have several names. The last one is process 1 in a container. The process with
+    the place ``leader``, 0 for the first one, leads a session with a terminal.
     """
     pids = [PID - number for number in range(len(ancestors) + 1)]
     if container:
@@ -35,7 +41,8 @@ def watched(
         if place + 1 < len(names) and names[place + 1].endswith("*"):
             group = pid
         programs = tuple(names[place].rstrip("*").split("|"))
-        processes[pid] = Ancestor(programs, parent, group, session=pid)
+        session = pid if leader < 0 else PID - leader
+        processes[pid] = Ancestor(programs, parent, group, session, terminal=leader >= 0)
     found = parent_supervisor(
         environ or {}, pids[0], look=lambda pid: processes.get(pid, Ancestor()), **options
     )
@@ -98,11 +105,29 @@ class ParentTests(SynchronousTestCase):
         assert found is not None
         self.assertIn(main, found.refusal)
 
+    def test_terminals(self) -> None:
+        """A terminal closes with the command that it runs, but not with one that a shell runs."""
+        for names, leader, expected in (
+            (("tmux: server",), 0, True),
+            (("script", "bash"), 0, True),
+            (("sh", "sshd"), 1, True),
+            (("sudo", "sudo", "bash*"), 1, True),  # sudo makes a terminal of its own
+            (("bash*", "sshd"), 1, False),
+            (("sudo*", "bash", "sshd"), 2, True),  # a script, without job control
+            (("timeout", "bash*", "sshd"), 2, False),
+            (("make", "bash*"), 2, False),
+        ):
+            with self.subTest(names):
+                said = watched(*names, leader=leader)
+                self.assertEqual("the command that its terminal runs" in said, expected)
+                self.assertEqual(watched(*names, leader=leader, ignores_hup=True), "")
+
     def test_a_real_process(self) -> None:
         """The name, parent and process group of a process are read from /proc."""
         this = look(os.getpid())
         self.assertEqual((this.parent, this.group), (os.getppid(), os.getpgrp()))
         self.assertEqual(this.session, os.getsid(0))
+        self.assertEqual(this.terminal, is_there())
         self.assertEqual(look(2**22 + 1), Ancestor())
         script = os.path.join(temporary_directory(self), "entrypoint.sh")
         with open(script, "w") as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -121,7 +122,12 @@ class Launch:
             pid=pid,
             supervisor=None
             if detaches
-            else parent_supervisor(environ, pid, notifies=bool(seize().socket)),
+            else parent_supervisor(
+                environ,
+                pid,
+                notifies=bool(seize().socket),
+                ignores_hup=signal.getsignal(signal.SIGHUP) is signal.SIG_IGN,
+            ),
         )
 
     def with_variables(self, variables: Mapping[str, str]) -> Launch:

@@ -7,6 +7,10 @@ server. There an upgrade is refused; with workers the process that is watched st
 systemd is told of the new main process where it listens (``Type=notify``), and reads it from the
 pid file of a daemon (``Type=forking``). A daemon is nobody's child; whether this process has become
 one is seen by its pid, which is not that of the start any more.
+
+A terminal that runs a command, and not a shell where somebody types, closes when that ends, and
+the kernel sends HUP to what is left in it (``tmux new-session 'twistd ...'``, ``screen -dm``,
+``ssh -t``).
 """
 
 from __future__ import annotations
@@ -56,12 +60,14 @@ class Ancestor:
         parent: the process id of its parent; 0 if that is outside of the container.
         group: its process group.
         session: its session.
+        terminal: whether it has a controlling terminal.
     """
 
     names: tuple[str, ...] = ()
     parent: int = 0
     group: int = 0
     session: int = 0
+    terminal: bool = False
 
     def is_one_of(self, names: Collection[str]) -> bool:
         """Whether it has one of some names."""
@@ -103,7 +109,7 @@ _RUNS_TOGETHER = frozenset(("honcho", "foreman", "overmind", "hivemind", "gorema
 def look(pid: int) -> Ancestor:
     """A process; all is empty if it cannot be seen."""
     try:
-        name, (_, parent, group, session, *_) = proc_stat(pid)
+        name, (_, parent, group, session, terminal, *_) = proc_stat(pid)
         words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
     except OSError:
         return Ancestor()
@@ -111,7 +117,8 @@ def look(pid: int) -> Ancestor:
     if names[1].startswith(("python", "ruby")):
         # python /usr/bin/supervisord, python -m circus.circusd
         names += [os.path.basename(each).rpartition(".")[2] for each in words[1:4]]
-    return Ancestor(tuple(filter(None, names)), int(parent), int(group), int(session))
+    numbers = int(parent), int(group), int(session)
+    return Ancestor(tuple(filter(None, names)), *numbers, terminal=terminal != "0")
 
 
 def parent_supervisor(
@@ -119,6 +126,7 @@ def parent_supervisor(
     pid: int,
     *,
     notifies: bool = False,
+    ignores_hup: bool = False,
     look: Callable[[int], Ancestor] = look,
 ) -> ParentSupervisor | None:
     """What watches a process that has just been started.
@@ -127,13 +135,14 @@ def parent_supervisor(
         environ: its environment at the start.
         pid: the process.
         notifies: whether a service manager listens for which process is the main one.
+        ignores_hup: whether it survives the end of its terminal (nohup(1)).
         look: finds out about a process.
 
     Returns:
         None if nothing does, or if that cannot be seen.
     """
     watched = [pid]
-    top = look(pid)
+    this = top = look(pid)
     while watched[-1] != 1:
         above = look(top.parent)
         # A shell without job control has its children in its own process group, and waits for them.
@@ -163,6 +172,13 @@ def parent_supervisor(
             "systemd watches this process",
             "and would take its end for the end of the service. Set Type=notify-reload or "
             f"Type=notify in its unit; or, {_HUP}",
+        )
+    if this.terminal and this.session in watched and not ignores_hup:
+        return ParentSupervisor(
+            "this process is the command that its terminal runs (tmux, screen, ssh -t)",
+            "and the terminal would close together with it, and stop the new process. Start it as "
+            f"a daemon, with nohup, or from a shell in the terminal; or, {_HUP}",
+            restarts=False,
         )
     return None
 
