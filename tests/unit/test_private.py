@@ -452,7 +452,9 @@ class StopSignalTests(SynchronousTestCase):
     def stopped(self, how: str) -> str:
         """What is said of a reactor that was stopped in some way."""
         code = (
-            "import os; from twisted.internet import reactor\n"
+            "import os, signal; from twisted.internet import reactor\n"
+            # In the background of a script it is ignored, and Twisted leaves it so.
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "from twisted_graceful.private import was_told_to_stop\n"
             f"reactor.callWhenRunning({how})\n"
             "told = lambda: print(was_told_to_stop(reactor))\n"
