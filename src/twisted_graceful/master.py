@@ -76,7 +76,6 @@ class MasterService(GracefulService):
         self._counts: Counts | None = None
         self._delay: Deferred[None] | None = None
         self._gone: frozenset[str] = frozenset()  # where only our workers go on
-        self._deadline.last_act = self._pool.kill
 
     @property
     def status(self) -> Status:
@@ -89,6 +88,10 @@ class MasterService(GracefulService):
     def _stop_takes(self) -> float:
         # Its workers come first, with their own deadlines, and what it takes to kill one.
         return super()._stop_takes() + self._patience() + KILL_AFTER
+
+    def _killed(self) -> None:
+        super()._killed()
+        self._pool.kill()
 
     def _leaves_within(self) -> float:
         return super()._leaves_within() + self._patience() + KILL_AFTER

@@ -136,6 +136,7 @@ class GracefulService(ServerGroup):
         self._inheritance = inheritance
         self._title = title
         self._deadline = ExitDeadline()
+        self._deadline.last_act = self._killed
         self._ending = ExitPhases(reactor, self._stop_takes, self._work_has, self._deadline)
         self._signals = SignalHandlers(
             reactor,
@@ -351,7 +352,8 @@ class GracefulService(ServerGroup):
         if self._owns_process:
             self._ending.watch()
         self._signals.install()
-        self._reactor.callWhenRunning(self._signals.install)  # the reactor sets its own
+        # The reactor sets its own when it starts, before it calls the application's functions.
+        self._reactor.addSystemEventTrigger("during", "startup", self._signals.install)
         self._supervisor = systemd.Supervisor(
             self._reactor, systemd.seize(), speaks=inheritance is None
         )
@@ -448,6 +450,8 @@ class GracefulService(ServerGroup):
             self._guard.end()
             self._signals.restore()
             self._ending.give_up()
+            if generation is not None:
+                generation.stays()
         if self._owns_process and report.exit_status:
             self._exit_with(report.exit_status)
         self._log.info("Drained: {report}", report=report, **report.fields)
@@ -548,6 +552,11 @@ class GracefulService(ServerGroup):
         """In a signal handler, or a thread: nobody is left who would notice that we hang."""
         timeout = self._least("worker_timeout")
         self._ending.must_be_heard_within(timeout or self._stop_takes(), "its master had ended")
+
+    def _killed(self) -> None:
+        """This process is about to be ended; called in a thread."""
+        if self._generation is not None:
+            self._generation.killed()
 
     def _leaves_within(self) -> float:
         """Seconds that this process may take to end once a successor serves."""

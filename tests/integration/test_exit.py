@@ -94,6 +94,15 @@ class HeldTests(SynchronousTestCase):
                         server.kill(number)
                     self.assertNotEqual(server.exit_status(seconds=1.5), 0)
 
+    def test_signal_at_the_start(self) -> None:
+        """A TERM while the reactor calls the application's first functions stops gracefully."""
+        server = served()
+        kill = "reactor.callWhenRunning(lambda: os.kill(os.getpid(), signal.SIGTERM))"
+        server.deploy("1", f"{IMPORTS}\nimport os\n{kill}\n")
+        with server:
+            self.assertEqual(server.exit_status(), 0)
+            self.assertIn("Stopping: in order", server.log)
+
     def test_master(self) -> None:
         """A worker that is held is ended and named, and the status of its master says so, too."""
         server = served("--workers", "1", "--drain-timeout", "0.5")

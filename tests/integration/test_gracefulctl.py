@@ -296,6 +296,18 @@ class OtherCommandsTests(PidFileTestCase):
             self.assertIn("1 cut", done.stdout)
             self.assertIn("GET /gate/held", done.stdout)
 
+    def test_a_stop_of_a_process_that_was_held(self) -> None:
+        """A stop is a failure if a thread held the process after a drain that cut nothing."""
+        server = served("--drain-timeout", "0.3")
+        server.deploy(
+            "1", "\nfrom threading import Event, Thread\nThread(target=Event().wait).start()"
+        )
+        with server:
+            server.get()
+            done = self.ends(server, 1, "stop")
+            self.assertIn("did not end by itself and was killed; its log says why\n", done.stdout)
+            self.assertEqual(server.exit_status(), 1)
+
     def test_a_server_that_stops(self) -> None:
         """An upgrade is refused at once, and another stop does not cut what the first leaves."""
         with served("--shutdown-delay", "60") as server:

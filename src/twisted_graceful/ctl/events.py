@@ -66,7 +66,7 @@ def sentence(event: Event) -> str:
     sentences = _OF_ROLLS if is_of_roll(event) else _SENTENCES
     try:
         template = sentences[name_of(event)]
-        if name_of(event) == STOPPED and event.get("clean") is False:
+        if name_of(event) == STOPPED and event.get("clean") is False and not event.get("held"):
             template += "; of some processes it is not known whether they cut something"
         if event.get("probation"):
             template += "; no old worker leaves within {probation:g} s (the probation)"

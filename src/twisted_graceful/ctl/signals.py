@@ -166,9 +166,10 @@ class SignalledServer:
         ended: Event = {"event": events.STOPPED, "report": f"process {pid} has ended"}
         if record is None or record.pid_file is None:  # which an older version does not say
             return ended
-        for event in record.news():
-            if name_of(event) == events.STOPPED and event.get("pid") == pid:
-                return event
+        its_own = (each for each in record.news() if each.get("pid") == pid)
+        stopped = [each for each in its_own if name_of(each) == events.STOPPED]
+        if stopped:
+            return stopped[-1]  # a process that is held after its drain says that as well
         report = f"process {pid} ended before it said what its drain did; its log may say why"
         return {**ended, "report": report, "clean": False}
 

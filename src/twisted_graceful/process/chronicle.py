@@ -192,6 +192,12 @@ class Chronicle:
         if self._record is not None:
             self._record.say("stopped", pid=self._pid, report=report, cut=cut, clean=clean)
 
+    def killed(self) -> None:
+        """Something held the process after its stop, and it exits with an error status."""
+        if self._record is not None:
+            report = f"process {self._pid} did not end by itself and was killed; its log says why"
+            self._record.say("stopped", pid=self._pid, report=report, held=True, clean=False)
+
     # The end of an upgrade
 
     def ended(self) -> None:

@@ -47,7 +47,8 @@ class Generation:
         pid_file: names the serving generation; None if there is none.
         pid: of this process.
         watcher: is told what becomes of upgrades, and of the other generation; None for nobody.
-        record: where upgrades are recorded, which the successor inherits; it is closed at the end.
+        record: where upgrades are recorded, which the successor inherits; it stays open as long as
+            the process, unless that `stays`.
             None for nowhere.
         leaves_within: seconds that this process may take to end once its successor serves; 0 for
             any time.
@@ -265,10 +266,18 @@ class Generation:
             self._chronicle.ended()
         if self._pid_file is not None and self.number > 0:  # twistd removes the first one's
             self.remove_pid_file()
-        if self._record is not None:
-            self._record.close()
         if self._successor is None:
             self._forget_fault_file()
+
+    def stays(self) -> None:
+        """The process goes on without what it has served."""
+        if self._record is not None:
+            self._record.close()
+
+    def killed(self) -> None:
+        """The process is ended, because something still held it. Called in a thread."""
+        if self._successor is None:
+            self._chronicle.killed()
 
     def remove_pid_file(self) -> None:
         """Remove the pid file, if it is this process's and not about to be its successor's."""

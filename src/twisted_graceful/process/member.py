@@ -220,6 +220,12 @@ class Member:
     def ended(self) -> None:
         """This process serves no more, and ends."""
 
+    def stays(self) -> None:
+        """The process goes on without what it has served."""
+
+    def killed(self) -> None:
+        """The process is ended, because something still held it; the master sees its status."""
+
     def remove_pid_file(self) -> None:
         """There is none: it is the master's."""
 
