@@ -29,7 +29,7 @@ from .process.inheritance import is_successor, is_worker
 from .process.launch import Launch, working_directory
 from .process.log_file import check_writable
 from .process.output import keep_words
-from .process.pidfile import require_free
+from .process.pidfile import require_free, require_writable
 from .process.streams import canonical, number_of, open_missing
 from .process.twistd import locate_log, log_file, only_look, skip_what_is_done
 from .reload import Reload, watch_source
@@ -229,6 +229,7 @@ class Options(usage.Options):
             parent["pidfile"] = ""  # it is looked at and written by us
         locate_log(parent)
         self["log_file"] = log_file(parent)
+        self["is_jailed"] = bool(parent.get("chroot"))
         self["detaches"] = not parent.get("nodaemon", True)
         if self.get("check"):
             only_look(parent)
@@ -272,6 +273,8 @@ def makeService(options: Options) -> IService:
         if not is_successor():
             check_writable(options["log_file"])
             if options["pid_file"] and not options.get("check"):
+                if not options["is_jailed"]:  # else it is another path that is written
+                    require_writable(options["pid_file"])
                 require_free(options["pid_file"])
         if options.get("check"):
             return _check(options, chosen, servers)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
 from pathlib import Path
+from typing import NoReturn
 
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from twisted_graceful.address import UnixAddress
-from twisted_graceful.errors import BindError, LogFileError
+from twisted_graceful.errors import BindError, LogFileError, PidFileError
 from twisted_graceful.process import ownership, unix
 from twisted_graceful.process.log_file import LogFile, check_writable
 from twisted_graceful.process.ownership import give, set_mode
@@ -68,7 +71,7 @@ class RootTests(SynchronousTestCase):
                 if name not in ("dangling link", "a new file"):
                     self.assertRaises(OSError, give, str(path), USER, USER)
                 if name != "hard link":  # which is replaced
-                    self.assertRaises(OSError, PidFile(str(path), 7).create)
+                    self.assertRaises(PidFileError, PidFile(str(path), 7).create)
                 self.assertEqual(self.secret.read_text(), "secret")
                 self.assertEqual(
                     (self.secret.stat().st_uid, self.secret.stat().st_nlink > 0), (0, True)
@@ -76,6 +79,27 @@ class RootTests(SynchronousTestCase):
                 self.assertFalse((self.root / "new").exists())
                 for each in self.home.iterdir():
                     each.unlink()
+
+    def test_hard_links_where_all_may_write(self) -> None:
+        """In a directory such as /tmp a second name of root's own file is not written to."""
+        os.chown(self.home, 0, 0)
+        self.home.chmod(0o1777)
+        os.link(self.secret, self.path)
+        self.assertRaises(LogFileError, LogFile, str(self.path), Clock())
+        self.home.chmod(0o755)
+        LogFile(str(self.path), Clock()).close()
+
+    def test_a_full_disk(self) -> None:
+        """A pid file that cannot be replaced is not overwritten under another name of a file."""
+        os.link(self.secret, self.path)
+        self.patch(os, "rename", self.full)
+        with capturedLogs() as events:
+            PidFile(str(self.path), 7).write()
+        self.assertEqual((self.secret.read_text(), len(events)), ("secret", 1))
+
+    def full(self, *_: object, **__: object) -> NoReturn:
+        """What a disk says that the user has filled."""
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     def test_the_reason(self) -> None:
         """The error names the file, whose link it is, and what to do."""

@@ -10,7 +10,9 @@ from twisted.logger import LogEvent, LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.errors import PidFileError
-from twisted_graceful.process.pidfile import PidFile, require_free
+from twisted_graceful.process import pidfile
+from twisted_graceful.process.lock import locked
+from twisted_graceful.process.pidfile import PidFile, require_free, require_writable
 
 from .support import run_python_beside, temporary_directory
 
@@ -217,6 +219,30 @@ class FreeTests(SynchronousTestCase):
             self.assertIn(f"{self.path} is not a regular file", str(error))
             PidFile(self.path, 7).remove()
             remove(self.path)
+
+    def test_where_it_cannot_be(self) -> None:
+        """A start says that the directory is missing, through links as well, and names it."""
+        missing = os.path.join(os.path.dirname(self.path), "gone")
+        os.symlink("gone/app.pid", self.path)
+        for path in (os.path.join(missing, "app.pid"), self.path):
+            for look in (lambda path=path: require_writable(path), PidFile(path, 7).create):
+                error = self.assertRaises(PidFileError, look)
+                self.assertIn(f"cannot write the pid file {path}: ", str(error))
+                self.assertIn(f"there is no directory {missing}", str(error))
+        os.mkdir(missing)
+        require_writable(self.path)
+        self.assertEqual(os.listdir(missing), [])
+
+    def test_two_at_once(self) -> None:
+        """Nobody else looks whether it is free until it is written, if only the lock is held."""
+        lock = os.path.join(os.path.dirname(self.path), ".app.pid.lock")
+        seen: list[bool] = []
+        self.patch(pidfile, "require_free", lambda _: seen.append(os.path.exists(lock)))
+        PidFile(self.path, 7).create()
+        self.assertEqual((seen, os.path.exists(lock)), ([True], False))
+        self.patch(pidfile, "_PATIENCE", 0.01)
+        with locked(self.path, 0):  # by one that hangs
+            PidFile(self.path, 7).create()
 
     def test_running(self) -> None:
         """While a server has it, also when it has replaced or overwritten it, it is not free."""

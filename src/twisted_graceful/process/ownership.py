@@ -99,13 +99,19 @@ def open_file(path: str, flags: int, mode: int = 0o644) -> int:
     if os.geteuid():
         return os.open(path, flags, mode)
     with located(path) as (directory, name):
-        descriptor = os.open(name, flags | os.O_NOFOLLOW, mode, dir_fd=directory)
-        status, around = os.fstat(descriptor), os.fstat(directory)
-        is_shared = around.st_uid or around.st_mode & _OTHERS
-        if is_shared and status.st_uid != around.st_uid and _has_more_names(status):
-            os.close(descriptor)
-            raise _more_names(path, status)
-        return descriptor
+        return open_in(directory, name, flags, mode)
+
+
+def open_in(directory: int, name: str, flags: int, mode: int = 0o644) -> int:
+    """open(2), for a file in a directory that `located` has found; the errors of `open_file`."""
+    descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=directory)
+    status, around = os.fstat(descriptor), os.fstat(directory)
+    # Whoever may write the directory may have made the name; its owner only for its own files.
+    is_suspect = status.st_uid != around.st_uid if around.st_uid else around.st_mode & _OTHERS
+    if not os.geteuid() and is_suspect and _has_more_names(status):
+        os.close(descriptor)
+        raise _more_names(name, status)
+    return descriptor
 
 
 def give(path: str, uid: int, gid: int) -> None:

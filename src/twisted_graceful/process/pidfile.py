@@ -10,18 +10,22 @@ import errno
 import fcntl
 import os
 import stat
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from twisted.logger import Logger
 
 from ..errors import PidFileError
-from .ownership import located
+from .lock import locked
+from .ownership import located, open_in
 
 _OVERWRITTEN = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """What forbids a new file, and not to write a few bytes where as many are already."""
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_OLD = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_OLD = os.O_RDWR | os.O_NONBLOCK
+
+_PATIENCE = 1.0
+"""Seconds to wait for another server that is just being started with the same pid file."""
 
 
 class PidFile:
@@ -46,11 +50,16 @@ class PidFile:
         """Write it for the first time.
 
         Raises:
-            PidFileError: another server of ours has this pid file, and runs.
-            OSError: it cannot be written.
+            PidFileError: another server of ours has this pid file, and runs, or it cannot be
+                written.
+            OSError: it could not be written after all.
         """
-        require_free(self.path)
-        self._put()
+        with ExitStack() as stack:
+            with suppress(OSError):  # where no lock can be had, only the one on the file counts
+                stack.enter_context(locked(self.path, _PATIENCE))
+            require_writable(self.path)
+            require_free(self.path)
+            self._put()
 
     def write(self) -> None:
         """Put this process's pid in place, by rename: a reader sees the old or the new one.
@@ -101,7 +110,7 @@ class PidFile:
     def _overwrite(self, directory: int, name: str) -> None:
         # Any close of the file would give up the lock on it (fcntl(2)).
         self._hold(-1)
-        descriptor = os.open(name, _OLD, dir_fd=directory)
+        descriptor = open_in(directory, name, _OLD)
         try:
             self._fill(descriptor)
             os.ftruncate(descriptor, len(str(self.pid)))
@@ -133,7 +142,7 @@ class PidFile:
                 try:
                     os.unlink(name, dir_fd=directory)
                 except PermissionError:
-                    os.close(os.open(name, _OLD | os.O_TRUNC, dir_fd=directory))
+                    os.close(open_in(directory, name, _OLD | os.O_TRUNC))
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -144,24 +153,50 @@ class PidFile:
             self._hold(-1)
 
 
+def require_writable(path: str) -> None:
+    """Make sure that a pid file can be written, without writing it.
+
+    Raises:
+        PidFileError: it cannot.
+    """
+    try:
+        with located(path) as (directory, name):
+            status = _status(directory, name)
+            if status is not None and not (
+                stat.S_ISREG(status.st_mode) or stat.S_ISCHR(status.st_mode)
+            ):
+                raise PidFileError(f"the pid file {path} is not a regular file; name another one")
+            may_replace = os.access(".", os.W_OK | os.X_OK, dir_fd=directory, effective_ids=True)
+            may_overwrite = status is not None and os.access(
+                name, os.R_OK | os.W_OK, dir_fd=directory, effective_ids=True
+            )
+            if not (may_replace or may_overwrite):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        parent = os.path.dirname(os.path.realpath(path))
+        reason = error.strerror if os.path.isdir(parent) else f"there is no directory {parent}"
+        raise PidFileError(
+            f"cannot write the pid file {path}: {reason}; give another --pidfile"
+        ) from None
+
+
 def require_free(path: str) -> None:
     """Make sure that no running server has a pid file.
 
     One that is empty, or that names a process that has ended or is another program, is free.
 
     Raises:
-        PidFileError: one has it, or the path leads to what no pid can be written to.
+        PidFileError: one has it.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with located(path) as (directory, name):
+            status = _status(directory, name)
+            if status is None or not stat.S_ISREG(status.st_mode):
+                return
+            descriptor = open_in(directory, name, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         return  # to write it says why
     try:
-        kind = os.fstat(descriptor).st_mode
-        if stat.S_ISCHR(kind):
-            return
-        if not stat.S_ISREG(kind):
-            raise PidFileError(f"the pid file {path} is not a regular file; name another one")
         try:
             # A lock for reading is refused only by the one for writing, which readers cannot have.
             fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
