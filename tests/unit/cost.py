@@ -39,9 +39,10 @@ SIZE = 64 * 1024
 BUDGET = 0.050
 """Seconds of the machine on which `_TURNS` turns of the loop take as long."""
 
-_TURNS = 1_000_000
-_SAMPLE = 20_000
-"""Turns that are timed, for each measurement anew: the machine's speed changes with its load."""
+_TURNS = 100_000
+
+_SHORTEST = 0.002
+"""Seconds that the loop takes, at least; as many as what it is compared with, if that is more."""
 
 ATTEMPTS = 6
 """How often a row that fails is measured again; the least that was seen of each size counts."""
@@ -49,22 +50,36 @@ ATTEMPTS = 6
 NEGLIGIBLE = 0.0015
 """Seconds below which growth is not judged, for what it is measured against is noise."""
 
-
-def _loop() -> None:
-    total = 0
-    for each in range(_SAMPLE):
-        total += each & 3
+_VALUES = {b"name-%d" % each: b"value %d" % each for each in range(5000)}
+_NAMES = [*_VALUES]
 
 
-def _timed(feed: Feed) -> tuple[float, object]:
+def _loop(turns: int) -> None:
+    # Does what parsers do, in as much memory: then a processor that is shared with others, which
+    # empties its caches, is as much slower for it as for them.
+    for each in range(turns):
+        line = _NAMES[each * 7919 % 5000]
+        name, _, value = (line + b": " + _VALUES[line]).partition(b": ")
+        _VALUES[name] = value
+
+
+def _timed(feed: Feed) -> float:
     begun = time.process_time()
-    got = feed()
-    return time.process_time() - begun, got
+    feed()
+    return time.process_time() - begun
 
 
-def _unit() -> float:
-    """Seconds that `BUDGET` is on this machine now."""
-    return min(_timed(_loop)[0] for _ in range(3)) * (_TURNS / _SAMPLE)
+def _measured(feed: Feed) -> float:
+    """What a feed costs, in seconds of the machine of `BUDGET`.
+
+    The loop runs right after it and for as long, so that both are interrupted as often.
+    """
+    taken = _timed(feed)
+    turns, spent = 0, 0.0
+    while spent < max(taken, _SHORTEST):
+        turns += 1000
+        spent += _timed(lambda: _loop(1000))
+    return taken * BUDGET / (spent * _TURNS / turns)
 
 
 @contextmanager
@@ -114,10 +129,8 @@ def cost_of(row: Row, size: int = SIZE) -> Cost:
     cost = Cost(size)
     for _ in range(ATTEMPTS):
         # The smaller one is shorter, so it is the one that noise distorts.
-        small = min(_timed(row(size // GROWTH))[0] for _ in range(2))
-        cost.small = min(cost.small, small * BUDGET / _unit())
-        large = _timed(row(size))[0]
-        cost.large = min(cost.large, large * BUDGET / _unit())
+        cost.small = min(cost.small, *(_measured(row(size // GROWTH)) for _ in range(2)))
+        cost.large = min(cost.large, _measured(row(size)))
         if not cost.fault:
             break
     return cost

@@ -223,7 +223,8 @@ HEADERS: dict[str, Row] = {
     "one literal": sends(blocks(b"\x40\x01x\x7f\x81\x7c" + b"a" * 16000)),
     "changes of the table": sends(on_new_streams(lambda n: asked(b"\x20" * 16000 + GET, n))),
     "the table emptied": sends(
-        on_new_streams(lambda n: asked(b"\x20\x3f\xe1\x1f" + GET + b"\x40\x01x\x01a" * 90, n))
+        on_new_streams(lambda n: asked(b"\x20\x3f\xe1\x1f" + GET + b"\x40\x01x\x01a" * 90, n)),
+        max_concurrent_streams=1,
     ),
     "long integers": sends(blocks(b"\xff\x80\x80\x80\x80\x00")),
     "one large block": sends(

@@ -900,7 +900,7 @@ class FloodTests(LimitsTestCase):
     def test_unknown_settings_are_forgotten(self) -> None:
         """A client cannot fill our memory with settings that mean nothing."""
         self.serve()
-        for start in range(0x100, 0x900, 31):
+        for start in range(0x100, 0x700, 31):
             unknown = dict.fromkeys(range(start, start + 31), 1)
             self.send(SettingsFrame(0, settings={**unknown, SettingCodes.MAX_FRAME_SIZE: 20_000}))
         (connection,) = self.server.connections

@@ -222,7 +222,8 @@ def find(buffer: bytes, settings: Settings, looked: int = 0) -> int:
     if end >= 0:
         line = buffer.find(b"\r\n")
     else:
-        line = buffer.find(b"\r\n", 0, settings.max_request_line + 2)
+        # Only for its CR: that is found some ten times as fast.
+        line = buffer.find(b"\r", 0, settings.max_request_line + 2)
         if line < 0 and len(buffer) > settings.max_request_line + 1:  # its CR may have come
             line = len(buffer)
     if end >= 0 and line <= settings.max_request_line:
@@ -231,7 +232,12 @@ def find(buffer: bytes, settings: Settings, looked: int = 0) -> int:
     seen = buffer[: settings.max_request_line + 1 if too_long else settings.max_header_size + 3]
     # Who speaks TLS, or ends lines with LF, shall not wait for what will not come.
     new = looked - buffer.endswith(b"\r", 0, looked)
-    if _IS_TOKEN.match(seen, 0, 1) is None or seen.count(b"\n", new) != seen.count(b"\r\n", new):
+    ends = seen.count(b"\r\n", new)
+    if (
+        _IS_TOKEN.match(seen, 0, 1) is None
+        or seen.count(b"\n", new) != ends
+        or seen.count(b"\r", new) - seen.endswith(b"\r") != ends
+    ):
         raise Refused(400, "This is no request.")
     if too_long:
         raise Refused(

@@ -150,14 +150,21 @@ def _integer(data: bytes, at: int, bits: int) -> tuple[int, int]:
     value = data[at] & most
     if value < most:
         return value, at + 1
+    more = data[at + 1]
+    if more < 0x80:
+        return value + more, at + 2
     value, consumed = decode_integer(data[at : at + _LONGEST_INTEGER], bits)
     return value, at + consumed
 
 
 def _string(data: bytes, at: int, wanted: bool) -> tuple[bytes, int]:
     """Section 5.2: a string, which is left out if it is not wanted, and where it ends."""
-    compressed = data[at] & 0x80
-    length, at = _integer(data, at, 7)
+    length = data[at]
+    compressed = length >= 0x80
+    if length & 0x7F == 0x7F:
+        length, at = _integer(data, at, 7)
+    else:
+        length, at = length & 0x7F, at + 1
     end = at + length
     if end > len(data):
         raise HPACKDecodingError("a string is longer than its block")

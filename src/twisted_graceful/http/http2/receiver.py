@@ -44,14 +44,18 @@ _BLOCK_SIZE = 4
 
 # The rates are nghttp2's, for streams that are reset (CVE-2023-44487) and for "glitches". Its
 # bursts are 1000 and 10000, which here would take a quarter of a second.
-_RESETS, _RESETS_PER_SECOND = 250, 33
+_RESETS, _RESETS_PER_SECOND = 200, 33
 _CHATTER, _CHATTER_PER_SECOND = 1000, 330
 
 _REJECTION_COST = 2
-"""Streams that a rejected request counts as, for it is answered."""
+"""Streams that a rejected request counts as, for it is answered; and one that the client has us
+reset, for it breaks the protocol."""
 
-_SETTINGS_COST = 10
+_SETTINGS_COST = 15
 """Frames that a SETTINGS frame counts as: it may change the windows of all streams."""
+
+_LATE_HEADERS_COST = 2
+"""Frames that the header of a stream that is over counts as: it is decoded all the same."""
 
 _SMALL_DATA = 64
 """Bytes of a body below which a frame counts, unless it is the last: their overhead is a third."""
@@ -229,7 +233,8 @@ class Receiver:
                 return 0
             if frame.kind == Kind.DATA:
                 return int(frame.body_length < _SMALL_DATA)
-            return int(frame.stream <= self._machine.highest_inbound_stream_id)
+            is_late = frame.stream <= self._machine.highest_inbound_stream_id
+            return _LATE_HEADERS_COST if is_late else 0
         return _SETTINGS_COST if frame.kind == Kind.SETTINGS and not frame.is_ack else 1
 
     def _requested(self, event: RequestReceived) -> None:
@@ -300,7 +305,7 @@ class Receiver:
         if stream is not None:
             reason = ConnectionLost("the client has reset the stream")
             self._connection.drop(stream, reason, Outcome.CLIENT_GONE)
-            self.count_reset()
+            self.count_reset(1 if event.remote_reset else _REJECTION_COST)
         else:
             self._connection.stopped(event.stream_id)
 
