@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Request
+from twisted.web.static import File
 
-from twisted_graceful.http.ranges import coalesced
+from twisted_graceful.http.ranges import coalesced, resolved
 from twisted_graceful.testing import MemoryServer
 
 from .http2_client import Http2Client, http2_server
-from .support import examples
+from .support import examples, temporary_directory
 
 LENGTH = 40
 
 
 class Asked(Resource):
     """Answers with the ``Range`` field."""
+
+    isLeaf = True
+
+    def render_GET(self, request: Request) -> bytes:
+        """Answer."""
+        return repr(request.requestHeaders.getRawHeaders(b"Range")).encode()
+
+
+class AskedFile(File):
+    """Answers with the ``Range`` field that a file would see."""
 
     isLeaf = True
 
@@ -110,6 +123,38 @@ class RangeTests(SynchronousTestCase):
             ({"max_ranges": 1}, "bytes=0-1,5-6", None),
         ):
             response = MemoryServer(Asked(), **settings).request("GET", "/", {"Range": value})
+            self.assertEqual(response.body, repr(expected).encode(), value)
+
+    @examples
+    @given(st.lists(st.integers(0, 50).map("-{}".format), min_size=1), st.integers(1, 50))
+    def test_resolved(self, ranges: list[str], first: int) -> None:
+        """Ranges that count from the end are the same bytes of a file whose size is known."""
+        field = f"bytes={first}-{first + 3}," + ",".join(ranges)
+        left = resolved(field.encode(), LENGTH).decode()
+        self.assertNotIn("=-", left)
+        self.assertNotIn(",-", left)
+        self.assertEqual(sorted(served(left)), sorted(set(served(field))))
+
+    def test_file(self) -> None:
+        """A file sees no range that is longer than itself, and none of another version."""
+        path = os.path.join(temporary_directory(self), "file")
+        with open(path, "wb") as file:
+            file.write(bytes(LENGTH))
+        os.utime(path, (1_000_000_000, 999_999_999.5))
+        date = "Sun, 09 Sep 2001 01:46:40 GMT"
+        for value, condition, expected in (
+            ("bytes=-500", "", [b"bytes=0-"]),
+            ("bytes=-5,30-37", "", [b"bytes=30-"]),
+            ("bytes=-0", "", [b"bytes=40-"]),
+            ("bytes=50-60,-0,70-80", "", [b"bytes=40-"]),
+            ("bytes=50-60,0-1", "", [b"bytes=0-1"]),
+            ("bytes=0-4", date, [b"bytes=0-4"]),
+            ("bytes=0-4", "Sun, 09 Sep 2001 01:46:39 GMT", None),
+            ("bytes=0-4", '"a"', None),
+            ("items=-5", "", [b"items=-5"]),
+        ):
+            headers = {"Range": value} | ({"If-Range": condition} if condition else {})
+            response = MemoryServer(AskedFile(path)).request("GET", "/", headers)
             self.assertEqual(response.body, repr(expected).encode(), value)
 
     def test_too_many(self) -> None:

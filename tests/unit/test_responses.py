@@ -120,6 +120,8 @@ class UnsendableTests(ResponseTestCase):
             "reason": attribute("code_message", b"OK\r\nX: y"),
             "code": attribute("code", "200"),
             "no code": attribute("code", None),
+            "a code": attribute("code", 700),
+            "101": returned(b"body", 101),
             "600": returned(b"body", 600),
             "1000": returned(b"body", 1000),
             "0": returned(b"body", 0),
@@ -152,8 +154,10 @@ class UnsendableTests(ResponseTestCase):
 
     def test_http2(self) -> None:
         """So it is in HTTP/2."""
-        client = Http2Client(http2_server(First(returned(b"body", X="a\0b"))))
-        self.assertEqual((client.get().status, client.get("/after").body), (500, b"GET /after "))
+        for answer in (returned(b"body", X="a\0b"), returned(b"body", 101)):
+            client = Http2Client(http2_server(First(answer)))
+            after = client.get().status, client.get("/after").body
+            self.assertEqual(after, (500, b"GET /after "))
 
     def test_sendable(self) -> None:
         """Tabs, and bytes that are not ASCII, are sent as they are."""
@@ -306,7 +310,7 @@ class LengthTests(ResponseTestCase):
 
     def test_no_length(self) -> None:
         """What is no length, or two, is not sent: the answer is as if there were none."""
-        for length in ("x", "-1", "+4", "4, 4"):
+        for length in ("x", "-1", "+4", "4, 4", "9" * 5000):
             for request, body in ((GET, b"4\r\nbody\r\n0\r\n\r\n"), (OLD, b"body")):
                 received, ended = self.serve(written(b"body", Content_Length=length), request)
                 head, _, rest = received.partition(b"\r\n\r\n")

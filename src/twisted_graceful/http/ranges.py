@@ -56,6 +56,30 @@ def coalesced(value: bytes) -> list[bytes] | None:
     return [text for _, text in sorted(ranges)]
 
 
+def resolved(ranges: bytes, size: int) -> bytes:
+    """The ranges of a file whose size is known, none of which counts from the end.
+
+    Twisted's ``static.File`` fails if such a range is longer than the file, which then is meant as
+    a whole (RFC 9110 section 14.1.2), if it is empty, or if several begin behind the end.
+
+    Args:
+        ranges: a ``Range`` field with ranges as `coalesced` makes them.
+        size: of the file, in bytes.
+
+    Returns:
+        A ``Range`` field. Its ranges are in the file; there is one at the end if none is.
+    """
+    texts = []
+    for each in ranges.partition(b"=")[2].split(b","):
+        if each[:1] != b"-":
+            if int(each.partition(b"-")[0]) < size:
+                texts.append(each)
+        elif length := min(size, int(each[1:])):
+            texts.append(b"%d-" % (size - length))
+    merged = coalesced(b"bytes=" + b",".join(texts))
+    return b"bytes=" + (b",".join(merged or ()) or b"%d-" % size)
+
+
 def _merged(asked: list[tuple[int, int, int]]) -> list[tuple[int, bytes]]:
     """Ranges that neither overlap nor adjoin, each with its place."""
     merged: list[tuple[int, int, int]] = []

@@ -7,10 +7,12 @@ is made when they do, and the head of an answer is made in one pass.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.address import UNIXAddress
@@ -34,13 +36,14 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import getChildForRequest
 from twisted.web.server import NOT_DONE_YET
 from twisted.web.server import Request as TwistedRequest
+from twisted.web.static import File
 
 from .. import private
 from ..errors import FormError
 from . import refusal
 from .form import parse_form, parse_query, unquote
 from .head import MAX_PORT, Head, MalformedHead, Refused, known_name
-from .ranges import coalesced
+from .ranges import coalesced, resolved
 from .report import printable
 from .request_id import accepted as accepted_id
 from .request_id import new_request_id
@@ -79,6 +82,9 @@ class _RequestLogger(Logger):
 
 _ON_ONE_LINE = bytes(each if each == 0x09 or 0x20 <= each != 0x7F else 0x20 for each in range(256))
 """Bytes as they may be in a reason phrase (RFC 9112 section 4): control characters are spaces."""
+
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+"""What can be a Content-Length; a larger number is beyond `int`, or any body."""
 
 
 class _Late:
@@ -369,6 +375,22 @@ class Request(TwistedRequest):
         elif ranges:
             headers[b"Range"] = [b"bytes=" + b",".join(ranges)]
 
+    def _fit_ranges(self, file: File) -> None:
+        """Let a file see only ranges that it can serve, and that are of the file that is meant."""
+        headers = self.requestHeaders
+        ranges = headers.getRawHeaders(b"Range")
+        condition = headers.getRawHeaders(b"If-Range")
+        try:
+            file.restat()
+            size, modified = file.getFileSize(), file.getModificationTime()
+        except OSError:
+            return  # there is no such file
+        if condition is not None and condition != [datetimeToString(ceil(modified))]:
+            # The client has a part of another version (RFC 9110 section 13.1.5).
+            headers.removeHeader(b"Range")
+        elif ranges is not None and ranges[0].startswith(b"bytes="):
+            headers.setRawHeaders(b"Range", [resolved(ranges[0], size)])
+
     def parseCookies(self) -> None:
         """Read the cookies; Twisted's way takes ten times as long for those that are none."""
         for value in self.requestHeaders.getRawHeaders(b"Cookie", ()):
@@ -447,6 +469,8 @@ class Request(TwistedRequest):
         Args:
             resource: an `IResource`.
         """
+        if b"Range" in self.head.headers and isinstance(resource, File):
+            self._fit_ranges(resource)
         try:
             body = resource.render(self)
         except UnsupportedMethod as error:
@@ -509,6 +533,7 @@ class Request(TwistedRequest):
                 data = b"%x\r\n%b\r\n" % (len(data), data)
         if begins:
             try:
+                self._check_code()
                 code = b"%d" % self.code
                 self.channel.writeHeaders(
                     self.clientproto, code, self.code_message, self.responseHeaders, data
@@ -517,6 +542,12 @@ class Request(TwistedRequest):
                 self._replace(error)
         elif data:
             self.channel.write(data)
+
+    def _check_code(self) -> None:
+        """An application may set the attribute, too, which nothing else checks."""
+        code = self.code
+        if not 200 <= code <= 599 and not (code == SWITCHING and b"Upgrade" in self.head.headers):
+            raise MalformedHead(f"{code} is not a status of a final response to this request")
 
     def _replace(self, error: Exception) -> None:
         """Send a 500, for a response that cannot be sent; what the application adds is dropped."""
@@ -558,7 +589,7 @@ class Request(TwistedRequest):
         length = raw.get(b"Content-Length")
         # What applications say of the length must not make an answer that can be read in two
         # ways (RFC 9112 section 6).
-        if length and (len(length) > 1 or not length[0].isdigit()):
+        if length and (len(length) > 1 or not _LENGTH.fullmatch(length[0])):
             del raw[b"Content-Length"]
             length = None
         if code in NO_BODY_CODES:
