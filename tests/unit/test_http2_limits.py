@@ -490,7 +490,7 @@ class TimeTests(LimitsTestCase):
         self.assertIn(ErrorCodes.CANCEL, {each.reset for each in answers})
 
     def serve_large(self) -> None:
-        """Have an application that makes responses of 60,000 bytes, of which three may wait."""
+        """Have an application that makes responses of 60,000 bytes, of which four may wait."""
         self.patch(connection_module, "_MAX_UNSENT", 150_000)
         self.server = http2_server(Large(), write_timeout=3)
         self.client = Http2Client(self.server)
@@ -502,20 +502,29 @@ class TimeTests(LimitsTestCase):
         """While too much waits for a client, further requests wait, and then they are served."""
         self.serve_large()
         answers = [self.ask() for _ in range(9)]
-        self.assertEqual(Large.made - self.made, 3)
-        self.assertEqual({each.status for each in answers[3:]}, {0})
+        self.assertEqual(Large.made - self.made, 4)
+        self.assertEqual({each.status for each in answers[4:]}, {0})
         self.client.machine.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 65535})
         self.client.exchange()
         self.assertEqual({len(each.body) for each in answers}, {60_000})
         self.assertConnectionEmpty()
 
+    def test_one_large_response(self) -> None:
+        """A single response that is larger than what may wait holds no other request."""
+        self.serve()
+        self.client.machine.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 0})
+        large = self.ask()
+        self.app.requests[0].write(bytes(connection_module._MAX_UNSENT + 1))
+        self.ask()
+        self.assertEqual((large.status, len(self.app.requests)), (200, 2))
+
     def test_no_room_for_responses(self) -> None:
         """Those that wait behind responses that the client does not take can go elsewhere."""
         self.serve_large()
-        answers = [self.ask() for _ in range(5)]
+        answers = [self.ask() for _ in range(6)]
         self.wait(3 + A_BIT)
-        self.assertEqual(Large.made - self.made, 3)
-        expected = [ErrorCodes.CANCEL] * 3 + [ErrorCodes.REFUSED_STREAM] * 2
+        self.assertEqual(Large.made - self.made, 4)
+        expected = [ErrorCodes.CANCEL] * 4 + [ErrorCodes.REFUSED_STREAM] * 2
         self.assertEqual([each.reset for each in answers], expected)
         self.assertConnectionEmpty()
 

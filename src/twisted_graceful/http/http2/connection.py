@@ -29,6 +29,9 @@ _REPLIES_LIMIT = 16384
 _MAX_UNSENT = 16 << 20
 """Bytes of responses that may wait on a connection before a further request is begun.
 
+The largest one does not count: a large download that is slow must not hold a browser's other
+requests, which come on the same connection.
+
 A client can ask for a hundred responses and take none of them; an application that makes each of
 them at once, and not with a producer, would have them all in memory.
 """
@@ -272,8 +275,9 @@ class Http2Connection(Connection):
             self.attempt(stream, stream.start, self.now())
 
     def _unsent_bodies(self) -> int:
-        """Bytes that wait in all streams for the client's windows."""
-        return sum(len(each.body) for each in self.streams.values())
+        """Bytes that wait for the client's windows, in all streams but that with the most."""
+        sizes = [len(each.body) for each in self.streams.values()]
+        return sum(sizes) - max(sizes, default=0)
 
     def hit(self, limit: str) -> None:
         """Count that a limit was hit."""
@@ -396,7 +400,7 @@ class Http2Connection(Connection):
                 self.client, "The client {peer} does not take {cut}", cut=cut
             )
             self.reset(stream, ErrorCodes.CANCEL, why, Outcome.TIMED_OUT)
-            if self._unsent_bodies() == 0:
+            if not any(each.body for each in self.streams.values()):
                 # It takes none of its responses, so it gets no more of them.
                 for waiting in tuple(self._waiting):
                     self.reset(waiting, ErrorCodes.REFUSED_STREAM, why, Outcome.REFUSED)
