@@ -318,6 +318,10 @@ class StopTests(CtlTestCase):
         code, out, _ = self.run_ctl("stop")
         self.assertEqual(code, Exit.FAILED)
         self.assertIn("not known whether they cut something", out)
+        last = {"event": "stopped", "report": "1 cut", "cut": 1, "clean": False}
+        self.admin.answers["POST", "/stop"] = (200, [last])  # as of a worker that has cut it
+        code, out, _ = self.run_ctl("stop")
+        self.assertEqual((code, "not known" in out), (Exit.FAILED, False))
 
     def test_gone(self) -> None:
         """An answer that does not tell the end is followed by a wait for that."""

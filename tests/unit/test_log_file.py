@@ -362,11 +362,22 @@ class PipeTests(LogFileTestCase):
         self.assertLess(len(pieces), 5)
 
     def test_line_longer_than_a_pipe_takes_at_once(self) -> None:
-        """It is written in pieces."""
+        """It is written in one piece while there is room, and in pieces when there is none."""
         file = self.open()
+        pieces: list[bytes] = []
+        write = os.write
+        self.patch(os, "write", lambda fd, data: pieces.append(bytes(data)) or write(fd, data))
         line = b"x" * 3 * select.PIPE_BUF + b"\n"
         file.write(line + LINE)
-        self.assertEqual(self.read_all(self.open_reader()), line + LINE)
+        self.assertEqual(pieces, [line, LINE])
+        for _ in range(20):
+            file.write(line)
+        reader = self.open_reader()
+        read = self.read_all(reader)
+        for _ in range(10):
+            self.clock.advance(1)
+            read += self.read_all(reader)
+        self.assertEqual(read, line + LINE + 20 * line)
 
     def test_broken(self) -> None:
         """A pipe whose reader has gone is an error like any other."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import socket
 import subprocess
 import sys
@@ -162,3 +163,6 @@ class WriteTests(StreamsTestCase):
             for _ in range(100):
                 streams.write(writer, b"x" * 4096)
         self.assertTrue(os.get_blocking(writer))
+        _, writer = self.pipe()
+        self.patch(os, "open", unknown)  # as for a pipe of another user
+        self.assertEqual(streams.write(writer, b"x" * (1 << 20)), select.PIPE_BUF)

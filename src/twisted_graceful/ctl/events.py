@@ -66,7 +66,8 @@ def sentence(event: Event) -> str:
     sentences = _OF_ROLLS if is_of_roll(event) else _SENTENCES
     try:
         template = sentences[name_of(event)]
-        if name_of(event) == STOPPED and event.get("clean") is False and not event.get("held"):
+        is_explained = event.get("cut") or event.get("held")
+        if name_of(event) == STOPPED and event.get("clean") is False and not is_explained:
             template += "; of some processes it is not known whether they cut something"
         if event.get("probation"):
             template += "; no old worker leaves within {probation:g} s (the probation)"

@@ -239,8 +239,9 @@ class LogFile:
             elif not streams.writable(descriptor, until - time.monotonic()):
                 return
             else:
-                # A pipe takes up to PIPE_BUF bytes as one piece (pipe(7)).
-                whole = buffer.rfind(b"\n", 0, select.PIPE_BUF) + 1
+                # A pipe takes up to PIPE_BUF bytes as one piece (pipe(7)); Linux takes more as one
+                # as well while there is room, which keeps most longer lines whole.
+                whole = buffer.rfind(b"\n", 0, select.PIPE_BUF) + 1 or buffer.find(b"\n") + 1
                 piece = bytes(buffer[: whole or select.PIPE_BUF])
                 try:
                     written = write(descriptor, piece)

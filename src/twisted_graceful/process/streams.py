@@ -121,7 +121,7 @@ def write(descriptor: int, data: bytes) -> int:
 
     Args:
         descriptor: not of a regular file.
-        data: at most ``PIPE_BUF`` bytes, so that a pipe takes all of them or none (pipe(7)).
+        data: of up to ``PIPE_BUF`` bytes a pipe takes all or none (pipe(7)), of more maybe a part.
 
     Returns:
         How many bytes were taken.
@@ -146,7 +146,7 @@ def write(descriptor: int, data: bytes) -> int:
     except OSError:  # it is another user's, say
         if not writable(descriptor):
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
-        return os.write(descriptor, data)
+        return os.write(descriptor, data[: select.PIPE_BUF])  # for which there is room
     try:
         return os.write(own, data)
     finally:
