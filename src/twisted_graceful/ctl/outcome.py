@@ -27,7 +27,7 @@ MEANING = {
     Exit.NOT_ALLOWED: "this user, or this address, may not do that",
     Exit.NOT_SUPPORTED: "this server, an older version, say, or what it was found by, cannot do it",
     Exit.UNKNOWN: "it is not known how it ended: --timeout is over, or the connection broke",
-    Exit.NO_ANSWER: "a server is there and does not answer: it is blocked, suspended or overloaded",
+    Exit.NO_ANSWER: "the server runs but does not respond: it is blocked, suspended or overloaded",
     Exit.INTERRUPTED: "interrupted by the keyboard; what was begun goes on",
 }
 
