@@ -613,6 +613,28 @@ class FlowTests(Http2TestCase):
         self.assertEqual((one.reset, two.status), (ErrorCodes.INTERNAL_ERROR, 500))
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
 
+    def test_a_producer_that_raises_in_a_write(self) -> None:
+        """One that fails as its response begins ends its stream alone, too."""
+
+        class Failing(Source):
+            def pauseProducing(self) -> None:
+                raise ValueError("as the test wants it")
+
+            def resumeProducing(self) -> None:
+                self.request.write(b"begun")
+                raise ValueError("as the test wants it")
+
+        (first, one), (second, two), (third, three) = self.ask(), self.ask(), self.ask()
+        first.registerProducer(Failing(first), True)
+        first.write(bytes(1 << 18))
+        second.registerProducer(Failing(second), False)
+        self.client.exchange()
+        third.finish()
+        self.client.exchange()
+        self.assertEqual([one.reset, two.reset], [ErrorCodes.INTERNAL_ERROR] * 2)
+        self.assertEqual((three.status, three.ended), (200, True))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
+
     def test_kernel_is_full(self) -> None:
         """To a client that does not read no more is written than the transport takes."""
         self.open(1 << 24)

@@ -47,13 +47,13 @@ class Producer:
         if producer is not None:
             try:
                 producer.stopProducing()
-            except Exception:
+            except BaseException:
                 self._log.failure("A producer could not be stopped")
 
     def _call(self, method: Callable[[], None]) -> None:
         try:
             method()
-        except Exception:
+        except BaseException:
             failure = Failure()
             self.stopProducing()
             self._failed(failure)

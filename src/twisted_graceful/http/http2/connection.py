@@ -294,9 +294,10 @@ class Http2Connection(Connection):
             self.reset(stream, ErrorCodes.INTERNAL_ERROR, "it has failed")
 
     def ready(self, stream: Stream) -> None:
-        """A stream has something to send."""
-        self._sender.add(stream)
-        self._ask_for_turn()
+        """A stream has something to send; if what made it has ended the stream, it is too late."""
+        if not stream.over:
+            self._sender.add(stream)
+            self._ask_for_turn()
 
     def answered(self, stream: Stream) -> None:
         """The application has made all of an answer."""

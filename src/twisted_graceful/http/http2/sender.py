@@ -101,6 +101,8 @@ class Sender:
         number = stream.number
         if stream.head is None and not stream.body and not stream.finished:
             self._connection.attempt(stream, stream.produce)
+            if stream.over:
+                return _OVERHEAD
         if stream.head is not None:
             head, stream.head = stream.head, None
             self._machine.send_headers(number, head, end_stream=stream.is_whole)
