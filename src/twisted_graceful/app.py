@@ -88,7 +88,7 @@ def _inside(name: str, what: str, error: BaseException) -> AppError:
 
 
 def _hiding() -> str:
-    """Which modules in the working directory have taken the place of Python's own."""
+    """Which modules in the working directory hide some of Python's own; empty if none do."""
     hiding = [
         place
         for name in sorted(sys.stdlib_module_names & sys.modules.keys())
@@ -111,8 +111,8 @@ def _no_attribute(name: str, owner: Any, attribute: str) -> str:
 def _found(module_name: str) -> str:
     """Where the module of a name, or the package that it should be in, was found.
 
-    That may be another than the one that the user means: each name is imported once, and of the
-    standard library much has been by then.
+    It may not be the one that the user means: each name is imported once, and much of the standard
+    library has been imported by then.
     """
     first = module_name.partition(".")[0]
     module = sys.modules.get(module_name) or sys.modules.get(first)
@@ -243,14 +243,14 @@ def _failed(failure: Failure) -> Any:
 
 
 _NO_LOOP = re.compile("event loop|await wasn't used with future|async (library|context)")
-"""What asyncio, and the libraries on top of it, say outside of its loop."""
+"""What asyncio, and the libraries on top of it, say outside its loop."""
 
 
 def _reactor_hint(error: BaseException) -> str:
     if isinstance(error, RuntimeError) and _NO_LOOP.search(str(error)):
         return (
-            "; what awaits asyncio needs the reactor of that: write twistd --reactor=asyncio, or "
-            "twisted.internet.asyncioreactor.install() at the begin of a program"
+            "; code that awaits asyncio needs its reactor: use twistd --reactor=asyncio, or call "
+            "twisted.internet.asyncioreactor.install() at the start of the program"
         )
     return ""
 

@@ -21,11 +21,11 @@ def listed(text: str) -> list[str]:
 
 
 def read(path: str, where: str = "") -> str:
-    """The text of a file; a byte order mark at its begin means nothing.
+    """The text of a file, without the byte order mark that it may start with.
 
     Args:
         path: of the file.
-        where: the path was given, for errors.
+        where: where the path was given, for errors.
 
     Raises:
         ConfigError: it cannot be read, or is not UTF-8, as TOML is.
@@ -38,7 +38,7 @@ def read(path: str, where: str = "") -> str:
         raise ConfigError(f"{named} cannot be read: {error.strerror}") from None
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data:
         raise ConfigError(
-            f"{named} is not UTF-8, but UTF-16 it seems, which PowerShell writes: save it as UTF-8"
+            f"{named} is not UTF-8 but probably UTF-16, which PowerShell writes: save it as UTF-8"
         )
     try:
         return data.decode("utf-8-sig")

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 
 def needs_its_loop(reactor: Any) -> bool:
-    """Whether a reactor is asyncio's loop, which runs only in what the reactor calls later."""
+    """Whether a reactor is asyncio's loop, which runs only in calls that the reactor makes."""
     module = sys.modules.get("twisted.internet.asyncioreactor")
     return module is not None and isinstance(reactor, module.AsyncioSelectorReactor)
 
@@ -19,7 +19,7 @@ def needs_its_loop(reactor: Any) -> bool:
 def as_deferred(awaitable: Awaitable[Any]) -> Deferred[Any]:
     """A Deferred of what an awaitable returns or raises.
 
-    In a running loop of asyncio it is run by a task of that, else by Twisted.
+    If a loop of asyncio is running, one of its tasks runs the awaitable, otherwise Twisted does.
     """
 
     async def wait() -> Any:
@@ -53,7 +53,7 @@ def _running_loop() -> Any:
 
 
 class _Both:
-    """What a task of asyncio can await, around a coroutine that awaits Deferreds as well.
+    """Lets a task of asyncio await a coroutine that awaits Deferreds as well.
 
     Args:
         steps: the coroutine.
@@ -83,7 +83,7 @@ class _Both:
                 go_on, value = steps.throw, error
 
     def _fired(self, deferred: Deferred[Any]) -> Generator[Any, Any, Any]:
-        """Wait for a Deferred, whose result is left for those who await it."""
+        """Wait for a Deferred, and keep its result in it."""
         future = self._loop.create_future()
 
         def fired(result: Any) -> Any:

@@ -57,7 +57,7 @@ class AppError(GracefulError):
 class FormError(GracefulError, ValueError):
     """A form in a request is malformed, or has too many fields.
 
-    ``request.args`` raises it. A resource that lets it pass answers with its status.
+    ``request.args`` raises it. If a resource does not catch it, its status is the response's.
 
     Attributes:
         status: for the response, 400 or 413.

@@ -141,7 +141,7 @@ class Listening:
 
     @property
     def certificate_facts(self) -> CertificateFacts | None:
-        """What the certificate says of itself; None if there is none, or it was not read."""
+        """What the certificate says; None if there is none, or it was not read."""
         if self._certificate is not None and self._certificate_facts is None:
             from .http import certificate
 
@@ -170,7 +170,7 @@ class Listening:
 
     @property
     def certificate_warnings(self) -> list[str]:
-        """What somebody should do something about, each a sentence that names the file."""
+        """What an operator should do something about; each sentence names the file."""
         known = self.certificate_facts
         if known is None:
             return []
@@ -320,6 +320,6 @@ def _refuses(admission: Admission, connections: Connections, client: Any) -> boo
     reason = admission(client, connections)
     if reason:
         connections.complaints.tell(
-            client, "Refused the connection of {peer}: {reason}", reason=reason
+            client, "Refused a connection from {peer}: {reason}", reason=reason
         )
     return bool(reason)

@@ -146,12 +146,14 @@ class MasterService(GracefulService):
             self._supervisor.serves(f"{status} (master: pid {os.getpid()})")
 
     def _read_certificates(self) -> None:
-        """Know of the certificates what the new workers do, which have read their files again."""
+        """Read the certificates again, as the new workers have, for the metrics."""
         for server in self.servers:
             try:
                 server.listening.read_certificate()
             except CertificateError as error:
-                self._log.warn("The workers serve, but the master: {error}", error=error)
+                self._log.warn(
+                    "The metrics of the certificate are not updated: {error}", error=error
+                )
             else:
                 server.listening.warn_of_certificate()
 

@@ -97,12 +97,12 @@ def share_log_files(
     Twisted writes where it believes the end to be: two processes that share a log overwrite what
     the other one has just written. So they are opened for appending. And a process whose file
     another one has rotated, or logrotate has moved, goes on in the one that has the path now.
-    Of several that come to rotate it at the same time only one does. What is not a regular file,
-    a stream or ``/dev/null``, is neither rotated nor renamed; of a link to a file the target is.
+    If several rotate it at the same time only one does. Streams and devices such as ``/dev/null``
+    are neither rotated nor renamed; if the path is a link, its target is.
 
     Args:
-        opened: opens a file, which has these permissions if it is new.
-        locked: holds a lock that belongs to a path; raises `OSError` if another process does.
+        opened: opens a file; a new one gets the permissions.
+        locked: holds the lock of a path; raises `OSError` if another process holds it.
     """
     if getattr(LogFile.rotate, "is_shared", False):
         return
@@ -157,7 +157,7 @@ def share_log_files(
 
 
 def is_log_file(stream: object) -> bool:
-    """Whether it is one of Twisted's log files, which are shared."""
+    """Whether a stream is one of Twisted's log files, which are shared."""
     return isinstance(stream, BaseLogFile)
 
 
@@ -177,12 +177,12 @@ def log_files() -> list[str]:
 def replace_log_streams(replaced: Callable[[Any], Any], observer: Any = None) -> None:
     """Let the observers of the log, however they are nested, write to other streams.
 
-    An observer has its stream from its beginning. Which there are depends on twistd, twist, their
-    options and the program, so that they cannot be made with another one.
+    An observer gets its stream when it is made, by twistd, twist or the program, depending on their
+    options; so it is replaced afterwards.
 
     Args:
-        replaced: returns what is written to in the place of a stream, or the same one.
-        observer: one that does not observe yet; None for all that do.
+        replaced: returns what to write to instead of a stream, or the same stream.
+        observer: an observer that has not been added yet; None for all that have.
     """
     pending: list[Any] = [observer or globalLogPublisher]
     while pending:
@@ -208,7 +208,7 @@ def take_over_twistd(
     located: Callable[[str], str],
     observes: Callable[[Any], None],
 ) -> None:
-    """Do in twistd's place what it does with files; nothing if twistd is not what runs.
+    """Do what twistd does with files instead of it; nothing if this is not twistd.
 
     twistd writes its pid file through links, and unlinks the path at exit even if another process,
     our successor, owns it by then. It looks for the directory of its log when an application may
@@ -217,12 +217,12 @@ def take_over_twistd(
     ``.tac`` file, but its runner class can.
 
     Args:
-        started: is called when twistd has detached, with the path of the pid file, absolute, which
-            twistd does not write; empty if it has none.
-        sheds: is called with user and group before twistd changes to them; whether it is to.
-        ends: is called at exit, also when the start fails, and is to remove the pid file.
-        located: makes an absolute path of that of the log.
-        observes: is called with the observer that is to write the log, before it does.
+        started: is called when twistd has detached, with the absolute path of the pid file, which
+            twistd does not write; empty if there is none.
+        sheds: is called with user and group before twistd changes to them; returns whether it may.
+        ends: is called at exit, also when the start fails, and has to remove the pid file.
+        located: makes the path of the log absolute.
+        observes: is called with the observer that will write the log, before it does.
     """
     twistd = sys.modules.get("twisted.scripts._twistd_unix")
     if twistd is None:

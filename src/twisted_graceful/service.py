@@ -185,7 +185,7 @@ class GracefulService(ServerGroup):
 
     @property
     def watcher(self) -> Watcher:
-        """Who is told; what it raises is logged, and does not reach this service."""
+        """Is told what happens; what it raises is logged, and does not reach this service."""
         return self._watcher
 
     @watcher.setter
@@ -549,7 +549,7 @@ class GracefulService(ServerGroup):
         return self._work_has() + self._longest_drain() * len(self._others()) + waits + SLACK
 
     def _master_has_ended(self) -> None:
-        """In a signal handler, or a thread: nobody is left who would notice that we hang."""
+        """In a signal handler or a thread: no process is left to notice that this one hangs."""
         timeout = self._least("worker_timeout")
         self._ending.must_be_heard_within(timeout or self._stop_takes(), "its master had ended")
 
@@ -594,7 +594,7 @@ class GracefulService(ServerGroup):
             told.addCallback(lambda _: self.leave())
 
     async def _hup(self) -> None:
-        """Reload; or shut down as any program does whose terminal is closed."""
+        """Reload; or shut down if the terminal was closed, as other programs do."""
         if not await self._terminal.has_closed():
             self.reload()
         elif self._generation is not None and not (
@@ -604,7 +604,7 @@ class GracefulService(ServerGroup):
             self.stop()
 
     def _stopping_signals(self) -> frozenset[int]:
-        """The signals of which a second one ends the process, whatever it is doing."""
+        """The signals whose second arrival ends the process, whatever it is doing."""
         if self._worker:
             return frozenset({signal.SIGTERM})  # the others are typed, and the master's
         return frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})

@@ -105,8 +105,8 @@ class Settings:
     max_ranges: int = _count(
         100,
         "ranges",
-        "the most parts of a file that a request may ask for (Range); with more it gets the whole "
-        "file, and with 0 always",
+        "the most parts of a file that a request may ask for (Range); a request for more gets the "
+        "whole file; 0: always the whole file",
     )
     # Django's DATA_UPLOAD_MAX_NUMBER_FIELDS; Werkzeug's max_form_parts is 1000, too.
     max_form_fields: int = _count(
@@ -211,8 +211,8 @@ class Settings:
     # five times within 10 s (StartLimitIntervalSec) for broken.
     probation: float = _seconds(
         10,
-        "for how long the old process stays when a new one is ready, and accepts again should that "
-        "die; with workers, at HUP, how long the first new one must live until old ones leave; 0: "
+        "for how long the old process stays when a new one is ready, to accept again if that dies; "
+        "with workers, at HUP: how long the first new worker must live before old ones leave; 0: "
         "not at all",
     )
     # None: which page opens the database is known to its author only.

@@ -201,7 +201,7 @@ class EndTests(SynchronousTestCase):
         with served(*LONG) as server:
             stopping(server)
             server.kill(signal.SIGUSR2)
-            server.said("An upgrade was asked for, but this process stops: nothing is done")
+            server.said("Upgrade refused: this process is stopping")
             self.assertEqual(server.get().body, "1")
             self.assertEqual(server.family(), [server.pid])
 

@@ -422,7 +422,7 @@ class AddressTests(SynchronousTestCase):
             server.said(r"Closed for the successor that has ended, and not served: 0\.0\.0\.0:0")
             self.assertEqual(server.get().body, "1")
             server.kill(signal.SIGHUP)
-            server.said("serves with the new code")
+            server.said("serves the new code, on probation")
             self.assertEqual(server.get(port=self.gone).body, "1")
 
 

@@ -80,7 +80,7 @@ class AdmissionTests(SynchronousTestCase):
                 ]
                 self.assertEqual(self.refused(flood[0]), "")
                 self.connections.append(Open(flood[0], Phase.ANSWERING))
-                self.assertIn("open", self.refused(flood[0]))
+                self.assertIn("in use", self.refused(flood[0]))
                 for host in others:
                     self.assertEqual(self.refused(host), "")
 

@@ -105,7 +105,7 @@ class AsDeferredTests(SynchronousTestCase):
 
         for make in (lambda: asyncio.sleep(1), awaits_a_future):
             failure = self.failureResultOf(as_resource(make, None), AppError)  # type: ignore
-            self.assertIn("write twistd --reactor=asyncio", str(failure.value))
+            self.assertIn("use twistd --reactor=asyncio", str(failure.value))
         error = self.assertRaises(AppError, as_resource, needs_a_loop, None)
-        self.assertIn("write twistd --reactor=asyncio", str(error))
+        self.assertIn("use twistd --reactor=asyncio", str(error))
         self.assertEqual(self.successResultOf(as_deferred(succeed(1))), 1)

@@ -317,11 +317,11 @@ class StopTests(CtlTestCase):
         self.admin.answers["POST", "/stop"] = (200, [last])
         code, out, _ = self.run_ctl("stop")
         self.assertEqual(code, Exit.FAILED)
-        self.assertIn("not known whether they cut something", out)
+        self.assertIn("did not report whether they cut a request", out)
         last = {"event": "stopped", "report": "1 cut", "cut": 1, "clean": False}
         self.admin.answers["POST", "/stop"] = (200, [last])  # as of a worker that has cut it
         code, out, _ = self.run_ctl("stop")
-        self.assertEqual((code, "not known" in out), (Exit.FAILED, False))
+        self.assertEqual((code, "did not report" in out), (Exit.FAILED, False))
 
     def test_gone(self) -> None:
         """An answer that does not tell the end is followed by a wait for that."""
@@ -378,7 +378,7 @@ class OtherCommandsTests(CtlTestCase):
         for name in ("status", "check"):
             code, _, err = self.run_ctl(name, "--timeout", "0.2")
             self.assertEqual(code, Exit.NO_ANSWER)
-            self.assertIn("did not answer within 0.2 s", err)
+            self.assertIn("did not respond within 0.2 s", err)
             self.assertNotIn("begun", err)
 
     def test_numbers_of_one_name(self) -> None:

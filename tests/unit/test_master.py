@@ -229,7 +229,7 @@ class MasterTests(SynchronousTestCase):
         self.assertFalse(self.master.replaces_workers)
         with capturedLogs() as events:
             self.master.reload()
-        self.assertIn("this process stops", " ".join(map(formatEvent, events)))  # type: ignore[arg-type]
+        self.assertIn("this process is stopping", " ".join(map(formatEvent, events)))  # type: ignore[arg-type]
         self.assertEqual(len(self.started), 2)
 
     def test_steps_of_a_roll(self) -> None:

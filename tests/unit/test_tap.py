@@ -252,8 +252,8 @@ class SourcesTests(SynchronousTestCase):
         for data, told in (
             (b"\xff", "0xff, in line 1"),
             (text.encode("latin-1"), "0xe9, in line 2"),
-            (text.encode("utf-16"), "UTF-16 it seems"),
-            (text.encode("utf-16-be"), "UTF-16 it seems"),
+            (text.encode("utf-16"), "probably UTF-16"),
+            (text.encode("utf-16-be"), "probably UTF-16"),
         ):
             Path(self.path).write_bytes(data)
             said = self.refused("--config", self.path)

@@ -1,8 +1,8 @@
 """Which clients may connect to the admin endpoints, and how many connections each may have.
 
-This is decided when a connection is accepted, before a byte is read from it, so that nobody from
-outside takes a place that a probe needs. Each kind of client has places of its own: this
-machine, the UNIX sockets, and all others together, of whom one address has no more than a part.
+This is decided when a connection is accepted, before a byte is read from it, so that no client from
+outside can use up the connections that a probe needs. Some are reserved for each kind of client:
+this machine, the UNIX sockets, and all others together, of which one address gets only a part.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _UNIX = "UNIX sockets"
 
 
 class Admission:
-    """Decides about each client that connects.
+    """Decides whether a client may connect.
 
-    If all places of its kind are taken, a client gets that of the oldest connection that has sent
-    no complete request: a probe sends its request at once.
+    If all connections of its kind are in use, a client replaces the oldest one that has sent no
+    complete request: a probe sends its request at once.
 
     Args:
         allowed: networks whose clients may connect, beside this machine.
@@ -54,34 +54,34 @@ class Admission:
         if not (isinstance(kind, str) or kind in self._allowed):
             return "it is not in --admin-allow"
         kinds = {each: _kind(each.client) for each in connections}
-        same = [each for each, its in kinds.items() if its == kind]
+        same = [each for each, other in kinds.items() if other == kind]
         if isinstance(kind, str):
             return _room_for(same, UNIX if kind == _UNIX else PER_ADDRESS)
-        elsewhere = [each for each, its in kinds.items() if not isinstance(its, str)]
+        elsewhere = [each for each, other in kinds.items() if not isinstance(other, str)]
         return _room_for(same, PER_ADDRESS) or _room_for(elsewhere, ELSEWHERE)
 
 
 def _room_for(connections: list[Connection], limit: int) -> str:
-    """Make room for one more; or say why there is none."""
+    """Make room for one more connection; the reason if there is none, else empty."""
     if len(connections) < limit:
         return ""
     closable = [each for each in connections if _is_closable(each)]
     if not closable:
-        return f"{limit} connections of its kind are open, and none can be closed for it"
+        return f"all {limit} connections for clients of its kind are in use"
     # One that is closing may still be sending a response.
     min(closable, key=lambda each: (each.phase is Phase.CLOSING, each.since)).end()
     return ""
 
 
 def _is_closable(connection: Connection) -> bool:
-    """Whether no complete request is known to have come since the last response."""
+    """Whether no complete request is known to have arrived since the last response."""
     if connection.phase in WAITING:
         return not connection.has_unread()
     return connection.phase in (Phase.READING, Phase.CLOSING)
 
 
 def _kind(client: Any) -> str | IPv4Address | IPv6Address:
-    """Those who share places: an IP address, this machine, or the UNIX sockets."""
+    """What connections are counted by: an IP address, this machine, or the UNIX sockets."""
     if not client.host:
         return _UNIX
     found = address(client.host)

@@ -69,7 +69,7 @@ COUNTERS: Mapping[str, Family] = {
         "graceful_worker_restarts", "Workers that died, and were started again."
     ),
     "log_lines_lost": Family(
-        "graceful_log_lines_lost", "Lines of logs that were dropped, since they were not read."
+        "graceful_log_lines_lost", "Log lines that were dropped because they could not be written."
     ),
 }
 

@@ -329,7 +329,7 @@ class Overview(Watcher):
             try:
                 listener(event)
             except Exception:
-                self._log.failure("A client could not be told of {event}", event=name)
+                self._log.failure("Cannot notify a client of {event}", event=name)
                 self.forget(listener)
 
     def _note(self, event: Event) -> None:

@@ -56,7 +56,7 @@ def _finish(request: Any, body: bytes) -> None:
         request.finish()
 
 
-_STOPS = (409, "this process stops")
+_STOPS = (409, "this process is stopping")
 
 
 def _is_stopping(service: GracefulService) -> bool:
@@ -255,7 +255,7 @@ class Root(Resource):
         return self.children[path]
 
     def _stop(self) -> None:
-        """Stop; if it stops already that goes on, since a second stop would cut what is left."""
+        """Stop, unless a stop has begun already: a second one would cut what is left."""
         if not _is_stopping(self._overview.service):
             self._overview.service.stop()
 

@@ -192,7 +192,7 @@ class AdminServer:
                 f"{self._address} may not be opened by this user: run this as the server's user, "
                 "or as root",
             )
-        if isinstance(error, (TimeoutError, BlockingIOError)):  # so a full backlog is reported
+        if isinstance(error, (TimeoutError, BlockingIOError)):  # a full backlog is reported as this
             return self._no_answer()
         return CtlError(
             Exit.NOT_RUNNING, f"no server is at {self._address}: {error.strerror or error}"
@@ -208,8 +208,8 @@ class AdminServer:
     def _no_answer(self) -> CtlError:
         return CtlError(
             Exit.NO_ANSWER,
-            f"a server is at {self._address}, but did not answer within {self._timeout:g} s "
-            "(--timeout): it is blocked, stopped or overloaded",
+            f"the server at {self._address} did not respond within {self._timeout:g} s "
+            "(--timeout): it is blocked, suspended or overloaded",
         )
 
     def _broken(self, error: Exception) -> CtlError:

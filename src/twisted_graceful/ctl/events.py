@@ -68,9 +68,9 @@ def sentence(event: Event) -> str:
         template = sentences[name_of(event)]
         is_explained = event.get("cut") or event.get("held")
         if name_of(event) == STOPPED and event.get("clean") is False and not is_explained:
-            template += "; of some processes it is not known whether they cut something"
+            template += "; some processes did not report whether they cut a request"
         if event.get("probation"):
-            template += "; no old worker leaves within {probation:g} s (the probation)"
+            template += "; the old workers stay for the probation of {probation:g} s"
         return printable(template.format_map(event))
     except (KeyError, ValueError, TypeError):  # of another version
         facts = (f"{key} {value}" for key, value in event.items() if key not in _NO_FACTS)

@@ -14,7 +14,7 @@ from .find import find
 from .outcome import MEANING, CtlError, Exit
 
 QUESTION_TIMEOUT = 5.0
-"""Seconds for a command that changes nothing: a server that works answers at once."""
+"""Seconds for a command that changes nothing: a server that works responds at once."""
 
 TIMEOUT = 120.0
 """Seconds for the others. Longer than the server's own --upgrade-timeout (60) or than a drain and

@@ -100,7 +100,7 @@ class Record:
 
 
 def recorded() -> Iterator[tuple[int, Record]]:
-    """All processes on this machine with a record that this user may read, and that."""
+    """All processes on this machine whose record this user may read, with their records."""
     for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
         if name.isdigit():
             try:

@@ -18,7 +18,7 @@ from .process import Process
 from .record import NoRecord, Record, recorded
 
 _POLL = 0.05
-"""Seconds between two looks for a successor."""
+"""Seconds between two checks for a successor."""
 
 _CLOCK_SLACK = 5.0
 """Seconds by which the time of day may have been set, or file systems differ."""
@@ -37,7 +37,7 @@ class SignalledServer:
         self._timeout = timeout
 
     def status(self) -> Mapping[str, Any]:
-        """That it runs, and whether it stops, which is all that a pid file and a record tell."""
+        """That it runs, and whether it is stopping: a pid file and a record show no more."""
         with self._process() as process:
             self._require_awake(process)
             with self._record_if_readable(process) as record:
@@ -170,7 +170,7 @@ class SignalledServer:
         stopped = [each for each in its_own if name_of(each) == events.STOPPED]
         if stopped:
             return stopped[-1]  # a process that is held after its drain says that as well
-        report = f"process {pid} ended before it said what its drain did; its log may say why"
+        report = f"process {pid} ended without reporting on its drain; its log may say why"
         return {**ended, "report": report, "clean": False}
 
     def workers(self, count: int) -> Iterator[Event]:
@@ -207,8 +207,8 @@ class SignalledServer:
         if process.is_suspended:
             raise CtlError(
                 Exit.NO_ANSWER,
-                f"process {process.pid} is suspended (SIGSTOP, or a debugger): it serves nobody, "
-                "and does nothing that it is told, until it gets SIGCONT",
+                f"process {process.pid} is suspended (SIGSTOP, or a debugger): it does "
+                "nothing until it gets SIGCONT",
             )
 
     def _send(self, process: Process, number: signal.Signals) -> Event:
@@ -265,7 +265,7 @@ class SignalledServer:
     def _successor_of(self, pid: int) -> Process:
         """Wait for the process that takes over from one that has ended, if there is one.
 
-        A successor that loads when its predecessor is killed writes the pid file when it serves.
+        A successor whose predecessor is killed while it loads writes the pid file when it serves.
         """
         deadline = time.monotonic() + self._timeout
         while True:

@@ -21,7 +21,7 @@ _LABELS = {
     "sent": "response bodies (bytes)",
     "uptime": "uptime (s)",
 }
-"""What people read in the place of a name, with its unit; other names are shown as they are."""
+"""What is shown instead of a name, with its unit; other names are shown as they are."""
 
 
 def lines(status: Mapping[str, Any], indent: str = "") -> Iterator[str]:

@@ -32,11 +32,11 @@ _NO_CHECK_TIME = 0x200000
 
 @dataclass(frozen=True)
 class CertificateFacts:
-    """What a certificate says of itself.
+    """What a certificate says.
 
     Attributes:
-        begins: when it begins to be valid, in seconds since the epoch; None if that is unknown.
-        ends: when it ends.
+        begins: when its validity begins, in seconds since the epoch; None if that is unknown.
+        ends: when its validity ends.
         names: the hosts that it is for.
         faults: what is wrong with it at any time, in words.
     """
@@ -47,7 +47,7 @@ class CertificateFacts:
     faults: tuple[str, ...] = ()
 
     def warnings(self, now: float) -> list[str]:
-        """What somebody should do something about.
+        """What an operator should do something about.
 
         Args:
             now: seconds since the epoch.
@@ -105,8 +105,8 @@ def load(certificate: str, key: str = "") -> ssl.SSLContext:
 def facts(context: ssl.SSLContext, certificate: str, hosts: tuple[str, ...]) -> CertificateFacts:
     """What the certificate of a server says, and what its clients would find wrong with it.
 
-    Python decodes only certificates that it has verified, so this is what a client finds in a
-    handshake with us that trusts that very certificate, at whatever time.
+    Python decodes only certificates that it has verified, so this is what a client that trusts this
+    very certificate, at any time, finds in a handshake with us.
 
     Args:
         context: what `load` has returned.
@@ -156,7 +156,7 @@ def _handshake(
 
 
 def _chain(certificate: str, own: bytes) -> Iterator[dict[str, Any]]:
-    """The certificates in a file that sign others, but for the server's own."""
+    """The certificates in a file, without the server's own."""
     for block in _BLOCK.findall(_read(certificate, "tls_cert")):
         der = ssl.PEM_cert_to_DER_cert(block)
         if der != own:

@@ -345,7 +345,7 @@ class Channel(MovableConnection):
             producer.stopStreaming()
 
     def _producer_failed(self, failure: Failure) -> None:
-        """The producer has raised an exception: its response will not be complete."""
+        """The producer has raised an exception, so its response will not be complete."""
         self.unregisterProducer()
         request = self._request
         if request is None:

@@ -43,8 +43,8 @@ lingering_time."""
 class Connection(Protocol, ABC):
     """A connection of a site, whatever is spoken on it.
 
-    What each protocol does in its own way is abstract, so that a class that lacks a part of it
-    fails in its first test and not in the first report that asks for that part.
+    What each protocol does in its own way is abstract, so that a class that lacks a method fails in
+    its first test, not in the first report that calls it.
 
     To the registry it has a phase, and a deadline that one clock checks for all connections.
 
@@ -354,7 +354,7 @@ class Connection(Protocol, ABC):
 
 
 class Opening(Connection):
-    """A connection on which no request can have been begun: something else comes before.
+    """A connection before its first request: something else comes first.
 
     Nothing is written to it that a client could be slow to read.
     """

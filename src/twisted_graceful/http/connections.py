@@ -187,26 +187,26 @@ class Connections:
             return connection.end()
         except Exception:
             # One that cannot be ended, for an application has broken it, must hold no drain.
-            self._log.failure("A connection could not be ended: it is reset and forgotten")
+            self._log.failure("Cannot end a connection: it is reset and forgotten")
             with suppress(Exception):
                 connection.reset_connection()
             self.remove(connection)
             return ()
 
     def close(self, connection: Connection) -> None:
-        """Close a connection in stages; end it if that fails, so that no other has to wait."""
+        """Close a connection in stages; end it if that fails, so that the others need not wait."""
         try:
             connection.loseConnection()
         except Exception:
-            self._log.failure("A connection could not be closed: it is ended")
+            self._log.failure("Cannot close a connection: it is ended")
             self.end(connection)
 
     def send_away(self, connection: Connection) -> bool:
-        """Tell a client to go elsewhere; whether that was possible."""
+        """Tell a client to leave; whether that was possible."""
         try:
             return connection.go_away()
         except Exception:
-            self._log.failure("A client could not be sent away: its connection is ended")
+            self._log.failure("Cannot tell a client to leave: its connection is ended")
             self.end(connection)
             return False
 
@@ -216,7 +216,7 @@ class Connections:
             try:
                 yield from connection.under_way()
             except Exception:
-                # Whatever broke it, all others are reported. Said once: reports are frequent.
+                # The others are reported in any case. Logged once, since reports are frequent.
                 self.report_failures += 1
                 if self.report_failures == 1:
                     self._log.failure(

@@ -32,8 +32,8 @@ _READ_SIZE = 65536
 def parse_query(text: bytes, limit: int = 0) -> Fields:
     """Read a query string, or a form that is written like one.
 
-    Like Twisted's ``parse_qs``: blank values count, what has no ``=`` does not, and ``;``
-    separates as ``&`` does.
+    Like Twisted's ``parse_qs``: fields with an empty value count, those without ``=`` do not, and
+    ``;`` separates fields as ``&`` does.
 
     Args:
         text: the fields.
@@ -63,10 +63,10 @@ _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
 def unquote(text: bytes) -> bytes:
-    """Decode percent-encoding; what is not an escape stays as it is.
+    """Decode percent-encoding; anything else stays as it is.
 
     The standard library raises and catches an exception for each ``%`` that does not begin an
-    escape, which costs half a microsecond a byte. For real escapes it is the faster one.
+    escape, which is slow. For real escapes it is faster.
     """
     if text.count(b"%") * len(b"%00") <= len(text):
         return unquote_to_bytes(text)
@@ -140,7 +140,7 @@ def parse_form(content: IO[bytes], content_type: bytes, limit: int) -> Fields:
     """Read a form.
 
     Args:
-        content: the body, of which the position does not change.
+        content: the body; its position is restored.
         content_type: a ``Content-Type`` field.
         limit: how many fields there may be; 0 for any number.
 

@@ -19,7 +19,7 @@ _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 # CONNECT has a form of its own (section 3.2.3).
 _REQUEST_LINE = re.compile(rb"(?!CONNECT )(%s) ([!\"$-~]+) HTTP/([0-9])\.([0-9])" % _TOKEN)
 _IS_TOKEN = re.compile(_TOKEN)
-# A name that is empty names nothing that is here (RFC 9110 section 4.2.1).
+# An empty host is invalid (RFC 9110 section 4.2.1).
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.%a-z]+\]|[0-9A-Za-z\-._~%!$&'()*+,;=]+)(?::([0-9]{0,5}))?")
 MAX_PORT = 65535
 # Neither an empty host nor userinfo (RFC 9110 sections 4.2.1 and 4.2.4).
@@ -84,12 +84,12 @@ def check_sendable(name: bytes, value: bytes) -> None:
         value: the value.
 
     Raises:
-        MalformedHead: it holds a control character, or is not even bytes.
+        MalformedHead: it contains a control character, or is not bytes.
     """
     if not isinstance(value, bytes):
-        raise MalformedHead(f"the value of {name!r} is {type(value).__name__}, and not bytes")
+        raise MalformedHead(f"the value of {name!r} is {type(value).__name__}, not bytes")
     if len(value.translate(None, CONTROLS)) != len(value):
-        raise MalformedHead(f"the value of {name!r} holds a control character")
+        raise MalformedHead(f"the value of {name!r} contains a control character")
     if len(value) <= _SENDABLE_LENGTH_LIMIT:
         if len(SENDABLE) >= _SENDABLE_LIMIT:
             SENDABLE.clear()
@@ -157,7 +157,7 @@ class Heads:
 
         Args:
             buffer: what has arrived since its first byte; not empty. After None was returned it is
-                the same again, and more.
+                the same, with more appended.
 
         Returns:
             The head; None if it has not arrived in whole.
@@ -209,7 +209,7 @@ def find(buffer: bytes, settings: Settings, looked: int = 0) -> int:
     Args:
         buffer: what has arrived since its first byte.
         settings: the limits.
-        looked: how much of it was there when there was no end in it, and no fault either.
+        looked: bytes of it that an earlier call has checked, without an end or a fault in them.
 
     Returns:
         The position after its empty line; 0 if that has not arrived.
@@ -445,9 +445,11 @@ def _read_upgrade(head: Head) -> None:
     headers = head.headers
     asks = has_option(headers.get(b"Connection", ()), b"upgrade")
     if not asks or head.version == b"HTTP/1.0":
-        # It is ignored. Applications do not see it, for they would answer with 101.
+        # Ignored, and hidden from applications, which would respond with 101.
         head.headers = {name: each for name, each in headers.items() if name != b"Upgrade"}
         return
     head.websocket = b"websocket" in _members(headers[b"Upgrade"])
     if head.websocket and _LINE_END.search(b"\n".join(chain(*headers.values()))):
-        raise Refused(400, "A header field holds what some take for the end of a line.")
+        raise Refused(
+            400, "A header field contains a character that some take for the end of a line."
+        )

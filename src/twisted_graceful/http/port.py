@@ -209,8 +209,8 @@ class Port(tcp.Port):
         room: what its connections need; to be set before it listens.
         name: where it listens, for a process that takes its connections over.
         hit: is called with the name of a limit that keeps it from accepting.
-        refuses: whether a client, by its address, is turned away before it takes a place; None if
-            nobody is.
+        refuses: whether a client, by its address, is refused when it is accepted; None if none
+            is.
     """
 
     _log = Logger()
@@ -234,7 +234,7 @@ class Port(tcp.Port):
     def startListening(self) -> None:
         """Accept from the socket that it was made with.
 
-        Twisted's own logs that "Site starting on 8080", where the server has logged the URL.
+        Twisted's own method logs "Site starting on 8080", but the server has logged the URL.
         """
         listener, self._preexistingSocket = self._preexistingSocket, None
         assert listener is not None
@@ -385,6 +385,6 @@ class Port(tcp.Port):
 
 
 def _reset(client: socket.socket) -> None:
-    """Close a connection with a reset, which leaves nothing of it behind here."""
+    """Close a connection with a reset, so that the kernel keeps nothing of it."""
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.close()

@@ -13,9 +13,9 @@ from zope.interface import implementer
 
 @implementer(IPushProducer, IPullProducer)
 class Producer:
-    """A producer that raises nothing.
+    """Wraps a producer, and raises none of its exceptions.
 
-    One that does is told to stop, so that it can close its file, and is not called any more.
+    After an exception the producer is stopped, so that it can close its file, and not called again.
 
     Args:
         producer: the application's.

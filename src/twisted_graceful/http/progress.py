@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 _PERIODS = 4
-"""How many times the timeout an average is taken over, at least, and twice that at most."""
+"""The average is taken over this many timeouts at least, and over twice as many at most."""
 
 
 class Progress:
     """Watches a count of bytes that is to grow.
 
     Slow is: no growth for a time, or, past that time, less than a rate on average. The average is
-    of the recent past, so that a fast beginning does not excuse for ever what comes after.
+    of the recent past, so that a fast start does not make up forever for what comes later.
     Precise to the interval between two calls.
 
     Args:
@@ -35,7 +35,7 @@ class Progress:
         return count >= self._goal
 
     def excuse(self, now: float) -> None:
-        """The time since the last look does not count: something else was in the way.
+        """Do not count the time since the last call: something else was in the way.
 
         Args:
             now: seconds.

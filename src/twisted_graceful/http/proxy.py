@@ -35,9 +35,9 @@ _ENTRY = re.compile(
 )
 
 UNKNOWN = IPv4Address("TCP", "unknown", 0)
-"""A client of which nothing is known; the name is that of RFC 7239 section 6.2.
+"""A client of unknown address; the name is that of RFC 7239 section 6.2.
 
-It is not an IP address, so that no list of addresses lets it in.
+It is not an IP address, so no list of addresses contains it.
 """
 
 _IS_SECURE = {b"http": False, b"https": True, b"ws": False, b"wss": True}
@@ -76,9 +76,9 @@ class Proxies:
             schemes: all values of ``X-Forwarded-Proto``.
 
         Returns:
-            The client's address, with port 0 if there is none: `UNKNOWN` if the entry that counts
-            is malformed, or there is none; None without a field. And whether the client speaks
-            TLS; None if it was not said, or the entry is malformed.
+            The client's address, with port 0 if none is given: `UNKNOWN` if the entry that counts
+            is malformed or missing, None without a field. And whether the client speaks TLS; None
+            if that is not given, or its entry is malformed.
         """
         # The values of several lines are one list (RFC 9110 section 5.3).
         both = b",".join(addresses), b",".join(schemes)
@@ -148,7 +148,7 @@ class ForwardedRequest(Request):
     What its fields say of the client stands in place of what we know of the connection:
     in the client's address; in `isSecure`, so in URLs and sessions too; and in the port of
     `getHost`, which is that of the ``Host`` field. If the address is malformed the client is
-    `UNKNOWN`: the proxy is not taken for it. A malformed scheme says nothing.
+    `UNKNOWN`, so that the proxy is not taken for it. A malformed scheme is ignored.
     """
 
     from_trusted_proxy = True

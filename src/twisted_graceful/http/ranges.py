@@ -1,6 +1,6 @@
-"""The ranges of a file that a client asks for, before an application makes a response of them.
+"""Merges the ranges of a file that a client asks for, before an application sees them.
 
-Twisted's ``static.File`` serves whatever is asked for, 4,000 times the whole file too. RFC 9110
+Twisted's ``static.File`` serves all that is asked for, even the whole file 4,000 times. RFC 9110
 section 14.2 lets a server ignore such requests; section 15.3.7.2 lets it coalesce ranges.
 """
 
@@ -19,14 +19,14 @@ _NO_END = 10**18
 def coalesced(value: bytes) -> list[bytes] | None:
     """The ranges of a ``Range`` field, of which no two overlap.
 
-    Ranges that overlap or adjoin become one, in the place of the first of them. Of ranges that
-    count from the end (``-500``) the longest counts. So a response has each byte twice at most.
+    Ranges that overlap or adjoin become one, at the position of the first. Of ranges that count
+    from the end (``-500``) only the longest remains. So a response has each byte twice at most.
 
     Args:
         value: the field.
 
     Returns:
-        The ranges; none of them if the field is malformed. None if its unit is not bytes.
+        The ranges; an empty list if the field is malformed, None if its unit is not bytes.
     """
     match = _RANGES.fullmatch(value)
     if match is None:
@@ -37,7 +37,7 @@ def coalesced(value: bytes) -> list[bytes] | None:
     for at, each in enumerate(match[1].split(b",")):
         each = each.strip(b" \t")
         if not each:
-            continue  # an empty element of a list is none (RFC 9110 section 5.6.1)
+            continue  # empty list elements do not count (RFC 9110 section 5.6.1)
         spec = _RANGE.fullmatch(each)
         if spec is None:
             return []
@@ -81,7 +81,7 @@ def resolved(ranges: bytes, size: int) -> bytes:
 
 
 def _merged(asked: list[tuple[int, int, int]]) -> list[tuple[int, bytes]]:
-    """Ranges that neither overlap nor adjoin, each with its place."""
+    """Ranges that neither overlap nor adjoin, each with its position."""
     merged: list[tuple[int, int, int]] = []
     for first, last, at in sorted(asked):
         if merged and first <= merged[-1][1] + 1:

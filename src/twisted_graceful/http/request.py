@@ -346,24 +346,24 @@ class Request(TwistedRequest):
         if content.closed:
             raise RuntimeError(
                 "the form was not read before its request was finished, and is too large to keep: "
-                "ask for request.args before"
+                "use request.args earlier"
             )
         return parse_form(content, types[0], self.site.connections.settings.max_form_fields)
 
     def _release_content(self) -> None:
-        """Close the body, unless it is in memory and may be a form that is asked for later."""
+        """Close the body, unless it is in memory and may be a form that is used later."""
         content = self._content
         is_kept = type(content) is BytesIO and self.method == b"POST" and "args" not in vars(self)
         if content is not None and not is_kept:
             content.close()
 
     def _limit_ranges(self, headers: dict[bytes, list[bytes]]) -> None:
-        """Let the application see no more ranges than it may serve."""
+        """Show the application only ranges that it may serve."""
         connections = self.site.connections
         limit = connections.settings.max_ranges
         values = headers.pop(b"Range")
         if len(values) > 1:
-            return  # which of them counts nobody says
+            return  # no rule says which one counts
         if values[0].count(b",") >= limit:
             if limit:
                 connections.hit("max_ranges")
@@ -392,7 +392,7 @@ class Request(TwistedRequest):
             headers.setRawHeaders(b"Range", [resolved(ranges[0], size)])
 
     def parseCookies(self) -> None:
-        """Read the cookies; Twisted's way takes ten times as long for those that are none."""
+        """Read the cookies; Twisted's way takes much longer for malformed ones."""
         for value in self.requestHeaders.getRawHeaders(b"Cookie", ()):
             for each in value.split(b";"):
                 name, equals, content = each.lstrip().partition(b"=")
@@ -454,7 +454,7 @@ class Request(TwistedRequest):
         """The producer of the response has raised an exception, and is not registered any more.
 
         Returns:
-            Whether the response has begun, and so can only be cut; else it is an error response.
+            Whether the response has begun, so that it can only be cut; otherwise a 500 was sent.
         """
         self.producer = None
         if not self.startedWriting:
@@ -550,9 +550,9 @@ class Request(TwistedRequest):
             raise MalformedHead(f"{code} is not a status of a final response to this request")
 
     def _replace(self, error: Exception) -> None:
-        """Send a 500, for a response that cannot be sent; what the application adds is dropped."""
+        """Send a 500 for a response that cannot be sent; drop what the application adds."""
         self._log.error(
-            "The response to {method} {path} cannot be sent, and a 500 is: {error}",
+            "Cannot send the response to {method} {path}, a 500 is sent instead: {error}",
             method=printable(self.method),
             path=printable(self.uri.partition(b"?")[0]),
             error=error,

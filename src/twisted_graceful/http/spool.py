@@ -1,4 +1,4 @@
-"""Where the body of a request is kept that is too large for memory, or may be."""
+"""Keeps the body of a request that is, or may become, too large for memory."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 class Spool(SpooledTemporaryFile[bytes]):
     """A file in memory that becomes a temporary one when it is large.
 
-    Before Python 3.11 that of the standard library lacks what `io.TextIOWrapper`, `zipfile` and
-    others ask of a file. Bodies of any size must be files to them, as with Twisted.
+    Before Python 3.11 that of the standard library lacks methods that `io.TextIOWrapper`, `zipfile`
+    and others need. Bodies of any size must work with them, as with Twisted.
     """
 
     if sys.version_info < (3, 11):
@@ -26,7 +26,7 @@ class Spool(SpooledTemporaryFile[bytes]):
             return True
 
         def seekable(self) -> bool:
-            """It can be read anew."""
+            """It can be read again."""
             return True
 
         def read1(self, size: int = -1) -> bytes:
@@ -42,7 +42,7 @@ class Spool(SpooledTemporaryFile[bytes]):
             return self.readinto(buffer)
 
         def detach(self) -> None:
-            """Nothing is below it that could be used alone."""
+            """It has no raw file that could be used alone."""
             raise io.UnsupportedOperation("detach")
 
 

@@ -10,11 +10,11 @@ SLICE = 0.005
 """Seconds after which a connection lets the others have their turn."""
 
 _BUDGET = 0.02
-"""Seconds of a reactor turn that all of them have together: what any other client waits for."""
+"""Seconds of a reactor turn for all of them together: the time that any other client waits."""
 
 
 class Turns:
-    """Runs the work of connections, as much as a turn of the reactor has time for.
+    """Runs the work of connections within the time that a turn of the reactor has for it.
 
     Work that finds no time left is queued, and continued in the order in which it was queued.
 

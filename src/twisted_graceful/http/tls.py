@@ -414,7 +414,7 @@ class Handshake(Opening):
         self.end()
 
     def loseConnection(self) -> None:
-        """Close; there is no response that a reset could destroy, so nothing to wait for."""
+        """Close without waiting: there is no response that a reset could destroy."""
         self.end()
 
     def end(self, outcome: Outcome = Outcome.CUT) -> tuple[Cut, ...]:

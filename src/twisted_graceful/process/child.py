@@ -97,7 +97,7 @@ class Child(ProcessProtocol):
         pid: of the process; it is known when it has been started.
         carrier: brings connections to it, when it serves.
         gone: the listeners that it inherited and does not serve; known when it is ready.
-        has_failed: whether it has ended with another status than 0, or by a signal.
+        has_failed: whether it has ended with a status other than 0, or by a signal.
     """
 
     transport: IProcessTransport | None
@@ -380,7 +380,7 @@ class Child(ProcessProtocol):
 
 @contextmanager
 def _in_some_directory() -> Iterator[None]:
-    """Make sure that there is a working directory, whose path spawnProcess asks for.
+    """Make sure that the working directory exists, since spawnProcess asks for its path.
 
     This process may have been started in a release directory that has been removed.
     """

@@ -177,13 +177,13 @@ class Chronicle:
     # A stop
 
     def stops(self) -> None:
-        """The service stops, and this process with it."""
+        """The service is stopping, and this process with it."""
         if self._record is not None:
             self._record.say("stopping", pid=self._pid)
 
     def refused(self, reason: str) -> None:
-        """An upgrade was asked for, and is not even begun."""
-        self._log.warn("An upgrade was asked for, but {reason}: nothing is done", reason=reason)
+        """An upgrade was asked for, and is refused."""
+        self._log.warn("Upgrade refused: {reason}", reason=reason)
         if self._record is not None:
             self._record.say(Stage.FAILED.value, generation=self._number + 1, reason=reason)
 

@@ -1,4 +1,4 @@
-"""The time by which this process has ended, whatever it is doing.
+"""Ends this process at a deadline, whatever it is doing.
 
 Twisted's own deadlines end with the reactor. After that the interpreter waits for threads that are
 not daemons, for executors and for multiprocessing's children, and runs exit handlers, any of which
@@ -27,13 +27,13 @@ from twisted.logger import Logger, LogPublisher
 from .. import private
 
 GRACE = 3.0
-"""Seconds that threads and children have, at least, once the reactor has nothing left to do."""
+"""Seconds that threads and children have, at least, when the reactor has nothing left to do."""
 
 SLACK = 5.0
 """Seconds that a stop may take beyond the deadlines of its parts before it counts as hung."""
 
 AT_ONCE = 0.6
-"""Seconds after which a process ends that was told to end at once."""
+"""Seconds after which a process that was told to end immediately does."""
 
 _WITHOUT_GIL = 1.0
 """Seconds after the deadline at which the process ends even though the thread could not run."""
@@ -54,7 +54,7 @@ class Timer(Protocol):
         """Write all stacks after so many seconds, and exit."""
 
     def cancel_dump_traceback_later(self) -> None:
-        """Do not."""
+        """Cancel that."""
 
 
 class ExitDeadline:
@@ -160,7 +160,7 @@ class ExitDeadline:
             os.close(before)
 
     def before_fork(self) -> None:
-        """Stop the timer: a forked child waits without end for the thread of an armed one."""
+        """Stop the timer: a forked child would wait forever for the thread of an armed one."""
         if self._armed is not None and self.is_mine:
             self._timer.cancel_dump_traceback_later()
 

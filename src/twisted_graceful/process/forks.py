@@ -1,9 +1,9 @@
-"""What a forked child of the application must not keep: our sockets, and our signal handlers.
+"""Takes our sockets and signal handlers away from child processes that the application forks.
 
-A child that `os.fork` or multiprocessing makes has a copy of everything: with the listeners the
-port stays open when the server has ended, with a connection its client never sees the close, with
-the control channel the other generation never sees the end, and with the handlers a SIGTERM does
-nothing, since no reactor runs there.
+A child that `os.fork` or multiprocessing makes has a copy of everything. With the listeners the
+port would stay open when the server has ended; with a connection its client would never see the
+close; with the control channel the other generation would never see the end; and with the handlers
+SIGTERM would do nothing, since no reactor runs there.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _masks: dict[int, set[int]] = {}  # of signals, for each thread that is about to
 
 
 class ForkGuard:
-    """What is done in forked children, from `begin` to `end`.
+    """Cleans up in forked children, from `begin` to `end`.
 
     Args:
         listeners: the listening sockets there are.
@@ -74,12 +74,12 @@ def keep_from_children(channel: Any) -> None:
 
 
 def keep_number_from_children(descriptor: int) -> None:
-    """The same for a descriptor that stays open to the end of this process."""
+    """The same for a descriptor that stays open until this process ends."""
     _numbers.add(descriptor)
 
 
 def keep_inheritance_from_children(descriptors: Iterable[int]) -> None:
-    """The same for what this process has inherited, which nobody owns yet; empty once it is owned.
+    """The same for inherited descriptors that have no owner yet; none once they have.
 
     The application may fork while it is imported.
     """
@@ -131,7 +131,7 @@ def _open_descriptors() -> list[int]:
 
 
 def blank(descriptors: Iterable[int]) -> None:
-    """Close files, but keep their numbers: what still has them closes nothing else one day."""
+    """Close files, but keep their numbers in use, so that a later close hits no other file."""
     nothing = os.open(os.devnull, os.O_RDWR)
     for each in descriptors:
         if each >= 0:
@@ -141,8 +141,8 @@ def blank(descriptors: Iterable[int]) -> None:
 
 
 def _before() -> None:
-    # A signal that came to the child before it has its handlers would be lost: Python forgets, in
-    # a child, what has come but was not handled.
+    # A signal that reaches the child before it has reset its handlers would be lost: in a child
+    # Python forgets signals that have arrived but were not handled.
     if _guards:
         signals = {each for guard in list(_guards) for each in guard.handled()}
         _masks[threading.get_ident()] = signal.pthread_sigmask(signal.SIG_BLOCK, signals)

@@ -135,7 +135,7 @@ class Generation:
 
     @property
     def watched_by(self) -> ParentSupervisor | None:
-        """What takes the end of this process for the end of the service; of a successor nothing."""
+        """What takes the end of this process for the end of the service; None for a successor."""
         return self._launch.supervised(self._pid) if self.number == 0 else None
 
     def rolls(self, roll: Roll) -> None:
@@ -176,7 +176,7 @@ class Generation:
             self.stop()
 
     def _limit_predecessor(self, since: str) -> None:
-        """It must end in its time, or answer if it has only been asked for the listeners."""
+        """It must end in time; or respond, if it has only been asked for the listeners."""
         seconds = self.predecessor_takes
         if seconds and self._predecessor is not None:
             self._predecessor.must_end_within(seconds, since)
@@ -204,7 +204,7 @@ class Generation:
             # Whoever read the pid file a moment ago means the process that serves.
             self._successor.pass_on_upgrade()
         elif self.state is State.STOPPING:
-            self._chronicle.refused("this process stops")
+            self._chronicle.refused("this process is stopping")
         self._machine.send(Input.UPGRADE)
 
     def stop(self) -> None:

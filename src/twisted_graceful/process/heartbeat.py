@@ -33,8 +33,8 @@ class Heartbeat:
 
     Args:
         clock: calls it.
-        beat: what is done. What it raises is logged, once until it succeeds again, and it is
-            done again.
+        beat: what is done. If it fails, that is logged, once until it succeeds again, and it is
+            repeated all the same.
         seconds: the interval.
     """
 

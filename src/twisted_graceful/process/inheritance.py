@@ -44,11 +44,11 @@ class Inheritance:
         worker: the number of this worker, 1 or more; 0 in a successor.
         record: the descriptor of the predecessor's `Record`; negative if there is none.
         balance: the descriptor of what the workers share to know each other's `Counts`; likewise.
-        stacks: the descriptor of the predecessor's `FaultFile`; likewise.
+        stacks: the descriptor of the predecessor's `FaultFile`; negative if there is none.
         patience: seconds from when this process serves in which the predecessor ends; 0 if it did
             not say.
         kept: descriptors that the first generation was started with, beside its standard streams:
-            the number that each had there, and what it is here.
+            the number of each there, and here.
         ignores_hup: whether SIGHUP is ignored (nohup(1)). spawnProcess resets ignored signals.
     """
 

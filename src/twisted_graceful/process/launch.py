@@ -160,15 +160,15 @@ class Launch:
         if not os.path.isdir(self.directory):
             raise UpgradeRefused(
                 f"the directory it starts in, {self.directory}, "
-                f"{missing(self.directory) or 'is not a directory'}. Put it back, or start the "
-                "server anew in a directory that stays, such as a symlink to the current release"
+                f"{missing(self.directory) or 'is not a directory'}. Put it back, or restart "
+                "the server in a directory that stays, such as a symlink to the current release"
             )
         if not os.path.isabs(self.executable):
             return
         if gone := missing(self.executable):
             raise UpgradeRefused(
-                f"the program it starts with, {self.executable}, {gone}. Put it back, or start "
-                "the server anew by a path that stays, such as current/venv/bin/twistd"
+                f"the program it starts with, {self.executable}, {gone}. Put it back, or "
+                "restart the server by a path that stays, such as current/venv/bin/twistd"
             )
         if not os.access(self.executable, os.X_OK):
             raise UpgradeRefused(

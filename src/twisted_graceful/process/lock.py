@@ -1,8 +1,8 @@
 """A lock between processes that only this user, and root, can hold.
 
-flock(2) needs no more than the permission to read: whoever may read a directory, or a log, could
-hold a lock on it and keep us waiting. So the lock is on a file of its own, which nobody else may
-open. Its last holder removes it.
+flock(2) needs only the permission to read: any user who may read a directory, or a log, could hold
+a lock on it and keep us waiting. So the lock is on a file of its own, which no other user may open.
+Its last holder removes it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 _INTERVAL = 0.01
-"""Seconds after which it is tried again."""
+"""Seconds between two attempts."""
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def _open(lock: str) -> int:
         if not os.path.lexists(lock):
             raise
         raise PermissionError(
-            error.errno, f"{lock} belongs to another user; remove it if that one starts no server"
+            error.errno, f"{lock} belongs to another user; remove it if that user starts no server"
         ) from None
     except OSError as error:
         if error.errno != errno.ELOOP:

@@ -50,7 +50,7 @@ def lost_lines() -> int:
 
 
 def count_lost(lines: int) -> None:
-    """Some lines have been dropped."""
+    """Count lines that have been dropped."""
     global _lost
     _lost += lines
 
@@ -66,8 +66,8 @@ class LogFile:
     Args:
         path: as `streams.canonical` returned it.
         clock: when to try again: a reactor.
-        descriptor: of a file that is already open, which is not opened anew and not closed;
-            None to open the path.
+        descriptor: of a file that is already open, which is neither reopened nor closed; None to
+            open the path.
         mode: the permissions of a new file, whatever the umask; None for 0644 less the umask.
 
     Attributes:
@@ -89,7 +89,7 @@ class LogFile:
         self._mode = mode
         self._is_shared = descriptor is not None or streams.number_of(path) is not None
         self._descriptor = _open(path, mode) if descriptor is None else descriptor
-        self._lock = threading.RLock()  # what is logged meanwhile, by a signal handler say, is ours
+        self._lock = threading.RLock()  # a signal handler may log while it is held
         self._is_flushing = False
         self._buffer = bytearray()
         self._retry_at = 0
@@ -120,7 +120,7 @@ class LogFile:
 
     def _flush(self) -> None:
         if self._is_flushing:
-            return  # what came on top is written below
+            return  # the caller that is flushing writes these lines, too
         self._is_flushing = True
         try:
             self._write_buffer()
@@ -173,7 +173,7 @@ class LogFile:
         del self._buffer[kept:]
 
     def forget(self) -> None:
-        """Be the file of a forked child: what is kept is the parent's, which may hold the lock."""
+        """Start empty in a forked child: the parent writes what is kept, and may hold the lock."""
         self._lock = threading.RLock()
         self._is_flushing = self._waits = False
         self._buffer = bytearray()
@@ -186,7 +186,7 @@ class LogFile:
             try:
                 descriptor = _open(self.path, self._mode)
             except LogFileError as error:
-                self._log.error("{error}; the file that was open is written on", error=error)
+                self._log.error("{error}; the old file is still written", error=error)
                 return
             self._flush()
             os.close(self._descriptor)

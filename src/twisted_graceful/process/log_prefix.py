@@ -11,7 +11,7 @@ from .. import private
 
 
 def prefix(generation: int, worker: int) -> str:
-    """What each line of a process has before its system.
+    """The prefix of each log line of a process.
 
     Args:
         generation: its number.

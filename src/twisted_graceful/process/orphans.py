@@ -1,9 +1,9 @@
 """The orphans of a container: its process 1 becomes their parent, and must wait for them.
 
-The program may have children of its own, whose exit status it asks for when it likes; so a child is
-an orphan only if it is nobody's here. What Twisted, `subprocess`, asyncio and multiprocessing have
-started is known by their objects. A bare os.fork(2) leaves no object: such a child has a second in
-which to be waited for.
+The program may have children of its own, whose exit status it asks for at any time; so a child is
+an orphan only if nothing here has started it. What Twisted, `subprocess`, asyncio and
+multiprocessing have started is known by their objects. A bare os.fork(2) leaves no object: such a
+child must be waited for within a second.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ INTERVAL = 1.0
 def started_here() -> set[int]:
     """The children that something in this process waits for, besides the reactor.
 
-    Looking through all objects takes some 10 ms for 200,000 of them.
+    This looks through all objects, so it is called only if a child has ended.
     """
     objects = (each for each in gc.get_objects() if issubclass(type(each), subprocess.Popen))
     found = {each.pid for each in objects}
@@ -45,7 +45,7 @@ class Orphans(Service):
     Args:
         clock: calls it.
         known: the processes that the reactor waits for itself.
-        started_here: finds those that something else here waits for.
+        started_here: finds the processes that something else here waits for.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Orphans(Service):
         self._known = known
         self._started_here = started_here
         self._seen: set[int] = set()  # zombies at the last look
-        self._ours: set[int] = set()  # of these, who is not an orphan
+        self._ours: set[int] = set()  # of these, those that are not orphans
         self._loop = LoopingCall(self.reap)
         self._loop.clock = clock
 
@@ -91,7 +91,7 @@ class Orphans(Service):
 def _zombies() -> list[int]:
     """The children of this process that have ended and that nothing has waited for."""
     try:
-        # Without WNOWAIT it would be lost to what waits for it.
+        # WNOWAIT leaves its status to what waits for it.
         if not os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             return []
     except ChildProcessError:

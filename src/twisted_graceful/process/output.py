@@ -83,7 +83,7 @@ def _end_of(descriptor: int, limit: int = 16384) -> str:
 
 
 class FaultFile:
-    """Where this process leaves its stacks, should it have to be ended; for its successor.
+    """Keeps the stacks of this process, for its successor, if it has to be killed.
 
     Attributes:
         descriptor: of a file in memory.
@@ -100,7 +100,7 @@ class FaultFile:
             faulthandler.enable(self.descriptor)
 
     def end(self) -> None:
-        """They are written where they were before."""
+        """From now on they are written where they were before."""
         had, self._had_faulthandler = self._had_faulthandler, None
         if had is not None:
             _restore_faulthandler(had)

@@ -20,7 +20,7 @@ _MOST_LINKS = 40
 """Links that are followed; the kernel's own limit (path_resolution(7))."""
 
 _PATH = getattr(os, "O_PATH", 0)
-"""Where the system has it (Linux) a link can be opened itself, and nothing is opened by a trap."""
+"""On Linux this opens a link itself, and opening a FIFO or a device has no effect."""
 
 _STEP = _PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -115,7 +115,7 @@ def open_in(directory: int, name: str, flags: int, mode: int = 0o644) -> int:
 
 
 def give(path: str, uid: int, gid: int) -> None:
-    """Make a user the owner of a file or a socket; what is neither is left alone, as is none.
+    """Make a user the owner of a file or a socket; anything else, or nothing, is left alone.
 
     Args:
         path: absolute.

@@ -1,8 +1,8 @@
-"""The end of the parent, noticed also while the reactor hangs.
+"""Notices the end of the parent process, even while the reactor hangs.
 
 The kernel can send a signal then (PR_SET_PDEATHSIG, prctl(2)), whose handler Python runs in loops,
-in most calls that wait, and in regular expressions, which hold the GIL. Where there is no prctl, a
-thread waits for the end of the control channel; that one needs the GIL.
+in most calls that wait, and in regular expressions, which hold the GIL. Without prctl, a thread
+waits for the end of the control channel; it needs the GIL.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from .forks import keep_number_from_children
 
 _PR_SET_PDEATHSIG = 1
 
-_HANG_UP = getattr(select, "POLLRDHUP", 0)  # of all systems POLLHUP comes unasked
+_HANG_UP = getattr(select, "POLLRDHUP", 0)  # every system reports POLLHUP unasked
 
 
 def die_with_parent() -> None:
-    """Let this process be killed with its parent; for one that serves nobody yet."""
+    """Let this process be killed with its parent, while it does not serve yet."""
     _set_signal(signal.SIGKILL)
 
 
@@ -38,7 +38,7 @@ def when_parent_ends(channel: int, call: Callable[[], None]) -> None:
 
 
 def _by_signal(call: Callable[[], None]) -> bool:
-    number = getattr(signal, "SIGPWR", None)  # which nobody sends to a service
+    number = getattr(signal, "SIGPWR", None)  # which is sent to init only
     if number is None or not _set_signal(0) or signal.getsignal(number) is not signal.SIG_DFL:
         return False
     try:

@@ -1,6 +1,6 @@
 """The pid file: names the serving process, and is removed by that process only.
 
-Whether a server runs is not asked of the pid in it, which may be another program's by now: a
+The pid in it does not show whether a server runs, since it may be another program's by now. A
 process that serves holds a lock on its pid file, which ends with it (fcntl(2)).
 """
 
@@ -19,7 +19,7 @@ from .lock import locked
 from .ownership import located, open_in
 
 _OVERWRITTEN = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""What forbids a new file, and not to write a few bytes where as many are already."""
+"""Errors that prevent a new file, but may not prevent overwriting the old one."""
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OLD = os.O_RDWR | os.O_NONBLOCK

@@ -18,7 +18,7 @@ from .status import Status
 from .worker import Worker
 
 CUT_WITHIN = 0.3
-"""Seconds until a worker is killed that was told to end at once; its master has less than one."""
+"""Seconds until a worker that was told to end immediately is killed; its master has under one."""
 
 
 class Owner(Protocol):
@@ -105,7 +105,7 @@ class Pool:
 
     @property
     def serving(self) -> list[Worker]:
-        """The workers that accept, a canary beside the one that it is to replace included."""
+        """The workers that accept, including a canary beside the worker that it will replace."""
         workers = [each for slot in self._slots.values() for each in slot.workers]
         return [each for each in workers if each.is_ready] if self._is_accepting else []
 
@@ -285,7 +285,7 @@ class Pool:
         self._roll_on()
 
     def _fill_with(self, slot: Slot, worker: Worker) -> Worker | None:
-        """Give a place to a worker that is ready; return the old one, which is to leave."""
+        """Give a slot to a worker that is ready; return the old one, which has to leave."""
         slot.backoff.ready()
         old = None
         if slot.successor is worker:
@@ -457,8 +457,8 @@ class Pool:
 
     def _begin_probation(self, canary: Worker) -> None:
         self._log.info(
-            "Worker {number} (pid {pid}) serves with the new code; no old worker leaves within the "
-            "next {seconds:g} seconds (the probation)",
+            "Worker {number} (pid {pid}) serves the new code, on probation for {seconds:g} seconds "
+            "beside the old workers",
             number=canary.number,
             pid=canary.pid,
             seconds=self._probation,
@@ -482,7 +482,7 @@ class Pool:
             ends.cancel()
 
     def _is_on_probation(self, slot: Slot, worker: Worker) -> bool:
-        """Whether the end of a worker that has a place ends a rolling restart."""
+        """Whether the end of a worker that has a slot ends a rolling restart."""
         if not self._is_rolling or self._is_old(worker):
             return False
         return not worker.is_ready or self._clock.seconds() - slot.ready_at < self._probation

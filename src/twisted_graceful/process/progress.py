@@ -162,9 +162,9 @@ class Watcher:
 
 
 class Shielded(Watcher):
-    """Passes everything on to a watcher whose errors are logged, and disturb nothing else.
+    """Passes everything on to a watcher, and logs its errors, so that they disturb nothing else.
 
-    Upgrades, drains and signs of life go on whether or not somebody can report on them. An error is
+    Upgrades, drains and signs of life continue whether or not they can be reported. An error is
     logged once until that method succeeds again, since some are called every second.
 
     Args:
@@ -182,7 +182,7 @@ class Shielded(Watcher):
             result = getattr(self._watcher, name)(*arguments)
         except Exception:
             if name not in self._failing:
-                self._log.failure("A report failed ({name}); all else goes on", name=name)
+                self._log.failure("Reporting failed ({name}); everything else continues", name=name)
             self._failing.add(name)
             return getattr(Watcher, name)(self, *arguments)  # as if nobody watched
         self._failing.discard(name)

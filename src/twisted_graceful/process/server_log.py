@@ -1,4 +1,4 @@
-"""The log of the server: Twisted's observers write it through `LogFile`, and so never wait.
+"""Lets Twisted's observers write the log of the server through `LogFile`, which never blocks.
 
 Twisted writes with blocking calls: a pipe that nobody reads, a supervisor's or that of ``| tee``,
 would stop the reactor after 64 KiB, and with it requests, signals and stops. `LogFile` keeps what
@@ -26,7 +26,7 @@ class Lines:
 
     Args:
         file: where the lines go.
-        original: what was written to before; it is kept, since its end would close its descriptor.
+        original: what was written to before; kept, since its descriptor would be closed with it.
     """
 
     def __init__(self, file: LogFile, original: object = None) -> None:
@@ -45,7 +45,7 @@ class Lines:
         self.file.write(text.encode("utf-8", "replace") if isinstance(text, str) else text)
 
     def flush(self) -> None:
-        """Nothing is held back but what cannot be written."""
+        """Nothing: only what cannot be written is held back."""
 
     def tell(self) -> int:
         """How long the file is; 0 for a stream."""
@@ -63,7 +63,7 @@ def share_log_files(reactor: Any) -> None:
 
 
 def never_wait(reactor: Any, observer: Any = None) -> None:
-    """Let the streams that Twisted logs to be written without waiting; twice is once.
+    """Write the streams that Twisted logs to without waiting; can be called again.
 
     Args:
         reactor: when to write what could not be written.

@@ -1,4 +1,4 @@
-"""The first line of a script, by which the kernel finds its interpreter; see execve(2)."""
+"""The interpreter that the first line of a script names; see execve(2)."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def _prepare() -> Any:
 
 
 def handle_once(number: int) -> bool:
-    """Let the kernel put the default action in the place of a handler when that has run.
+    """Let the kernel restore the default action when the handler has run once.
 
     Args:
         number: a signal with a handler that `signal.signal` has just installed.
@@ -61,7 +61,7 @@ def handle_once(number: int) -> bool:
     if sigaction(number, None, byref(action)):
         return False
     if not action.handler or action.flags & ~_SA_EXPECTED:
-        return False  # not the layout that we know
+        return False  # an unknown layout
     handler = action.handler
     action.flags |= _SA_RESETHAND
     if sigaction(number, byref(action), None):

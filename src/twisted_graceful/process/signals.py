@@ -1,4 +1,4 @@
-"""Signals, handled in the reactor's own time; a stop is noticed even if that never comes."""
+"""Handles signals in the reactor; a stop takes effect even if the reactor hangs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class SignalHandlers:
         shared: signals that whoever handled them before is to see too.
         ignorable: signals that stay ignored where they were ignored before.
         stops: called within the handler, whatever the process is doing, with each of ``stopping``
-            that arrives; returns whether a further one must still be handled. Until Python has come
-            to do that, and if not, the next one ends the process.
+            that arrives; returns whether a further one is to be handled. If not, and until Python
+            has called this, the next one ends the process.
         stopping: signals that stop the process.
 
     Attributes:
-        ignored: the ones that stay so.
+        ignored: the signals that stay ignored.
     """
 
     def __init__(
@@ -73,10 +73,10 @@ class SignalHandlers:
         return [each for each in self._previous if signal.getsignal(each) == self._caught]
 
     def restore(self, *, original: bool = False) -> None:
-        """Leave the signals to whoever handled them before.
+        """Give the signals back to their previous handlers.
 
         Args:
-            original: not to the reactor, which has ended, but to whoever did before that.
+            original: to the handlers before the reactor's, since the reactor has ended.
         """
         for number, previous in (self._original if original else self._previous).items():
             if signal.getsignal(number) == self._caught:

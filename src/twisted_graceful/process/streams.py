@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 STANDARD = {"-": 1, "/dev/stdout": 1, "/dev/stderr": 2}
-"""These mean standard output and standard error also where there is no ``/dev``."""
+"""Paths of standard output and standard error, even without a ``/dev``."""
 
 TITLES = {"-": "standard output", "/dev/stderr": "standard error"}
 """What messages call them."""
@@ -37,10 +37,10 @@ _FIRST_KEPT = 10
 """The least number of a descriptor that is kept; a shell's redirections use those below."""
 
 _kept: dict[int, int] = {}
-"""Those that are not standard streams: what this process has them as, by their first number."""
+"""Other descriptors: their numbers in this process, by their numbers in the first one."""
 
 _are_own = True
-"""Whether numbers in paths are those of this process, and not those of the first generation."""
+"""Whether numbers in paths are those of this process, not those of the first generation."""
 
 
 def open_missing() -> None:
@@ -87,7 +87,7 @@ def number_of(path: str) -> int | None:
 
 
 def descriptor_of(number: int) -> int:
-    """What this process has a stream as.
+    """The descriptor that a stream has in this process.
 
     Raises:
         OSError: it has no such stream, or it is only read from.
@@ -106,7 +106,7 @@ def kept() -> Mapping[int, int]:
 
 
 def inherit(descriptors: Mapping[int, int]) -> None:
-    """Go on with the descriptors that the parent has kept."""
+    """Use the descriptors that the parent has kept."""
     global _are_own
     _are_own = False
     _kept.clear()
@@ -127,7 +127,7 @@ def write(descriptor: int, data: bytes) -> int:
         How many bytes were taken.
 
     Raises:
-        BlockingIOError: there is no place for them now.
+        BlockingIOError: there is no room for them now.
         OSError: the system refuses.
     """
     if stat.S_ISSOCK(os.fstat(descriptor).st_mode):

@@ -1,4 +1,4 @@
-"""What started this process and waits for its end: a supervisor, or the init of a container.
+"""Finds what started this process and waits for its end: a supervisor, or a container's init.
 
 In an upgrade the first process ends and another one serves. A supervisor that watches the process
 it has started takes that for the end of the service: it stops what is left, or starts a second
@@ -51,13 +51,12 @@ class ParentSupervisor:
 
 @dataclass(frozen=True)
 class Ancestor:
-    """A process as its descendants see it.
+    """What a process can see of one of its ancestors.
 
     Attributes:
-        names: of its program, the best one first: what the kernel calls it (15 characters), and
-            what its command line does; of a script also that of its interpreter. Nothing if it
-            cannot be seen.
-        parent: the process id of its parent; 0 if that is outside of the container.
+        names: of its program, the best one first: the kernel's (15 characters), and that of its
+            command line; for a script also that of its interpreter. Empty if it cannot be seen.
+        parent: the process id of its parent; 0 if that is outside the container.
         group: its process group.
         session: its session.
         terminal: whether it has a controlling terminal.
@@ -103,7 +102,7 @@ _SUPERVISORS = {
 """Supervisors that start a child again when it ends, by the names of their processes."""
 
 _RUNS_TOGETHER = frozenset(("honcho", "foreman", "overmind", "hivemind", "goreman"))
-"""Those that end all their children when one has ended."""
+"""Programs that end all their children when one has ended."""
 
 
 def look(pid: int) -> Ancestor:

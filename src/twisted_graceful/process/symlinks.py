@@ -1,9 +1,9 @@
-"""Paths as the user wrote them, with their symlinks, found again from where those lead.
+"""Finds paths as the user wrote them, through symlinks, from the paths that these lead to.
 
 A release directory is usually entered through a symlink (``current -> releases/7``), but the kernel
 reports the directory behind it, and pip writes that directory into the scripts it installs. The
 symlink appears only in what the user wrote: ``$PWD``, the command line, ``PYTHONPATH``. A path
-spelled through it leads to the release of the day, also when the old release has been removed.
+spelled through it leads to the current release, even when the old one has been removed.
 """
 
 from __future__ import annotations

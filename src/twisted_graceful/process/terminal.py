@@ -1,4 +1,4 @@
-"""Whether SIGHUP means what it was made for: the terminal of this process was closed.
+"""Tells whether SIGHUP means that the terminal of this process was closed.
 
 A terminal that closes sends HUP to the processes in it, directly or through their shell. They have
 no controlling terminal any more, some before and some after the signal (setsid(2), tty(4)).
@@ -53,7 +53,7 @@ class Terminal:
             self._loop.start(INTERVAL, now=False)
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop looking."""
         self._seen = None
         if self._loop.running:
             self._loop.stop()

@@ -33,8 +33,8 @@ def set_title(text: str) -> None:
 def _as_utf8(text: str) -> str:
     """A title that can be encoded in UTF-8, which the library does whatever the locale is.
 
-    What comes from the command line was decoded as the locale says. In one that is not UTF-8, the
-    bytes that were typed are only got back by encoding it so again.
+    The command line was decoded in the encoding of the locale. If that is not UTF-8, the bytes that
+    were typed are restored by encoding in the same way.
     """
     try:
         data = os.fsencode(text)

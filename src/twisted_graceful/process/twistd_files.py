@@ -1,4 +1,4 @@
-"""What twistd does with files at its start and at its end, done with successors in mind."""
+"""Does what twistd does with files at its start and end, with successors in mind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TwistdFiles:
 
     Args:
         pid_file: its path, absolute; empty if that is not known yet, or if there is none.
-        located: makes an absolute path of that of the log.
+        located: makes the path of the log absolute.
         is_successor: whether the first generation has done all that.
         written: the paths of files and UNIX sockets that successors open or write, beside
             the pid file and the log.
@@ -62,7 +62,7 @@ class TwistdFiles:
             self.pid_file.create()
 
     def _sheds_privileges(self, uid: int | None, gid: int | None) -> bool:
-        """Give the user what its successors must write; whether twistd is to change to it."""
+        """Chown the files that successors write; returns whether twistd has to change the user."""
         if self._is_successor:
             return uid is not None and os.geteuid() != uid
         if (uid, gid) != (None, None):

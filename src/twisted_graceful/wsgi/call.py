@@ -22,15 +22,14 @@ from .. import private
 from .head import ResponseHead, response_head
 
 LIMIT = 1 << 20
-"""Bytes that wait for a slow client before the thread does.
+"""Unsent bytes for a slow client beyond which the thread waits.
 
-So a client that reads a usual response slowly takes no thread. It would be better for that not to
-wait at all, and worse for memory.
+So a client that reads a response of usual size slowly does not hold a thread.
 """
 
 
 class _ClientGone(BrokenPipeError):
-    """Nobody reads the response any more: what `write` raises in the application."""
+    """The client has left; `write` raises this in the application."""
 
 
 @implementer(IPushProducer)
@@ -162,11 +161,11 @@ class Call:
             self._send(data)
 
     def _send(self, data: bytes, *, is_last: bool = False) -> bool:
-        """Queue a part of the body; tells whether more of it is wanted."""
+        """Queue a part of the body; returns whether more of it is wanted."""
         if not self._begun:
             head = self._head
             if head is None:
-                raise AssertionError("start_response() was not called before the body came")
+                raise AssertionError("start_response() was not called before the body")
             self._begun = True
             self._left = 0 if self._has_no_body(head) else head.length
         left = self._left
@@ -240,7 +239,7 @@ class Call:
     def _set_head(self, request: Any) -> None:
         head = self._head
         assert head is not None
-        request.defaultContentType = None  # the application says all
+        request.defaultContentType = None  # the application sets all fields
         request.setResponseCode(head.status, head.reason)
         raw = private.raw_headers(request.responseHeaders)
         for name in (b"Server", b"Date"):  # the application's go before ours
@@ -265,7 +264,10 @@ class Call:
             self._log_failure("{method} {path} failed after its response was complete", failure)
             request.finish()
         else:
-            self._log_failure("{method} {path} failed in its response, which is cut off", failure)
+            self._log_failure(
+                "{method} {path} failed after its response had begun; the response is cut off",
+                failure,
+            )
             self._cut_off(request)
 
     def _cut_off(self, request: Any) -> None:

@@ -50,7 +50,7 @@ class Environs:
 
         Args:
             request: a `twisted.web.server.Request`.
-            body: its content, a binary file; it is read from the begin.
+            body: its content, a binary file; it is read from the start.
         """
         client, host = request.getClientAddress(), request.getHost()
         path, script = request.postpath, request.prepath
@@ -100,7 +100,7 @@ def _text(data: bytes) -> str:
 
 
 class ErrorStream(io.TextIOBase):
-    """What `wsgi.errors` is: a text file whose lines are logged."""
+    """The text file `wsgi.errors`, whose lines are logged."""
 
     encoding = "utf-8"
 
@@ -109,7 +109,7 @@ class ErrorStream(io.TextIOBase):
         self._line = ""
 
     def writable(self) -> bool:
-        """It is."""
+        """True."""
         return True
 
     def write(self, text: str) -> int:

@@ -17,7 +17,7 @@ _ABOUT_THE_CONNECTION = {
     *(b"Connection", b"Keep-Alive", b"Proxy-Connection", b"Te", b"Trailer"),
     *(b"Transfer-Encoding", b"Upgrade"),
 }
-"""Fields that are the server's own business (RFC 9110 section 7.6.1)."""
+"""Fields that only the server sets (RFC 9110 section 7.6.1)."""
 
 _NAMES: dict[str, bytes] = {}
 """Names that applications have used, in Twisted's spelling, so that each is checked once."""
@@ -89,7 +89,7 @@ def _encoded(text: str, what: str, whole: str) -> bytes:
         return text.encode("latin-1")
     except UnicodeEncodeError:
         raise ValueError(
-            f"{what} contains characters outside of Latin-1, which HTTP cannot send: {whole!r}"
+            f"{what} contains characters outside Latin-1, which HTTP cannot send: {whole!r}"
         ) from None
 
 

@@ -80,7 +80,7 @@ class Threads:
     def finished(self, timeout: float) -> Deferred[None]:
         """Wait for the requests whose clients have gone, or have their response already.
 
-        Connections know nothing of these, but the application may be in the middle of its work.
+        No connection waits for these, but the application may be in the middle of its work.
 
         Args:
             timeout: seconds.

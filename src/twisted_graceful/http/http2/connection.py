@@ -27,13 +27,13 @@ _REPLIES_LIMIT = 16384
 """Bytes that a client may have us reply, to PING and the like, while it does not read."""
 
 _MAX_UNSENT = 16 << 20
-"""Bytes of responses that may wait on a connection before a further request is begun.
+"""Bytes of responses that may wait on a connection before a further request is started.
 
-The largest one does not count: a large download that is slow must not hold a browser's other
-requests, which come on the same connection.
+The largest one does not count: a large, slow download must not hold a browser's other requests,
+which come on the same connection.
 
-A client can ask for a hundred responses and take none of them; an application that makes each of
-them at once, and not with a producer, would have them all in memory.
+A client can ask for a hundred responses and take none of them; without this limit, an application
+that writes each at once, and not with a producer, would have them all in memory.
 """
 
 _FAREWELL = b"farewell"
@@ -44,13 +44,13 @@ class _End(Enum):
     """How far the connection is on its way to its end (RFC 9113 section 6.8)."""
 
     OPEN = "requests are welcome"
-    POSTPONED = "the client is told as soon as it has no request open"
+    POSTPONED = "the client gets a GOAWAY as soon as it has no request open"
     ANNOUNCED = "the client is told to send no more, and has not confirmed it"
     CONFIRMED = "later requests are refused"
 
 
 _UNSETTLED = (_End.POSTPONED, _End.ANNOUNCED)
-"""When something is awaited that ends the connection."""
+"""The states in which the connection waits for something before it ends."""
 
 
 class Http2Connection(Connection):
@@ -80,11 +80,11 @@ class Http2Connection(Connection):
     """Streams of which the transport has all, and not the kernel; and the last one in any case."""
 
     _waiting: dict[Stream, None]
-    """Complete requests that the application has not been given, for want of room; in order."""
+    """Complete requests that wait for room before the application gets them; in order."""
 
     _end = _End.OPEN
     _end_due = NEVER
-    """When the end goes on without what it waits for."""
+    """When the end continues without what it waits for."""
     _client_leaves = False
     _failed = False
     _served = 0
@@ -263,7 +263,7 @@ class Http2Connection(Connection):
     # What streams tell
 
     def start(self, stream: Stream) -> None:
-        """A request is complete: let the application answer as soon as there is room for that."""
+        """A request is complete: pass it to the application when there is room for its response."""
         self._waiting[stream] = None
         if len(self._waiting) == 1:
             self._start_waiting()
@@ -419,7 +419,7 @@ class Http2Connection(Connection):
         return self._end in _UNSETTLED or self._has_arrived()
 
     def _has_arrived(self) -> bool:
-        """Whether something has arrived that was not read yet, or not in whole."""
+        """Whether something has arrived that was not read yet, or not completely."""
         return self._receiver.has_unread or super().has_unread()
 
     @property

@@ -1,8 +1,8 @@
-"""HPACK (RFC 7541): from a header block to its fields, at a cost that is bounded by its bytes.
+"""HPACK (RFC 7541): decodes header blocks, at a cost in proportion to their bytes.
 
 The table, the integers and the Huffman code are those of the hpack library. The loop is not:
 hpack copies the rest of the block for each literal, and keeps every field of a block that is
-refused in the end. Sections are those of RFC 7541 where no other is named.
+rejected in the end. Sections are those of RFC 7541 where no other is named.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _MAX_TABLE_UPDATES = 2
 class FieldDecoder(Decoder):
     """HPACK for `h2.connection.H2Connection`, which is shown no fields.
 
-    It would end the connection, with all requests on it, where one of them is malformed.
+    If it were shown a malformed field it would end the connection, with all requests on it.
 
     A block over a limit is decoded to its end, because the blocks after it may refer to what it
     adds to the table; but none of its further fields are kept, and only what goes into the table
@@ -52,8 +52,8 @@ class FieldDecoder(Decoder):
 
     Args:
         max_size: bytes of one field list, as RFC 9113 section 6.5.2 counts them.
-        max_fields: fields in one list, in addition to pseudo-header fields, and to cookies, of
-            which a client may make a field each (RFC 9113 section 8.2.3).
+        max_fields: fields in one list, not counting pseudo-header fields and cookies: a client may
+            send each cookie as a field of its own (RFC 9113 section 8.2.3).
 
     Attributes:
         fields: the field list that was decoded last, as far as it is within the limits.
@@ -158,7 +158,7 @@ def _integer(data: bytes, at: int, bits: int) -> tuple[int, int]:
 
 
 def _string(data: bytes, at: int, wanted: bool) -> tuple[bytes, int]:
-    """Section 5.2: a string, which is left out if it is not wanted, and where it ends."""
+    """Section 5.2: a string, or an empty one if it is not wanted, and where it ends."""
     length = data[at]
     compressed = length >= 0x80
     if length & 0x7F == 0x7F:

@@ -27,7 +27,7 @@ _MAX_SETTINGS = 32
 
 
 _DATA_OR_LAST_DATA = (b"\0\0", bytes([0, END_STREAM]))
-"""The type and the flags of a frame of DATA without padding."""
+"""The type and the flags of a DATA frame without padding."""
 
 
 class Kind(IntEnum):
@@ -83,19 +83,19 @@ class Frame(NamedTuple):
 
     @property
     def is_ack(self) -> bool:
-        """Whether it acknowledges one of ours."""
+        """Whether it acknowledges one of our frames."""
         return self.kind in (Kind.SETTINGS, Kind.PING) and bool(self.flags & _ACK)
 
     @property
     def body_length(self) -> int:
-        """Bytes of a body in a frame of DATA: its payload without the padding."""
+        """Bytes of the body in a DATA frame: its payload without the padding."""
         length = len(self.data) - _HEADER_LENGTH
         if self.flags & _PADDED and length:
             length -= 1 + self.data[_HEADER_LENGTH]
         return length
 
     def check_settings(self) -> None:
-        """Section 6.5: six bytes for each, of which RFC 9113 defines six.
+        """Check the number of entries in a SETTINGS frame, of six bytes each (section 6.5).
 
         Raises:
             Broken: there are too many.

@@ -96,11 +96,11 @@ class Machine(H2Connection):
 def comes_from_h2(first: RemoteSettingsChanged) -> bool:
     """Whether a client is built on the h2 library.
 
-    It is recognized by its first SETTINGS, which spell out defaults of the protocol. (For another
-    client that does so, the only difference is that it learns later of the connection's end.)
+    It is recognized by its first SETTINGS, which spell out defaults of the protocol. (Another
+    client that does so only learns later that the connection ends.)
 
     Args:
-        first: what the client has changed first.
+        first: the first settings of the client.
     """
     found = {code: changed.new_value for code, changed in first.changed_settings.items()}
     return found.items() >= _H2_DEFAULTS.items()

@@ -36,11 +36,10 @@ if TYPE_CHECKING:
     from .connection import Http2Connection
 
 _FRAMES_PER_TURN = 100
-"""What one connection may have us read, at most, before the others have their turn."""
+"""Frames of one connection that are read, at most, before the others have their turn."""
 
 _BLOCK_SIZE = 4
-"""How many times as large as the largest header a compressed one may be, to be answered with 431.
-"""
+"""A compressed header of up to this many times ``max_header_size`` gets a 431."""
 
 # The rates are nghttp2's, for streams that are reset (CVE-2023-44487) and for "glitches". Its
 # bursts are 1000 and 10000, which here would take a quarter of a second.
@@ -48,14 +47,14 @@ _RESETS, _RESETS_PER_SECOND = 200, 33
 _CHATTER, _CHATTER_PER_SECOND = 1000, 330
 
 _REJECTION_COST = 2
-"""Streams that a rejected request counts as, for it is answered; and one that the client has us
-reset, for it breaks the protocol."""
+"""How many streams a rejected request counts as, since it gets a response; also one that the client
+breaks the protocol with, so that it is reset."""
 
 _SETTINGS_COST = 15
-"""Frames that a SETTINGS frame counts as: it may change the windows of all streams."""
+"""How many frames a SETTINGS frame counts as: it may change the windows of all streams."""
 
 _LATE_HEADERS_COST = 2
-"""Frames that the header of a stream that is over counts as: it is decoded all the same."""
+"""How many frames a header for a closed stream counts as: it is decoded all the same."""
 
 _SMALL_DATA = 64
 """Bytes of a body below which a frame counts, unless it is the last: their overhead is a third."""
@@ -75,7 +74,7 @@ class Receiver:
         behind: whether there are frames that have not been read.
         is_fragile: whether the client accepts no frame after a GOAWAY, not even of a response that
             it has been promised: the h2 library, with httpx and others that are built on it.
-        chatter: how many frames the client may send that are no part of a request, or next to none.
+        chatter: how many frames the client may send that do not advance a request.
         resets: how many requests of the client may come to nothing.
     """
 
@@ -130,7 +129,7 @@ class Receiver:
         self.behind = True
 
     def _arriving(self) -> int:
-        """Bytes that may be those of a body, of a frame or a TLS record that is not complete."""
+        """Bytes of an incomplete frame or TLS record, which may belong to a body."""
         partial = self._frames.arriving if self._frames.arrives_data else 0
         return partial + self._raw_received() - self._raw_read
 
@@ -224,7 +223,7 @@ class Receiver:
                 meant(self, event)
 
     def _cost(self, frame: Frame) -> int:
-        """As how many frames of chatter a frame counts: 0 if it brings a request forward."""
+        """How many frames of chatter a frame counts as; 0 if it advances a request."""
         streams = self._connection.streams
         if frame.kind == Kind.RST_STREAM and frame.stream in streams:
             return 0  # it counts as a reset

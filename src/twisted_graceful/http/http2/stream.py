@@ -60,7 +60,7 @@ class Stream:
         sent: bytes of the body that were sent.
         mark: how much had been written on the connection when this stream had to wait last.
         starving: how the client lets us send, while it lets us not; None while it does.
-        rejected: whether the response is ours, and not the application's.
+        rejected: whether the response is an error response of the server, not the application's.
         over: whether nobody cares any more.
     """
 
@@ -333,7 +333,7 @@ class Stream:
             self._pause()
 
     def _producer_failed(self, failure: Failure) -> None:
-        """The producer has raised an exception: its response will not be complete."""
+        """The producer has raised an exception, so its response will not be complete."""
         self._producer = None
         request = self._request
         if request is None:

@@ -31,7 +31,7 @@ _PING = b"still there?"
 
 
 _FRAMES_AT_ONCE = 256
-"""Frames that are passed on before other connections have their turn.
+"""Frames that are passed on before other connections get their turn.
 
 A library takes some 10 us for each, however small: 64 KiB of empty pings are 10,000.
 """
@@ -157,11 +157,11 @@ class WebSocket(Connection):
 
     @property
     def _has_more(self) -> bool:
-        """Whether something has arrived that was not passed on for lack of time."""
+        """Whether something has arrived that was not passed on yet, to share the time."""
         return bool(self._waiting) or self._incoming.more
 
     def _hear(self) -> None:
-        """Pass on what has arrived, as much as is ours in one turn of the reactor."""
+        """Pass on what has arrived, within this connection's share of a reactor turn."""
         if self.phase is Phase.CLOSING:
             return
         incoming = self._incoming
@@ -181,7 +181,7 @@ class WebSocket(Connection):
             self._read_on()
 
     def _hear_rest(self) -> None:
-        """Pass on all that has arrived, for nothing more will."""
+        """Pass on all that has arrived, since nothing more will."""
         while self._has_more and self.phase is not Phase.CLOSING:
             self._hear()
 
@@ -269,9 +269,9 @@ class WebSocket(Connection):
             producer.stopStreaming()
 
     def _producer_failed(self, failure: Failure) -> None:
-        """The producer has raised an exception: what it has to say will not be complete."""
+        """The producer has raised an exception, so its output will not be complete."""
         self.unregisterProducer()
-        self._log.failure("A producer has failed: its WebSocket is closed", failure)
+        self._log.failure("A producer failed: its WebSocket is closed", failure)
         self._fail(Code.INTERNAL_ERROR)
 
     # The transport's buffer is full, and has room again
