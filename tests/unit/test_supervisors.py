@@ -101,9 +101,11 @@ class ParentTests(SynchronousTestCase):
         self.assertIn(main, watched("containerd-shim", "init"))
         self.assertIn("for which sh runs", watched("sh", "conmon"))
         outside = {PID: Ancestor(("twistd",), parent=0)}
-        found = parent_supervisor({}, PID, look=lambda pid: outside.get(pid, Ancestor()))
-        assert found is not None
-        self.assertIn(main, found.refusal)
+        for first, expected in (((), True), (("pause",), True), (("sleep",), False)):
+            with self.subTest(first):  # `docker exec` beside a main process that is another
+                outside[1] = Ancestor(first)
+                found = parent_supervisor({}, PID, look=lambda pid: outside.get(pid, Ancestor()))
+                self.assertEqual(found is not None and main in found.refusal, expected)
 
     def test_terminals(self) -> None:
         """A terminal closes with the command that it runs, but not with one that a shell runs."""
@@ -149,7 +151,16 @@ class EnvironmentTests(SynchronousTestCase):
     def test_supervisord(self) -> None:
         """supervisord and PM2 say so in the environment."""
         self.assertIn("supervisord watches", watched(environ={"SUPERVISOR_ENABLED": "1"}))
-        self.assertIn("PM2 watches", watched(environ={"PM2_HOME": "/root", "pm_id": "0"}))
+        pm2 = {"PM2_HOME": "/root", "pm_id": "0"}
+        self.assertIn("PM2 watches", watched(environ=pm2))
+        self.assertIn("PM2 watches", watched("PM2 v5.3.0: God|node", environ=pm2))
+
+    def test_a_terminal_below_a_supervisor(self) -> None:
+        """What was typed in a shell below a supervisor has its variables, and is not watched."""
+        for environ in ({"SUPERVISOR_ENABLED": "1"}, {"PM2_HOME": "/root", "pm_id": "0"}):
+            for parent in ("bash*", "python3"):
+                with self.subTest(parent=parent, **environ):
+                    self.assertEqual(watched(parent, "jupyter-lab", environ=environ), "")
 
     def test_systemd(self) -> None:
         """The main process of a unit is watched, unless systemd listens for another one."""

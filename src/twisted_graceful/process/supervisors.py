@@ -79,7 +79,8 @@ _WAIT = frozenset(
         *("tini", "tini-static", "docker-init", "dumb-init", "catatonit"),
         # programs that run a command
         *("sudo", "su", "runuser", "doas", "timeout", "unshare", "strace", "pidproxy"),
-        *("uv", "hatch", "conda", "mamba"),
+        *("flock", "time", "bwrap"),
+        *("uv", "hatch", "conda", "mamba", "pdm", "pixi"),
     )
 )
 """Programs that end when the process that they have started does."""
@@ -88,6 +89,9 @@ _SHELLS = frozenset(("sh", "ash", "bash", "dash", "ksh", "mksh", "zsh", "busybox
 
 _RUNTIMES = frozenset(("containerd-shim", "conmon"))
 """What starts containers, seen where a container has no process ids of its own."""
+
+_PAUSES = frozenset(("pause", "podman-pause", "catatonit"))
+"""Process 1 of a pod whose containers share their process ids."""
 
 _SUPERVISORS = {
     "supervisord": "supervisord",
@@ -151,11 +155,18 @@ def parent_supervisor(
         watched.append(top.parent)
         top = above
     parent = look(top.parent)
-    if watched[-1] == 1 or (top.names and not top.parent) or parent.is_one_of(_RUNTIMES):
+    entered = bool(top.names) and not top.parent  # from outside: by the runtime, or docker exec
+    if (
+        watched[-1] == 1
+        or (entered and not _has_main_process(look(1)))
+        or parent.is_one_of(_RUNTIMES)
+    ):
         return _container(watched[-1], "" if watched[-1] == pid else top.names[0])
-    if "SUPERVISOR_ENABLED" in environ:  # supervisord sets it
+    # Everything below a supervisor inherits its variables, a shell in a terminal too: they say
+    # something only of a process whose parent cannot be seen, or may be the supervisor.
+    if "SUPERVISOR_ENABLED" in environ and not parent.names:
         return _restarting("supervisord")
-    if "PM2_HOME" in environ and "pm_id" in environ:
+    if {"PM2_HOME", "pm_id"} <= environ.keys() and (not parent.names or _may_be_pm2(parent)):
         return _restarting("PM2")
     for name in parent.names:
         if name in _SUPERVISORS:
@@ -180,6 +191,15 @@ def parent_supervisor(
             restarts=False,
         )
     return None
+
+
+def _has_main_process(first: Ancestor) -> bool:
+    """Whether process 1 is the main one of its container, and not a pod's, which does nothing."""
+    return bool(first.names) and not first.is_one_of(_PAUSES)
+
+
+def _may_be_pm2(parent: Ancestor) -> bool:
+    return any(each.startswith(("node", "PM2")) for each in parent.names)
 
 
 def _container(top: int, init: str) -> ParentSupervisor:
