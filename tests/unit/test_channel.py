@@ -319,7 +319,9 @@ class AnnouncedCloseTests(ChannelTestCase):
 
     def test_switched_protocols(self) -> None:
         """A 101 answer does not say close: the connection lives on in another protocol."""
-        self.client.send(GET_A)
+        self.client.send(
+            format_request("GET", "/", {"Connection": "Upgrade", "Upgrade": "another"})
+        )
         self.server.drain()
         request = self.app.held.pop()
         request.setResponseCode(101)
