@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from base64 import b64decode
+from dataclasses import replace
 from typing import Any
 from unittest import SkipTest, mock
 
@@ -190,6 +191,18 @@ class FactsTests(SynchronousTestCase):
             self.assertEqual(len(faults), 1 if wrong else 0)
             if wrong:
                 self.assertIn(f"certificate {wrong} of its file is not the one", faults[0])
+
+    def test_chain_expires(self) -> None:
+        """One that follows it may expire earlier, and is named then."""
+        known = replace(self.facts(SIGNED, INTERMEDIATE, ROOT), ends=None)
+        [_, ends] = known.chain_ends
+        self.assertEqual(known.warnings(ends - 1), [])
+        at = "expired at 2126-10-31 00:00 UTC: clients may refuse it"
+        self.assertEqual(
+            known.warnings(ends),
+            [f"certificate 2 of its file {at}", f"certificate 3 of its file {at}"],
+        )
+        self.assertEqual(len(self.facts(SIGNED, EXPIRED).chain_ends), 1)
 
     def test_purpose(self) -> None:
         """One that clients refuse for another reason has that for a fault."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -26,6 +26,9 @@ _DAY = 86400.0
 _SOON = 14 * _DAY
 """Seconds before its end when a certificate should have been renewed."""
 
+_NO_AUTHORITY = {"subject": None, "issuer": None, "notAfter": "Dec 31 23:59:59 9999 GMT"}
+"""Of a certificate that may not sign Python tells nothing."""
+
 _NO_CHECK_TIME = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which Python has no name for."""
 
@@ -39,12 +42,14 @@ class CertificateFacts:
         ends: when its validity ends.
         names: the hosts that it is for.
         faults: what is wrong with it at any time, in words.
+        chain_ends: when the validity of those that follow it in its file ends, in their order.
     """
 
     begins: float | None
     ends: float | None
     names: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
+    chain_ends: tuple[float, ...] = ()
 
     def warnings(self, now: float) -> list[str]:
         """What an operator should do something about.
@@ -59,6 +64,11 @@ class CertificateFacts:
             when = [f"it expired at {_date(self.ends)}: clients refuse it"]
         elif self.ends is not None and now > self.ends - _SOON:
             when.append(f"it expires in {_span(self.ends - now)}, at {_date(self.ends)}")
+        when += (
+            f"certificate {place} of its file expired at {_date(ends)}: clients may refuse it"
+            for place, ends in enumerate(self.chain_ends, 2)
+            if now >= ends
+        )
         return [*when, *self.faults]
 
 
@@ -129,9 +139,11 @@ def facts(context: ssl.SSLContext, certificate: str, hosts: tuple[str, ...]) -> 
             _handshake(context, ssl.CERT_REQUIRED, own, host)
             continue
         faults.append(f"it is not for {host!r}, but for {', '.join(names) or 'nobody'}")
-    faults += _faults_of_chain(decoded, _chain(certificate, own))
+    chain = list(_chain(certificate, own))
+    faults += _faults_of_chain(decoded, chain)
+    chain_ends = tuple(ssl.cert_time_to_seconds(each["notAfter"]) for each in chain)
     begins, ends = (ssl.cert_time_to_seconds(decoded[each]) for each in ("notBefore", "notAfter"))
-    return CertificateFacts(begins, ends, names, tuple(faults))
+    return CertificateFacts(begins, ends, names, tuple(faults), chain_ends)
 
 
 def _handshake(
@@ -163,10 +175,10 @@ def _chain(certificate: str, own: bytes) -> Iterator[dict[str, Any]]:
             store = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             store.load_verify_locations(cadata=der)
             # One that may not sign is not listed.
-            yield next(iter(store.get_ca_certs()), {"subject": None, "issuer": None})
+            yield next(iter(store.get_ca_certs()), _NO_AUTHORITY)
 
 
-def _faults_of_chain(own: dict[str, Any], chain: Iterator[dict[str, Any]]) -> Iterator[str]:
+def _faults_of_chain(own: dict[str, Any], chain: Iterable[dict[str, Any]]) -> Iterator[str]:
     below = own
     for place, above in enumerate(chain, 2):
         if below["issuer"] != above["subject"]:
