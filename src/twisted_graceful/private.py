@@ -1,8 +1,9 @@
 """Every private part of Twisted that we call or change, with the reason.
 
 For each, `tests/unit/test_private.py` has a test that fails when Twisted changes it. What a
-subclass must share with its base is where the subclass is: in `http.channel`, `http.request`
-and `http.transport`.
+subclass must share with its base is where the subclass is: in `http.channel`, `http.port`,
+`http.request` and `http.transport`. The internals of hpack that decode header blocks are in
+`http.http2.field_decoder`, which a test compares with hpack itself.
 """
 
 from __future__ import annotations

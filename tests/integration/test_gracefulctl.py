@@ -289,7 +289,7 @@ class OtherCommandsTests(PidFileTestCase):
             self.assertIn("there is no pid file 'app.pid'", done.stderr)
 
     def test_a_stop_that_cuts(self) -> None:
-        """A stop that cut a request is a failure, with what it cut."""
+        """A stop that cut a request fails, and says what it cut."""
         with served("--drain-timeout", "0.3") as server:
             server.hold()
             done = self.ends(server, 1, "stop")
@@ -323,7 +323,7 @@ class OtherCommandsTests(PidFileTestCase):
             server.exit_status()
 
     def test_one_that_is_suspended(self) -> None:
-        """A server that was stopped by SIGSTOP does not count as running, and is told nothing."""
+        """A server that is suspended by SIGSTOP does not count as running, and gets no signal."""
         with served() as server:
             server.get()
             server.kill(signal.SIGSTOP)
@@ -336,7 +336,7 @@ class OtherCommandsTests(PidFileTestCase):
             self.assertEqual(server.get().status, 200)
 
     def test_of_another_server_of_ours(self) -> None:
-        """A stale pid file whose number is another server's by now leads to no signal."""
+        """A stale pid file whose pid is another server's by now leads to no signal."""
         with served() as server:
             server.get()
             (server.directory / "stale.pid").write_text(str(server.pid))

@@ -35,7 +35,7 @@ class HangUpTests(SynchronousTestCase):
     """A server in the foreground."""
 
     def test_closed_terminal(self) -> None:
-        """Its end is the end of a server, also of one with workers; nothing is upgraded.
+        """Closing it shuts a server down, with or without workers, and does not upgrade it.
 
         Nor on demand: this terminal runs the server, and would close with the predecessor.
         """
@@ -54,7 +54,7 @@ class HangUpTests(SynchronousTestCase):
                     self.assertNotIn("generation 1 starts", server.log)
 
     def test_nohup(self) -> None:
-        """Under nohup HUP does nothing, neither to workers nor to what an upgrade brings."""
+        """Under nohup HUP does nothing, also to workers and after an upgrade."""
         with Server(*APP, "--workers", "1", command=("nohup", *GRACEFUL)) as server:
             server.said(r"HUP is ignored, .* \(nohup\); USR2 upgrades")
             self.are_deaf(server)

@@ -76,10 +76,10 @@ class PathTests(SynchronousTestCase):
 
 
 class UnreadTests(SynchronousTestCase):
-    """A log that is a pipe whose reader stands still."""
+    """A log that is a pipe whose reader hangs."""
 
     def test_nobody_waits(self) -> None:
-        """Requests, upgrades and stops go on; when it is read again it says what is missing."""
+        """Requests, upgrades and stops go on; later the log says what is missing."""
         server = Server("--workers", "2", command=redirected(">fifo 2>&1"))
         fifo = server.directory / "fifo"
         os.mkfifo(fifo)

@@ -35,7 +35,7 @@ class PidFileTests(SynchronousTestCase):
             self.assertEqual((link.is_symlink(), target.exists()), (True, False))
 
     def start(self, server: Server) -> subprocess.Popen[str]:
-        """The same command once more."""
+        """Start the same command again."""
         started = subprocess.Popen(
             server.command,
             cwd=server.directory,
@@ -49,7 +49,7 @@ class PidFileTests(SynchronousTestCase):
         return started
 
     def refused(self, server: Server) -> str:
-        """What the same command says, once more, when it is refused."""
+        """The error of the same command, started again."""
         second = self.start(server)
         said, _ = second.communicate(timeout=60)
         self.assertEqual(second.returncode, 1)

@@ -1,4 +1,4 @@
-"""Below real supervisors, which watch the process that they have started."""
+"""Servers under real supervisors, which watch the process that they have started."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ class UnitFileTests(SynchronousTestCase):
         self.assertIn(f"its exposure is {EXPOSURE} of 10", page)
 
     def test_out_of_memory(self) -> None:
-        """A worker that the kernel kills is the master's affair, and does not end the service."""
+        """A worker that the kernel kills is restarted by the master, and the service goes on."""
         self.assertIn("OOMPolicy=continue", SERVICE.read_text().splitlines())
 
     def test_release_directory(self) -> None:

@@ -1,4 +1,4 @@
-"""What bytes of a stranger cost in processor time, in a way that a slow or busy machine bears.
+"""Measures the processor time of client input, also on a slow or busy machine.
 
 A row of a table makes, of a number of bytes, something to measure. It is measured at two sizes,
 beside a loop whose cost is known. So two kinds of faults show: cost that grows faster than the
@@ -48,7 +48,7 @@ ATTEMPTS = 6
 """How often a row that fails is measured again; the least that was seen of each size counts."""
 
 NEGLIGIBLE = 0.0015
-"""Seconds below which growth is not judged, for what it is measured against is noise."""
+"""Seconds below which growth is not judged, since it would be noise."""
 
 _VALUES = {b"name-%d" % each: b"value %d" % each for each in range(5000)}
 _NAMES = [*_VALUES]

@@ -1,4 +1,4 @@
-"""Who may connect to the admin endpoints, and who cannot take the places of others."""
+"""Which clients may connect to the admin endpoints, and that none can starve the others."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Open:
 
 
 class AdmissionTests(SynchronousTestCase):
-    """Who may connect."""
+    """Which clients may connect."""
 
     def setUp(self) -> None:
         """Allow some networks."""
@@ -67,7 +67,7 @@ class AdmissionTests(SynchronousTestCase):
             self.assertIn("--admin-allow", self.refused(host), host)
 
     def test_each_kind_has_places_of_its_own(self) -> None:
-        """Nobody can take the places of this machine, of UNIX sockets, or of other addresses."""
+        """No client can use up the connections of this machine, UNIX sockets or other addresses."""
         for flood, limit, others in (
             (["10.0.0.1"], PER_ADDRESS, ["10.0.0.2", "127.0.0.1", ""]),
             ([f"10.0.1.{each}" for each in range(100)], ELSEWHERE, ["127.0.0.1", ""]),
@@ -100,7 +100,7 @@ class RefusedTests(PortTestCase):
     """What a port does with clients that are refused."""
 
     def test_reset_without_a_place(self) -> None:
-        """They are reset at once, take no place, and the next client is served."""
+        """Refused clients are reset at once, and the next client is served."""
         seen: list[str] = []
         refusing = [True, False]
         self.port.refuses = lambda client: bool(seen.append(client.host)) or refusing.pop(0)

@@ -191,7 +191,7 @@ HEADS: dict[str, Callable[[int], bytes]] = {
     "empty lines": lambda size: repeat(b"\r\n", size) + head(),
     "no end": lambda size: b"GET / HTTP/1.1\r\n" + repeat(b"a: b\r\n", size),
 }
-"""By what is long or many in them."""
+"""Rows by what is long or many in the input."""
 
 
 def within_limit(unit: bytes) -> Callable[[int], bytes]:
@@ -329,7 +329,7 @@ FORMS: dict[str, Callable[[int], bytes]] = {
         b"a",
     ),
 }
-"""By what is long or many in them."""
+"""Rows by what is long or many in the input."""
 
 
 def chunked(chunks: bytes, trailer: bytes = b"") -> bytes:
@@ -359,7 +359,7 @@ CHUNKS: dict[str, Callable[[int], bytes]] = {
     "with a trailer": lambda size: chunked(b"", repeat(b"a: b\r\n", size // 6 * 6)),
     "with a trailer of a line": lambda size: chunked(b"", b"a: " + repeat(b" ", size) + b"\r\n"),
 }
-"""By their size, or what is long or many in them."""
+"""Rows by size, or by what is long or many in the input."""
 
 
 def masked(payload: bytes = b"", first: int = 0x82) -> bytes:
@@ -383,11 +383,11 @@ FRAMES: dict[str, Callable[[int], bytes]] = {
     "pongs like ours": lambda size: repeat(masked(b"still there?", 0x8A), size // 18 * 18),
     "one message": lambda size: b"\x82\xff" + struct.pack("!Q", size) + b"\0\0\0\0" + bytes(size),
 }
-"""By what they are."""
+"""Rows by kind."""
 
 
 class Deaf(Protocol):
-    """Speaks on a WebSocket, and hears nothing: what a library does with frames is its own cost."""
+    """A WebSocket protocol that ignores its input: the cost of a library is its own."""
 
     def dataReceived(self, data: bytes) -> None:
         """Frames arrived."""
@@ -427,7 +427,7 @@ def speaks(data: Callable[[int], bytes], piece: int) -> Row:
 
 
 def prefaced(preface: bytes, piece: int) -> Row:
-    """A row of headers of the PROXY protocol, as the connections that begin with them read them."""
+    """A row of PROXY protocol headers, as read by new connections."""
 
     def row(size: int) -> Feed:
         ends = range(piece, len(preface) + piece, piece)
@@ -444,7 +444,7 @@ def prefaced(preface: bytes, piece: int) -> Row:
 
 
 def v2(tlvs: bytes) -> bytes:
-    """A header of version 2, with these behind its addresses."""
+    """A header of version 2, with these bytes after its addresses."""
     block = bytes(12) + tlvs
     return SIGNATURE + b"\x21\x11" + struct.pack("!H", len(block)) + block
 
@@ -462,7 +462,7 @@ PREFACES = {
     "version 2, no end": v2(bytes(_ROOM))[:-1],
     "neither": b"a" * 100,
 }
-"""By what they are."""
+"""Rows by kind."""
 
 
 def admin() -> Root:
@@ -494,11 +494,11 @@ ADMIN: dict[str, Callable[[int], bytes]] = {
     "a body": lambda size: post(b"Content-Type: application/json\r\n", repeat(b"[", size)),
     "a form": lambda size: multipart(part(name=b'; a="' + repeat(b";", size))),
 }
-"""By what is long or many in them."""
+"""Rows by what is long or many in the input."""
 
 
 class CostTests(CostTestCase):
-    """All that can be sent before a server knows who sends it."""
+    """All input that an unauthenticated client can send."""
 
     def test_heads(self) -> None:
         """A head of any shape, read whole by the server and asked for all by the application."""
@@ -548,12 +548,12 @@ class CostTests(CostTestCase):
             )
 
     def test_admin_requests(self) -> None:
-        """Requests for the admin endpoints, by who may ask and by who may not."""
+        """Requests for the admin endpoints, by allowed clients and by others."""
         self.assert_cheap({name: sends(admin, data, **ROOMY) for name, data in ADMIN.items()})
 
 
 class MeasurementTests(SynchronousTestCase):
-    """That the measurement finds what it is for."""
+    """The measurement detects excessive cost."""
 
     def test_what_is_quadratic_is_found(self) -> None:
         """A cost that grows with the square of the bytes is a fault, and a linear one is not."""
@@ -568,7 +568,7 @@ class MeasurementTests(SynchronousTestCase):
         self.assertEqual(cost_of(linear).fault, "")
 
     def test_what_is_dear_is_found(self) -> None:
-        """A cost of some microseconds a byte is a fault, whatever it grows with."""
+        """A cost of some microseconds a byte is a fault, however it grows."""
 
         def dear(size: int) -> Feed:
             return lambda: sum(sum(range(200)) & 1 for _ in range(size))

@@ -312,7 +312,7 @@ class StopTests(CtlTestCase):
             self.assertEqual(self.run_ctl("stop")[0], expected)
 
     def test_not_clean(self) -> None:
-        """A process that has not said what its drain did is a failure."""
+        """A stop fails if a process has not reported on its drain."""
         last = {"event": "stopped", "report": "0 cut", "cut": 0, "clean": False}
         self.admin.answers["POST", "/stop"] = (200, [last])
         code, out, _ = self.run_ctl("stop")
@@ -373,7 +373,7 @@ class OtherCommandsTests(CtlTestCase):
         self.assertEqual(json.loads(self.run_ctl("status", "--json")[1]), self.STATUS)
 
     def test_no_answer(self) -> None:
-        """A question that is not answered in time has a status of its own, and began nothing."""
+        """A command that changes nothing has an exit status of its own if it times out."""
         self.admin.answers["GET", "/status"] = (200, [HOLD])
         for name in ("status", "check"):
             code, _, err = self.run_ctl(name, "--timeout", "0.2")

@@ -1,4 +1,4 @@
-"""What a pid file says of a process, and what of it is believed."""
+"""When gracefulctl takes the process that a pid file names for its server."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class PidFileTests(SynchronousTestCase):
         self.patch(Process, "does_about", lambda process, number: "caught")
 
     def why_stale(self, pid_file: str) -> str:
-        """Why the file is not believed, if this process has another pid file, or none."""
+        """Why the file is stale, if this process has another pid file, or none."""
         record = Record(Launch("", (), "", {}), pid_file=pid_file)
         try:
             SignalledServer(str(self.path), 1).pid()
@@ -46,14 +46,14 @@ class PidFileTests(SynchronousTestCase):
         return ""
 
     def test_its_own(self) -> None:
-        """It is, by whatever path."""
+        """The pid file of the process matches, by any path."""
         link = self.directory / "link"
         link.symlink_to(self.directory)
         for path in (self.path, link / "app.pid"):
             self.assertEqual(self.why_stale(str(path)), "")
 
     def test_of_another_server(self) -> None:
-        """It is not if the process is another server, which has a pid file of its own."""
+        """The pid file of another server does not match."""
         other = self.directory / "other.pid"
         for _ in range(2):
             self.assertIn(
@@ -62,7 +62,7 @@ class PidFileTests(SynchronousTestCase):
             other.write_text(str(os.getpid()))
 
     def test_of_a_server_without_a_pid_file(self) -> None:
-        """It is if somebody wrote it for the process, and not if it is older than that."""
+        """A process without a pid file matches if the file was written after its start."""
         self.assertEqual(self.why_stale(""), "")
         started = time.time() - 3600
         os.utime(self.path, (started, started))
@@ -76,7 +76,7 @@ class PidFileTests(SynchronousTestCase):
         self.assertIn("does not run", str(error))
 
     def test_the_start_of_a_process(self) -> None:
-        """It is known when a process was started."""
+        """The start time of a process is known."""
         with Process(os.getpid()) as process:
             self.assertLess(time.time() - 7200, process.started)
             self.assertLess(process.started, time.time() + 1)

@@ -1,4 +1,4 @@
-"""The deadline of a process: what it says, what it outlives, and when it does not hold."""
+"""The exit deadline: what it logs, what it ends, and when it does not apply."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class ExitDeadlineTests(SynchronousTestCase):
         self.assertEqual((self.slept, self.ended), ([7], [1]))
 
     def test_what_held_it(self) -> None:
-        """What still runs is in the log, by name and stack, and how long it had."""
+        """The log names what still runs, with its stack and the time it had."""
         go_on = threading.Event()
         thread = threading.Thread(target=go_on.wait, name="the one that waits")
         thread.start()
@@ -79,7 +79,7 @@ class ExitDeadlineTests(SynchronousTestCase):
         self.assertRegex(text, r"thread 'the one that waits':\n(.*\n)+.*in wait")
 
     def test_a_later_one_replaces_it(self) -> None:
-        """Of several deadlines only the last holds, be it sooner or later."""
+        """Of several deadlines only the last applies, whether it is earlier or later."""
         for seconds in (7, 3, 5):
             self.deadline.within(seconds, "a test began")
         *others, last = self.threads
@@ -100,7 +100,7 @@ class ExitDeadlineTests(SynchronousTestCase):
         self.assertEqual(self.ended, [1])
 
     def test_cancelled(self) -> None:
-        """A process that goes on is not ended, and can have a deadline again."""
+        """A process whose deadline is cancelled goes on, and can have another one."""
         for arm in (lambda: self.deadline.within(7, "a test began"), self.deadline.at_once):
             arm()
             self.deadline.cancel()
@@ -109,7 +109,7 @@ class ExitDeadlineTests(SynchronousTestCase):
         self.assertEqual(self.ended, [])
 
     def test_a_forked_child_has_none(self) -> None:
-        """The deadline is that of one process, and of none that was forked from it."""
+        """The deadline applies to one process, and not to processes forked from it."""
         self.deadline.within(7, "a test began")
         self.patch(exit_deadline.os, "getpid", lambda: -1)
         self.deadline.within(7, "a test began")
@@ -118,7 +118,7 @@ class ExitDeadlineTests(SynchronousTestCase):
         self.assertEqual(self.ended, [])
 
     def test_where_the_stacks_go(self) -> None:
-        """What cannot be logged is added to the log file all the same, and nothing stays open."""
+        """Stacks that cannot be logged are appended to the log file, and no descriptor leaks."""
         path = os.path.join(temporary_directory(self), "log")
         self.patch(exit_deadline.private, "log_files", lambda: [path])
         with leaves_nothing_open(self), open(path, "w"):
@@ -128,7 +128,7 @@ class ExitDeadlineTests(SynchronousTestCase):
             self.deadline.cancel()
 
     def test_last_act(self) -> None:
-        """What must not outlive the process is ended with it, and a fault there holds nothing."""
+        """The last act runs before the end, and its failure does not prevent that."""
         self.deadline.last_act = lambda: 1 / 0  # type: ignore[assignment,return-value]
         self.deadline.within(7, "a test began")
         self.threads.pop()()
@@ -144,7 +144,7 @@ class RealProcessTests(SynchronousTestCase):
         return done.returncode, done.stderr
 
     def test_held(self) -> None:
-        """Threads, exit handlers and code that never releases the GIL hold a process no longer."""
+        """Neither threads nor exit handlers nor code that never releases the GIL hold a process."""
         for name, code in {
             "a thread": "threading.Thread(target=time.sleep, args=(60,)).start()",
             "an exit handler": "atexit.register(time.sleep, 60)",
@@ -157,7 +157,7 @@ class RealProcessTests(SynchronousTestCase):
                 self.assertEqual(status, 1, error)
 
     def test_stacks_without_the_gil(self) -> None:
-        """Where nothing can be logged the stacks are on standard error."""
+        """If nothing can be logged, the stacks are on standard error."""
         code = "def stuck(): sum(range(10**13))\natexit.register(stuck)\ndeadline.at_once()"
         self.assertRegex(self.status(code)[1], r"Timeout(.*\n)+.*in stuck")
 

@@ -80,7 +80,7 @@ class ExitPhasesTests(SynchronousTestCase):
         self.phases.watch()
 
     def test_phases(self) -> None:
-        """What is left of the drain timeout is for threads, and the program's own time is free."""
+        """Threads have the rest of the drain timeout; the program itself has no deadline."""
         self.assertIsNone(self.deadline.seconds)
         self.reactor.fire("before")
         self.assertEqual(self.deadline.seconds, TAKES)
@@ -95,7 +95,7 @@ class ExitPhasesTests(SynchronousTestCase):
         self.assertEqual(self.deadline.seconds, GRACE)
 
     def test_drained_before(self) -> None:
-        """What a process has drained for an upgrade counts, unless it has accepted again since."""
+        """Time that was spent draining for an upgrade counts, unless the process accepted again."""
         for accepts_again, left in ((False, WORK - 10), (True, WORK)):
             with self.subTest(accepts_again=accepts_again):
                 self.setUp()
@@ -139,7 +139,7 @@ class ExitPhasesTests(SynchronousTestCase):
         self.assertEqual(self.reactor.triggers, [])
 
     def test_must_be_heard(self) -> None:
-        """A process that hangs is ended sooner than one whose reactor begins to stop."""
+        """A process that hangs ends earlier than one whose reactor begins to stop."""
         self.phases.must_be_heard_within(10, "its master ended")
         self.assertEqual(self.deadline.seconds, 10)
         self.reactor.fire("before")

@@ -1,4 +1,4 @@
-"""What a forked child has, and has not; in real processes."""
+"""What a forked child keeps and what not, in real processes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ForkTests(SynchronousTestCase):
     """A process with listeners, a connection of theirs, a channel, and sockets of its own."""
 
     def check(self, code: str) -> None:
-        """Run it after the program, and see it end in order."""
+        """Run code after the program, and check that it exits with 0."""
         done = run_python("-c", PROGRAM + code)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
 

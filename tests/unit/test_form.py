@@ -145,7 +145,7 @@ class FormTests(SynchronousTestCase):
         self.assertEqual(post(b"--\r\n", "multipart/form-data").status, 400)
 
     def test_too_many(self) -> None:
-        """A form with more fields than it may have is answered with 413, in parts or not."""
+        """A form with too many fields gets a 413, multipart or not."""
         for body, kind in (
             (b"a=1&a=2&a=3", URLENCODED),
             (part(b"; name=a") * 3 + b"--x--\r\n", MULTIPART),
@@ -161,7 +161,7 @@ class FormTests(SynchronousTestCase):
         self.assertEqual(post(part(b"; name=a", more=fields) + b"--x--\r\n").status, 413)
 
     def test_not_asked_for(self) -> None:
-        """Of a form that the application does not ask for nothing is read but the bytes."""
+        """A form that the application does not ask for is not parsed."""
         self.assertEqual(post(b"nonsense", app=Echo()).body, b"POST / nonsense")
         self.assertEqual(post(b"a=1&" * 5000, URLENCODED, app=Echo()).status, 200)
 
@@ -234,7 +234,7 @@ class AsyncTests(SynchronousTestCase):
         self.assertEqual(post(b"a=1", URLENCODED, app=app).body, b"{b'a': [b'1']}")
 
     def test_later(self) -> None:
-        """Whoever asks later passes the error on as any other."""
+        """Asynchronous code passes the error on like any other."""
         app = Held()
         client = MemoryServer(app).connect()
         client.request("POST", "/", {"Content-Type": MULTIPART}, b"nonsense")

@@ -136,7 +136,7 @@ class HeadTests(SynchronousTestCase):
         self.assertEqual(head("GET http://y/ HTTP/1.0").headers[b"Host"], [b"y"])
 
     def test_upgrade(self) -> None:
-        """Upgrade counts with its option of Connection, in HTTP/1.1; else nobody sees it."""
+        """Upgrade counts only in HTTP/1.1 with its Connection option; otherwise it is hidden."""
         for version, connection, upgrade, is_seen, is_websocket in (
             ("1.1", "Upgrade", "websocket", True, True),
             ("1.1", "keep-alive, upgrade", "h2c, WebSocket", True, True),
@@ -159,7 +159,7 @@ class HeadTests(SynchronousTestCase):
         self.assertNotIn(b"Upgrade", head("GET / HTTP/1.1", "Host: a", "Upgrade: x").headers)
 
     def test_ends_of_lines_in_handshakes(self) -> None:
-        """What `str.splitlines` takes for the end of a line is in no handshake of a WebSocket."""
+        """WebSocket handshakes with line ends of `str.splitlines` are rejected."""
         fields = "Host: a", "Connection: upgrade", "Upgrade: websocket"
         for text, is_refused in (
             ("\x85", True),

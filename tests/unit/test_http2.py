@@ -595,7 +595,7 @@ class FlowTests(Http2TestCase):
             request.channel.registerProducer(Source(request), True)
 
     def test_a_producer_that_raises(self) -> None:
-        """One that fails ends its stream alone: with a 500 if its response has not begun."""
+        """A producer that fails ends only its stream, with a 500 if its response has not begun."""
 
         class Failing:
             def resumeProducing(self) -> None:
@@ -614,7 +614,7 @@ class FlowTests(Http2TestCase):
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
 
     def test_a_producer_that_raises_in_a_write(self) -> None:
-        """One that fails as its response begins ends its stream alone, too."""
+        """A producer that fails as its response begins ends only its stream, too."""
 
         class Failing(Source):
             def pauseProducing(self) -> None:
@@ -849,7 +849,7 @@ class DrainTests(Http2TestCase):
         self.assertTrue(silent.ended)
 
     def test_no_confirmation(self) -> None:
-        """A client that confirms nothing, and sends on and on, is refused after the grace."""
+        """A client that confirms nothing and keeps sending requests is refused after the grace."""
         request, answer = self.begin()
         self.client.acknowledges = False
         self.client.exchange()
@@ -866,7 +866,7 @@ class DrainTests(Http2TestCase):
         self.assertTrue(self.client.wire.ended)
 
     def strict(self, **settings: Any) -> None:
-        """Have a client to which a GOAWAY is the end of everything, as to the h2 library."""
+        """Use a client that accepts no frame after a GOAWAY, like the h2 library."""
         self.server = http2_server(self.app, **settings)
         self.client = Http2Client(self.server, strict=True)
         self.client.exchange()
@@ -915,7 +915,7 @@ class DrainTests(Http2TestCase):
         self.assertEqual(self.client.goaways, [(number, 0)])
 
     def test_strict_client_that_is_never_idle(self) -> None:
-        """One that always has a request open is told when half of the time is over."""
+        """A client that always has a request open gets a GOAWAY when half of the time is over."""
         self.strict(drain_timeout=10)
         self.begin()
         self.server.advance(5)

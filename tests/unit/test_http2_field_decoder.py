@@ -58,7 +58,7 @@ class FieldDecoderTests(SynchronousTestCase):
     @examples
     @given(st.lists(st.binary(max_size=40), max_size=4))
     def test_any_bytes(self, blocks: list[bytes]) -> None:
-        """Any bytes give the fields that hpack finds in them, or are refused as there."""
+        """Any bytes give the same fields, or the same rejection, as with hpack."""
         decoder, oracle = FieldDecoder(1 << 20, 1 << 20), Decoder(1 << 20)
         for block in blocks:
             assume(not MANY_UPDATES.match(block))
@@ -71,7 +71,7 @@ class FieldDecoderTests(SynchronousTestCase):
             self.assertEqual(decoder.fields, expected)
 
     def test_limits(self) -> None:
-        """Up to the limits all fields are kept, and which one is exceeded is told."""
+        """Up to the limits all fields are kept, and the exceeded limit is named."""
         empty = b"\0\1x\0"  # counts 33 bytes
         cookie = b"\x0f\x11\0"  # 38
         method = b"\x82"  # 42
@@ -91,7 +91,7 @@ class FieldDecoderTests(SynchronousTestCase):
             self.assertLessEqual(len(decoder.fields), 200)
 
     def test_malformed(self) -> None:
-        """What is no HPACK ends the connection, in a part that is not kept, too."""
+        """Invalid HPACK ends the connection, even in a part that is not kept."""
         over = b"\0\1x\0" * 40
         for block in (
             b"\x80",

@@ -454,7 +454,7 @@ class TimeTests(LimitsTestCase):
         self.assertEqual([each.reset for each in answers], [None, *[ErrorCodes.CANCEL] * 2])
 
     def test_slow_line_for_many(self) -> None:
-        """Where the line is slow, and not the client, no response is too slow on its own."""
+        """If the line is slow, and not the client, no single response counts as too slow."""
         self.serve(write_timeout=3, min_rate=100)
         answers = [self.ask() for _ in range(9)]
         self.client.wire.reading = False
@@ -519,7 +519,7 @@ class TimeTests(LimitsTestCase):
         self.assertEqual((large.status, len(self.app.requests)), (200, 2))
 
     def test_no_room_for_responses(self) -> None:
-        """Those that wait behind responses that the client does not take can go elsewhere."""
+        """Requests behind responses that the client does not take are refused unprocessed."""
         self.serve_large()
         answers = [self.ask() for _ in range(6)]
         self.wait(3 + A_BIT)
@@ -768,7 +768,7 @@ class FloodTests(LimitsTestCase):
         self.assertLess(len(self.app.requests), 600)
 
     def requests_without_end(self, block: bytes, most: int) -> None:
-        """Send the same header block again and again: in the end the client is calmed."""
+        """Send the same header block until the client gets ENHANCE_YOUR_CALM."""
         self.serve()
         self.client.follows = False
         for number in range(1, 2 * most, 2):
@@ -781,7 +781,7 @@ class FloodTests(LimitsTestCase):
             self.fail("all of them were answered")
 
     def test_refused_requests(self) -> None:
-        """Requests that we answer ourselves, without end; those with a large header sooner."""
+        """Rejected requests without end close the connection; large headers sooner."""
         tunnel = Encoder().encode([(":method", "CONNECT"), (":authority", "a")])
         many = Encoder().encode(fields()) + b"\x40\1x\0" + b"\xbe" * 3900
         self.requests_without_end(tunnel, 600)

@@ -90,7 +90,7 @@ class RefusalTests(SynchronousTestCase):
         launch("serve.py", argv=("serve.py",)).require_possible()
 
     def test_process_1_is_supervised(self) -> None:
-        """What waits for process 1 is known for that process; one that detaches is nobody's."""
+        """The supervisor of process 1 is known; a process that detaches has none."""
         started = launch("serve.py", argv=("serve.py",), pid=1)
         found = started.supervised(1)
         assert found is not None
@@ -242,7 +242,7 @@ class ReleaseTests(SynchronousTestCase):
                 self.assertEqual(self.command(again), expected)
 
     def test_an_interpreter(self) -> None:
-        """A Python that was named, or found on PATH, is that of the release of the day."""
+        """A Python that was named, or found on PATH, is that of the current release."""
         for python in ("venv/bin/python", f"{self.current}/venv/bin/python", "python"):
             with self.subTest(python):
                 again = Launch.of_this_process(
@@ -262,7 +262,7 @@ class ReleaseTests(SynchronousTestCase):
         self.assertEqual(self.command(again), expected)
 
     def test_an_activated_environment(self) -> None:
-        """Variables that name the release lead to that of the day; what is elsewhere stays."""
+        """Variables that name the release lead to the current one; other paths stay."""
         again = Launch.of_this_process(
             {
                 "PWD": self.current,

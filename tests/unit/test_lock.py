@@ -1,4 +1,4 @@
-"""A lock that no other user can hold."""
+"""A lock that other users cannot hold."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class LockTests(SynchronousTestCase):
         self.lock = self.directory / ".app.lock"
 
     def test_one_at_a_time(self) -> None:
-        """Of many that wait for it one has it, each gets it, and no file is left behind."""
+        """One process at a time holds the lock, each gets it, and no file is left behind."""
         inside: list[int] = []
         most = []
 
@@ -42,7 +42,7 @@ class LockTests(SynchronousTestCase):
         self.assertEqual(os.listdir(self.directory), [])
 
     def test_nobody_else_may_open_it(self) -> None:
-        """While it is held its file is of no use to other users."""
+        """Other users cannot open the lock file."""
         with locked(self.path, 0):
             self.assertEqual(self.lock.stat().st_mode & 0o777, 0o600)
 
@@ -55,14 +55,14 @@ class LockTests(SynchronousTestCase):
             self.assertTrue(self.lock.exists())
 
     def test_left_by_a_killed_process(self) -> None:
-        """A file that is there already, and that nobody has locked, is no obstacle."""
+        """An existing lock file that is not locked does not prevent locking."""
         self.lock.touch(0o600)
         with locked(self.path, 0):
             pass
         self.assertEqual(os.listdir(self.directory), [])
 
     def test_something_else_is_there(self) -> None:
-        """A link, a FIFO or a directory in its place is an error that says so, and stays."""
+        """A link, a FIFO or a directory instead of the lock file is an error, and stays."""
         for name, make in (
             ("symbolic link", lambda: self.lock.symlink_to("/etc/passwd")),
             ("not a regular file", lambda: os.mkfifo(self.lock)),

@@ -131,7 +131,7 @@ class ForkTests(SynchronousTestCase):
     """A process that the application forks."""
 
     def test_a_child_writes(self) -> None:
-        """A child writes at once, whoever holds the lock, and not what the parent has kept."""
+        """A forked child writes at once, even if the lock was held, and not the parent's lines."""
         # From 3.12 Python warns of a fork while there is another thread.
         done = run_python("-W", "ignore::DeprecationWarning", "-c", FORKS)
         self.assertEqual((done.stdout, done.stderr), ("0\n", ""))

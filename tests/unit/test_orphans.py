@@ -1,4 +1,4 @@
-"""Children that nobody here has started, and those that somebody has."""
+"""Orphans, and children that this process has started."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class OrphanTests(SynchronousTestCase):
         orphans.stopService()
 
     def test_reaped(self) -> None:
-        """It is no zombie any more, once it has been seen twice."""
+        """An orphan that was seen twice is reaped."""
         self.look(times=1)
         self.assertEqual(ended(self.pid), self.pid)
         self.look(times=2)

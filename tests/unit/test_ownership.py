@@ -1,4 +1,4 @@
-"""What root opens and gives away in the directory of another user."""
+"""What root opens and chowns in the directory of another user."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class RootTests(SynchronousTestCase):
         os.chown(path, owner, owner, follow_symlinks=False)
 
     def test_traps(self) -> None:
-        """What a user puts in the place of a file leads root to nothing of another user."""
+        """A user's link instead of a file never leads root to a file of another user."""
         self.link(self.root / "moved", "home", 0)
         for name, make, path in (
             ("link", lambda: self.link(self.path, self.secret), self.path),
@@ -109,7 +109,7 @@ class RootTests(SynchronousTestCase):
         self.assertIn(f"a symbolic link of user {USER} to a directory of user root", text)
 
     def test_what_is_meant(self) -> None:
-        """Files are given to the user through links of root, and of its own in its directories."""
+        """Files are chowned through links of root, and through links in the user's directories."""
         (self.home / "releases").mkdir()
         os.chown(self.home / "releases", USER, USER)
         self.link(self.home / "current", self.home / "releases")

@@ -193,7 +193,7 @@ class FreeTests(SynchronousTestCase):
             file.write(content)
 
     def test_stale(self) -> None:
-        """Empty, garbage, ended, or the pid of another program that runs: it is free."""
+        """A pid file is free if it is empty or garbage, or names no running server."""
         for content in (
             b"",
             b"\n",
@@ -210,7 +210,7 @@ class FreeTests(SynchronousTestCase):
         require_free(self.path)
 
     def test_what_is_no_file(self) -> None:
-        """A device is no obstacle and stays as it is; a FIFO or a directory is an error."""
+        """A device is accepted and stays as it is; a FIFO or a directory is an error."""
         PidFile("/dev/null", 7).create()
         self.assertFalse(os.path.isfile("/dev/null"))
         for make, remove in ((os.mkfifo, os.unlink), (os.mkdir, os.rmdir)):
@@ -245,7 +245,7 @@ class FreeTests(SynchronousTestCase):
             PidFile(self.path, 7).create()
 
     def test_running(self) -> None:
-        """While a server has it, also when it has replaced or overwritten it, it is not free."""
+        """A pid file is not free while a server has it, even if it was replaced or overwritten."""
         child = run_python_beside(
             self,
             "import os, sys\n"
@@ -276,7 +276,7 @@ class FreeTests(SynchronousTestCase):
         require_free(self.path)
 
     def test_a_reader_with_a_lock(self) -> None:
-        """Who may only read the file cannot keep a server from starting."""
+        """A user who may only read the pid file cannot prevent a start."""
         self.put(b"7")
         child = run_python_beside(
             self,
@@ -301,7 +301,7 @@ class FreeTests(SynchronousTestCase):
         self.assertFalse(os.path.exists(self.path))
 
     def test_removal_forbidden(self) -> None:
-        """Where the file must not be removed it is emptied, which names nobody."""
+        """A pid file that must not be removed is emptied."""
         file = PidFile(self.path, 7)
         file.create()
 

@@ -392,7 +392,7 @@ class PoolTests(SynchronousTestCase):
         self.assertEqual(len(self.started), 2)
 
     def test_ended_after_its_report(self) -> None:
-        """A worker that has drained, but had to be ended, is no clean one."""
+        """A worker that drained but had to be killed makes the stop unclean."""
         self.serve()
         self.pool.leave()
         self.started[0].report = "a report"
@@ -642,7 +642,7 @@ class PoolTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_canary_that_dies(self) -> None:
-        """Its death within the probation ends the rolling restart; no old worker has left."""
+        """If the canary dies on probation, the rolling restart ends, and no old worker has left."""
         self.roll_with_probation()
         self.clock.advance(9)
         self.end(3, "it exited with status 3 9.0 seconds after it was ready", "No table 'users'")
@@ -656,7 +656,7 @@ class PoolTests(SynchronousTestCase):
         self.assertEqual(self.pool.restarts, 0)
 
     def test_a_later_worker_that_dies(self) -> None:
-        """So does that of a later new worker; one after its probation is only replaced."""
+        """So does the death of a later new worker; after its probation it is only replaced."""
         for seconds, ends in ((9, 1), (11, 0)):
             with self.subTest(seconds=seconds):
                 self.started, self.ends_of_rolls = [], []
@@ -673,7 +673,7 @@ class PoolTests(SynchronousTestCase):
                 self.assertEqual(len(self.ends_of_rolls), ends)
 
     def test_an_old_worker_that_dies_in_the_probation(self) -> None:
-        """The canary takes its place when the probation is over; until then both places count."""
+        """The canary fills its slot when the probation is over; until then both workers count."""
         self.roll_with_probation()
         self.end(1)
         self.assertEqual(self.numbers(), ["1:3", "2:2"])

@@ -97,7 +97,7 @@ class SilenceTests(PortTestCase):
     """What Twisted's own ports log."""
 
     def test_nothing(self) -> None:
-        """A port that begins and ends to listen logs nothing: a handover is not an outage."""
+        """A port logs nothing when it starts or stops listening: a handover is not an outage."""
         with capturedLogs() as events:
             self.listen().connectionLost(None)
         self.assertEqual(events, [])

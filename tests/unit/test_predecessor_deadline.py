@@ -1,4 +1,4 @@
-"""A predecessor that does not end: it is told apart, given time, and killed."""
+"""A predecessor that does not end is identified, given time, and killed."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from twisted.web.resource import EncodingResourceWrapper
 from twisted.web.server import GzipEncoderFactory
 
 from twisted_graceful import private
-from twisted_graceful.http.port import Room
+from twisted_graceful.http.port import Port, Room
 from twisted_graceful.http.unix import UnixPort
 from twisted_graceful.process.server_log import share_log_files
 from twisted_graceful.testing import MemoryServer
@@ -248,7 +248,7 @@ class TakeOverTwistdTests(SynchronousTestCase):
         self.assertFalse(os.path.exists(path))
 
     def test_privileges(self) -> None:
-        """It tells us to whom it changes, and does so only if it is to."""
+        """twistd passes on which user it changes to, and changes only if it may."""
         Runner({}).shedPrivileges(False, 12345, 12345)
         self.assertEqual(self.told, [(12345, 12345)])
 
@@ -394,7 +394,7 @@ class WithoutTwistdTests(SynchronousTestCase):
         self.assertEqual(done.stdout, "False\nTrue\n")
 
     def test_log_observers(self) -> None:
-        """Observers that are kept can still be told when twistd has removed them."""
+        """Observers that were kept can still log when twistd has removed them."""
         told: list[Any] = []
         globalLogPublisher.addObserver(told.append)
         kept = private.log_observers()
@@ -422,6 +422,22 @@ class PortTests(SynchronousTestCase):
             self.assertNotEqual(port.fileno(), listener.fileno())
             port.connectionLost(None)
             socket.create_connection(listener.getsockname()).close()
+
+    def test_starts_as_twisted_does(self) -> None:
+        """Our own start, which logs nothing, leaves a port in the same state as Twisted's."""
+        from twisted.internet import reactor
+
+        states = []
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setblocking(False)
+            for kind in (tcp.Port, Port):
+                port = private.port(kind, reactor, listener, Factory())
+                port.startListening()
+                state = {name: type(value) for name, value in vars(port).items()}
+                states.append((state, port._realPortNumber, port._preexistingSocket))
+                port.room = Room(Clock())
+                port.connectionLost(None)
+        self.assertEqual(*states)
 
     def test_of_a_unix_socket(self) -> None:
         """Its name in logs is its own, and a close leaves the original, its file and mode alone."""

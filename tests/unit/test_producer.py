@@ -87,7 +87,7 @@ class FailingTests(SynchronousTestCase):
         return client
 
     def test_before_the_response(self) -> None:
-        """A pull producer that fails at once is a 500, on a connection that goes on."""
+        """A pull producer that fails at once causes a 500, and the connection continues."""
         producer = Failing("resume")
         client = self.serve(producer, streaming=False)
         client.reading = True
@@ -98,7 +98,7 @@ class FailingTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     def test_in_the_response(self) -> None:
-        """One that fails later has its connection reset: what was sent is not the response."""
+        """If it fails later, its connection is reset, since the response is incomplete."""
         for streaming, methods in ((False, ["resume"]), (True, ["pause"]), (True, ["resume"])):
             producer = Failing(*methods, "stop")
             client = self.serve(producer, b"begun", streaming=streaming)
@@ -113,7 +113,7 @@ class FailingTests(SynchronousTestCase):
             self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
 
     def test_after_the_response(self) -> None:
-        """One that fails when it has finished its response does it no harm."""
+        """A producer that fails after its response is finished does it no harm."""
         producer = Failing()
         client = self.serve(producer, streaming=False)
         client.reading = True

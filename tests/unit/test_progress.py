@@ -24,7 +24,7 @@ class ProgressTests(SynchronousTestCase):
         self.assertIsNone(self.until_slow(Progress(0, 0), [10 * n for n in range(1, 99)]))
 
     def test_fast_beginning(self) -> None:
-        """A fast beginning does not excuse for ever what comes after."""
+        """A fast start does not make up forever for what comes later."""
         slow = self.until_slow(Progress(0, 0), [10**6 + n for n in range(1, 99)])
         self.assertEqual(slow, 41)
 

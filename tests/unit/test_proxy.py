@@ -288,7 +288,7 @@ class RequestTests(SynchronousTestCase):
         )
 
     def test_malformed(self) -> None:
-        """A client that a proxy does not name is not known: it is not the proxy."""
+        """A client that a proxy does not name is unknown, and not taken for the proxy."""
         for value in (*WRONG, "", "\xff", "1.2.3.4, x"):
             request = self.ask(f"X-Forwarded-For: {value}", f"X-Forwarded-Proto: {value}")
             self.assertEqual(request.client, UNKNOWN, value)

@@ -73,7 +73,7 @@ class ConnectionTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
 
     def test_a_drain_goes_on(self) -> None:
-        """One that can be neither sent away nor closed is reset; the others drain as ever."""
+        """A connection that can be neither told to leave nor closed is reset; the others drain."""
         server = MemoryServer(Echo(), drain_timeout=9, idle_grace=1, linger_timeout=0.5)
         clients = [server.connect() for _ in range(3)]
         for client in clients:
@@ -101,7 +101,7 @@ class ConnectionTests(SynchronousTestCase):
 
 
 class Broken(Watcher):
-    """Cannot watch; its report may be too long, in the place of an error."""
+    """A watcher that fails, or makes a report that is too long."""
 
     text: str | None = None
 

@@ -90,10 +90,10 @@ class ResponseTestCase(SynchronousTestCase):
 
 
 class UnsendableTests(ResponseTestCase):
-    """A response that cannot be sent is a 500, which is logged; the connection goes on."""
+    """A response that cannot be sent becomes a logged 500, and the connection continues."""
 
     def test_heads(self) -> None:
-        """Control characters in any part of a head, values that are no bytes, and no status."""
+        """Heads with control characters, values that are not bytes, or invalid statuses."""
 
         def field(name: bytes, value: Any) -> Answer:
             def answer(request: Any) -> bytes:

@@ -161,7 +161,7 @@ class StreamLogFileTests(SynchronousTestCase):
                 self.path.unlink()
 
     def test_a_link_to_a_file(self) -> None:
-        """Of a link to a file the target is rotated, and the link stays."""
+        """If the path is a link to a file, the target is rotated, and the link stays."""
         target = self.directory / "real.log"
         target.touch()
         self.path.symlink_to("real.log")

@@ -111,7 +111,7 @@ class SignalTests(SynchronousTestCase):
         self.assertEqual(self.called, ["ours", "ours"])
 
     def test_ignorable(self) -> None:
-        """A signal that nohup has set to be ignored stays so; another one is handled."""
+        """A signal that nohup has set to be ignored stays ignored; others are handled."""
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         handlers = SignalHandlers(

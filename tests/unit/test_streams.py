@@ -72,7 +72,7 @@ class CanonicalTests(StreamsTestCase):
         return str(self.directory / name)
 
     def test_streams(self) -> None:
-        """Whatever leads to a standard stream is that stream; any other path is an absolute one."""
+        """A path that leads to a standard stream is that stream; others become absolute."""
         here = str(self.directory)
         chain = self.link("chain", self.link("link", "/dev/stdout"))
         inner = self.link("fds", f"/proc/{os.getpid()}/fd")
@@ -133,7 +133,7 @@ class WriteTests(StreamsTestCase):
     """Nobody reads."""
 
     def test_full(self) -> None:
-        """What is full is not waited for, and stays blocking for others who have it."""
+        """A full pipe is not waited for, and stays blocking for other processes."""
         _, writer = self.pipe()
         one, other = socket.socketpair()
         self.addCleanup(one.close)

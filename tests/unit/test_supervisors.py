@@ -25,7 +25,7 @@ def watched(
     leader: int = -1,
     **options: bool,
 ) -> str:
-    """What is said of a process below ancestors, the nearest first; empty if nothing is.
+    """What is found for a process below these ancestors, nearest first; empty if nothing.
 
     Each has its own process group where its name ends with an asterisk, as below a shell with job
     control; it may have several names. The last one is process 1 in a container. The process with
@@ -149,7 +149,7 @@ class EnvironmentTests(SynchronousTestCase):
     """By its environment, where its ancestors cannot be seen or are others."""
 
     def test_supervisord(self) -> None:
-        """supervisord and PM2 say so in the environment."""
+        """supervisord and PM2 are recognized by the environment."""
         self.assertIn("supervisord watches", watched(environ={"SUPERVISOR_ENABLED": "1"}))
         pm2 = {"PM2_HOME": "/root", "pm_id": "0"}
         self.assertIn("PM2 watches", watched(environ=pm2))

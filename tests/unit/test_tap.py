@@ -247,7 +247,7 @@ class SourcesTests(SynchronousTestCase):
             self.set("GRACEFUL_CONFIG", "nowhere.toml")
 
     def test_a_file_that_is_no_text(self) -> None:
-        """A file that is not UTF-8, as TOML is, is refused, and what it seems to be is said."""
+        """A file that is not UTF-8 is refused, and the error names the probable encoding."""
         text = "[graceful]\r\n# caf\xe9\r\nidle-grace = 7\r\n"
         for data, told in (
             (b"\xff", "0xff, in line 1"),

@@ -23,7 +23,7 @@ class TerminalTests(SynchronousTestCase):
         return ensureDeferred(self.terminal.has_closed())
 
     def test_closed(self) -> None:
-        """It is a hang-up if the terminal has just been closed, however often it comes."""
+        """HUP is a hang-up if the terminal has just been closed, however often it comes."""
         self.terminal.start()
         self.clock.pump([INTERVAL] * 60)
         self.is_there = False
@@ -32,7 +32,7 @@ class TerminalTests(SynchronousTestCase):
         self.assertTrue(self.successResultOf(self.hup()))
 
     def test_about_to_be_closed(self) -> None:
-        """It is one if the terminal is closed right after it."""
+        """HUP is a hang-up if the terminal is closed right after it."""
         self.terminal.start()
         hup = self.hup()
         self.assertNoResult(hup)
@@ -41,14 +41,14 @@ class TerminalTests(SynchronousTestCase):
         self.assertTrue(self.successResultOf(hup))
 
     def test_there(self) -> None:
-        """It is none if the terminal stays."""
+        """HUP is not a hang-up if the terminal stays."""
         self.terminal.start()
         hup = self.hup()
         self.clock.advance(INTERVAL)
         self.assertFalse(self.successResultOf(hup))
 
     def test_closed_long_ago(self) -> None:
-        """It is none for a process that its shell has left in the background."""
+        """HUP is not a hang-up for a process that its shell has left in the background."""
         self.terminal.start()
         self.is_there = False
         self.clock.pump([INTERVAL] * (int(REMEMBERED / INTERVAL) + 2))
@@ -56,7 +56,7 @@ class TerminalTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_none(self) -> None:
-        """It is none, at once, for a process that was started without a terminal."""
+        """HUP is known at once not to be a hang-up if there was no terminal at the start."""
         self.is_there = False
         self.terminal.start()
         self.assertFalse(self.successResultOf(self.hup()))

@@ -43,7 +43,7 @@ class TurnsTests(SynchronousTestCase):
         return list(self.done)
 
     def test_one(self) -> None:
-        """Where there is time, work is done at once."""
+        """Work is done at once while there is time."""
         self.assertTrue(self.turns.run(self.work("a")))
         self.assertEqual(self.done, ["a"])
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -57,21 +57,21 @@ class TurnsTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_fair(self) -> None:
-        """What goes on for ever has one turn after the other, between those of the others."""
+        """Work without end gets one turn after the other, between those of the others."""
         for name in "abcdef":
             self.turns.run(self.work(name, again=2))
         self.assertEqual(self.turn(), list("abcd"))
         self.assertEqual(self.turn(), list("efab"))
 
     def test_queued_once(self) -> None:
-        """What waits already does not run twice."""
+        """Work that is queued already does not run twice."""
         work = self.work("a")
         self.turns.queue(work)
         self.assertFalse(self.turns.run(work))
         self.assertEqual(self.turn(), ["a"])
 
     def test_forgotten(self) -> None:
-        """What is forgotten does not run, and leaves no timer."""
+        """Work that is forgotten does not run, and leaves no timer."""
         work = self.work("a")
         self.turns.queue(work)
         self.turns.forget(work)

@@ -83,7 +83,7 @@ class TwistdFilesTests(SynchronousTestCase):
             self.assertTrue((self.directory / expected).exists())
 
     def test_a_successor(self) -> None:
-        """A successor writes no pid file yet, gives nothing away, and is that user already."""
+        """A successor writes no pid file yet, chowns nothing, and runs as the user already."""
         self.patch(os, "geteuid", lambda: USER)
         self.start(named=True, is_successor=True)
         self.assertFalse(self.pid_file.exists())
@@ -91,7 +91,7 @@ class TwistdFilesTests(SynchronousTestCase):
         self.assertEqual(self.changes, [])
 
     def test_what_cannot_be_given(self) -> None:
-        """A file that must not be given away stays as it is, and the log says why."""
+        """A file that must not be chowned stays as it is, and the log says why."""
         os.link(self.access_log, self.directory / "other")
         with capturedLogs() as events:
             self.start(named=True)

@@ -212,7 +212,7 @@ class RaceTests(UnixTestCase):
         self.bind().close()
 
     def test_somebody_holds_the_lock(self) -> None:
-        """Another start that does not end is an error that names the lock, and no endless wait."""
+        """A start that holds the lock for too long is an error that names the lock."""
         self.patch(unix, "_PATIENCE", 0)
         with locked(self.path, 0):
             self.assertIn(f".{os.path.basename(self.path)}.lock", self.refused())

@@ -1,4 +1,4 @@
-"""WSGI applications: what they are told, what becomes of their responses, and how they end."""
+"""WSGI applications: their environ, their responses, and how they end."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class WSGITestCase(SynchronousTestCase):
         return self.serve(app).request(method, path, headers, body)
 
     def environ(self, raw: bytes = b"", **options: Any) -> dict[str, Any]:
-        """What an application is told of a request."""
+        """The environ of a request."""
         seen: list[dict[str, Any]] = []
 
         def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -138,7 +138,7 @@ class WSGITestCase(SynchronousTestCase):
 
 
 class EnvironTests(WSGITestCase):
-    """What an application is told."""
+    """The environ."""
 
     def test_valid(self) -> None:
         """Applications under `wsgiref.validate` find nothing to complain of."""
@@ -172,7 +172,7 @@ class EnvironTests(WSGITestCase):
                 )
 
     def test_fields(self) -> None:
-        """Fields are variables as CGI has them, and no name can stand for another."""
+        """Fields are CGI variables, and no field can pose as another one."""
         environ = self.environ(
             b"POST /a%2Fb%C3%A9?q=%20 HTTP/1.1\r\nHost: example.com:81\r\nX-User: a\r\n"
             b"X_User: root\r\nX_Alone: root\r\nContent_Length: 9\r\nX-User: b\r\n"
@@ -222,14 +222,14 @@ class EnvironTests(WSGITestCase):
         self.assertNotIn("HTTP_X_USER", seen[0])
 
     def test_no_body(self) -> None:
-        """What a request does not say is not there."""
+        """Variables for missing parts of a request are not set."""
         environ = self.environ()
         self.assertNotIn("CONTENT_LENGTH", environ)
         self.assertNotIn("CONTENT_TYPE", environ)
         self.assertEqual(self.environ(headers={"Content-Length": "0"})["CONTENT_LENGTH"], "0")
 
     def test_chunked(self) -> None:
-        """A chunked body has a length by then, and there is no word of chunks any more."""
+        """A chunked body has a CONTENT_LENGTH, and its transfer coding is hidden."""
         fields = {"Transfer-Encoding": "chunked"}
         environ = self.environ(
             format_request("POST", "/", fields) + b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"
@@ -377,10 +377,10 @@ class ResponseTests(WSGITestCase):
 
 
 class BrokenTests(WSGITestCase):
-    """Applications that do not keep to PEP 3333, or fail."""
+    """Applications that violate PEP 3333, or fail."""
 
     def test_not_begun(self) -> None:
-        """Where nothing was sent the client gets a 500, and the log the reason."""
+        """If nothing was sent, the client gets a 500, and the log the reason."""
 
         def silent(environ: dict[str, Any], start_response: Any) -> list[bytes]:
             return []
@@ -457,7 +457,7 @@ class BrokenTests(WSGITestCase):
                 self.assertIn(told, str(logged[0].value))
 
     def test_cut_off(self) -> None:
-        """What fails after its first byte is cut off, so that every client can tell."""
+        """A response that fails after its first byte is cut off, so that every client notices."""
         headers = [("Content-Length", "9")]
         for name, app, version, reset in (
             ("chunked", generating(b"abc", error=True), "1.1", False),
@@ -545,7 +545,7 @@ class CloseTests(WSGITestCase):
             self.flushLoggedErrors(TypeError)
 
     def test_client_gone_before(self) -> None:
-        """A request whose client has left before there was a thread is not begun."""
+        """If the client leaves before there is a thread, the application is not called."""
         body = Closing()
         client = self.serve(body).connect()
         self.held = True
@@ -585,7 +585,7 @@ class CloseTests(WSGITestCase):
         self.assertEqual(timers_left(self.server), [])
 
     def test_write_to_client_gone(self) -> None:
-        """`write` tells an application that nobody reads any more, and nothing is logged."""
+        """`write` raises an exception when the client has left, and nothing is logged."""
         client: MemoryConnection
         told: list[OSError] = []
 
@@ -790,7 +790,7 @@ class HeadTests(SynchronousTestCase):
     """`response_head`."""
 
     def test_names_are_bounded(self) -> None:
-        """Names that an application makes up are not kept without end."""
+        """The cache of header names is bounded."""
         from twisted_graceful.wsgi import head
 
         for number in range(head._NAMES_LIMIT + 10):
