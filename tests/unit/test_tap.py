@@ -12,7 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 from twisted.application.twist._options import TwistOptions
-from twisted.python.logfile import BaseLogFile
+from twisted.python.logfile import BaseLogFile, LogFile
 from twisted.scripts.twistd import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -430,7 +430,10 @@ class MakeServiceTests(SynchronousTestCase):
         self.addCleanup(lambda: [sys.modules.pop(n, None) for n in ("tap_app", "tap_faulty")])
         self.patch(sys, "path", list(sys.path))
         self.addCleanup(os.environ.pop, VARIABLE, None)
+        # All three, or the next test would share log files by halves.
         self.patch(BaseLogFile, "_openFile", BaseLogFile._openFile)
+        self.patch(LogFile, "shouldRotate", LogFile.shouldRotate)
+        self.patch(LogFile, "rotate", LogFile.rotate)
 
     def service(self, *arguments: str) -> GracefulService:
         """The service of a command line; its sockets are closed after the test."""
