@@ -179,7 +179,9 @@ class RealProcessTests(SynchronousTestCase):
             "from concurrent.futures import ThreadPoolExecutor\n"
             "ThreadPoolExecutor().submit(time.sleep, 60)\n"
             "assert at_interpreter_exit(lambda: deadline.within(0.2, 'the end'))\n"
+            "deadline.prepare()\n"
             "sys.stderr.write('over')"
         )
         status, error = self.status(code)
         self.assertEqual((status, error[:4]), (1, "over"))
+        self.assertIn("still running 0.2 seconds after the end", error)

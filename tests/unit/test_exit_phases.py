@@ -34,6 +34,9 @@ class FakeDeadline:
         """It is now."""
         self.seconds = AT_ONCE
 
+    def prepare(self) -> None:
+        """It can be set later."""
+
     def pause(self) -> None:
         """There is none for now."""
         self.seconds = None

@@ -20,6 +20,7 @@ import traceback
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import Any, Protocol
 
 from twisted.logger import Logger, LogPublisher
@@ -39,6 +40,9 @@ _WITHOUT_GIL = 1.0
 """Seconds after the deadline at which the process ends even though the thread could not run."""
 
 _WITHOUT_GIL_AT_ONCE = 0.3
+
+_NEEDS_SPARE = sys.version_info[:2] == (3, 12)
+"""Python 3.12.0 and 3.12.1 refuse to start a thread once the main program is over."""
 
 _FRAMES = 20
 """How many frames of each stack are logged, counted from the innermost."""
@@ -86,6 +90,7 @@ class ExitDeadline:
         self._observers: tuple[Any, ...] = ()
         self._log_files: list[str] = []
         self._file = -1
+        self._spare: SimpleQueue[tuple[object, float, str]] = SimpleQueue()
         self.last_act: Callable[[], None] = lambda: None
         _deadlines.add(self)
 
@@ -114,6 +119,12 @@ class ExitDeadline:
             self._timer.cancel_dump_traceback_later()
             self._use_file(-1)
 
+    def prepare(self) -> None:
+        """Make sure that a deadline can be set when the main program is over."""
+        if _NEEDS_SPARE:
+            with suppress(RuntimeError):
+                self._start(self._wait_for_deadline, ())
+
     def cancel(self) -> None:
         """Let the process live, also after `at_once`."""
         self._is_at_once = False
@@ -137,8 +148,10 @@ class ExitDeadline:
         armed = self._armed = object()
         self._c_at = time.monotonic() + seconds + without_gil
         self._set_timer()
-        with suppress(RuntimeError):  # no thread can be started; the timer's was
+        try:
             self._start(self._wait, (armed, seconds, when))
+        except RuntimeError:  # no thread can be started; the timer's was
+            self._spare.put((armed, seconds, when))
 
     def _set_timer(self) -> None:
         remaining = max(0.01, self._c_at - time.monotonic())
@@ -168,6 +181,9 @@ class ExitDeadline:
         """Start it again."""
         if self._armed is not None and self.is_mine:
             self._set_timer()
+
+    def _wait_for_deadline(self) -> None:
+        self._wait(*self._spare.get())
 
     def _wait(self, armed: object, seconds: float, when: str) -> None:
         time.sleep(seconds)

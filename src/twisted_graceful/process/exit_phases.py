@@ -129,6 +129,7 @@ class ExitPhases:
         self._is_stopped = True
         if at_interpreter_exit(self._program_over):
             self._deadline.pause()
+            self._deadline.prepare()
 
     def _program_over(self) -> None:
         self._limit_rest("the end of its main program")
