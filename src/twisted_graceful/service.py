@@ -544,7 +544,7 @@ class GracefulService(ServerGroup):
     def _stop_takes(self) -> float:
         """Seconds after which a stop has hung."""
         waits = 0.0
-        if self.generation is not None and self._supervisor:
+        if self.generation is not None:
             waits = self.generation.predecessor_takes  # with us the service manager ends it
         return self._work_has() + self._longest_drain() * len(self._others()) + waits + SLACK
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .harness import served
+from .harness import Server, served
 from .waiting import until
 
 IMPORTS = """
@@ -113,9 +113,8 @@ class HeldTests(SynchronousTestCase):
             self.assertEqual(server.exit_status(), 1)
             self.assertRegex(server.log, NAMED)
 
-    def test_predecessor(self) -> None:
-        """A predecessor whose reactor hangs in its drain is killed, its stacks are in the log, and
-        the next upgrade is done."""
+    def hanging_on_demand(self) -> Server:
+        """A server whose reactor hangs when there is a certain file."""
         server = served("--drain-timeout", "0.5", "--probation", "1")
         hang = (
             "def hang():\n"
@@ -123,7 +122,26 @@ class HeldTests(SynchronousTestCase):
             "    reactor.callLater(0.02, hang)\n"
         )
         server.deploy("1", f"{IMPORTS}\n{hang}\nreactor.callLater(0.1, hang)\n")
-        with server:
+        return server
+
+    def test_stop_beside_a_predecessor_that_hangs(self) -> None:
+        """A successor that is stopped waits for the end of a predecessor that hangs, and kills it:
+        no process is left that keeps the port."""
+        with self.hanging_on_demand() as server:
+            server.get()
+            server.deploy("2")
+            server.kill(signal.SIGUSR2)
+            new = server.hand_over()
+            (server.directory / "hang.now").touch()
+            server.wait_for("held")
+            server.kill(signal.SIGTERM, new)
+            self.assertEqual(server.ended(new, seconds=15), 0)
+            self.assertEqual(server.family(), [])
+
+    def test_predecessor(self) -> None:
+        """A predecessor whose reactor hangs in its drain is killed, its stacks are in the log, and
+        the next upgrade is done."""
+        with self.hanging_on_demand() as server:
             old = server.pid
             server.deploy("2")
             server.kill(signal.SIGUSR2)

@@ -213,10 +213,14 @@ class Generation:
         if self.state is State.STOPPING and not is_asked_again:
             return  # it was the successor that was asked; a service manager asks both
         if self._predecessor is not None and self.state is State.TAKING_OVER:
-            self._arrived = self._predecessor.stopping()
+            self._arrived = self._predecessor.stopping().addCallback(self._wait_if_it_hangs)
             # With our end systemd takes the service for ended, and ends who is left.
             self._farewell = self._alone if self._supervisor else self._arrived
         self._machine.send(Input.STOP)
+
+    def _wait_if_it_hangs(self, is_heard: bool) -> None:
+        if not is_heard:  # no other process would kill it, and it keeps the port open
+            self._farewell = self._alone
 
     def service_stops(self) -> None:
         """The service is being stopped. If nobody wished it, the predecessor may resume."""

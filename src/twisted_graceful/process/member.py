@@ -182,7 +182,9 @@ class Member:
         if is_asked_again:
             self.cut()
             return
-        self._arrived = self._master.stopping()  # so that another one takes its place at once
+        self._arrived = self._master.stopping().addCallback(
+            lambda _: None
+        )  # so that another one takes its place at once
         self.leave()
 
     def alive(self, report: str) -> None:

@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 
 from ..moving import Recipient
 from .control import (
+    HEARD_TIMEOUT,
     REASON_LIMIT,
     Answer,
     ControlChannel,
@@ -119,15 +120,16 @@ class Predecessor:
         """Say that an upgrade is due, should we die before we can do it."""
         self._channel.tell(Upgrade)
 
-    def stopping(self) -> Deferred[None]:
+    def stopping(self) -> Deferred[bool]:
         """Say that we were told to stop, and take no more connections.
 
         Returns:
-            A Deferred that fires when the predecessor knows, or is gone, and soon in any case.
-            Connections that were on their way have arrived before.
+            A Deferred that fires with True when the predecessor knows, or is gone; connections that
+            were on their way have arrived before. With False if it does not answer for a while.
         """
         self._receiver.stop()
-        return self._channel.inform(self._reactor, Stopping)
+        answer = self._channel.ask(Stopping).addCallback(lambda _: True)
+        return answer.addTimeout(HEARD_TIMEOUT, self._reactor, lambda *_: False)
 
     def tell_logs_moved(self) -> None:
         """Tell it that the log files have been moved."""
