@@ -79,7 +79,7 @@ class GracefulService(ServerGroup):
         probation: seconds after that in which this process accepts again should the
             successor die, even if it has drained; 0 for none.
         signals: whether TERM, INT and QUIT stop this process, USR2 and HUP upgrade it, and USR1
-            opens its logs anew; a HUP from a terminal that was closed stops it. If so its exit
+            reopens its logs; a HUP from a terminal that was closed stops it. If so its exit
             status is 1 when a stop cut a request, and the reactor's clock does not follow when the
             system's is set.
         upgradable: whether a successor can be started at all.
@@ -245,7 +245,7 @@ class GracefulService(ServerGroup):
             BindError: the system refused an address.
             CertificateError: there is no certificate that can be used; nothing was bound.
             LogFileError: an access log cannot be opened.
-            SettingsError: a process that nobody would start again is to end one day.
+            SettingsError: a limit would end a process that may not be started again.
         """
         self._require_recyclable()
         # Whoever sees that we listen may send a signal, which waits until the reactor runs.

@@ -672,7 +672,7 @@ class Request(TwistedRequest):
         """Set the status of the answer.
 
         Args:
-            code: of a final answer, from 200 to 599, or 101; any other becomes 500.
+            code: of a final response, from 200 to 599, or 101; any other becomes 500.
             message: the reason phrase; None for the usual one.
         """
         if not isinstance(code, int) or not (200 <= code <= 599 or code == SWITCHING):

@@ -1,7 +1,7 @@
 """Files in directories of another user, opened or given away by root.
 
 twistd starts as root, opens its files and then changes to a user. That user may have put a
-symbolic link in the place of a file: to ``/etc/shadow``, say, which root would then write to, or
+symbolic link there instead of a file: to ``/etc/shadow``, say, which root would then write to, or
 give away. So root looks up a path step by step, on descriptors, and follows a link of another user
 only to a directory of the same user; a file with another name (a hard link) is left alone. Links of
 root's own lead anywhere.

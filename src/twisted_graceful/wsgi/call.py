@@ -65,7 +65,7 @@ class Call:
         self._head: ResponseHead | None = None
         self._begun = False
         self._left: int | None = None
-        """How many bytes of the body are still to come; None if nobody said."""
+        """How many bytes of the body are still to come; None if that is unknown."""
         # Of both, under the lock
         self._changed = threading.Condition()
         self._queue: list[bytes] = []
@@ -89,7 +89,7 @@ class Call:
     def run(self) -> None:
         """Call the application, and queue what it gives."""
         try:
-            if not self._gone:  # else nobody has waited for a thread until now
+            if not self._gone:  # else the client left while this waited for a thread
                 self._run()
         except _ClientGone:
             pass

@@ -160,7 +160,7 @@ class Stream:
             self.connection.start(self)
 
     def start(self, now: float) -> None:
-        """Let the application answer."""
+        """Pass the request to the application."""
         if self._request is not None:
             timeout = self._settings.handler_timeout
             self.deadline = now + timeout if timeout else NEVER
