@@ -303,3 +303,5 @@ class ReleaseTests(SynchronousTestCase):
         self.assertIn(f"{self.current} is a symlink to releases/1, which is gone", refusal())
         os.unlink(self.current)
         self.assertIn(f"{self.current}, does not exist", refusal())
+        os.symlink(self.current, self.current)
+        self.assertIn(f"{self.current}, cannot be reached: Too many levels", refusal())

@@ -163,6 +163,10 @@ class Launch:
                 f"{missing(self.directory) or 'is not a directory'}. Put it back, or restart "
                 "the server in a directory that stays, such as a symlink to the current release"
             )
+        if not os.access(self.directory, os.X_OK):
+            raise UpgradeRefused(
+                f"the directory it starts in, {self.directory}, may not be entered by this user"
+            )
         if not os.path.isabs(self.executable):
             return
         if gone := missing(self.executable):

@@ -182,9 +182,8 @@ class Member:
         if is_asked_again:
             self.cut()
             return
-        self._arrived = self._master.stopping().addCallback(
-            lambda _: None
-        )  # so that another one takes its place at once
+        # It starts another worker in the place of this one at once.
+        self._arrived = self._master.stopping().addCallback(lambda _: None)
         self.leave()
 
     def alive(self, report: str) -> None:

@@ -53,15 +53,15 @@ def missing(path: str) -> str:
     """Why a path leads nowhere, as the end of a sentence about it.
 
     Returns:
-        "does not exist", with the component or the symlink where the path ends; empty if the path
-        exists, or if this user may not look: to open it says that.
+        "does not exist", with the component or the symlink where the path ends, or what else the
+        system says of it, such as "Permission denied"; empty if the path exists.
     """
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         pass
-    except OSError:
-        return ""
+    except OSError as error:  # a loop of symlinks, or a directory that this user may not search
+        return f"cannot be reached: {error.strerror}"
     else:
         return ""
     for prefix in reversed([*_prefixes(path)]):
