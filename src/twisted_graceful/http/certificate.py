@@ -27,7 +27,7 @@ _SOON = 14 * _DAY
 """Seconds before its end when a certificate should have been renewed."""
 
 _NO_AUTHORITY = {"subject": None, "issuer": None, "notAfter": "Dec 31 23:59:59 9999 GMT"}
-"""Of a certificate that may not sign Python tells nothing."""
+"""Python does not decode a certificate that may not sign others."""
 
 _NO_CHECK_TIME = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which Python has no name for."""

@@ -275,7 +275,7 @@ class Http2Connection(Connection):
             self.attempt(stream, stream.start, self.now())
 
     def _unsent_bodies(self) -> int:
-        """Bytes that wait for the client's windows, in all streams but that with the most."""
+        """Bytes that wait for the client's windows, in all streams except the fullest."""
         sizes = [len(each.body) for each in self.streams.values()]
         return sum(sizes) - max(sizes, default=0)
 
