@@ -533,7 +533,8 @@ class Request(TwistedRequest):
                 data = b"%x\r\n%b\r\n" % (len(data), data)
         if begins:
             try:
-                self._check_code()
+                if not 200 <= self.code <= 599:
+                    self._check_code()
                 code = b"%d" % self.code
                 self.channel.writeHeaders(
                     self.clientproto, code, self.code_message, self.responseHeaders, data
@@ -545,9 +546,8 @@ class Request(TwistedRequest):
 
     def _check_code(self) -> None:
         """An application may set the attribute, too, which nothing else checks."""
-        code = self.code
-        if not 200 <= code <= 599 and not (code == SWITCHING and b"Upgrade" in self.head.headers):
-            raise MalformedHead(f"{code} is not a status of a final response to this request")
+        if self.code != SWITCHING or b"Upgrade" not in self.head.headers:
+            raise MalformedHead(f"{self.code} is not a status of a final response to this request")
 
     def _replace(self, error: Exception) -> None:
         """Send a 500 for a response that cannot be sent; drop what the application adds."""
