@@ -133,12 +133,26 @@ class FieldDecoder(Decoder):
         if not indexed and first >= 0x20:
             raise HPACKDecodingError("the size of the table is changed after the first field")
         wanted = indexed or not self.exceeded
-        reference, at = _integer(data, at, 6 if indexed else 4)
+        # Most integers and lengths are one byte, and most short strings of an attacker plain:
+        # these are read without a call.
+        bits = 6 if indexed else 4
+        reference = first & ((1 << bits) - 1)
+        if reference == (1 << bits) - 1:
+            reference, at = _integer(data, at, bits)
+        else:
+            at += 1
         if reference:
             name = self.header_table.get_by_index(reference)[0]
         else:
             name, at = _string(data, at, wanted)
-        value, at = _string(data, at, wanted)
+        length = data[at]
+        if length < 0x7F:
+            at += 1 + length
+            if at > len(data):
+                raise _overlong()
+            value = data[at - length : at]
+        else:
+            value, at = _string(data, at, wanted)
         if indexed:
             self.header_table.add(name, value)
         return (name, value), at
@@ -160,14 +174,20 @@ def _integer(data: bytes, at: int, bits: int) -> tuple[int, int]:
 def _string(data: bytes, at: int, wanted: bool) -> tuple[bytes, int]:
     """Section 5.2: a string, or an empty one if it is not wanted, and where it ends."""
     length = data[at]
-    compressed = length >= 0x80
-    if length & 0x7F == 0x7F:
-        length, at = _integer(data, at, 7)
-    else:
-        length, at = length & 0x7F, at + 1
+    if length < 0x7F:
+        end = at + 1 + length
+        if end > len(data):
+            raise _overlong()
+        return data[at + 1 : end], end
+    compressed = length & 0x80
+    length, at = _integer(data, at, 7)
     end = at + length
     if end > len(data):
-        raise HPACKDecodingError("a string is longer than its block")
+        raise _overlong()
     if not wanted:
         return b"", end
     return (decode_huffman(data[at:end]) if compressed else data[at:end]), end
+
+
+def _overlong() -> HPACKDecodingError:
+    return HPACKDecodingError("a string is longer than its block")

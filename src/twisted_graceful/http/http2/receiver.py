@@ -43,7 +43,7 @@ _BLOCK_SIZE = 4
 
 # The rates are nghttp2's, for streams that are reset (CVE-2023-44487) and for "glitches". Its
 # bursts are 1000 and 10000, which here would take a quarter of a second.
-_RESETS, _RESETS_PER_SECOND = 200, 33
+_RESETS, _RESETS_PER_SECOND = 225, 33
 _CHATTER, _CHATTER_PER_SECOND = 1000, 330
 
 _REJECTION_COST = 2
@@ -59,7 +59,7 @@ _LATE_HEADERS_COST = 2
 _SMALL_DATA = 64
 """Bytes of a body below which a frame counts, unless it is the last: their overhead is a third."""
 
-_BLOCK_UNIT = 1024
+_BLOCK_UNIT = 512
 """Bytes of a compressed header that cost about as much as a stream that is reset."""
 
 
