@@ -787,6 +787,17 @@ class FloodTests(LimitsTestCase):
         self.requests_without_end(tunnel, 600)
         self.requests_without_end(many, 150)
 
+    def test_rejected_together(self) -> None:
+        """All requests that a client may have open may be rejected at once, and get a response."""
+        self.serve(max_body_size=1)
+        answers = [
+            self.client.answers[self.client.request(*fields("POST"), body=b"xx")]
+            for _ in range(100)
+        ]
+        self.client.exchange()
+        self.assertEqual({each.status for each in answers}, {413})
+        self.assertFalse(self.client.wire.ended)
+
     def test_answers_pay_for_resets(self) -> None:
         """A client that takes its other answers may reset as many streams."""
         self.serve()
