@@ -100,6 +100,7 @@ class Generation:
         self._child_ended: Deferred[None] = Deferred()
         self._farewell: Deferred[None] = succeed(None)
         self._arrived: Deferred[None] = succeed(None)  # fires when no connection is on its way here
+        self._is_heard = True  # whether the predecessor knows that this process stops
         self._upgrade_due = False
         self._last_words: LastWords | None = None
         self.is_asked_to_stop = False
@@ -213,12 +214,14 @@ class Generation:
         if self.state is State.STOPPING and not is_asked_again:
             return  # it was the successor that was asked; a service manager asks both
         if self._predecessor is not None and self.state is State.TAKING_OVER:
+            self._is_heard = False
             self._arrived = self._predecessor.stopping().addCallback(self._wait_if_it_hangs)
             # With our end systemd takes the service for ended, and ends who is left.
             self._farewell = self._alone if self._supervisor else self._arrived
         self._machine.send(Input.STOP)
 
     def _wait_if_it_hangs(self, is_heard: bool) -> None:
+        self._is_heard = is_heard
         if not is_heard:  # no other process would kill it, and it keeps the port open
             self._farewell = self._alone
 
@@ -282,6 +285,8 @@ class Generation:
         """The process is ended, because something still held it. Called in a thread."""
         if self._successor is None:
             self._chronicle.killed()
+        if self._predecessor is not None and not self._is_heard:
+            self._predecessor.kill()  # it hangs, and nothing else would end it
 
     def remove_pid_file(self) -> None:
         """Remove the pid file, if it is this process's and not about to be its successor's."""

@@ -120,6 +120,10 @@ class Predecessor:
         """Say that an upgrade is due, should we die before we can do it."""
         self._channel.tell(Upgrade)
 
+    def kill(self) -> None:
+        """Kill it now. May be called in a thread."""
+        self._deadline.kill()
+
     def stopping(self) -> Deferred[bool]:
         """Say that we were told to stop, and take no more connections.
 

@@ -71,6 +71,11 @@ class PredecessorDeadline:
             if text:
                 self._log.error("The predecessor left these stacks:\n{stacks}", stacks=text)
 
+    def kill(self) -> None:
+        """Kill the predecessor now, where that is safe. May be called in a thread."""
+        if self._pidfd >= 0:
+            self._send(signal.SIGKILL)
+
     def _is_late(self, seconds: float, since: str) -> None:
         self._log.error(
             "The predecessor (pid {pid}) was still running {seconds:.3g} seconds after {since}; "
