@@ -162,12 +162,12 @@ def parent_supervisor(
         or parent.is_one_of(_RUNTIMES)
     ):
         return _container(watched[-1], "" if watched[-1] == pid else top.names[0])
-    # Everything below a supervisor inherits its variables, a shell in a terminal too: they say
-    # something only of a process whose parent cannot be seen, or may be the supervisor.
-    if "SUPERVISOR_ENABLED" in environ and not parent.names:
-        return _restarting("supervisord")
-    if {"PM2_HOME", "pm_id"} <= environ.keys() and (not parent.names or _may_be_pm2(parent)):
-        return _restarting("PM2")
+    # A shell in a terminal below a supervisor inherits the supervisor's variables, too.
+    if not parent.is_one_of(_SHELLS):
+        if "SUPERVISOR_ENABLED" in environ:  # supervisord sets it
+            return _restarting("supervisord")
+        if "PM2_HOME" in environ and "pm_id" in environ:
+            return _restarting("PM2")
     for name in parent.names:
         if name in _SUPERVISORS:
             return _restarting(_SUPERVISORS[name])
@@ -196,10 +196,6 @@ def parent_supervisor(
 def _has_main_process(first: Ancestor) -> bool:
     """Whether process 1 is the main one of its container, and not a pod's, which does nothing."""
     return bool(first.names) and not first.is_one_of(_PAUSES)
-
-
-def _may_be_pm2(parent: Ancestor) -> bool:
-    return any(each.startswith(("node", "PM2")) for each in parent.names)
 
 
 def _container(top: int, init: str) -> ParentSupervisor:
