@@ -140,8 +140,10 @@ class ParentTests(SynchronousTestCase):
             assert shell.stdout is not None
             shell.stdout.readline()  # until then its command line may be that of before exec(2)
             self.assertEqual(look(shell.pid).names, ("entrypoint.sh", "sh"))
-        module = [sys.executable, "-c", "input()", "/usr/bin/circusd"]
-        with subprocess.Popen(module, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as python:
+        module = [sys.executable, "-c", "print(flush=True); input()", "/usr/bin/circusd"]
+        with subprocess.Popen(module, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL) as python:
+            assert python.stdout is not None
+            python.stdout.readline()
             self.assertIn("circusd", look(python.pid).names)
 
 
