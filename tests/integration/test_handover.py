@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from .client import Client, request
 from .harness import SERVED, Server, served
+from .waiting import until
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -222,6 +223,7 @@ class FaultTests(HandoverTestCase):
                     deploy(server, "2", what)
                     server.kill(signal.SIGUSR2)
                     server.said("Stopping: in order")
+                    until(server.refuses, "both have begun to stop")
                     self.served_or_ended(server, clients, {"1, last", "2, last"})
 
     def test_receiver_stands_still(self) -> None:

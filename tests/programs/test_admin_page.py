@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from ..integration.harness import Server, served
+from ..integration.waiting import until
 from .browser import Browser, Tab
-from .harness import Server, served
-from .waiting import until
 
 EVIL = "evil.example"
 """A name whose owner lets it lead here."""

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .harness import FOREGROUND, PATIENCE, Server
-from .load import Load
-from .peers import free_port, haproxy, nginx
-from .programs import run
-from .waiting import until
+from ..integration.harness import FOREGROUND, PATIENCE, Server
+from ..integration.load import Load
+from ..integration.peers import free_port, haproxy, nginx
+from ..integration.programs import run
+from ..integration.waiting import until
 
 PROXIES = Path(__file__).parents[2] / "deploy" / "proxies"
 

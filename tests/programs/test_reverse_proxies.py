@@ -18,13 +18,13 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from . import proc
-from .client import Client, request
-from .harness import Server, served
-from .load import Load
-from .peers import Peer, free_port, haproxy, nginx
-from .programs import curl
-from .waiting import until
+from ..integration import proc
+from ..integration.client import Client, request
+from ..integration.harness import Server, served
+from ..integration.load import Load
+from ..integration.peers import Peer, free_port, haproxy, nginx
+from ..integration.programs import curl
+from ..integration.waiting import until
 
 UPGRADES = 4
 BURST = 10

@@ -17,7 +17,7 @@ from unittest import SkipTest
 
 from websockets.sync.client import connect
 
-from .waiting import until
+from ..integration.waiting import until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 

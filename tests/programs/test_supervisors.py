@@ -11,9 +11,9 @@ from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .harness import BESIDE_PYTHON, GRACEFUL, Server
-from .test_gracefulctl import ctl
-from .waiting import until
+from ..integration.harness import BESIDE_PYTHON, GRACEFUL, Server
+from ..integration.test_gracefulctl import ctl
+from ..integration.waiting import until
 
 APP = ("--app", "app.resource")
 RECYCLES = ("--max-requests", "3")

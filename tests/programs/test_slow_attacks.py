@@ -6,10 +6,10 @@ import subprocess
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from . import proc
-from .harness import Server, served
-from .programs import program
-from .waiting import Watch, until
+from ..integration import proc
+from ..integration.harness import Server, served
+from ..integration.programs import program
+from ..integration.waiting import Watch, until
 
 ATTACKERS = 100
 AT_MOST = 60  # seconds, if the server does not get rid of them before

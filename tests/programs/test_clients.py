@@ -9,9 +9,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .harness import Server, served
-from .programs import QUIET, program, run
-from .programs import curl as transfer
+from ..integration.harness import Server, served
+from ..integration.programs import QUIET, program, run
+from ..integration.programs import curl as transfer
 
 BODY = b"0123456789" * 30_000
 DIGEST = hashlib.sha256(BODY).hexdigest()
