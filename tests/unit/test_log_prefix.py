@@ -113,7 +113,8 @@ class WholeLineTests(SynchronousTestCase):
         programs = [subprocess.Popen([*command, *["9000"] * 20]) for _ in range(3)]
         self.assertEqual([each.wait(30) for each in programs], [0, 0, 0])
         files = [path.read_text() for path in Path(directory).iterdir()]
-        # Twisted rotates the log at 1 MB, and indents the further lines of an event.
-        self.assertEqual(len(files), 3)
+        # Twisted rotates the log at 1 MB, and indents the further lines of an event. A process
+        # that finds another one rotating goes on in the file it has, which is larger then.
+        self.assertIn(len(files), (2, 3))
         event = "] " + "\u00e9\n\t" * 9000 + "end of event\n"
         self.assertEqual(sum(text.count(event) for text in files), 60)
