@@ -11,15 +11,14 @@ from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request
+from twisted.web.server import Request
 
 from twisted_graceful.errors import FormError
 from twisted_graceful.testing import MemoryServer
 from twisted_graceful.testing.messages import Response, format_request
 
 from .support import examples
-from .web import Echo, Fields
+from .web import Echo, Fields, Held
 
 URLENCODED = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data; boundary=x"
@@ -52,21 +51,6 @@ def post(
     """Send a form."""
     server = MemoryServer(app or Fields(), **settings)
     return server.request("POST", path, {"Content-Type": kind}, body)
-
-
-class Held(Resource):
-    """Keeps its requests, and answers none."""
-
-    isLeaf = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.requests: list[Request] = []
-
-    def render(self, request: Request) -> int:
-        """Keep it."""
-        self.requests.append(request)
-        return NOT_DONE_YET
 
 
 class FormTests(SynchronousTestCase):

@@ -16,13 +16,13 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request
+from twisted.web.server import Request
 from twisted.web.static import File
 from zope.interface import implementer
 
 from tests.unit.http2_client import Answer, Http2Client, fields, http2_server
 from tests.unit.support import examples, temporary_directory
-from tests.unit.web import Echo, Fields, timers_left
+from tests.unit.web import Echo, Fields, Held, timers_left
 from twisted_graceful import draining
 from twisted_graceful.http.connections import SWEEP_INTERVAL
 from twisted_graceful.http.phase import Phase
@@ -33,31 +33,12 @@ A_BIT = 2 * SWEEP_INTERVAL
 ALL_STREAMS = 2**31 - 1
 
 
-class Told(Resource):
-    """Hands each request to the test, which answers it.
-
-    Attributes:
-        requests: in the order of their arrival.
-    """
-
-    isLeaf = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.requests: list[Request] = []
-
-    def render(self, request: Request) -> int:
-        """Keep the request."""
-        self.requests.append(request)
-        return NOT_DONE_YET
-
-
 class Http2TestCase(SynchronousTestCase):
     """A server, whose application is the test, and its client."""
 
     def setUp(self) -> None:
         """Connect a client."""
-        self.app = Told()
+        self.app = Held()
         self.server = http2_server(self.app)
         self.client = Http2Client(self.server)
         self.client.exchange()
@@ -192,7 +173,7 @@ class ProxyTests(SynchronousTestCase):
 
     def test_client(self) -> None:
         """Each stream has the client and the scheme that a trusted proxy names for it."""
-        app = Told()
+        app = Held()
         client = Http2Client(http2_server(app, proxy_headers=True))
         client.request(*fields(x_forwarded_for="192.0.2.1", x_forwarded_proto="https"))
         client.request(*fields(x_forwarded_for="192.0.2.2", x_forwarded_proto="http"))
@@ -203,7 +184,7 @@ class ProxyTests(SynchronousTestCase):
 
     def test_preface(self) -> None:
         """A connection begins with a PROXY header, if it is to, and then with that of HTTP/2."""
-        app = Told()
+        app = Held()
         client = Http2Client(http2_server(app, proxy_protocol=True))
         client.wire.send(b"PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\n")
         client.request(*fields())
@@ -492,7 +473,7 @@ class FlowTests(Http2TestCase):
     def test_who_has_waited(self) -> None:
         """A stream that has waited for the connection's window comes before a new one."""
 
-        class AtOnce(Told):
+        class AtOnce(Held):
             def render(self, request: Request) -> int:
                 request.write(bytes(65535 + 16384))
                 return super().render(request)

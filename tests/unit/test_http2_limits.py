@@ -24,8 +24,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 from tests.unit.http2_client import Answer, Http2Client, fields, http2_server
-from tests.unit.test_http2 import A_BIT, Told
-from tests.unit.web import Echo
+from tests.unit.test_http2 import A_BIT
+from tests.unit.web import Echo, Held
 from twisted_graceful.http.http2 import connection as connection_module
 from twisted_graceful.http.http2.machine import WINDOW
 from twisted_graceful.http.phase import Phase
@@ -48,7 +48,7 @@ class LimitsTestCase(SynchronousTestCase):
 
     def serve(self, **settings: Any) -> None:
         """Connect a client to a server with these settings."""
-        self.app = Told()
+        self.app = Held()
         self.server = http2_server(self.app, **settings)
         self.client = Http2Client(self.server)
         self.client.exchange()

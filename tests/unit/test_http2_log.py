@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import Request
 
 from tests.unit.http2_client import Http2Client, fields, http2_server
-from tests.unit.test_http2 import A_BIT, Told
+from tests.unit.test_http2 import A_BIT
+from tests.unit.web import Held
 from twisted_graceful.http.access_log import AccessLog
 
 
@@ -18,7 +19,7 @@ class LogTests(SynchronousTestCase):
 
     def serve(self, **settings: Any) -> None:
         """Connect a client to a server with these settings."""
-        self.app = Told()
+        self.app = Held()
         self.server = http2_server(self.app, **settings)
         self.written: list[bytes] = []
         access_log = AccessLog("json", self.server.clock, self.written.append)

@@ -83,6 +83,25 @@ def timers_left(server: MemoryServer) -> list[IDelayedCall]:
     return server.clock.getDelayedCalls()
 
 
+class Held(Resource):
+    """Keeps each request for the test, which answers it or not.
+
+    Attributes:
+        requests: in the order of their arrival.
+    """
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests: list[Request] = []
+
+    def render(self, request: Request) -> int:
+        """Keep the request."""
+        self.requests.append(request)
+        return NOT_DONE_YET
+
+
 class RawClient(Protocol):
     """A connection whose bytes a test sees.
 

@@ -182,7 +182,7 @@ class Member:
         if is_asked_again:
             self.cut()
             return
-        # It starts another worker in the place of this one at once.
+        # It starts another worker to replace this one at once.
         self._arrived = self._master.stopping().addCallback(lambda _: None)
         self.leave()
 
