@@ -390,7 +390,7 @@ class OtherCommandsTests(CtlTestCase):
                 "counters",
                 "    response bodies (bytes)          5",
                 "    requests                         GET 2xx 3, other 5xx 1",
-                "    limits                           -",
+                "    limits hit                       -",
                 "    requests by duration (s, up to)  0.5 4",
             ],
         )
@@ -410,6 +410,24 @@ class OtherCommandsTests(CtlTestCase):
                 "        number  state",
                 "        1       serving",
                 "        2       starting",
+            ],
+        )
+
+    def test_a_rolling_restart(self) -> None:
+        """Labels read as words, whatever the field in the JSON is called."""
+        roll = {"replaced": 1, "wanted": 2, "is_over": True, "failure": "it died"}
+        generation = {"warm_up": None, "workers_wanted": 2, "roll": roll, "in_flight": 0}
+        self.assertEqual(
+            list(status.lines(generation)),
+            [
+                "warm-up request           -",
+                "target number of workers  2",
+                "requests in flight        0",
+                "rolling restart",
+                "    replaced            1",
+                "    workers to replace  2",
+                "    finished            yes",
+                "    failure             it died",
             ],
         )
 

@@ -9,17 +9,29 @@ from .events import printable
 
 _LABELS = {
     "age": "age (s)",
+    "bound": "bound to",
     "bucket": "requests by duration (s, up to)",
     "code": "code (reloads before its start)",
+    "doing": "state",
     "drain_seconds": "duration of drains (s)",
     "draining": "draining for (s)",
+    "in_flight": "requests in flight",
+    "is_over": "finished",
+    "limits": "limits hit",
+    "log_lines_lost": "lost log lines",
     "received": "request bodies (bytes)",
+    "report_failures": "failed reports on connections",
     "roll": "rolling restart",
     "rolls": "rolling restarts",
     "rss": "memory (bytes)",
     "seconds": "duration of requests (s)",
     "sent": "response bodies (bytes)",
+    "told_to_close": "connections told to close",
+    "unanswered": "requests not answered by the application",
     "uptime": "uptime (s)",
+    "wanted": "workers to replace",
+    "warm_up": "warm-up request",
+    "workers_wanted": "target number of workers",
 }
 """What is shown instead of a name, with its unit; other names are shown as they are."""
 
