@@ -119,6 +119,20 @@ class ChronicleTests(SynchronousTestCase):
             ],
         )
 
+    def test_the_end_of_a_process_that_was_stopped(self) -> None:
+        """The log does not say that a successor serves which may have been stopped, too."""
+        was_told = "was told to stop, and ends; generation 5 had taken over"
+        for told, successor_stops, expected in (
+            (True, False, was_told),
+            (False, True, "ends; generation 5 is stopping too"),
+            (True, True, "ends; generation 5 is stopping too"),
+        ):
+            with self.subTest(told=told, successor_stops=successor_stops):
+                with capturedLogs() as events:
+                    self.chronicle.ended(told=told, successor_stops=successor_stops)
+                [text] = map(formatEvent, events)
+                self.assertEqual(text, f"Upgrade: generation 4 (pid 40) {expected}")
+
     def test_who_serves(self) -> None:
         """A successor serves, and then it is alone."""
         with capturedLogs() as events:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.process import generation
@@ -353,6 +354,18 @@ class UpgradeTests(SynchronousTestCase):
             self.assertEqual(world.generation.predecessor_takes, seconds)
             world.happen("predecessor_gone")
             self.assertEqual(world.generation.predecessor_takes, 0)
+
+    def test_the_last_line_is_true(self) -> None:
+        """A process says at its end that its successor serves only if nobody stopped either."""
+        for event, end in (
+            ("probation_over", "generation 1 serves"),
+            ("stop", "was told to stop, and ends; generation 1 had taken over"),
+            ("child_stopping", "generation 1 is stopping too"),
+        ):
+            world = self.ready("drained", event)
+            with capturedLogs() as events:
+                world.generation.ended()
+            self.assertTrue(formatEvent(events[-1]).endswith(end), (event, events))
 
     def test_a_stop_ends_the_probation(self) -> None:
         """A stop of either process lets this one leave."""

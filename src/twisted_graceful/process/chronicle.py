@@ -200,11 +200,20 @@ class Chronicle:
 
     # The end of an upgrade
 
-    def ended(self) -> None:
-        """It ends."""
-        self._log.info(
-            "Upgrade: generation {old} (pid {pid}) ends; generation {new} serves",
-            old=self._number,
-            pid=self._pid,
-            new=self._number + 1,
-        )
+    def ended(self, *, told: bool = False, successor_stops: bool = False) -> None:
+        """This process ends, and has a successor.
+
+        Args:
+            told: whether this process was told to stop. (Both may have been, so nothing is said
+                then of what the successor does now.)
+            successor_stops: whether the successor said that it was.
+        """
+        text = "Upgrade: generation {old} (pid {pid}) ends; generation {new} serves"
+        if successor_stops:
+            text = "Upgrade: generation {old} (pid {pid}) ends; generation {new} is stopping too"
+        elif told:
+            text = (
+                "Upgrade: generation {old} (pid {pid}) was told to stop, and ends; "
+                "generation {new} had taken over"
+            )
+        self._log.info(text, old=self._number, pid=self._pid, new=self._number + 1)

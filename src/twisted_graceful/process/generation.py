@@ -106,6 +106,7 @@ class Generation:
         self.is_asked_to_stop = False
         self._drain: object = None
         self._successor: Child | None = None  # that serves, and outlives us
+        self._successor_stops = False
         self._alone: Deferred[None] = Deferred()  # fires when the predecessor is gone
         outputs: Mapping[Output, Callable[[], None]] = {
             Output.SERVE: self._serve,
@@ -270,7 +271,7 @@ class Generation:
     def ended(self) -> None:
         """This process serves no more, and ends."""
         if self._successor is not None:
-            self._chronicle.ended()
+            self._chronicle.ended(told=self.is_asked_to_stop, successor_stops=self._successor_stops)
         if self._pid_file is not None and self.number > 0:  # twistd removes the first one's
             self.remove_pid_file()
         if self._successor is None:
@@ -353,6 +354,7 @@ class Generation:
 
     def child_stopping(self) -> None:
         """The successor was told to stop."""
+        self._successor_stops = True
         self._machine.send(Input.CHILD_STOPPING)
 
     def child_unheard(self, reason: str) -> None:
@@ -403,6 +405,7 @@ class Generation:
 
     def _spawn(self) -> None:
         self._chronicle.begins(self._upgrade_timeout)
+        self._successor_stops = False
         self._child = Child(self._reactor, self, self._upgrade_timeout)
         self._child_ended = Deferred()
         try:
