@@ -31,6 +31,7 @@ from .moving import Carrier
 from .process import activation, systemd
 from .process.balance import share_of
 from .process.control import REPORT_LIMIT
+from .process.cpu_watchdog import CpuWatchdog
 from .process.exit_deadline import SLACK, ExitDeadline
 from .process.exit_phases import ExitPhases
 from .process.exit_status import exit_with
@@ -165,6 +166,7 @@ class GracefulService(ServerGroup):
             number = 0 if inheritance is None else inheritance.generation
             prefix_lines(prefix(number, self._worker))
         self._heart = Heartbeat(reactor, self._beat)
+        self._watchdog = CpuWatchdog(0)
         self._retirement = Retirement(reactor)
         self._leaving = False
         for server in servers:
@@ -377,8 +379,9 @@ class GracefulService(ServerGroup):
         self._retirement = Retirement(
             self._reactor, *map(self._least, ("max_requests", "max_requests_jitter", "max_rss"))
         )
-        seconds = interval(self._least("worker_timeout"))
-        self._heart = Heartbeat(self._reactor, self._beat, seconds)
+        timeout = self._least("worker_timeout")
+        self._heart = Heartbeat(self._reactor, self._beat, interval(timeout))
+        self._watchdog = CpuWatchdog(timeout if self._worker and self._owns_process else 0)
         if self.generation is not None:
             self.generation.report()  # that this process loads
         super().startService()
@@ -435,6 +438,7 @@ class GracefulService(ServerGroup):
             await generation.stopped(report.fields)
         await self._stop_others()
         self._heart.stop()
+        self._watchdog.stop()
         self._terminal.stop()
         if self.generation is not None:
             clean = self.pool is None or self.pool.is_clean
@@ -501,6 +505,7 @@ class GracefulService(ServerGroup):
 
     def _beat(self) -> None:
         """Say that the reactor runs, and see whether this process has had its time."""
+        self._watchdog.restart()
         self.tell_master()
         if not self.is_accepting() or not self._retirement:
             return

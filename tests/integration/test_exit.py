@@ -41,6 +41,8 @@ HOLDERS = {
 }
 """Code of an application, each of which would hold its process for 90 seconds."""
 
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
 HANGS = "reactor.callLater(0.1, sleep)"
 
 NAMED = r"still running .* seconds after .*; exiting with status 1\.\n(.*\n)*?.*"
@@ -79,7 +81,7 @@ class HeldTests(SynchronousTestCase):
                 ("thread, QUIT", thread, [signal.SIGQUIT]),
                 ("hangs", HANGS, [signal.SIGTERM, signal.SIGINT]),
                 ("hangs, QUIT", HANGS, [signal.SIGQUIT]),
-                ("GIL", gil, [signal.SIGTERM, signal.SIGTERM]),
+                *((f"GIL, {each.name}", gil, [each, each]) for each in STOPS),
             ):
                 server = served("--drain-timeout", "60")
                 server.deploy("1", f"{IMPORTS}\n{code}\n")
@@ -113,12 +115,14 @@ class HeldTests(SynchronousTestCase):
             self.assertEqual(server.exit_status(), 1)
             self.assertRegex(server.log, NAMED)
 
-    def hanging_on_demand(self) -> Server:
+    def hanging_on_demand(self, *options: str, how: str = "time.sleep(90)") -> Server:
         """A server whose reactor hangs when there is a certain file."""
-        server = served("--drain-timeout", "0.5", "--probation", "1")
+        server = served("--drain-timeout", "0.5", "--probation", "1", *options)
         hang = (
+            "import os\n"
+            "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"  # limits depend on it
             "def hang():\n"
-            "    if os.path.exists('hang.now'): note('held'); time.sleep(90)\n"
+            f"    if os.path.exists('hang.now'): note('held'); {how}\n"
             "    reactor.callLater(0.02, hang)\n"
         )
         server.deploy("1", f"{IMPORTS}\n{hang}\nreactor.callLater(0.1, hang)\n")
@@ -164,6 +168,16 @@ class HeldTests(SynchronousTestCase):
                 server.wait_for("held")
                 server.kill(signal.SIGKILL, server.launched)
                 until(lambda server=server: not server.family(), "the worker ends", 4)
+
+    def test_worker_without_a_master_never_releases_the_gil(self) -> None:
+        """A worker that computes in such a call while its master is killed is killed, too."""
+        options = "--workers", "1", "--worker-timeout", "1"
+        with self.hanging_on_demand(*options, how="sum(range(10**13))") as server:
+            server.get()
+            (server.directory / "hang.now").touch()
+            server.wait_for("held")
+            server.kill(signal.SIGKILL, server.launched)
+            until(lambda: not server.family(), "the worker is killed", 20)
 
     def test_forked_children(self) -> None:
         """Children that the application forks end at TERM, and keep neither the port nor a
