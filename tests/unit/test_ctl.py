@@ -415,21 +415,22 @@ class OtherCommandsTests(CtlTestCase):
 
     def test_a_rolling_restart(self) -> None:
         """Labels read as words, whatever the field in the JSON is called."""
-        roll = {"replaced": 1, "wanted": 2, "is_over": True, "failure": "it died"}
-        generation = {"warm_up": None, "workers_wanted": 2, "roll": roll, "in_flight": 0}
+        roll = {"replaced": 1, "wanted": 2, "is_over": False, "failure": ""}
+        generation = {"warm_up": None, "workers_wanted": 2, "in_flight": 0, "roll": roll}
         self.assertEqual(
             list(status.lines(generation)),
             [
-                "warm-up request           -",
-                "target number of workers  2",
-                "requests in flight        0",
+                "warm-up request     -",
+                "target workers      2",
+                "requests in flight  0",
                 "rolling restart",
-                "    replaced            1",
-                "    workers to replace  2",
-                "    finished            yes",
-                "    failure             it died",
+                "    replaced  1",
+                "    total     2",
+                "    finished  no",
+                "    failure   -",
             ],
         )
+        self.assertEqual(status.text(roll), "replaced 1, total 2, finished no, failure -")
 
     def test_terminal_is_safe(self) -> None:
         """What clients chose, as the path of a request, cannot steer a terminal."""

@@ -15,6 +15,7 @@ _LABELS = {
     "doing": "state",
     "drain_seconds": "duration of drains (s)",
     "draining": "draining for (s)",
+    "handed_over": "connections handed over",
     "in_flight": "requests in flight",
     "is_over": "finished",
     "limits": "limits hit",
@@ -29,9 +30,9 @@ _LABELS = {
     "told_to_close": "connections told to close",
     "unanswered": "requests not answered by the application",
     "uptime": "uptime (s)",
-    "wanted": "workers to replace",
+    "wanted": "total",
     "warm_up": "warm-up request",
-    "workers_wanted": "target number of workers",
+    "workers_wanted": "target workers",
 }
 """What is shown instead of a name, with its unit; other names are shown as they are."""
 
@@ -85,7 +86,7 @@ def text(value: Any) -> str:
         return ", ".join(f"{_label(key)} {text(each)}" for key, each in value.items()) or "-"
     if isinstance(value, (list, tuple)):
         return ", ".join(map(text, value)) or "-"
-    return printable(str(value), spaces="")
+    return printable(str(value), spaces="") or "-"
 
 
 def _grouped(status: Mapping[str, Any]) -> Mapping[str, Any]:
