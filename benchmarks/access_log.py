@@ -18,8 +18,8 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.web.resource import Resource
 
-from twisted_graceful.http.access_log import BUFFER, FORMATS, AccessLog
-from twisted_graceful.process.log_file import LogFile
+from twisted_graceful.http.log.access_log import BUFFER, FORMATS, AccessLog
+from twisted_graceful.process.host.log_file import LogFile
 from twisted_graceful.testing import MemoryServer
 from twisted_graceful.testing.messages import format_request
 

@@ -12,10 +12,10 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from twisted_graceful import config, settings
-from twisted_graceful.config import OPTIONS, Option
-from twisted_graceful.kinds import Flag
-from twisted_graceful.settings import Settings
+from twisted_graceful.config import options, settings
+from twisted_graceful.config.option_types import Flag
+from twisted_graceful.config.options import OPTIONS, Option
+from twisted_graceful.config.settings import Settings
 
 
 def reasons() -> dict[str, str]:
@@ -93,7 +93,7 @@ class Options(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Make them."""
-        for module in (settings, config):
+        for module in (settings, options):
             self.env.note_dependency(module.__file__)
         why = reasons()
         lines = [line for each in OPTIONS for line in described(each, why.get(each.key, ""))]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .admin.server import AdminServer, add_admin
+    from .admin.admin_server import AdminServer, add_admin
+    from .config.settings import Settings
     from .errors import (
         ActivationError,
         AddressError,
@@ -22,44 +23,43 @@ if TYPE_CHECKING:
         SettingsError,
         WarmUpError,
     )
-    from .http.report import Cut, DrainReport
+    from .http.log.drain_report import CutRequest, DrainReport
     from .http.site import draining, is_ready
-    from .master import serving
     from .run import RequestsCut, listen_and_serve, listen_and_serve_forever, new, wait_group
-    from .server import Server
-    from .service import GracefulService
-    from .settings import Settings
+    from .services.master import serving
+    from .services.server import Server
+    from .services.service import GracefulService
 
 # Loaded when they are first used (PEP 562): the settings are read without the HTTP server.
 _HOMES = {
     "ActivationError": "errors",
     "AddressError": "errors",
     "AdminError": "errors",
-    "AdminServer": "admin.server",
+    "AdminServer": "admin.admin_server",
     "AppError": "errors",
     "BindError": "errors",
     "CertificateError": "errors",
-    "Cut": "http.report",
-    "DrainReport": "http.report",
+    "CutRequest": "http.log.drain_report",
+    "DrainReport": "http.log.drain_report",
     "FormError": "errors",
     "GracefulError": "errors",
-    "GracefulService": "service",
+    "GracefulService": "services.service",
     "InheritanceError": "errors",
     "LaunchError": "errors",
     "LogFileError": "errors",
     "PidFileError": "errors",
     "RequestsCut": "run",
-    "Server": "server",
-    "Settings": "settings",
+    "Server": "services.server",
+    "Settings": "config.settings",
     "SettingsError": "errors",
     "WarmUpError": "errors",
-    "add_admin": "admin.server",
+    "add_admin": "admin.admin_server",
     "draining": "http.site",
     "is_ready": "http.site",
     "listen_and_serve": "run",
     "listen_and_serve_forever": "run",
     "new": "run",
-    "serving": "master",
+    "serving": "services.master",
     "wait_group": "run",
 }
 
@@ -71,7 +71,7 @@ __all__ = [
     "AppError",
     "BindError",
     "CertificateError",
-    "Cut",
+    "CutRequest",
     "DrainReport",
     "FormError",
     "GracefulError",

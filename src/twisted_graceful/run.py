@@ -6,12 +6,12 @@ import sys
 from collections.abc import Collection, Sequence
 from typing import Any, TextIO
 
-from . import private
-from .http.report import DrainReport
-from .master import serving
-from .process.server_log import never_wait
-from .server import Server, global_reactor
-from .settings import Settings
+from . import twisted_internals
+from .config.settings import Settings
+from .http.log.drain_report import DrainReport
+from .process.host.server_log import never_wait
+from .services.master import serving
+from .services.server import Server, global_reactor
 
 
 class RequestsCut(SystemExit):
@@ -146,7 +146,7 @@ def wait_group(
     if not servers or not all(isinstance(each, Server) for each in servers):
         raise TypeError("wait_group takes servers, one or more, as `new` returns them")
     reactor = global_reactor() if reactor is None else reactor
-    if log_to is not None and not private.logging_has_begun():
+    if log_to is not None and not twisted_internals.logging_has_begun():
         from twisted.logger import globalLogBeginner, textFileLogObserver
 
         observer = textFileLogObserver(log_to)
@@ -164,7 +164,7 @@ def wait_group(
         reactor=reactor,
     )
     if admin:
-        from .admin.server import add_admin  # which most programs do not need
+        from .admin.admin_server import add_admin  # which most programs do not need
 
         add_admin(service, admin, allow=admin_allow, hosts=admin_hosts)
     service.startService()

@@ -38,7 +38,8 @@ HANDLES = (
 
 AS_NOBODY = (
     "import os, shutil, sys\n"
-    "from twisted_graceful.ctl import admin, check, display, find, main, signals, status\n"
+    "from twisted_graceful.ctl import admin_client, check_command, display, find, main\n"
+    "from twisted_graceful.ctl import signal_client, status\n"
     "os.setuid(65534)\n"  # who may not be able to read what is imported
     "sys.exit(main.main())"
 )

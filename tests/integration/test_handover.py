@@ -23,7 +23,8 @@ PATIENT = ("--idle-grace", "10")
 
 SABOTAGE = """
 
-from twisted_graceful.process import generation, handover
+from twisted_graceful.process.upgrade import generation
+from twisted_graceful.process.upgrade import handover_protocol as handover
 
 
 def befalls(cls, name, what, after=False):
@@ -147,7 +148,7 @@ class SignalTests(SynchronousTestCase):
         server = served()
         early = f"lambda *_: say('sent') or os.kill(os.getpid(), {int(signal.SIGUSR2)})"
         what = f"befalls(service.GracefulService, 'privilegedStartService', {early})"
-        deploy(server, "1", f"from twisted_graceful import service\n{what}")
+        deploy(server, "1", f"from twisted_graceful.services import service\n{what}")
         with server:
             server.wait_for("sent")
             server.deploy("2")
@@ -180,7 +181,7 @@ class FaultTests(HandoverTestCase):
             with self.subTest(step=step, after=after), served() as server:
                 before = server.idle_descriptors()
                 clients = self.clients(server)
-                what = f"befalls(handover.Receiver, {step!r}, send(9), after={after})"
+                what = f"befalls(handover.ConnectionReceiver, {step!r}, send(9), after={after})"
                 deploy(server, "2", what)
                 server.kill(signal.SIGUSR2)
                 server.said("Upgrade failed: generation 1: it was killed by SIGKILL")
@@ -199,7 +200,11 @@ class FaultTests(HandoverTestCase):
         for step, after in (("_offer", False), ("_offer", True), ("_answered", False)):
             with self.subTest(step=step, after=after):
                 server = served()
-                deploy(server, "1", f"befalls(handover.Sender, {step!r}, send(9), after={after})")
+                deploy(
+                    server,
+                    "1",
+                    f"befalls(handover.ConnectionSender, {step!r}, send(9), after={after})",
+                )
                 with server:
                     old, clients = server.pid, self.clients(server)
                     server.deploy("2")
@@ -219,8 +224,8 @@ class FaultTests(HandoverTestCase):
                 server = served(*PATIENT)
                 with server:
                     clients = self.clients(server)
-                    what = f"befalls(handover.Receiver, 'offered', once(send(15)), after={after})"
-                    deploy(server, "2", what)
+                    sabotaged = "handover.ConnectionReceiver, 'offered', once(send(15))"
+                    deploy(server, "2", f"befalls({sabotaged}, after={after})")
                     server.kill(signal.SIGUSR2)
                     server.said("Stopping: in order")
                     until(server.refuses, "both have begun to stop")
@@ -233,7 +238,7 @@ class FaultTests(HandoverTestCase):
         with server:
             clients = self.clients(server)
             stop = f"once(send({int(signal.SIGSTOP)}))"
-            deploy(server, "2", f"befalls(handover.Receiver, 'offered', {stop})")
+            deploy(server, "2", f"befalls(handover.ConnectionReceiver, 'offered', {stop})")
             server.kill(signal.SIGUSR2)
             successor = server.starting(1)
             server.said("Connections cannot be handed over any more")
@@ -264,9 +269,9 @@ class FaultTests(HandoverTestCase):
         deploy(
             server,
             "1",
-            "from twisted_graceful.process import child\nhandover.TIMEOUT = 0.5\n"
+            "from twisted_graceful.process.upgrade import child\nhandover.TIMEOUT = 0.5\n"
             f"befalls(child.Child, 'start', {narrow}, after=True)\n"
-            f"befalls(handover.Sender, '_late', {full})",
+            f"befalls(handover.ConnectionSender, '_late', {full})",
         )
         with server:
             clients = self.clients(server)

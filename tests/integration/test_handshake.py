@@ -174,7 +174,7 @@ class KilledPredecessorTests(EveryStep, StepTestCase):
 OTHER_VERSION = """
 
 from twisted.protocols import amp
-from twisted_graceful.process import control, predecessor
+from twisted_graceful.process.upgrade import control, predecessor
 
 class Novel(amp.Command):
     arguments = [(b"content", amp.String())]

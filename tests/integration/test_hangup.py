@@ -8,7 +8,7 @@ import sys
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.ctl.outcome import Exit
-from twisted_graceful.ctl.process import Process
+from twisted_graceful.ctl.server_process import Process
 
 from . import proc
 from .harness import GRACEFUL, Server

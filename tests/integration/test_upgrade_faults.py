@@ -40,7 +40,7 @@ from sys import stdout
 from twisted.internet import reactor
 from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted_graceful import GracefulService, new
-from twisted_graceful.process.launch import Launch
+from twisted_graceful.process.upgrade.launch import Launch
 from app import resource
 
 globalLogBeginner.beginLoggingTo([textFileLogObserver(stdout)], redirectStandardIO=False)

@@ -9,11 +9,11 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests import certificates
+from tests.certificates import ONE, ONE_KEY
 from tests.unit.support import temporary_directory
-from twisted_graceful.http import certificate
-from twisted_graceful.http.preface import behind_proxies
-from twisted_graceful.http.tls import over_tls
+from twisted_graceful.http.io import certificates
+from twisted_graceful.http.io.proxy_header import behind_proxies
+from twisted_graceful.http.io.tls import over_tls
 from twisted_graceful.testing import MemoryConnection, MemoryServer, Response
 from twisted_graceful.testing.messages import take_response
 
@@ -37,8 +37,8 @@ class SecureServer(MemoryServer):
 
     def __init__(self, test: SynchronousTestCase, app: Any, **settings: Any) -> None:
         super().__init__(app, **settings)
-        path = certificate_file(test, certificates.ONE, certificates.ONE_KEY)
-        self._context = certificate.load(path)
+        path = certificate_file(test, ONE, ONE_KEY)
+        self._context = certificates.load(path)
 
     def connect(self) -> MemoryConnection:
         """A client connects, and sends nothing yet."""
@@ -55,7 +55,7 @@ class SecureServer(MemoryServer):
 
 def client_context() -> ssl.SSLContext:
     """What a client needs that trusts our certificate, and nothing else."""
-    return ssl.create_default_context(cadata=certificates.ONE)
+    return ssl.create_default_context(cadata=ONE)
 
 
 class SecureClient:

@@ -19,12 +19,12 @@ from twisted.web.server import NOT_DONE_YET, Request
 from tests.unit.support import examples
 from tests.unit.web import Echo
 from tests.unit.websockets import Application, Taking, WebSocketClient
-from twisted_graceful.http import access_log
-from twisted_graceful.http.access_log import AccessLog, Fragment
-from twisted_graceful.http.report import Outcome
+from twisted_graceful.http.log import access_log
+from twisted_graceful.http.log.access_log import AccessLog, Fragment
+from twisted_graceful.http.log.drain_report import Outcome
 from twisted_graceful.testing import MemoryConnection, MemoryServer
+from twisted_graceful.testing.memory_transport import SEND_BUFFER
 from twisted_graceful.testing.messages import format_request
-from twisted_graceful.testing.transport import SEND_BUFFER
 
 COMBINED = re.compile(
     r"(?P<client>[0-9A-Fa-f.:%]+|-) - - "

@@ -9,9 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.address import Address, parse
 from twisted_graceful.errors import ActivationError, BindError
-from twisted_graceful.process import activation
-from twisted_graceful.process.activation import Activation
-from twisted_graceful.process.sockets import Listeners, close
+from twisted_graceful.process.listeners import activation
+from twisted_graceful.process.listeners.activation import Activation
+from twisted_graceful.process.listeners.sockets import Listeners, close
 
 from .support import temporary_directory
 

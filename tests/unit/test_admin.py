@@ -11,23 +11,27 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 
 from twisted_graceful import AdminError, GracefulService, new
-from twisted_graceful.admin import site as resources
-from twisted_graceful.admin.crew import Crew
+from twisted_graceful.admin import admin_site as resources
+from twisted_graceful.admin.admin_server import AdminServer
+from twisted_graceful.admin.admin_site import FollowedAction, Root
 from twisted_graceful.admin.guard import Asked, why_not
 from twisted_graceful.admin.history import SECONDS, History, quantile
 from twisted_graceful.admin.metrics import exposition
 from twisted_graceful.admin.overview import Event, Overview
 from twisted_graceful.admin.page import page
-from twisted_graceful.admin.server import AdminServer
-from twisted_graceful.admin.site import FollowedAction, Root
-from twisted_graceful.http.access_log import Fragment
-from twisted_graceful.http.meter import Both, Meter
-from twisted_graceful.http.report import Outcome
+from twisted_graceful.admin.worker_totals import WorkerTotals
+from twisted_graceful.http.log.access_log import Fragment
+from twisted_graceful.http.log.drain_report import Outcome
+from twisted_graceful.http.log.request_metrics import Both, RequestMetrics
 from twisted_graceful.networks import Networks
-from twisted_graceful.process.pool import Pool
-from twisted_graceful.process.progress import Progress, Roll, Stage
-from twisted_graceful.process.status import Status
-from twisted_graceful.process.worker import Worker
+from twisted_graceful.process.host.process_status import Status
+from twisted_graceful.process.upgrade.upgrade_events import (
+    RollingRestart,
+    UpgradeProgress,
+    UpgradeStage,
+)
+from twisted_graceful.process.workers.pool import Pool
+from twisted_graceful.process.workers.worker_handle import WorkerHandle
 from twisted_graceful.testing.memory import MemoryServer
 
 NOBODY = Networks.parse("")
@@ -100,7 +104,7 @@ class MeterTests(SynchronousTestCase):
     def test_a_request(self) -> None:
         """It is counted by method and status, with its time and its bytes."""
         clock = Clock()
-        meter = Meter(clock)
+        meter = RequestMetrics(clock)
         clock.advance(2)
         request = Fragment(IPv4Address("TCP", "127.0.0.1", 1), b"GET", b"/", b"HTTP/1.1")
         meter.write(request, 0.5, status=204, sent=7)
@@ -120,7 +124,7 @@ class MeterTests(SynchronousTestCase):
 
     def test_any_method_and_status(self) -> None:
         """What clients and applications invent takes no memory."""
-        meter = Meter(Clock())
+        meter = RequestMetrics(Clock())
         for number in range(100):
             request = Fragment(IPv4Address("TCP", "127.0.0.1", 1), b"M%d" % number)
             meter.write(request, 0, status=number * 97, sent=0)
@@ -130,7 +134,7 @@ class MeterTests(SynchronousTestCase):
 
     def test_beside_a_log(self) -> None:
         """Both are told the same."""
-        one, other = Meter(Clock()), Meter(Clock())
+        one, other = RequestMetrics(Clock()), RequestMetrics(Clock())
         request = Fragment(IPv4Address("TCP", "127.0.0.1", 1), b"GET")
         Both(one, other).write(request, 0, status=200, sent=3)
         self.assertEqual(one.counters["requests,GET,2xx"], 1)
@@ -333,7 +337,7 @@ class OverviewTests(Admin):
 
     def test_the_warm_up_of_workers(self) -> None:
         """What they ask for is passed on by a master that does not serve yet."""
-        worker = Worker(self.clock, 1, None, None, 60)  # type: ignore[arg-type]
+        worker = WorkerHandle(self.clock, 1, None, None, 60)  # type: ignore[arg-type]
         report = Status().encode({"facts": {"warm_up": "/a"}})
         self.overview.worker_reported(worker, report)
         self.assertEqual(self.overview.facts["warm_up"], "/a")
@@ -347,16 +351,18 @@ class OverviewTests(Admin):
         """Who listens is told each step of an upgrade, and that the last one is the last."""
         events: list[Event] = []
         self.overview.listen(events.append)
-        self.overview.progress(Progress(Stage.STARTED, 1, 4711))
+        self.overview.progress(UpgradeProgress(UpgradeStage.STARTED, 1, 4711))
         for target in ("null", "null", '"/a"', '"/a"', '"/b"'):
             report = f'{{"facts": {{"generation": 1, "warm_up": {target}}}}}'
             self.overview.reported("successor", report)
-        self.overview.progress(Progress(Stage.READY, 1, 4711))
+        self.overview.progress(UpgradeProgress(UpgradeStage.READY, 1, 4711))
         self.overview.serves()
         self.overview.drains()
         self.clock.advance(2)
         self.overview.tick()
-        self.overview.progress(Progress(Stage.FAILED, 1, reason="it died", output="why"))
+        self.overview.progress(
+            UpgradeProgress(UpgradeStage.FAILED, 1, reason="it died", output="why")
+        )
         names = [each.name for each in events]
         warm_up = ["warm-up", "warm-up"]
         self.assertEqual(names, ["started", "loading", *warm_up, "ready", "draining", "failed"])
@@ -373,13 +379,15 @@ class OverviewTests(Admin):
         overview = Overview(self.service, self.clock)
         events: list[Event] = []
         overview.listen(events.append)
-        overview.progress(Progress(Stage.STARTED, 1, 4711))
-        overview.rolls(Roll(1, Stage.ROLLING, 0, 2))
-        overview.rolls(Roll(2, Stage.QUEUED, 0, 2))
-        overview.rolls(Roll(1, Stage.FAILED, 0, 2, "it died", "why", another_follows=True))
-        overview.rolls(Roll(2, Stage.ROLLING, 0, 2))
-        overview.rolls(Roll(2, Stage.ROLLING, 2, 2))
-        overview.rolls(Roll(2, Stage.DONE, 2, 2))
+        overview.progress(UpgradeProgress(UpgradeStage.STARTED, 1, 4711))
+        overview.rolls(RollingRestart(1, UpgradeStage.ROLLING, 0, 2))
+        overview.rolls(RollingRestart(2, UpgradeStage.QUEUED, 0, 2))
+        overview.rolls(
+            RollingRestart(1, UpgradeStage.FAILED, 0, 2, "it died", "why", another_follows=True)
+        )
+        overview.rolls(RollingRestart(2, UpgradeStage.ROLLING, 0, 2))
+        overview.rolls(RollingRestart(2, UpgradeStage.ROLLING, 2, 2))
+        overview.rolls(RollingRestart(2, UpgradeStage.DONE, 2, 2))
         self.assertEqual([each.is_last for each in events], [False] * 6 + [True])
         self.assertEqual(
             events[3].facts,
@@ -399,13 +407,17 @@ class OverviewTests(Admin):
         counters = overview.own.counters
         self.assertEqual((counters["rolls,done"], counters["rolls,failed"]), (1, 1))
 
-    def told(self, is_roll: bool, *steps: Progress | Roll) -> list[tuple[str, bool]]:
+    def told(
+        self, is_roll: bool, *steps: UpgradeProgress | RollingRestart
+    ) -> list[tuple[str, bool]]:
         """What is answered to who asks for a roll or for an upgrade, and these steps follow."""
         overview = self.overview
 
         def begin() -> None:
             for step in steps:
-                tell: Any = overview.rolls if isinstance(step, Roll) else overview.progress
+                tell: Any = (
+                    overview.rolls if isinstance(step, RollingRestart) else overview.progress
+                )
                 tell(step)
 
         self.patch(resources, "why_not_act", lambda request: "")
@@ -419,9 +431,15 @@ class OverviewTests(Admin):
     def test_who_asks_is_told_of_that(self) -> None:
         """An upgrade does not end with a roll, nor a roll with an upgrade that fails."""
         self.overview._counted |= {"rolls,done": 0, "rolls,failed": 0}
-        started, failed = Progress(Stage.STARTED, 1, 11), Progress(Stage.FAILED, 1)
-        ready = Progress(Stage.READY, 1, 11)
-        rolling, done = Roll(1, Stage.ROLLING, 0, 2), Roll(1, Stage.DONE, 2, 2)
+        started, failed = (
+            UpgradeProgress(UpgradeStage.STARTED, 1, 11),
+            UpgradeProgress(UpgradeStage.FAILED, 1),
+        )
+        ready = UpgradeProgress(UpgradeStage.READY, 1, 11)
+        rolling, done = (
+            RollingRestart(1, UpgradeStage.ROLLING, 0, 2),
+            RollingRestart(1, UpgradeStage.DONE, 2, 2),
+        )
         steps = [rolling, started, failed, done]
         self.assertEqual(self.told(True, *steps), [("rolling", True), ("done", True)])
         steps = [started, rolling, done, failed]
@@ -437,16 +455,16 @@ class CrewTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Two of them are there, and no processes."""
         self.clock = Clock()
-        self.made: list[Worker] = []
+        self.made: list[WorkerHandle] = []
         self.pool = Pool(self.clock, 2, self, 30)  # type: ignore[arg-type]
-        self.crew = Crew(self.clock)
+        self.crew = WorkerTotals(self.clock)
         self.pool.load()
 
-    def make_worker(self, number: int) -> Worker:
+    def make_worker(self, number: int) -> WorkerHandle:
         """A worker."""
-        return Worker(self.clock, number, self.pool, None, 60)  # type: ignore[arg-type]
+        return WorkerHandle(self.clock, number, self.pool, None, 60)  # type: ignore[arg-type]
 
-    def start_worker(self, worker: Worker) -> None:
+    def start_worker(self, worker: WorkerHandle) -> None:
         """Note it."""
         worker.pid = 100 + worker.number
         self.made.append(worker)

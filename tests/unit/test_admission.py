@@ -11,10 +11,10 @@ from tests.unit.test_port import PortTestCase
 from tests.unit.test_service import RealReactorTestCase
 from tests.unit.web import GET, Echo, connect, fetch
 from twisted_graceful import GracefulService, new
+from twisted_graceful.admin.admin_server import AdminServer
 from twisted_graceful.admin.admission import ELSEWHERE, PER_ADDRESS, UNIX, Admission
-from twisted_graceful.admin.server import AdminServer
-from twisted_graceful.http.phase import Phase
-from twisted_graceful.http.unix import LocalAddress
+from twisted_graceful.http.io.unix_port import LocalAddress
+from twisted_graceful.http.phases import ConnectionPhase
 from twisted_graceful.networks import Networks
 
 ALLOWED = Networks.parse("10.0.0.0/8,2001:db8::/32")
@@ -30,7 +30,7 @@ def peer(host: str) -> Any:
 class Open:
     """An open connection."""
 
-    def __init__(self, host: str, phase: Phase, since: float = 0) -> None:
+    def __init__(self, host: str, phase: ConnectionPhase, since: float = 0) -> None:
         self.client = peer(host)
         self.phase = phase
         self.since = since
@@ -76,22 +76,23 @@ class AdmissionTests(SynchronousTestCase):
         ):
             with self.subTest(flood=flood[0]):
                 self.connections = [
-                    Open(flood[each % len(flood)], Phase.ANSWERING) for each in range(limit - 1)
+                    Open(flood[each % len(flood)], ConnectionPhase.ANSWERING)
+                    for each in range(limit - 1)
                 ]
                 self.assertEqual(self.refused(flood[0]), "")
-                self.connections.append(Open(flood[0], Phase.ANSWERING))
+                self.connections.append(Open(flood[0], ConnectionPhase.ANSWERING))
                 self.assertIn("in use", self.refused(flood[0]))
                 for host in others:
                     self.assertEqual(self.refused(host), "")
 
     def test_an_incomplete_request_makes_room(self) -> None:
         """The oldest connection of the same kind without a complete request makes room."""
-        self.connections = [Open("10.0.0.1", Phase.ANSWERING) for _ in range(PER_ADDRESS)]
-        self.connections[3] = Open("10.0.0.1", Phase.SILENT, since=5)
-        self.connections[4] = Open("10.0.0.1", Phase.CLOSING, since=1)
-        self.connections[5] = Open("10.0.0.1", Phase.READING, since=4)
-        self.connections[7] = Open("10.0.0.1", Phase.IDLE, since=3)
-        self.connections.append(Open("10.0.0.2", Phase.IDLE, since=1))
+        self.connections = [Open("10.0.0.1", ConnectionPhase.ANSWERING) for _ in range(PER_ADDRESS)]
+        self.connections[3] = Open("10.0.0.1", ConnectionPhase.SILENT, since=5)
+        self.connections[4] = Open("10.0.0.1", ConnectionPhase.CLOSING, since=1)
+        self.connections[5] = Open("10.0.0.1", ConnectionPhase.READING, since=4)
+        self.connections[7] = Open("10.0.0.1", ConnectionPhase.IDLE, since=3)
+        self.connections.append(Open("10.0.0.2", ConnectionPhase.IDLE, since=1))
         self.assertEqual(self.refused("10.0.0.1"), "")
         self.assertEqual([each for each in self.connections if each.ended], [self.connections[7]])
 

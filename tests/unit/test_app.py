@@ -13,7 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import IResource, Resource
 
-from twisted_graceful.app import as_resource, load
+from twisted_graceful.app.loading import as_resource, load
 from twisted_graceful.errors import AppError
 
 from .support import temporary_directory

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.process.backoff import (
+from twisted_graceful.process.workers.backoff import (
     HEALTHY,
     LONGEST,
     LONGEST_IF_MISSED,

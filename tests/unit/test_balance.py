@@ -6,8 +6,14 @@ import os
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.process.balance import PLACES, SLACK, Counts, Share, share_of
-from twisted_graceful.process.inheritance import Inheritance
+from twisted_graceful.process.upgrade.inheritance import Inheritance
+from twisted_graceful.process.workers.balance import (
+    PLACES,
+    SLACK,
+    ConnectionCounts,
+    WorkerBalance,
+    share_of,
+)
 
 from .support import leaves_nothing_open
 
@@ -17,18 +23,18 @@ class ShareTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Three workers that accept, and one that does not yet."""
-        self.counts = Counts.create()
+        self.counts = ConnectionCounts.create()
         self.addCleanup(self.counts.close)
         self.counts.size = 4
         self.shares = [self.share(place) for place in (1, 2, 3, 4)]
         for each in self.shares[:3]:
             each.begin()
 
-    def share(self, place: int) -> Share:
+    def share(self, place: int) -> WorkerBalance:
         """That of a worker, which has inherited the memory."""
-        counts = Counts(os.dup(self.counts.descriptor))
+        counts = ConnectionCounts(os.dup(self.counts.descriptor))
         self.addCleanup(counts.close)
-        return Share(counts, place)
+        return WorkerBalance(counts, place)
 
     def fill(self, place: int, connections: int) -> None:
         """Let a worker have so many more."""
@@ -125,6 +131,6 @@ class InheritedTests(SynchronousTestCase):
     def test_nothing_stays_open(self) -> None:
         """Closed memory has no descriptors; and those are not inherited by chance."""
         with leaves_nothing_open(self):
-            counts = Counts.create()
+            counts = ConnectionCounts.create()
             self.assertFalse(os.get_inheritable(counts.descriptor))
             counts.close()

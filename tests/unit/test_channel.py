@@ -17,11 +17,11 @@ from zope.interface import implementer
 
 from tests.unit.support import examples
 from tests.unit.web import Echo, timers_left
-from twisted_graceful.http.connections import SWEEP_INTERVAL
-from twisted_graceful.http.phase import Phase
+from twisted_graceful.http.phases import ConnectionPhase
+from twisted_graceful.http.registry import SWEEP_INTERVAL
 from twisted_graceful.testing import MemoryConnection, MemoryServer
+from twisted_graceful.testing.memory_transport import CLIENT, SEND_BUFFER, SERVER
 from twisted_graceful.testing.messages import format_request
-from twisted_graceful.testing.transport import CLIENT, SEND_BUFFER, SERVER
 
 GET_A = format_request("GET", "/a")
 GET_B = format_request("GET", "/b")
@@ -42,7 +42,7 @@ A_BIT = 2 * SWEEP_INTERVAL
 requests = st.lists(st.sampled_from(list(ANSWERS)), min_size=1, max_size=4)
 
 
-def phase(server: MemoryServer) -> Phase:
+def phase(server: MemoryServer) -> ConnectionPhase:
     """The phase of the one connection of a server."""
     (connection,) = server.connections
     return connection.phase
@@ -90,15 +90,22 @@ class PhaseTests(SynchronousTestCase):
         self.client.send(b"G")
         seen.append(phase(self.server))
         self.assertEqual(
-            seen, [Phase.SILENT, Phase.READING, Phase.ANSWERING, Phase.IDLE, Phase.READING]
+            seen,
+            [
+                ConnectionPhase.SILENT,
+                ConnectionPhase.READING,
+                ConnectionPhase.ANSWERING,
+                ConnectionPhase.IDLE,
+                ConnectionPhase.READING,
+            ],
         )
 
     def test_body(self) -> None:
         """A request is being read until its body is complete."""
         self.client.send(POST_C[:-1])
-        self.assertIs(phase(self.server), Phase.READING)
+        self.assertIs(phase(self.server), ConnectionPhase.READING)
         self.client.send(POST_C[-1:])
-        self.assertIs(phase(self.server), Phase.ANSWERING)
+        self.assertIs(phase(self.server), ConnectionPhase.ANSWERING)
 
     def test_since(self) -> None:
         """A phase knows when it began."""
@@ -111,24 +118,24 @@ class PhaseTests(SynchronousTestCase):
         """With a second request in the same bytes it goes from one answer to the next."""
         self.client.send(GET_A + GET_B)
         self.app.answer()
-        self.assertIs(phase(self.server), Phase.ANSWERING)
+        self.assertIs(phase(self.server), ConnectionPhase.ANSWERING)
         self.app.answer()
-        self.assertIs(phase(self.server), Phase.IDLE)
+        self.assertIs(phase(self.server), ConnectionPhase.IDLE)
 
     def test_begun_after_an_answer(self) -> None:
         """The first bytes of a next head, in the chunk that ends a request, begin it."""
         self.app.hold = False
         for first in (GET_A, POST_C):
             self.client.send(first + GET_B[:1])
-            self.assertIs(phase(self.server), Phase.READING, first)
+            self.assertIs(phase(self.server), ConnectionPhase.READING, first)
             self.client.send(GET_B[1:])
-            self.assertIs(phase(self.server), Phase.IDLE, first)
+            self.assertIs(phase(self.server), ConnectionPhase.IDLE, first)
 
     def test_closing(self) -> None:
         """After its last answer a connection is closing, and then it is gone."""
         self.client.send(format_request("GET", "/", {"Connection": "close"}))
         self.app.answer()
-        self.assertIs(phase(self.server), Phase.CLOSING)
+        self.assertIs(phase(self.server), ConnectionPhase.CLOSING)
         self.client.close()
         self.assertEqual(len(self.server.connections), 0)
 
@@ -153,7 +160,7 @@ class StrayLineTests(SynchronousTestCase):
         stream = request + b"\r\n"
         client.send(stream[:split])
         client.send(stream[split:])
-        self.assertIs(phase(server), Phase.IDLE)
+        self.assertIs(phase(server), ConnectionPhase.IDLE)
 
     def test_while_answering(self) -> None:
         """One that comes while the answer is made leaves the connection idle after it."""
@@ -163,7 +170,7 @@ class StrayLineTests(SynchronousTestCase):
         client.send(POST_C)
         client.send(b"\r\n")
         app.answer()
-        self.assertIs(phase(server), Phase.IDLE)
+        self.assertIs(phase(server), ConnectionPhase.IDLE)
 
     def test_drain(self) -> None:
         """A drain closes such a connection as idle, and cuts nothing."""
@@ -1106,7 +1113,9 @@ class DownloadTests(SynchronousTestCase):
         self.assertFalse(self.client.closed)
         self.server.advance(0.2)
         (cut,) = self.successResultOf(drained).cut
-        self.assertEqual((cut.method, cut.path, cut.doing), ("GET", "/", Phase.ANSWERING.value))
+        self.assertEqual(
+            (cut.method, cut.path, cut.doing), ("GET", "/", ConnectionPhase.ANSWERING.value)
+        )
         self.assertTrue(self.client.reset)
 
     def test_answered_but_not_read(self) -> None:
@@ -1120,5 +1129,7 @@ class DownloadTests(SynchronousTestCase):
         self.assertNoResult(drained)
         server.advance(0.2)
         (cut,) = self.successResultOf(drained).cut
-        self.assertEqual((cut.method, cut.path, cut.doing), ("POST", "/up", Phase.CLOSING.value))
+        self.assertEqual(
+            (cut.method, cut.path, cut.doing), ("POST", "/up", ConnectionPhase.CLOSING.value)
+        )
         self.assertTrue(client.reset)

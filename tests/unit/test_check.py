@@ -9,8 +9,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful import AppError, CertificateError, GracefulError, Server
-from twisted_graceful.check import Check
-from twisted_graceful.settings import Settings
+from twisted_graceful.cli.check import Check
+from twisted_graceful.config.settings import Settings
 
 from .support import leaves_nothing_open
 from .web import Echo

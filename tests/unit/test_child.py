@@ -13,12 +13,12 @@ from twisted.internet.error import ProcessDone, ProcessExitedAlready
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.process import output
-from twisted_graceful.process.activation import ActivatedListener
-from twisted_graceful.process.child import Child
-from twisted_graceful.process.control import Ready
-from twisted_graceful.process.inheritance import VARIABLE
-from twisted_graceful.process.launch import Launch
+from twisted_graceful.process.listeners.activation import ActivatedListener
+from twisted_graceful.process.upgrade import output
+from twisted_graceful.process.upgrade.child import Child
+from twisted_graceful.process.upgrade.control import Ready
+from twisted_graceful.process.upgrade.inheritance import VARIABLE
+from twisted_graceful.process.upgrade.launch import Launch
 
 from .support import leaves_nothing_open
 

@@ -11,8 +11,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.clock import SteadySeconds, keep_steady, time_of_day
+from twisted_graceful.config.settings import Settings
 from twisted_graceful.http.site import Site
-from twisted_graceful.settings import Settings
 
 from .support import run_python
 from .web import Echo

@@ -11,7 +11,7 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.process.control import (
+from twisted_graceful.process.upgrade.control import (
     HEARD_TIMEOUT,
     ControlChannel,
     Failed,

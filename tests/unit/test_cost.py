@@ -15,9 +15,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import EncodingResourceWrapper, Resource
 from twisted.web.server import NOT_DONE_YET, GzipEncoderFactory
 
+from twisted_graceful.admin.admin_site import Root
 from twisted_graceful.admin.overview import Overview
-from twisted_graceful.admin.site import Root
-from twisted_graceful.http.proxy_protocol import LONGEST_V2, SIGNATURE, ProxyProtocolError, parse
+from twisted_graceful.http.io.proxy_protocol import LONGEST_V2, SIGNATURE, ProxyProtocolError, parse
 from twisted_graceful.networks import Networks
 from twisted_graceful.testing import MemoryServer
 

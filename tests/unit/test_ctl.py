@@ -25,11 +25,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import twisted_graceful.ctl
 from twisted_graceful.ctl import events, status
-from twisted_graceful.ctl.admin import AdminServer
-from twisted_graceful.ctl.check import is_ours
+from twisted_graceful.ctl.admin_client import AdminClient
+from twisted_graceful.ctl.check_command import is_ours
 from twisted_graceful.ctl.main import main
 from twisted_graceful.ctl.outcome import MEANING, Exit
-from twisted_graceful.ctl.terminal import Terminal
+from twisted_graceful.ctl.rich_display import RichDisplay
 
 from .fake_admin import HOLD, FakeAdmin
 from .support import run_python, temporary_directory
@@ -461,7 +461,7 @@ class OtherCommandsTests(CtlTestCase):
             ("workers", "the server may have another number of workers already"),
             ("status", "nothing was changed"),
         ):
-            self.patch(AdminServer, name, _interrupted)
+            self.patch(AdminClient, name, _interrupted)
             code, _, err = self.run_ctl(name, *["4"][: name == "workers"])
             self.assertEqual(code, Exit.INTERRUPTED)
             self.assertIn(f"interrupted; {said}", err)
@@ -541,7 +541,7 @@ class TerminalTests(SynchronousTestCase):
     def test_steps(self) -> None:
         """Each step has a line, one that is told of again too, and the output is whole."""
         out = io.StringIO()
-        with Terminal(out) as terminal:
+        with RichDisplay(out) as terminal:
             terminal.show(STARTED)
             for left in (3, 2, 1):
                 terminal.show(DRAINING | {"in_flight": left})
@@ -555,7 +555,7 @@ class TerminalTests(SynchronousTestCase):
     def test_workers(self) -> None:
         """Of their replacement there is one line, which counts."""
         out = io.StringIO()
-        with Terminal(out) as terminal:
+        with RichDisplay(out) as terminal:
             for replaced in (0, 1, 2):
                 terminal.show(rolled(replaced))
             terminal.show(rolled(2, "done"))
@@ -622,8 +622,8 @@ class CommandTests(SynchronousTestCase):
     def test_is_light(self) -> None:
         """Its modules, save that for terminals, import neither Twisted nor rich, late or early."""
         found = pkgutil.iter_modules(twisted_graceful.ctl.__path__, "twisted_graceful.ctl.")
-        names = [each.name for each in found if not each.name.endswith("terminal")]
-        names += ["twisted_graceful.address", "twisted_graceful.config_file"]  # imported late
+        names = [each.name for each in found if not each.name.endswith("rich_display")]
+        names += ["twisted_graceful.address", "twisted_graceful.config.toml_file"]  # imported late
         done = run_python(
             "-c",
             "import importlib, sys\n"

@@ -9,12 +9,12 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.ctl.check import run_check
+from twisted_graceful.ctl.check_command import run_check
 from twisted_graceful.ctl.outcome import CtlError, Exit
-from twisted_graceful.ctl.process import Process
-from twisted_graceful.ctl.signals import SignalledServer
-from twisted_graceful.process.launch import Launch
-from twisted_graceful.process.record import Record
+from twisted_graceful.ctl.server_process import Process
+from twisted_graceful.ctl.signal_client import SignalledServer
+from twisted_graceful.process.upgrade.launch import Launch
+from twisted_graceful.process.upgrade.upgrade_record import UpgradeRecord
 
 from .support import temporary_directory
 
@@ -35,7 +35,7 @@ class PidFileTests(SynchronousTestCase):
 
     def why_stale(self, pid_file: str) -> str:
         """Why the file is stale, if this process has another pid file, or none."""
-        record = Record(Launch("", (), "", {}), pid_file=pid_file)
+        record = UpgradeRecord(Launch("", (), "", {}), pid_file=pid_file)
         try:
             SignalledServer(str(self.path), 1).pid()
         except CtlError as error:
@@ -108,7 +108,7 @@ class CheckTests(SynchronousTestCase):
         for program, text in rows:
             with self.subTest(program=program.name):
                 launch = Launch(str(program), ("twistd", "graceful"), str(directory), {})
-                record: Any = Record(launch)
+                record: Any = UpgradeRecord(launch)
                 error = self.assertRaises(CtlError, run_check, os.getpid())
                 record.close()
                 self.assertIs(error.status, Exit.FAILED)

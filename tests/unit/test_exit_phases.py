@@ -9,9 +9,9 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.process import exit_phases
-from twisted_graceful.process.exit_deadline import GRACE
-from twisted_graceful.process.exit_phases import ExitPhases
+from twisted_graceful.process.host import exit_phases
+from twisted_graceful.process.host.exit_deadline import GRACE
+from twisted_graceful.process.host.exit_phases import ExitPhases
 
 TAKES = 40.0
 WORK = 30.0

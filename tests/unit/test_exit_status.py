@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from .support import run_python
 
-PROGRAM = "import atexit\nfrom twisted_graceful.process.exit_status import exit_with\n"
+PROGRAM = "import atexit\nfrom twisted_graceful.process.host.exit_status import exit_with\n"
 
 
 class ExitStatusTests(SynchronousTestCase):

@@ -8,8 +8,8 @@ from .support import run_python
 
 PROGRAM = """\
 import os, signal, socket, sys
-from twisted_graceful.process.forks import *
-from twisted_graceful.process.sigaction import handle_once
+from twisted_graceful.process.host.forks import *
+from twisted_graceful.process.host.sigaction import handle_once
 
 def child(look):
     if not os.fork():
@@ -98,7 +98,7 @@ class HandleOnceTests(SynchronousTestCase):
     def test_the_second_one_ends_the_process(self) -> None:
         """A signal finds the handler once; the next one ends the process without Python."""
         code = (
-            "import os, signal\nfrom twisted_graceful.process.sigaction import handle_once\n"
+            "import os, signal\nfrom twisted_graceful.process.host.sigaction import handle_once\n"
             "signal.signal(signal.SIGTERM, lambda *_: os.write(1, b'once'))\n"
             "assert not handle_once(signal.SIGHUP), 'nobody handles it'\n"
             "print(handle_once(signal.SIGTERM), flush=True)\n"

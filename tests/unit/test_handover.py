@@ -13,8 +13,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from tests.unit.support import examples
+from twisted_graceful.handover_interface import HandedConnection
 from twisted_graceful.http.handover import Mover
-from twisted_graceful.moving import Handed
 from twisted_graceful.testing import MemoryServer
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -467,7 +467,9 @@ class UnreadTests(SynchronousTestCase):
         self.assertEqual((handed.unread, facts["phase"]), (GET[:5], "reading"))
         server = MemoryServer(Generation(1), generations.clock)
         kernel = generations.servers[0].kernels[handed.descriptor]
-        server.take_up(Handed(handed.descriptor, "", json.dumps(facts), handed.unread), kernel)
+        server.take_up(
+            HandedConnection(handed.descriptor, "", json.dumps(facts), handed.unread), kernel
+        )
         kernel.inbox += GET[5:]
         server.turn()
         self.assertIn(b"1 / ", kernel.received)

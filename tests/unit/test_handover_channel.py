@@ -14,10 +14,17 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.moving import Handed
-from twisted_graceful.process import handover
-from twisted_graceful.process.control import ControlChannel, Grant, Offer, Ready, Revoke
-from twisted_graceful.process.handover import BATCH, TIMEOUT, VERSION, WINDOW, Receiver, Sender
+from twisted_graceful.handover_interface import HandedConnection
+from twisted_graceful.process.upgrade import handover_protocol
+from twisted_graceful.process.upgrade.control import ControlChannel, Grant, Offer, Ready, Revoke
+from twisted_graceful.process.upgrade.handover_protocol import (
+    BATCH,
+    TIMEOUT,
+    VERSION,
+    WINDOW,
+    ConnectionReceiver,
+    ConnectionSender,
+)
 
 from .support import leaves_nothing_open
 from .wire import Wire
@@ -28,7 +35,7 @@ class Leaving:
 
     def __init__(self, unread: bytes = b"", listener: str = "a:80") -> None:
         self.ours, self.clients = socket.socketpair()
-        self.handed = Handed(self.ours.fileno(), listener, '{"phase": "idle"}', unread)
+        self.handed = HandedConnection(self.ours.fileno(), listener, '{"phase": "idle"}', unread)
         self.fate = ""
 
     def let_go(self) -> None:
@@ -51,15 +58,15 @@ class Ends:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.taken: list[Handed] = []
+        self.taken: list[HandedConnection] = []
         self.wanted = True
-        self.receiver = Receiver(self)
+        self.receiver = ConnectionReceiver(self)
         self.sending = ControlChannel(self)
         self.receiving = ControlChannel(self)
         self.there, self.back = Wire(self.receiving), Wire(self.sending)
         self.sending.makeConnection(self.there)
         self.receiving.makeConnection(self.back)
-        self.sender = Sender(self.clock, self.sending)
+        self.sender = ConnectionSender(self.clock, self.sending)
 
     # The owner of both ends, and the recipient
 
@@ -77,13 +84,13 @@ class Ends:
         """As in a successor."""
         self.receiver.lost()
 
-    def can_take_up(self, handed: Handed) -> bool:
+    def can_take_up(self, handed: HandedConnection) -> bool:
         """Whether the listener is ours."""
         if handed.listener == "raises":
             raise RuntimeError("on purpose")
         return self.wanted and handed.listener == "a:80"
 
-    def take_up(self, handed: Handed) -> None:
+    def take_up(self, handed: HandedConnection) -> None:
         """Serve it: answer with what came with it."""
         self.taken.append(handed)
         with socket.socket(fileno=handed.descriptor) as connection:
@@ -185,7 +192,7 @@ class JourneyTests(SynchronousTestCase):
             return dup(descriptor)
 
         with self.subTest("the second"):
-            patch = self.patch(handover.os, "dup", dup)
+            patch = self.patch(handover_protocol.os, "dup", dup)
             self.send(3)
             patch.restore()
         self.ends.run()
@@ -265,10 +272,10 @@ class JourneyTests(SynchronousTestCase):
 
     def test_another_version(self) -> None:
         """A receiver of another version refuses, and the channel lives on."""
-        self.patch(handover, "VERSION", VERSION + 1)
+        self.patch(handover_protocol, "VERSION", VERSION + 1)
         self.ends.there.frozen = True
         [one] = self.send()
-        self.patch(handover, "VERSION", VERSION)
+        self.patch(handover_protocol, "VERSION", VERSION)
         self.ends.there.frozen = False
         self.ends.run()
         self.assertEqual(one.fate, "back")
@@ -319,9 +326,9 @@ class JourneyTests(SynchronousTestCase):
     def test_lost_by_the_recipient(self) -> None:
         """A recipient that fails loses one connection, and not the others."""
         self.send(3)
-        served: list[Handed] = []
+        served: list[HandedConnection] = []
 
-        def take_up(handed: Handed) -> None:
+        def take_up(handed: HandedConnection) -> None:
             served.append(handed)
             os.close(handed.descriptor)
             if len(served) == 1:
@@ -336,7 +343,7 @@ class JourneyTests(SynchronousTestCase):
         """What the application starts gets nothing of it."""
         inheritable: list[bool] = []
 
-        def take_up(handed: Handed) -> None:
+        def take_up(handed: HandedConnection) -> None:
             inheritable.append(os.get_inheritable(handed.descriptor))
             os.close(handed.descriptor)
 

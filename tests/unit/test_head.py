@@ -11,9 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from twisted_graceful.http.body import Body, ChunkedBody, SizedBody
-from twisted_graceful.http.head import Head, Heads, Refused, find, parse
-from twisted_graceful.settings import Settings
+from twisted_graceful.config.settings import Settings
+from twisted_graceful.http.head import Head, HeadParser, RequestRejected, find, parse
+from twisted_graceful.http.http1.body import Body, ChunkedBody, SizedBody
 from twisted_graceful.testing import MemoryServer
 
 from .support import examples
@@ -32,7 +32,7 @@ class HeadTests(SynchronousTestCase):
 
     def status(self, *lines: str) -> int:
         """The status with which a head is refused."""
-        return int(self.assertRaises(Refused, head, *lines).status)
+        return int(self.assertRaises(RequestRejected, head, *lines).status)
 
     def test_plain(self) -> None:
         """Method, target, version and fields are what was sent; names are in Twisted's spelling."""
@@ -130,7 +130,7 @@ class HeadTests(SynchronousTestCase):
             ("http://[::1/", "Host: a"),
             ("y:80", "Host: y:80"),
         ):
-            with self.assertRaises(Refused) as caught:
+            with self.assertRaises(RequestRejected) as caught:
                 head(f"GET {target} HTTP/1.1", *fields)
             self.assertEqual(caught.exception.status, 400, (target, fields))
         self.assertEqual(head("GET http://y/ HTTP/1.0").headers[b"Host"], [b"y"])
@@ -170,7 +170,7 @@ class HeadTests(SynchronousTestCase):
             lines = *fields, f"X: a{text}Origin: b"
             head("GET / HTTP/1.1", "Host: a", lines[-1])
             if is_refused:
-                with self.assertRaises(Refused):
+                with self.assertRaises(RequestRejected):
                     head("GET / HTTP/1.1", *lines)
             else:
                 head("GET / HTTP/1.1", *lines)
@@ -185,7 +185,7 @@ class HeadTests(SynchronousTestCase):
             for end in range(1, len(text) + 1):
                 try:
                     found = find(text[:end], settings)
-                except Refused as refused:
+                except RequestRejected as refused:
                     found = -refused.status
                     break
             self.assertEqual(found, -status or len(text), (line, size))
@@ -229,7 +229,7 @@ class BodyTests(SynchronousTestCase):
         """Whatever arrives is received or refused; nothing else is raised."""
         try:
             self.receive(ChunkedBody(), text, splits)
-        except Refused as refused:
+        except RequestRejected as refused:
             self.assertEqual(refused.status, 400)
 
     def test_malformed_chunks(self) -> None:
@@ -251,7 +251,7 @@ class BodyTests(SynchronousTestCase):
             b"0\r\n X: 1\r\n",
             b"0\r\n" + b"X: 1\r\n" * 2000,
         ):
-            self.assertRaises(Refused, ChunkedBody().receive, text)
+            self.assertRaises(RequestRejected, ChunkedBody().receive, text)
 
 
 class RepeatedHeadTests(SynchronousTestCase):
@@ -266,7 +266,7 @@ class RepeatedHeadTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """The heads of a connection."""
-        self.heads = Heads(Settings())
+        self.heads = HeadParser(Settings())
 
     def take(self, bytes_of_it: bytes) -> Head:
         """The next head of the connection."""
@@ -280,7 +280,7 @@ class RepeatedHeadTests(SynchronousTestCase):
         """What becomes of a head."""
         try:
             return parse(head)
-        except Refused as refused:
+        except RequestRejected as refused:
             return refused.status, refused.detail
 
     @examples
@@ -299,7 +299,7 @@ class RepeatedHeadTests(SynchronousTestCase):
         self, parts: list[tuple[bytes, bytes, bytes, list[bytes]]]
     ) -> None:
         """Whatever came before, each head gets the verdict that it has on its own."""
-        heads = Heads(Settings())
+        heads = HeadParser(Settings())
         for method, target, version, lines in parts:
             request_line = b" ".join((method, target, version))
             head = b"\r\n".join([request_line, b"Host: localhost", *lines, b"", b""])

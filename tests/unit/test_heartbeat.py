@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.process.heartbeat import Heartbeat, Watch, interval
+from twisted_graceful.process.workers.heartbeat import Heartbeat, HeartbeatWatch, interval
 
 
 class HeartbeatTests(SynchronousTestCase):
@@ -57,7 +57,7 @@ class WatchTests(SynchronousTestCase):
         """Nothing has been missed."""
         self.clock = Clock()
         self.late: list[float] = []
-        self.watch = Watch(self.clock, 10, lambda: self.late.append(self.clock.seconds()))
+        self.watch = HeartbeatWatch(self.clock, 10, lambda: self.late.append(self.clock.seconds()))
 
     def run_for(self, seconds: int) -> None:
         """Let the reactor run, never blocked."""
@@ -93,7 +93,7 @@ class WatchTests(SynchronousTestCase):
 
     def test_no_timeout(self) -> None:
         """With 0 nothing is waited for."""
-        Watch(self.clock, 0, lambda: self.late.append(0)).alive()
+        HeartbeatWatch(self.clock, 0, lambda: self.late.append(0)).alive()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_our_own_sleep_is_not_that_of_others(self) -> None:

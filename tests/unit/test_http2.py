@@ -24,8 +24,8 @@ from tests.unit.http2_client import Answer, Http2Client, fields, http2_server
 from tests.unit.support import examples, temporary_directory
 from tests.unit.web import Echo, Fields, Held, timers_left
 from twisted_graceful import draining
-from twisted_graceful.http.connections import SWEEP_INTERVAL
-from twisted_graceful.http.phase import Phase
+from twisted_graceful.http.phases import ConnectionPhase
+from twisted_graceful.http.registry import SWEEP_INTERVAL
 
 A_BIT = 2 * SWEEP_INTERVAL
 """Seconds by which a deadline may be late."""
@@ -662,7 +662,7 @@ class LostTests(Http2TestCase):
         self.client.exchange()
         self.assertEqual(self.app.requests, [])
         (connection,) = self.server.connections
-        self.assertIs(connection.phase, Phase.IDLE)
+        self.assertIs(connection.phase, ConnectionPhase.IDLE)
 
     def test_connection_lost(self) -> None:
         """With the connection all of its requests end, and nothing is left."""
@@ -920,9 +920,9 @@ class DrainTests(Http2TestCase):
         self.assertEqual(
             cut,
             [
-                ("GET", "/first", Phase.ANSWERING.value),
-                ("POST", "/second", Phase.ANSWERING.value),
-                ("PUT", "/third", Phase.READING.value),
+                ("GET", "/first", ConnectionPhase.ANSWERING.value),
+                ("POST", "/second", ConnectionPhase.ANSWERING.value),
+                ("PUT", "/third", ConnectionPhase.READING.value),
             ],
         )
         self.assertEqual({each.age for each in report.cut}, {1})

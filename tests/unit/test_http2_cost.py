@@ -11,7 +11,7 @@ from collections.abc import Callable
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-from twisted_graceful.http.http2.frames import MAX_FRAME_SIZE, PREFACE, Kind
+from twisted_graceful.http.http2.frames import MAX_FRAME_SIZE, PREFACE, FrameType
 
 from .cost import SIZE, CostTestCase, Feed, Row
 from .http2_client import http2_server
@@ -53,7 +53,7 @@ def asked(block: bytes, stream: int, *, end: bool = True) -> bytes:
     """The header of a request, in as many frames as it takes."""
     size = MAX_FRAME_SIZE
     blocks = [block[at : at + size] for at in range(0, len(block), size)] or [b""]
-    kinds = [Kind.HEADERS, *[Kind.CONTINUATION] * (len(blocks) - 1)]
+    kinds = [FrameType.HEADERS, *[FrameType.CONTINUATION] * (len(blocks) - 1)]
     flags = [END_STREAM if end else 0, *[0] * (len(blocks) - 1)]
     flags[-1] |= END_HEADERS
     return b"".join(
@@ -89,7 +89,7 @@ def sends(
 
     def row(size: int) -> Feed:
         wire = http2_server(app(), **settings).connect()
-        wire.send(PREFACE + frame(Kind.SETTINGS) + before)
+        wire.send(PREFACE + frame(FrameType.SETTINGS) + before)
         assert not wire.ended
         sent = data(size)
 
@@ -108,66 +108,71 @@ UPLOADS = UPLOAD + asked(POST, 3, end=False)
 WINDOWS = struct.pack("!HI", 4, 0)
 
 FRAMES: dict[str, Row] = {
-    "pings": sends(repeated(frame(Kind.PING, bytes(8)))),
-    "confirmed pings": sends(repeated(frame(Kind.PING, bytes(8), 1))),
-    "empty settings": sends(repeated(frame(Kind.SETTINGS))),
-    "confirmed settings": sends(repeated(frame(Kind.SETTINGS, b"", 1))),
+    "pings": sends(repeated(frame(FrameType.PING, bytes(8)))),
+    "confirmed pings": sends(repeated(frame(FrameType.PING, bytes(8), 1))),
+    "empty settings": sends(repeated(frame(FrameType.SETTINGS))),
+    "confirmed settings": sends(repeated(frame(FrameType.SETTINGS, b"", 1))),
     "many settings": sends(
         repeated(
-            frame(Kind.SETTINGS, b"".join(struct.pack("!HI", 256 + n, n) for n in range(2700)))
+            frame(FrameType.SETTINGS, b"".join(struct.pack("!HI", 256 + n, n) for n in range(2700)))
         )
     ),
     "some settings": sends(
-        repeated(frame(Kind.SETTINGS, b"".join(struct.pack("!HI", 256 + n, n) for n in range(32))))
+        repeated(
+            frame(FrameType.SETTINGS, b"".join(struct.pack("!HI", 256 + n, n) for n in range(32)))
+        )
     ),
     "windows of all streams": sends(
         repeated(
-            frame(Kind.SETTINGS, struct.pack("!HI", 4, 1)),
-            frame(Kind.SETTINGS, struct.pack("!HI", 4, 0)),
+            frame(FrameType.SETTINGS, struct.pack("!HI", 4, 1)),
+            frame(FrameType.SETTINGS, struct.pack("!HI", 4, 0)),
         ),
         app=Large,
-        before=frame(Kind.SETTINGS, WINDOWS)
+        before=frame(FrameType.SETTINGS, WINDOWS)
         + b"".join(asked(GET, 1 + 2 * each) for each in range(50)),
     ),
-    "priorities": sends(repeated(frame(Kind.PRIORITY, bytes(5), 0, 1))),
-    "windows of the connection": sends(repeated(frame(Kind.WINDOW_UPDATE, b"\0\0\0\1"))),
+    "priorities": sends(repeated(frame(FrameType.PRIORITY, bytes(5), 0, 1))),
+    "windows of the connection": sends(repeated(frame(FrameType.WINDOW_UPDATE, b"\0\0\0\1"))),
     "windows of an upload": sends(
-        repeated(frame(Kind.WINDOW_UPDATE, b"\0\0\0\1", 0, 1)), before=UPLOAD
+        repeated(frame(FrameType.WINDOW_UPDATE, b"\0\0\0\1", 0, 1)), before=UPLOAD
     ),
     "windows of a response": sends(
-        repeated(frame(Kind.WINDOW_UPDATE, b"\0\0\0\1", 0, 1)),
+        repeated(frame(FrameType.WINDOW_UPDATE, b"\0\0\0\1", 0, 1)),
         app=Large,
-        before=frame(Kind.SETTINGS, WINDOWS) + asked(GET, 1),
+        before=frame(FrameType.SETTINGS, WINDOWS) + asked(GET, 1),
     ),
     "unknown frames": sends(repeated(frame(0xFA))),
     "large unknown frames": sends(repeated(frame(0xFA, bytes(MAX_FRAME_SIZE)))),
-    "goaways": sends(repeated(frame(Kind.GOAWAY, bytes(8))), before=UPLOAD),
+    "goaways": sends(repeated(frame(FrameType.GOAWAY, bytes(8))), before=UPLOAD),
     "resets of streams that are over": sends(
-        repeated(frame(Kind.RST_STREAM, b"\0\0\0\x08", 0, 1)), before=UPLOAD
+        repeated(frame(FrameType.RST_STREAM, b"\0\0\0\x08", 0, 1)), before=UPLOAD
     ),
 }
 """Frames that are no part of a request."""
 
 BODIES: dict[str, Row] = {
-    "a body": sends(repeated(frame(Kind.DATA, bytes(MAX_FRAME_SIZE), 0, 1)), before=UPLOAD),
-    "a byte at a time": sends(repeated(frame(Kind.DATA, b"x", 0, 1)), before=UPLOAD),
+    "a body": sends(repeated(frame(FrameType.DATA, bytes(MAX_FRAME_SIZE), 0, 1)), before=UPLOAD),
+    "a byte at a time": sends(repeated(frame(FrameType.DATA, b"x", 0, 1)), before=UPLOAD),
     "a byte of two bodies": sends(
-        repeated(frame(Kind.DATA, b"x", 0, 1), frame(Kind.DATA, b"x", 0, 3)), before=UPLOADS
+        repeated(frame(FrameType.DATA, b"x", 0, 1), frame(FrameType.DATA, b"x", 0, 3)),
+        before=UPLOADS,
     ),
-    "nothing": sends(repeated(frame(Kind.DATA, b"", 0, 1)), before=UPLOAD),
-    "padding": sends(repeated(frame(Kind.DATA, b"\xff" + bytes(255), PADDED, 1)), before=UPLOAD),
-    "no padding": sends(repeated(frame(Kind.DATA, b"\0x", PADDED, 1)), before=UPLOAD),
+    "nothing": sends(repeated(frame(FrameType.DATA, b"", 0, 1)), before=UPLOAD),
+    "padding": sends(
+        repeated(frame(FrameType.DATA, b"\xff" + bytes(255), PADDED, 1)), before=UPLOAD
+    ),
+    "no padding": sends(repeated(frame(FrameType.DATA, b"\0x", PADDED, 1)), before=UPLOAD),
     "a body of a stream that is over": sends(
-        repeated(frame(Kind.DATA, b"x", 0, 1)),
-        before=UPLOAD + frame(Kind.RST_STREAM, b"\0\0\0\x08", 0, 1),
+        repeated(frame(FrameType.DATA, b"x", 0, 1)),
+        before=UPLOAD + frame(FrameType.RST_STREAM, b"\0\0\0\x08", 0, 1),
     ),
     "a body that is too large": sends(
-        repeated(frame(Kind.DATA, b"x", 0, 1)), before=UPLOAD, max_body_size=1000
+        repeated(frame(FrameType.DATA, b"x", 0, 1)), before=UPLOAD, max_body_size=1000
     ),
     "small bodies that are too large": sends(
         on_new_streams(
             lambda stream: (
-                asked(POST, stream, end=False) + frame(Kind.DATA, b"xx", END_STREAM, stream)
+                asked(POST, stream, end=False) + frame(FrameType.DATA, b"xx", END_STREAM, stream)
             )
         ),
         max_body_size=1,
@@ -178,7 +183,9 @@ BODIES: dict[str, Row] = {
 STREAMS: dict[str, Row] = {
     "opened and reset": sends(
         on_new_streams(
-            lambda stream: asked(GET, stream) + frame(Kind.RST_STREAM, b"\0\0\0\x08", 0, stream)
+            lambda stream: (
+                asked(GET, stream) + frame(FrameType.RST_STREAM, b"\0\0\0\x08", 0, stream)
+            )
         )
     ),
     "too many": sends(on_new_streams(lambda stream: asked(GET, stream)), max_concurrent_streams=1),
@@ -190,7 +197,7 @@ STREAMS: dict[str, Row] = {
         on_new_streams(
             lambda stream: (
                 asked(POST, stream, end=False)
-                + frame(Kind.WINDOW_UPDATE, b"\x7f\xff\xff\xff", 0, stream)
+                + frame(FrameType.WINDOW_UPDATE, b"\x7f\xff\xff\xff", 0, stream)
             )
         )
     ),
@@ -201,7 +208,7 @@ STREAMS: dict[str, Row] = {
         before=asked(GET + ADDED, 1),
     ),
     "heads of a stream that is over": sends(
-        repeated(asked(GET, 1)), before=UPLOAD + frame(Kind.RST_STREAM, b"\0\0\0\x08", 0, 1)
+        repeated(asked(GET, 1)), before=UPLOAD + frame(FrameType.RST_STREAM, b"\0\0\0\x08", 0, 1)
     ),
 }
 """Streams that come to nothing."""
@@ -232,15 +239,15 @@ HEADERS: dict[str, Row] = {
     ),
     "continuations of a byte": sends(
         lambda size: (
-            frame(Kind.HEADERS, GET, END_STREAM, 11)
-            + frame(Kind.CONTINUATION, LATEST, 0, 11) * (size // 10)
+            frame(FrameType.HEADERS, GET, END_STREAM, 11)
+            + frame(FrameType.CONTINUATION, LATEST, 0, 11) * (size // 10)
         ),
         before=asked(GET + ADDED, 1),
     ),
     "empty continuations": sends(
         lambda size: (
-            frame(Kind.HEADERS, GET, END_STREAM, 11)
-            + frame(Kind.CONTINUATION, b"", 0, 11) * (size // 9)
+            frame(FrameType.HEADERS, GET, END_STREAM, 11)
+            + frame(FrameType.CONTINUATION, b"", 0, 11) * (size // 9)
         )
     ),
 }

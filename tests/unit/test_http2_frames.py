@@ -24,7 +24,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.unit.http2_client import Http2Client, fields, http2_server
 from tests.unit.support import examples
 from tests.unit.web import Echo, timers_left
-from twisted_graceful.http.http2.frames import PREFACE, Allowance, Broken, FrameReader, Kind
+from twisted_graceful.http.http2.frames import PREFACE, Broken, FrameReader, FrameType, TokenBucket
 from twisted_graceful.http.http2.frames import Frame as RawFrame
 
 SETTINGS = SettingsFrame(0)
@@ -66,7 +66,7 @@ class ReaderTests(SynchronousTestCase):
         """Type, flags and stream are told."""
         reader = begun(DataFrame(7, data=b"x", flags=["END_STREAM"]))
         frame = next(reader)
-        self.assertEqual((frame.kind, frame.flags, frame.stream), (Kind.DATA, 1, 7))
+        self.assertEqual((frame.kind, frame.flags, frame.stream), (FrameType.DATA, 1, 7))
 
     def test_reserved_bit(self) -> None:
         """The bit before the stream means nothing (RFC 9113 section 4.1)."""
@@ -100,7 +100,7 @@ class ReaderTests(SynchronousTestCase):
         expected = DataFrame(1, data=bytes(range(100)) + b"end", flags=["END_STREAM"])
         self.assertEqual(frame.data, expected.serialize())
         self.assertTrue(frame.ends_stream)
-        self.assertEqual(next(reader).kind, Kind.PING)
+        self.assertEqual(next(reader).kind, FrameType.PING)
         self.assertEqual(reader.arriving, 0)
 
     def test_not_joined(self) -> None:
@@ -156,18 +156,18 @@ class AllowanceTests(SynchronousTestCase):
 
     def test_burst(self) -> None:
         """So much can be spent at once, and no more."""
-        allowance = Allowance(0, 3, 1)
+        allowance = TokenBucket(0, 3, 1)
         self.assertEqual([allowance.spend(0) for _ in range(4)], [True, True, True, False])
 
     def test_comes_back(self) -> None:
         """It grows again with time, up to a burst."""
-        allowance = Allowance(0, 2, 0.5)
+        allowance = TokenBucket(0, 2, 0.5)
         spent = [allowance.spend(now) for now in (0, 0, 2, 2, 100, 100, 100)]
         self.assertEqual(spent, [True, True, True, False, True, True, False])
 
     def test_earned(self) -> None:
         """More can be earned, up to a burst."""
-        allowance = Allowance(0, 2, 0)
+        allowance = TokenBucket(0, 2, 0)
         allowance.earn(10)
         self.assertEqual([allowance.spend(0) for _ in range(3)], [True, True, False])
 

@@ -27,8 +27,8 @@ from tests.unit.http2_client import Answer, Http2Client, fields, http2_server
 from tests.unit.test_http2 import A_BIT
 from tests.unit.web import Echo, Held
 from twisted_graceful.http.http2 import connection as connection_module
-from twisted_graceful.http.http2.machine import WINDOW
-from twisted_graceful.http.phase import Phase
+from twisted_graceful.http.http2.h2_machine import WINDOW
+from twisted_graceful.http.phases import ConnectionPhase
 
 
 class Large(Resource):
@@ -118,7 +118,7 @@ class SizeTests(LimitsTestCase):
         self.client.exchange()
         self.assertEqual(answer.reset, ErrorCodes.NO_ERROR)
         (connection,) = self.server.connections
-        self.assertIs(connection.phase, Phase.IDLE)
+        self.assertIs(connection.phase, ConnectionPhase.IDLE)
 
     def test_client_stops(self) -> None:
         """One that stops by itself, in one way or the other, is not reset."""
@@ -128,7 +128,7 @@ class SizeTests(LimitsTestCase):
             stop(2 * len(self.client.answers) - 1)
             self.client.exchange()
             (connection,) = self.server.connections
-            self.assertIs(connection.phase, Phase.IDLE)
+            self.assertIs(connection.phase, ConnectionPhase.IDLE)
             self.server.advance(10)
             self.client.exchange()
             self.assertIsNone(answer.reset)
@@ -410,7 +410,7 @@ class TimeTests(LimitsTestCase):
         self.assertEqual(answer.reset, ErrorCodes.CANCEL)
         self.failureResultOf(told)
         (connection,) = self.server.connections
-        self.assertIs(connection.phase, Phase.IDLE)
+        self.assertIs(connection.phase, ConnectionPhase.IDLE)
 
     def test_no_window_for_the_connection(self) -> None:
         """So has one that gives no window to the connection, whichever stream waits."""
@@ -532,7 +532,7 @@ class TimeTests(LimitsTestCase):
         """Nothing is left of requests on the connection."""
         (connection,) = self.server.connections
         self.assertEqual((connection.streams, connection._waiting), ({}, {}))
-        self.assertIs(connection.phase, Phase.IDLE)
+        self.assertIs(connection.phase, ConnectionPhase.IDLE)
 
     def test_healthy_window(self) -> None:
         """One that opens it fast enough may take its time."""

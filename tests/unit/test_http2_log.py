@@ -11,7 +11,7 @@ from twisted.web.server import Request
 from tests.unit.http2_client import Http2Client, fields, http2_server
 from tests.unit.test_http2 import A_BIT
 from tests.unit.web import Held
-from twisted_graceful.http.access_log import AccessLog
+from twisted_graceful.http.log.access_log import AccessLog
 
 
 class LogTests(SynchronousTestCase):

@@ -10,9 +10,9 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.errors import InheritanceError
-from twisted_graceful.process import inheritance
-from twisted_graceful.process.activation import ActivatedListener
-from twisted_graceful.process.inheritance import VARIABLE, Inheritance
+from twisted_graceful.process.listeners.activation import ActivatedListener
+from twisted_graceful.process.upgrade import inheritance
+from twisted_graceful.process.upgrade.inheritance import VARIABLE, Inheritance
 
 
 class InheritanceTests(SynchronousTestCase):

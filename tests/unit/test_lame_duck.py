@@ -13,7 +13,7 @@ from tests.unit.http2_client import Http2Client, http2_server
 from tests.unit.web import Echo
 from tests.unit.websockets import Application, WebSocketClient, as_taking
 from twisted_graceful import draining, is_ready
-from twisted_graceful.http.http2.machine import ALL_STREAMS
+from twisted_graceful.http.http2.h2_machine import ALL_STREAMS
 from twisted_graceful.testing import MemoryServer
 
 LONG = 600

@@ -10,8 +10,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.errors import LaunchError, UpgradeRefused
-from twisted_graceful.process.inheritance import VARIABLE
-from twisted_graceful.process.launch import TWISTD_AGAIN, Launch, working_directory
+from twisted_graceful.process.upgrade.inheritance import VARIABLE
+from twisted_graceful.process.upgrade.launch import TWISTD_AGAIN, Launch, working_directory
 
 from .support import run_python, temporary_directory
 
@@ -68,7 +68,7 @@ class CommandTests(SynchronousTestCase):
         """In a real process named twistd, the command has its real options in the right places."""
         script = Path(temporary_directory(self), "twistd")
         script.write_text(
-            "from twisted_graceful.process.launch import Launch\n"
+            "from twisted_graceful.process.upgrade.launch import Launch\n"
             "print(*Launch.of_this_process({}).arguments)\n"
         )
         done = run_python("-W", "ignore", str(script), "-y", "app.tac")

@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.testing import MemoryServer
 from twisted_graceful.testing.memory import MemoryConnection
+from twisted_graceful.testing.memory_transport import SEND_BUFFER
 from twisted_graceful.testing.messages import format_request
-from twisted_graceful.testing.transport import SEND_BUFFER
 
 from .web import GET, Echo, Fields
 

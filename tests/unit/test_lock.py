@@ -8,7 +8,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.process.lock import locked
+from twisted_graceful.process.host.lock import locked
 
 from .support import temporary_directory
 

@@ -13,8 +13,8 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.errors import LogFileError
-from twisted_graceful.process import log_file
-from twisted_graceful.process.log_file import LIMIT, RETRY, RETRY_SIZE, LogFile, LogFiles
+from twisted_graceful.process.host import log_file
+from twisted_graceful.process.host.log_file import LIMIT, RETRY, RETRY_SIZE, LogFile, LogFiles
 
 from .support import leaves_nothing_open, run_python, temporary_directory
 
@@ -100,7 +100,7 @@ class WriteTests(LogFileTestCase):
 FORKS = """
 import os, sys, threading
 from twisted.internet.task import Clock
-from twisted_graceful.process.log_file import LogFile
+from twisted_graceful.process.host.log_file import LogFile
 
 reader, writer = os.pipe()
 file = LogFile("-", Clock(), descriptor=writer)
@@ -206,7 +206,7 @@ class RefusalTests(LogFileTestCase):
             "-c",
             "import os\n"
             "from twisted.internet.task import Clock\n"
-            "from twisted_graceful.process.log_file import LogFile, LogFileError\n"
+            "from twisted_graceful.process.host.log_file import LogFile, LogFileError\n"
             "os.close(1)\n"
             "try: LogFile('-', Clock())\n"
             "except LogFileError as error: os.write(2, str(error).encode())\n",

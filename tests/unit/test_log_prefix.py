@@ -12,7 +12,7 @@ from pathlib import Path
 from twisted.logger import LogEvent, Logger, LogLevel, LogPublisher, textFileLogObserver
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.process.log_prefix import prefix, prefix_lines
+from twisted_graceful.process.host.log_prefix import prefix, prefix_lines
 
 from .support import run_python, temporary_directory
 
@@ -78,7 +78,7 @@ from twisted.application.app import AppLogger
 from twisted.logger import Logger
 from twisted.python.components import Componentized
 from twisted.internet import reactor
-from twisted_graceful.process.server_log import share_log_files, never_wait
+from twisted_graceful.process.host.server_log import share_log_files, never_wait
 share_log_files(reactor)
 logger = AppLogger({"logfile": sys.argv[1]})
 logger.start(Componentized())

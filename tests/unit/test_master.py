@@ -18,13 +18,13 @@ from tests.unit.test_pool import FakeWorker
 from tests.unit.test_relay import FakeRoute
 from twisted_graceful import DrainReport, GracefulService, new, serving
 from twisted_graceful.errors import SettingsError
-from twisted_graceful.master import MasterService
-from twisted_graceful.moving import Handed
-from twisted_graceful.process.balance import Counts
-from twisted_graceful.process.control import inode
-from twisted_graceful.process.progress import Roll
-from twisted_graceful.process.worker import Phase
-from twisted_graceful.server import Server
+from twisted_graceful.handover_interface import HandedConnection
+from twisted_graceful.process.upgrade.control import inode
+from twisted_graceful.process.upgrade.upgrade_events import RollingRestart
+from twisted_graceful.process.workers.balance import ConnectionCounts
+from twisted_graceful.process.workers.worker_handle import WorkerPhase
+from twisted_graceful.services.master import MasterService
+from twisted_graceful.services.server import Server
 
 
 class Reactor(MemoryReactorClock):  # type: ignore[misc]
@@ -50,14 +50,14 @@ class Worker(FakeWorker):
         self.carrier = FakeRoute()
         self.listeners: list[int] = []
         self.gone: Sequence[int] = ()
-        self.phase = Phase.SERVING
-        self.counts = Counts()
+        self.phase = WorkerPhase.SERVING
+        self.counts = ConnectionCounts()
 
     def start(
         self, launch: Any, generation: int, listeners: Any, streams: Any, memory: Mapping[str, int]
     ) -> None:
         """It has been started."""
-        self.counts = Counts(os.dup(memory["balance"]))
+        self.counts = ConnectionCounts(os.dup(memory["balance"]))
         self.listeners = [inode(each.fileno()) for _, sockets in listeners for each in sockets]
 
     def drain(self, within: float, gone: Sequence[int] = ()) -> Deferred[None]:
@@ -72,7 +72,7 @@ class MasterTests(SynchronousTestCase):
     def setUp(self) -> None:
         """It has started its workers, which load."""
         self.started: list[Worker] = []
-        patch = mock.patch("twisted_graceful.master.Worker", self.make)
+        patch = mock.patch("twisted_graceful.services.master.WorkerHandle", self.make)
         patch.start()
         self.addCleanup(patch.stop)
         self.reactor = Reactor()
@@ -108,11 +108,11 @@ class MasterTests(SynchronousTestCase):
         self.ready(0)
         self.ready(1)
 
-    def handed(self, listener: socket.socket) -> Handed:
+    def handed(self, listener: socket.socket) -> HandedConnection:
         """A connection that came in there."""
         descriptor = os.open(os.devnull, os.O_RDONLY)
         host, port = listener.getsockname()[:2]
-        return Handed(descriptor, f"{host}:{port}", "{}", b"")
+        return HandedConnection(descriptor, f"{host}:{port}", "{}", b"")
 
     def test_load(self) -> None:
         """It serves when all workers are ready, and each inherits all listeners."""
@@ -140,7 +140,7 @@ class MasterTests(SynchronousTestCase):
     def test_the_place_of_one_that_leaves(self) -> None:
         """What the next one of a place has stays when the last one ends."""
         self.serve()
-        self.started[0].phase = Phase.LEAVING
+        self.started[0].phase = WorkerPhase.LEAVING
         self.started[0].counts.note(1, 5)
         self.master.pool.worker_ended(cast(Any, self.started[0]), "it left", "")
         self.assertEqual(self.started[0].counts.fewest, 5)
@@ -160,7 +160,7 @@ class MasterTests(SynchronousTestCase):
         self.master.take_up(handed)
         self.reactor.advance(0)
         self.assertEqual([len(each.carrier.sent) for each in self.started], [0, 1])
-        elsewhere = Handed(handed.descriptor, "127.0.0.1:1", "{}", b"")
+        elsewhere = HandedConnection(handed.descriptor, "127.0.0.1:1", "{}", b"")
         self.assertFalse(self.master.can_take_up(elsewhere))
 
     def test_hand_over(self) -> None:
@@ -234,7 +234,7 @@ class MasterTests(SynchronousTestCase):
 
     def test_steps_of_a_roll(self) -> None:
         """Whoever watches is told of each; a reload is a roll."""
-        told: list[Roll] = []
+        told: list[RollingRestart] = []
         self.patch(self.master.watcher, "rolls", told.append)
         self.serve()
         self.assertTrue(self.master.replaces_workers)

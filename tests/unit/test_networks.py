@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from twisted_graceful.config.settings import Settings
 from twisted_graceful.errors import SettingsError
 from twisted_graceful.networks import Networks, address
-from twisted_graceful.settings import Settings
 
 from .support import examples
 

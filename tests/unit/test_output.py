@@ -9,8 +9,8 @@ import signal
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.process import output
-from twisted_graceful.process.output import Capture
+from twisted_graceful.process.upgrade import output
+from twisted_graceful.process.upgrade.output import Capture
 
 from .support import is_open, leaves_nothing_open, run_python, temporary_directory
 
@@ -140,7 +140,7 @@ class ReleaseTests(SynchronousTestCase):
 
     header = (
         "import os, sys\n"
-        "from twisted_graceful.process.output import release\n"
+        "from twisted_graceful.process.upgrade.output import release\n"
         "real = {}, {}\n"
         "def say(word): print(word); print(word.upper(), file=sys.stderr)"
     )

@@ -14,7 +14,7 @@ class ParentDeathTests(SynchronousTestCase):
         """It is noticed in a regular expression by the signal, in a sleep by the thread."""
         code = (
             "import os, re, select, signal, socket, sys, time\n"
-            "from twisted_graceful.process import parent_death\n"
+            "from twisted_graceful.process.host import parent_death\n"
             "how, hang = sys.argv[1:]\n"
             "noticed, write = os.pipe()\n"
             "if not os.fork():\n"

@@ -7,15 +7,15 @@ from unittest import defaultTestLoader
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.http.connection import Connection
-from twisted_graceful.http.phase import FOLLOWS, Phase
+from twisted_graceful.http.base_connection import Connection
+from twisted_graceful.http.phases import FOLLOWS, ConnectionPhase
 from twisted_graceful.http.websocket.connection import WebSocket
 from twisted_graceful.testing import MemoryServer
 
 from .test_handover import GET, Generation
 
 WALKS = (
-    "test_connections",
+    "test_registry",
     "test_handover.OnTheirWayTests",
     "test_http2.RequestTests",
     "test_tls.HandshakeTests.test_dripping",
@@ -33,14 +33,18 @@ class Recorder:
         first: the phase before any was set.
     """
 
-    def __init__(self, first: Phase | None) -> None:
+    def __init__(self, first: ConnectionPhase | None) -> None:
         self.first = first
-        self.seen: set[tuple[Phase, Phase]] = set()
+        self.seen: set[tuple[ConnectionPhase, ConnectionPhase]] = set()
 
     def __get__(self, connection: Any, owner: Any) -> Any:
-        return vars(connection).get("phase", self.first or Phase.SILENT) if connection else self
+        return (
+            vars(connection).get("phase", self.first or ConnectionPhase.SILENT)
+            if connection
+            else self
+        )
 
-    def __set__(self, connection: Any, phase: Phase) -> None:
+    def __set__(self, connection: Any, phase: ConnectionPhase) -> None:
         before = vars(connection).get("phase", self.first)
         vars(connection)["phase"] = phase
         if before not in (None, phase):
@@ -52,7 +56,7 @@ class PhaseTests(SynchronousTestCase):
 
     def test_every_phase(self) -> None:
         """Each phase has a row."""
-        self.assertEqual(set(FOLLOWS), set(Phase))
+        self.assertEqual(set(FOLLOWS), set(ConnectionPhase))
 
     def take_back(self) -> None:
         """Offer a connection between requests, and in the head of one, and take it back."""
@@ -67,7 +71,7 @@ class PhaseTests(SynchronousTestCase):
 
     def test_changes(self) -> None:
         """Connections go all ways of the table, and no other."""
-        recorders = Recorder(None), Recorder(Phase.ANSWERING)
+        recorders = Recorder(None), Recorder(ConnectionPhase.ANSWERING)
         for owner, recorder in zip((Connection, WebSocket), recorders, strict=True):
             self.patch(owner, "phase", recorder)
         names = [f"tests.unit.{each}" for each in WALKS]
@@ -78,7 +82,7 @@ class PhaseTests(SynchronousTestCase):
         self.assertEqual((result.errors, result.failures), ([], []))
         seen = recorders[0].seen | recorders[1].seen
         # When a handshake is complete another object takes its place.
-        seen.add((Phase.HANDSHAKING, Phase.SILENT))
+        seen.add((ConnectionPhase.HANDSHAKING, ConnectionPhase.SILENT))
         table = {(before, after) for before, row in FOLLOWS.items() for after in row.values()}
         self.assertEqual(seen - table, set())
         self.assertEqual(table - seen, set())

@@ -11,8 +11,8 @@ from unittest import mock
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from twisted_graceful.process.pool import Pool
-from twisted_graceful.process.slot import Slot
+from twisted_graceful.process.workers.pool import Pool
+from twisted_graceful.process.workers.worker_slot import WorkerSlot
 
 from .test_pool import FakeWorker
 
@@ -29,7 +29,7 @@ class PlaceTests(SynchronousTestCase):
         self.patch(sys, "path", [str(DIAGRAMS), *sys.path])
         self.page: Any = import_module("place")
 
-    def in_state(self, state: str) -> tuple[Pool, Slot, Clock]:
+    def in_state(self, state: str) -> tuple[Pool, WorkerSlot, Clock]:
         """A pool that serves, whose only place is in a state."""
         clock = Clock()
         owner: Any = mock.Mock(make_worker=lambda number: FakeWorker(number, 1))
@@ -55,7 +55,7 @@ class PlaceTests(SynchronousTestCase):
         worker.is_ready = True
         pool.worker_ready(worker)
 
-    def happens(self, event: str, pool: Pool, slot: Slot, clock: Clock) -> None:
+    def happens(self, event: str, pool: Pool, slot: WorkerSlot, clock: Clock) -> None:
         """Let something happen to the place."""
         worker: Any = slot.worker
         either: Any = slot.worker or slot.successor
@@ -70,7 +70,7 @@ class PlaceTests(SynchronousTestCase):
             "the delay is over": lambda: clock.advance(60),
         }[event]()
 
-    def state(self, slot: Slot) -> str:
+    def state(self, slot: WorkerSlot) -> str:
         """What a place is like."""
         if slot.restart is not None:
             return "WAITING"

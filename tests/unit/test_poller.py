@@ -11,9 +11,9 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from twisted_graceful.http import poller
-from twisted_graceful.http.poller import Poller
-from twisted_graceful.http.transport import Flusher
+from twisted_graceful.http.io import poller
+from twisted_graceful.http.io.poller import Poller
+from twisted_graceful.http.io.transport import Flusher
 from twisted_graceful.testing import serve
 
 from .support import is_open, leaves_nothing_open

@@ -11,11 +11,11 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.errors import WorkerError
-from twisted_graceful.process.backoff import FIRST
-from twisted_graceful.process.pool import Pool
-from twisted_graceful.process.progress import Roll, Stage
-from twisted_graceful.process.slot import IN_FULL_AGAIN
-from twisted_graceful.process.status import Status
+from twisted_graceful.process.host.process_status import Status
+from twisted_graceful.process.upgrade.upgrade_events import RollingRestart, UpgradeStage
+from twisted_graceful.process.workers.backoff import FIRST
+from twisted_graceful.process.workers.pool import Pool
+from twisted_graceful.process.workers.worker_slot import IN_FULL_AGAIN
 
 
 class FakeWorker:
@@ -73,7 +73,7 @@ class PoolTests(SynchronousTestCase):
         self.started: list[FakeWorker] = []
         self.failing: Callable[[], None] = lambda: None
         self.ends_of_rolls: list[str] = []
-        self.rolls_told: list[Roll] = []
+        self.rolls_told: list[RollingRestart] = []
         self.told: list[object] = []
         self.pool = Pool(self.clock, 2, self, 30)  # type: ignore[arg-type]
 
@@ -94,7 +94,7 @@ class PoolTests(SynchronousTestCase):
         """It has ended."""
         self.told.append(worker)
 
-    def rolls(self, roll: Roll) -> None:
+    def rolls(self, roll: RollingRestart) -> None:
         """More have been replaced."""
         self.rolls_told.append(roll)
         if roll.is_over:
@@ -582,15 +582,17 @@ class PoolTests(SynchronousTestCase):
         self.serve()
         self.assertIsNone(self.pool.roll_so_far)
         self.pool.roll()
-        self.assertEqual(self.pool.roll_so_far, Roll(1, Stage.ROLLING, 0, 2))
+        self.assertEqual(self.pool.roll_so_far, RollingRestart(1, UpgradeStage.ROLLING, 0, 2))
         self.ready(3)
-        self.assertEqual(self.pool.roll_so_far, Roll(1, Stage.ROLLING, 1, 2))
+        self.assertEqual(self.pool.roll_so_far, RollingRestart(1, UpgradeStage.ROLLING, 1, 2))
         self.end(1)
         self.end(4, "it exited with status 1 before it was ready")
         reason = "worker 2: it exited with status 1 before it was ready"
-        self.assertEqual(self.pool.roll_so_far, Roll(1, Stage.FAILED, 1, 2, reason))
+        self.assertEqual(
+            self.pool.roll_so_far, RollingRestart(1, UpgradeStage.FAILED, 1, 2, reason)
+        )
         self.pool.roll()
-        self.assertEqual(self.pool.roll_so_far, Roll(2, Stage.ROLLING, 0, 2))
+        self.assertEqual(self.pool.roll_so_far, RollingRestart(2, UpgradeStage.ROLLING, 0, 2))
 
     def test_steps_of_a_roll(self) -> None:
         """Its owner is told of each, and of one that follows, with what a failed worker wrote."""
@@ -603,15 +605,15 @@ class PoolTests(SynchronousTestCase):
         self.end(2)
         self.end(5, "it exited with status 1", "No module named 'nowhere'")
         steps = [
-            Roll(1, Stage.ROLLING, 0, 2),
-            Roll(1, Stage.ROLLING, 1, 2),
-            Roll(1, Stage.ROLLING, 2, 2),
-            Roll(2, Stage.QUEUED, 0, 2),
-            Roll(1, Stage.DONE, 2, 2, another_follows=True),
-            Roll(2, Stage.ROLLING, 0, 2),
+            RollingRestart(1, UpgradeStage.ROLLING, 0, 2),
+            RollingRestart(1, UpgradeStage.ROLLING, 1, 2),
+            RollingRestart(1, UpgradeStage.ROLLING, 2, 2),
+            RollingRestart(2, UpgradeStage.QUEUED, 0, 2),
+            RollingRestart(1, UpgradeStage.DONE, 2, 2, another_follows=True),
+            RollingRestart(2, UpgradeStage.ROLLING, 0, 2),
         ]
         reason, output = "worker 1: it exited with status 1", "No module named 'nowhere'"
-        failed = Roll(2, Stage.FAILED, 0, 2, reason, output)
+        failed = RollingRestart(2, UpgradeStage.FAILED, 0, 2, reason, output)
         self.assertEqual(self.rolls_told, [*steps, failed])
 
     # The probation of a rolling restart
@@ -627,7 +629,7 @@ class PoolTests(SynchronousTestCase):
         """The canary serves beside all old workers; they leave one by one when it has lasted."""
         self.roll_with_probation()
         self.assertEqual(self.numbers(), ["1:1", "1:3", "2:2"])
-        self.assertEqual(self.pool.roll_so_far, Roll(1, Stage.ROLLING, 1, 2))
+        self.assertEqual(self.pool.roll_so_far, RollingRestart(1, UpgradeStage.ROLLING, 1, 2))
         self.assertEqual(self.rolls_told[-1].facts["probation"], 10)
         self.clock.advance(9)
         self.assertEqual((self.started[0].told, len(self.started)), (["accept"], 3))
@@ -651,7 +653,8 @@ class PoolTests(SynchronousTestCase):
         self.assertEqual([each.told for each in self.started[:2]], [["accept"], ["accept"]])
         reason = "worker 1: it exited with status 3 9.0 seconds after it was ready"
         self.assertEqual(
-            self.rolls_told[-1], Roll(1, Stage.FAILED, 0, 2, reason, "No table 'users'")
+            self.rolls_told[-1],
+            RollingRestart(1, UpgradeStage.FAILED, 0, 2, reason, "No table 'users'"),
         )
         self.assertEqual(self.pool.restarts, 0)
 

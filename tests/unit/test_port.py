@@ -15,9 +15,9 @@ from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.unit.support import leaves_nothing_open, why_no_ipv6
-from twisted_graceful import private
-from twisted_graceful.http.port import TURN, Port, Room, limit_of_descriptors
-from twisted_graceful.http.transport import Flusher, GatheringServer
+from twisted_graceful import twisted_internals
+from twisted_graceful.http.io.port import TURN, ConnectionLimit, Port, limit_of_descriptors
+from twisted_graceful.http.io.transport import Flusher, GatheringServer
 
 
 class Descriptors(Clock):
@@ -53,7 +53,7 @@ class PortTestCase(SynchronousTestCase):
         self.reactor = Descriptors()
         self.transport = GatheringServer.with_flusher(Flusher(self.reactor))
         self.factory = Connections()
-        self.room = Room(self.reactor, 2)
+        self.room = ConnectionLimit(self.reactor, 2)
         self.port = self.listen()
 
     def listen(self, family: int = socket.AF_INET, host: str = "127.0.0.1") -> Port:
@@ -62,7 +62,7 @@ class PortTestCase(SynchronousTestCase):
             listener.setblocking(False)
             listener.bind((host, 0))
             listener.listen(50)
-            port: Port = private.port(Port, self.reactor, listener, self.factory)
+            port: Port = twisted_internals.port(Port, self.reactor, listener, self.factory)
         port.room = self.room
         port.transport = self.transport
         port.startListening()
@@ -193,7 +193,7 @@ class ShareTests(PortTestCase):
     def setUp(self) -> None:
         """There is much room, and somebody who may have fewer."""
         super().setUp()
-        self.room = self.port.room = Room(self.reactor, 1000)
+        self.room = self.port.room = ConnectionLimit(self.reactor, 1000)
         self.share = self.room.share = mock.Mock(is_ahead=True)
 
     def queue(self, count: int) -> None:
@@ -279,7 +279,7 @@ class LogTests(PortTestCase):
         self.events: list[Any] = []
 
         def observe(event: Any) -> None:
-            if event.get("log_namespace", "").endswith("port.Room"):
+            if event.get("log_namespace", "").endswith("port.ConnectionLimit"):
                 self.events.append(event)
 
         globalLogPublisher.addObserver(observe)
@@ -287,7 +287,7 @@ class LogTests(PortTestCase):
 
     def test_reached_and_left(self) -> None:
         """That the limit is reached is told once, and so is that it is well left."""
-        self.port.room = self.room = Room(self.reactor, 20)
+        self.port.room = self.room = ConnectionLimit(self.reactor, 20)
         hit: list[str] = []
         self.port.hit = hit.append
         for _ in range(25):
@@ -318,7 +318,7 @@ class LogTests(PortTestCase):
     def test_which_limit(self) -> None:
         """Who has set no limit is told of the one of the system."""
         with mock.patch.object(resource, "getrlimit", return_value=(4, 4)):
-            self.room = Room(self.reactor)
+            self.room = ConnectionLimit(self.reactor)
             port = self.listen()
             for _ in range(4):
                 self.connect(port)
@@ -330,7 +330,7 @@ class LogTests(PortTestCase):
         """Who has set a limit for which there are not enough descriptors is told how many are."""
         with mock.patch.object(resource, "getrlimit", return_value=(1024, 1024)):
             for limit in (0, 768, 769):
-                Room(self.reactor, limit).check()
+                ConnectionLimit(self.reactor, limit).check()
         (said,) = self.said()
         self.assertIn("is 769, for which RLIMIT_NOFILE should be 1026; it is 1024 ", said)
 

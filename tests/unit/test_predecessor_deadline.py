@@ -10,9 +10,9 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.process import predecessor_deadline
-from twisted_graceful.process.output import FaultFile, stacks_in
-from twisted_graceful.process.predecessor_deadline import KILL_AFTER, PredecessorDeadline
+from twisted_graceful.process.upgrade import predecessor_deadline
+from twisted_graceful.process.upgrade.output import FaultFile, stacks_in
+from twisted_graceful.process.upgrade.predecessor_deadline import KILL_AFTER, PredecessorDeadline
 
 from .support import is_open, leaves_nothing_open, run_python
 
@@ -89,7 +89,7 @@ class FaultFileTests(SynchronousTestCase):
     def test_stacks(self) -> None:
         """The stacks are in its file while it is used, and where they were before otherwise."""
         code = (
-            "import os\nfrom twisted_graceful.process.output import FaultFile, stacks_in\n"
+            "import os\nfrom twisted_graceful.process.upgrade.output import FaultFile, stacks_in\n"
             "def fall(): os.abort()\n"
             "file = FaultFile(); file.begin()\n"
             "if not os.fork(): fall()\n"

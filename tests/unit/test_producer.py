@@ -11,9 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-from twisted_graceful import private
+from twisted_graceful import twisted_internals
 from twisted_graceful.testing import MemoryServer
-from twisted_graceful.testing.transport import SEND_BUFFER
+from twisted_graceful.testing.memory_transport import SEND_BUFFER
 
 
 class Failing:
@@ -79,7 +79,7 @@ class FailingTests(SynchronousTestCase):
         self.server = MemoryServer(Produced(producer, begun, streaming))
         cooperator = Cooperator(scheduler=lambda call: self.server.clock.callLater(0.1, call))
         # The global one would need the reactor to run.
-        module = sys.modules[private.PullToPush.__module__]
+        module = sys.modules[twisted_internals.PullToPush.__module__]
         self.patch(module, "cooperate", cooperator.cooperate)
         client = self.server.connect()
         client.reading = False

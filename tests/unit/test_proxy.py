@@ -15,11 +15,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from twisted_graceful.http.access_log import AccessLog
+from twisted_graceful.http.log.access_log import AccessLog
 from twisted_graceful.http.proxy import UNKNOWN, ForwardedRequest, Proxies
 from twisted_graceful.networks import Networks
 from twisted_graceful.testing import MemoryServer
-from twisted_graceful.testing.transport import CLIENT, SERVER
+from twisted_graceful.testing.memory_transport import CLIENT, SERVER
 
 from .support import examples
 

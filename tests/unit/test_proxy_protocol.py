@@ -15,7 +15,7 @@ from twisted.protocols.haproxy._v1parser import V1Parser
 from twisted.protocols.haproxy._v2parser import V2Parser
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.http.proxy_protocol import (
+from twisted_graceful.http.io.proxy_protocol import (
     LONGEST_V1,
     LONGEST_V2,
     SIGNATURE,

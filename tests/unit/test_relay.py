@@ -8,8 +8,8 @@ from collections.abc import Callable
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.moving import Departure, Handed
-from twisted_graceful.process.relay import Relay
+from twisted_graceful.handover_interface import Departure, HandedConnection
+from twisted_graceful.process.workers.relay import Relay
 
 
 class FakeRoute:
@@ -47,7 +47,7 @@ class RelayTests(SynchronousTestCase):
         """Connections arrive; their descriptors."""
         descriptors = [os.open(os.devnull, os.O_RDONLY) for _ in range(count)]
         for descriptor in descriptors:
-            self.relay.take_up(Handed(descriptor, "127.0.0.1:80", "{}", b""))
+            self.relay.take_up(HandedConnection(descriptor, "127.0.0.1:80", "{}", b""))
         self.clock.advance(0)
         return descriptors
 

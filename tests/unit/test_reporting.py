@@ -12,16 +12,16 @@ from tests.unit.secure import SecureServer
 from tests.unit.web import Echo
 from twisted_graceful import GracefulService, new
 from twisted_graceful.admin.overview import Overview
-from twisted_graceful.http.channel import Channel
-from twisted_graceful.http.connection import Connection
+from twisted_graceful.http.base_connection import Connection
+from twisted_graceful.http.http1.channel import Channel
 from twisted_graceful.http.http2.connection import Http2Connection
-from twisted_graceful.http.preface import Preface
-from twisted_graceful.http.tls import Handshake
+from twisted_graceful.http.io.proxy_header import Preface
+from twisted_graceful.http.io.tls import Handshake
 from twisted_graceful.http.websocket.connection import WebSocket
-from twisted_graceful.process.control import REPORT_LIMIT
-from twisted_graceful.process.member import Member, State
-from twisted_graceful.process.progress import Shielded, Watcher
-from twisted_graceful.process.status import Status
+from twisted_graceful.process.host.process_status import Status
+from twisted_graceful.process.upgrade.control import REPORT_LIMIT
+from twisted_graceful.process.upgrade.upgrade_events import Shielded, Watcher
+from twisted_graceful.process.workers.worker import Worker, WorkerState
 from twisted_graceful.testing import MemoryServer
 
 
@@ -116,13 +116,13 @@ class Broken(Watcher):
         raise RuntimeError("no report")
 
 
-class Told(Member):
+class Told(Worker):
     """A worker's end of the channel, which keeps what the master would be told."""
 
     def __init__(self) -> None:
         self.reports: list[str] = []
         self.number = 0
-        self.state = State.SERVING
+        self.state = WorkerState.SERVING
 
     def alive(self, report: str) -> None:
         """Keep it."""

@@ -8,7 +8,7 @@ from hyperframe.frame import RstStreamFrame, SettingsFrame, WindowUpdateFrame
 
 from tests.unit.http2_client import fields
 from tests.unit.test_http2_limits import LimitsTestCase
-from twisted_graceful.http.http2.frames import PREFACE, Kind
+from twisted_graceful.http.http2.frames import PREFACE, FrameType
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -23,9 +23,9 @@ GET = Encoder().encode(fields())
 END, WHOLE = 1, 5
 """Flags: the end of the stream; that, and the end of its header."""
 
-ASKED = frame(Kind.HEADERS, WHOLE, 1, GET)
-BEGUN = frame(Kind.HEADERS, 4, 1, GET)
-PING = frame(Kind.PING, 0, 0, b"whatever")
+ASKED = frame(FrameType.HEADERS, WHOLE, 1, GET)
+BEGUN = frame(FrameType.HEADERS, 4, 1, GET)
+PING = frame(FrameType.PING, 0, 0, b"whatever")
 ITSELF = b"\0\0\0\1\xff"
 
 CONNECTION_ERRORS = {
@@ -34,114 +34,120 @@ CONNECTION_ERRORS = {
         ErrorCodes.FRAME_SIZE_ERROR,
     ),
     "4.3 a header that cannot be decompressed": (
-        frame(Kind.HEADERS, WHOLE, 1, b"\xff\xff\xff"),
+        frame(FrameType.HEADERS, WHOLE, 1, b"\xff\xff\xff"),
         ErrorCodes.COMPRESSION_ERROR,
     ),
     "4.3 another frame in a header": (
-        frame(Kind.HEADERS, END, 1, GET) + PING,
+        frame(FrameType.HEADERS, END, 1, GET) + PING,
         ErrorCodes.PROTOCOL_ERROR,
     ),
     "5.1 DATA for an idle stream": (
-        frame(Kind.DATA, 0, 1, b"x"),
+        frame(FrameType.DATA, 0, 1, b"x"),
         ErrorCodes.PROTOCOL_ERROR,
     ),
     "5.1 RST_STREAM for an idle stream": (
-        frame(Kind.RST_STREAM, 0, 1, bytes(4)),
+        frame(FrameType.RST_STREAM, 0, 1, bytes(4)),
         ErrorCodes.PROTOCOL_ERROR,
     ),
     "5.1 WINDOW_UPDATE for an idle stream": (
-        frame(Kind.WINDOW_UPDATE, 0, 1, b"\0\0\0\1"),
+        frame(FrameType.WINDOW_UPDATE, 0, 1, b"\0\0\0\1"),
         ErrorCodes.PROTOCOL_ERROR,
     ),
     "5.1 CONTINUATION after a header": (
-        ASKED + frame(Kind.CONTINUATION, 4, 1, GET),
+        ASKED + frame(FrameType.CONTINUATION, 4, 1, GET),
         ErrorCodes.PROTOCOL_ERROR,
     ),
-    "5.1.1 an even stream": (frame(Kind.HEADERS, WHOLE, 2, GET), ErrorCodes.PROTOCOL_ERROR),
+    "5.1.1 an even stream": (frame(FrameType.HEADERS, WHOLE, 2, GET), ErrorCodes.PROTOCOL_ERROR),
     "5.1.1 an older stream": (
-        frame(Kind.HEADERS, WHOLE, 5, GET) + frame(Kind.HEADERS, WHOLE, 3, GET),
+        frame(FrameType.HEADERS, WHOLE, 5, GET) + frame(FrameType.HEADERS, WHOLE, 3, GET),
         ErrorCodes.PROTOCOL_ERROR,
     ),
     "5.3.1 a stream that depends on itself": (
-        frame(Kind.PRIORITY, 0, 1, ITSELF),
+        frame(FrameType.PRIORITY, 0, 1, ITSELF),
         ErrorCodes.PROTOCOL_ERROR,
     ),
-    "6.1 DATA for no stream": (frame(Kind.DATA, 0, 0, b"x"), ErrorCodes.PROTOCOL_ERROR),
+    "6.1 DATA for no stream": (frame(FrameType.DATA, 0, 0, b"x"), ErrorCodes.PROTOCOL_ERROR),
     "6.1 more padding than DATA": (
-        BEGUN + frame(Kind.DATA, 8, 1, b"\x09abc"),
+        BEGUN + frame(FrameType.DATA, 8, 1, b"\x09abc"),
         ErrorCodes.PROTOCOL_ERROR,
     ),
-    "6.2 HEADERS for no stream": (frame(Kind.HEADERS, WHOLE, 0, GET), ErrorCodes.PROTOCOL_ERROR),
-    "6.3 a short PRIORITY": (frame(Kind.PRIORITY, 0, 1, bytes(4)), ErrorCodes.FRAME_SIZE_ERROR),
+    "6.2 HEADERS for no stream": (
+        frame(FrameType.HEADERS, WHOLE, 0, GET),
+        ErrorCodes.PROTOCOL_ERROR,
+    ),
+    "6.3 a short PRIORITY": (
+        frame(FrameType.PRIORITY, 0, 1, bytes(4)),
+        ErrorCodes.FRAME_SIZE_ERROR,
+    ),
     "6.4 RST_STREAM for no stream": (
-        frame(Kind.RST_STREAM, 0, 0, bytes(4)),
+        frame(FrameType.RST_STREAM, 0, 0, bytes(4)),
         ErrorCodes.PROTOCOL_ERROR,
     ),
     "6.4 a short RST_STREAM": (
-        BEGUN + frame(Kind.RST_STREAM, 0, 1, bytes(3)),
+        BEGUN + frame(FrameType.RST_STREAM, 0, 1, bytes(3)),
         ErrorCodes.FRAME_SIZE_ERROR,
     ),
-    "6.5 SETTINGS of a stream": (frame(Kind.SETTINGS, 0, 1), ErrorCodes.PROTOCOL_ERROR),
+    "6.5 SETTINGS of a stream": (frame(FrameType.SETTINGS, 0, 1), ErrorCodes.PROTOCOL_ERROR),
     "6.5 SETTINGS of no whole number": (
-        frame(Kind.SETTINGS, 0, 0, bytes(3)),
+        frame(FrameType.SETTINGS, 0, 0, bytes(3)),
         ErrorCodes.FRAME_SIZE_ERROR,
     ),
     "6.5.2 a client that takes half a push": (
-        frame(Kind.SETTINGS, 0, 0, b"\0\2\0\0\0\2"),
+        frame(FrameType.SETTINGS, 0, 0, b"\0\2\0\0\0\2"),
         ErrorCodes.PROTOCOL_ERROR,
     ),
     "6.5.2 a window that is too large": (
-        frame(Kind.SETTINGS, 0, 0, b"\0\4\x80\0\0\0"),
+        frame(FrameType.SETTINGS, 0, 0, b"\0\4\x80\0\0\0"),
         ErrorCodes.FLOW_CONTROL_ERROR,
     ),
     "6.5.2 frames that are too small": (
-        frame(Kind.SETTINGS, 0, 0, b"\0\5\0\0\x3f\xff"),
+        frame(FrameType.SETTINGS, 0, 0, b"\0\5\0\0\x3f\xff"),
         ErrorCodes.PROTOCOL_ERROR,
     ),
     "6.6 PUSH_PROMISE of a client": (
-        BEGUN + frame(Kind.PUSH_PROMISE, 4, 1, b"\0\0\0\2" + GET),
+        BEGUN + frame(FrameType.PUSH_PROMISE, 4, 1, b"\0\0\0\2" + GET),
         ErrorCodes.PROTOCOL_ERROR,
     ),
-    "6.7 PING of a stream": (frame(Kind.PING, 0, 1, bytes(8)), ErrorCodes.PROTOCOL_ERROR),
-    "6.7 a short PING": (frame(Kind.PING, 0, 0, bytes(6)), ErrorCodes.FRAME_SIZE_ERROR),
-    "6.8 GOAWAY of a stream": (frame(Kind.GOAWAY, 0, 1, bytes(8)), ErrorCodes.PROTOCOL_ERROR),
-    "6.8 a short GOAWAY": (frame(Kind.GOAWAY, 0, 0, bytes(7)), ErrorCodes.FRAME_SIZE_ERROR),
+    "6.7 PING of a stream": (frame(FrameType.PING, 0, 1, bytes(8)), ErrorCodes.PROTOCOL_ERROR),
+    "6.7 a short PING": (frame(FrameType.PING, 0, 0, bytes(6)), ErrorCodes.FRAME_SIZE_ERROR),
+    "6.8 GOAWAY of a stream": (frame(FrameType.GOAWAY, 0, 1, bytes(8)), ErrorCodes.PROTOCOL_ERROR),
+    "6.8 a short GOAWAY": (frame(FrameType.GOAWAY, 0, 0, bytes(7)), ErrorCodes.FRAME_SIZE_ERROR),
     "6.9 a window that opens by nothing": (
-        frame(Kind.WINDOW_UPDATE, 0, 0, bytes(4)),
+        frame(FrameType.WINDOW_UPDATE, 0, 0, bytes(4)),
         ErrorCodes.PROTOCOL_ERROR,
     ),
     "6.9 a short WINDOW_UPDATE": (
-        frame(Kind.WINDOW_UPDATE, 0, 0, bytes(3)),
+        frame(FrameType.WINDOW_UPDATE, 0, 0, bytes(3)),
         ErrorCodes.FRAME_SIZE_ERROR,
     ),
     "6.9.1 a window that grows too large": (
-        frame(Kind.WINDOW_UPDATE, 0, 0, b"\x7f\xff\xff\xff"),
+        frame(FrameType.WINDOW_UPDATE, 0, 0, b"\x7f\xff\xff\xff"),
         ErrorCodes.FLOW_CONTROL_ERROR,
     ),
     "6.10 CONTINUATION of nothing": (
-        frame(Kind.CONTINUATION, 4, 1, GET),
+        frame(FrameType.CONTINUATION, 4, 1, GET),
         ErrorCodes.PROTOCOL_ERROR,
     ),
     "8.1 a second header without an end": (
-        BEGUN + frame(Kind.HEADERS, 4, 1, GET),
+        BEGUN + frame(FrameType.HEADERS, 4, 1, GET),
         ErrorCodes.PROTOCOL_ERROR,
     ),
 }
 """What a client sends, by the sections of RFC 9113, and what it is told."""
 
 STREAM_ERRORS = {
-    "5.1 DATA after the end": (ASKED + frame(Kind.DATA, 0, 1, b"x"), ErrorCodes.STREAM_CLOSED),
+    "5.1 DATA after the end": (ASKED + frame(FrameType.DATA, 0, 1, b"x"), ErrorCodes.STREAM_CLOSED),
     "5.1 HEADERS after the end": (ASKED + ASKED, ErrorCodes.STREAM_CLOSED),
     "5.1 DATA after a reset": (
-        BEGUN + frame(Kind.RST_STREAM, 0, 1, bytes(4)) + frame(Kind.DATA, 0, 1, b"x"),
+        BEGUN + frame(FrameType.RST_STREAM, 0, 1, bytes(4)) + frame(FrameType.DATA, 0, 1, b"x"),
         ErrorCodes.STREAM_CLOSED,
     ),
     "5.1 HEADERS after a reset": (
-        BEGUN + frame(Kind.RST_STREAM, 0, 1, bytes(4)) + ASKED,
+        BEGUN + frame(FrameType.RST_STREAM, 0, 1, bytes(4)) + ASKED,
         ErrorCodes.STREAM_CLOSED,
     ),
     "6.9.1 a window that grows too large": (
-        BEGUN + frame(Kind.WINDOW_UPDATE, 0, 1, b"\x7f\xff\xff\xff"),
+        BEGUN + frame(FrameType.WINDOW_UPDATE, 0, 1, b"\x7f\xff\xff\xff"),
         ErrorCodes.FLOW_CONTROL_ERROR,
     ),
 }
@@ -180,7 +186,7 @@ class BrokenTests(LimitsTestCase):
         for case, (data, code) in STREAM_ERRORS.items():
             self.serve()
             self.client.follows = False
-            self.client.wire.send(data + frame(Kind.HEADERS, 5, 9, GET))
+            self.client.wire.send(data + frame(FrameType.HEADERS, 5, 9, GET))
             self.client.exchange()
             resets = [each for each in self.client.frames if isinstance(each, RstStreamFrame)]
             self.assertEqual([(each.stream_id, each.error_code) for each in resets], [(1, code)])

@@ -21,9 +21,9 @@ from twisted.python import log
 from twisted.python.logfile import LogFile as TwistedLogFile
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful import private
-from twisted_graceful.process import log_file
-from twisted_graceful.process.server_log import never_wait, share_log_files
+from twisted_graceful import twisted_internals
+from twisted_graceful.process.host import log_file
+from twisted_graceful.process.host.server_log import never_wait, share_log_files
 
 from .support import temporary_directory
 
@@ -50,7 +50,7 @@ class NeverWaitTests(SynchronousTestCase):
         self.stream: TextIO = os.fdopen(writer, "w")
         self.addCleanup(self.stream.close)
         self.publisher = LogPublisher()
-        self.patch(private, "globalLogPublisher", self.publisher)
+        self.patch(twisted_internals, "globalLogPublisher", self.publisher)
         self.log = Logger("app", observer=self.publisher)
         self.reactor = Reactor()
 

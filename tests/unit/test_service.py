@@ -32,10 +32,10 @@ from twisted_graceful import (
     draining,
     new,
 )
-from twisted_graceful.http.port import limit_of_descriptors
-from twisted_graceful.moving import Departure
-from twisted_graceful.process.activation import ActivatedListener
-from twisted_graceful.process.sockets import Listeners
+from twisted_graceful.handover_interface import Departure
+from twisted_graceful.http.io.port import limit_of_descriptors
+from twisted_graceful.process.listeners.activation import ActivatedListener
+from twisted_graceful.process.listeners.sockets import Listeners
 from twisted_graceful.testing.messages import take_response
 
 
@@ -342,7 +342,7 @@ class AccessLogTests(RealReactorTestCase):
             "from urllib.request import urlopen\n"
             "from twisted.internet import reactor\n"
             "from twisted_graceful import new\n"
-            "from twisted_graceful.welcome import Welcome\n"
+            "from twisted_graceful.app.welcome import Welcome\n"
             "server = new('127.0.0.1:0', Welcome, access_log=sys.argv[1])\n"
             "server.startService()\n"
             "def ask():\n"

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from twisted_graceful.config.option_types import MAXIMUM, Number, Size, Text
+from twisted_graceful.config.settings import Settings, kind_of
 from twisted_graceful.errors import GracefulError, SettingsError
-from twisted_graceful.kinds import MAXIMUM, Number, Size, Text
-from twisted_graceful.settings import Settings, kind_of
 
 from .support import examples
 

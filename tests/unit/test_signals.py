@@ -8,7 +8,7 @@ from types import FrameType
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.process.signals import SignalHandlers
+from twisted_graceful.process.host.signals import SignalHandlers
 
 
 class FakeReactor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.http.channel import Channel
+from twisted_graceful.http.http1.channel import Channel
 from twisted_graceful.testing import MemoryServer
 
 from .web import Echo

@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.address import Address, parse
 from twisted_graceful.errors import BindError
-from twisted_graceful.process import sockets
-from twisted_graceful.process.sockets import Listeners, bind, pending, text
+from twisted_graceful.process.listeners import sockets
+from twisted_graceful.process.listeners.sockets import Listeners, bind, pending, text
 
 from .support import leaves_nothing_open, why_no_ipv6
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.process.status import Status, Tally, resident_size
+from twisted_graceful.process.host.process_status import Status, StatusTotals, resident_size
 
 from .support import examples, temporary_directory
 
@@ -64,7 +64,7 @@ class TallyTests(SynchronousTestCase):
 
     def test_the_dead_still_count(self) -> None:
         """What a process had counted stays in the sum when it has ended; what it had does not."""
-        tally = Tally[int]()
+        tally = StatusTotals[int]()
         tally.update(1, Status({"answered": 5}, {"connections": 2}))
         tally.update(2, Status({"answered": 7}, {"connections": 3}))
         tally.ended(1)
@@ -73,14 +73,14 @@ class TallyTests(SynchronousTestCase):
 
     def test_the_last_word_counts(self) -> None:
         """Of several messages of one process only the last is in the sum."""
-        tally = Tally[str]()
+        tally = StatusTotals[str]()
         tally.update("a", Status({"answered": 5}))
         tally.update("a", Status({"answered": 6}))
         self.assertEqual(tally.total, Status({"answered": 6}))
 
     def test_who_has_said_nothing(self) -> None:
         """A process that ends without a word changes nothing."""
-        tally = Tally[int]()
+        tally = StatusTotals[int]()
         tally.ended(1)
         self.assertEqual(tally.total, Status())
 
@@ -88,7 +88,7 @@ class TallyTests(SynchronousTestCase):
     @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9), st.booleans())))
     def test_counters_never_fall(self, history: list[tuple[int, int, bool]]) -> None:
         """Whatever processes do and whenever they end, the sum of a counter only grows."""
-        tally, answered, before = Tally[int](), dict.fromkeys(range(4), 0), 0.0
+        tally, answered, before = StatusTotals[int](), dict.fromkeys(range(4), 0), 0.0
         for process, more, ends in history:
             answered[process] += more
             tally.update(process, Status({"answered": answered[process]}))

@@ -15,9 +15,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.errors import LogFileError
-from twisted_graceful.process import streams
-from twisted_graceful.process.log_file import LogFile
-from twisted_graceful.process.streams import canonical
+from twisted_graceful.process.host import streams
+from twisted_graceful.process.host.log_file import LogFile
+from twisted_graceful.process.host.streams import canonical
 
 from .support import temporary_directory
 
@@ -41,10 +41,10 @@ class StreamsTestCase(SynchronousTestCase):
 
 MISSING = """
 import os, sys
-from twisted_graceful import tap
-tap.working_directory = lambda environ: sys.exit(0)
+from twisted_graceful.cli import plugin
+plugin.working_directory = lambda environ: sys.exit(0)
 try:
-    tap.Options().parseOptions([])
+    plugin.Options().parseOptions([])
 finally:
     file = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
     names = [os.readlink(f"/proc/self/fd/{number}") for number in range(3)]

@@ -8,8 +8,8 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.process.supervisors import Ancestor, look, parent_supervisor
-from twisted_graceful.process.terminal import is_there
+from twisted_graceful.process.host.supervisors import Ancestor, look, parent_supervisor
+from twisted_graceful.process.host.terminal import is_there
 
 from .support import temporary_directory
 

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from twisted_graceful.process.systemd import (
+from twisted_graceful.process.host.systemd import (
     BARRIER_TIMEOUT,
     SEND_AGAIN,
     Notifier,

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.process.terminal import INTERVAL, REMEMBERED, Terminal
+from twisted_graceful.process.host.terminal import INTERVAL, REMEMBERED, ControllingTerminal
 
 
 class TerminalTests(SynchronousTestCase):
@@ -16,7 +16,7 @@ class TerminalTests(SynchronousTestCase):
         """It is in one."""
         self.clock = Clock()
         self.is_there = True
-        self.terminal = Terminal(self.clock, lambda: self.is_there)
+        self.terminal = ControllingTerminal(self.clock, lambda: self.is_there)
 
     def hup(self) -> Deferred[bool]:
         """HUP comes; whether that is a hang-up."""

@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.process.title import set_title, title
+from twisted_graceful.process.host.title import set_title, title
 
 from .support import run_python
 
@@ -50,7 +50,7 @@ class TitleTests(SynchronousTestCase):
         """Whatever the locale, names are shown as they were typed, and none prevents a start."""
         code = (
             "import sys\n"
-            "from twisted_graceful.process.title import set_title\n"
+            "from twisted_graceful.process.host.title import set_title\n"
             "set_title(f'{sys.argv[1]} %s')\n"
             "print(ascii(open('/proc/self/cmdline', 'rb').read().strip(b'\\0 ').decode()))"
         )
@@ -68,7 +68,7 @@ class TitleTests(SynchronousTestCase):
         """The system's list of processes has it in the place of the command line."""
         done = run_python(
             "-c",
-            "from twisted_graceful.process.title import set_title\n"
+            "from twisted_graceful.process.host.title import set_title\n"
             "set_title('hello')\n"
             "print(open('/proc/self/cmdline').read().strip('\\0 '))",
         )

@@ -17,12 +17,12 @@ from zope.interface import implementer
 from tests.unit.secure import SecureClient, SecureServer
 from tests.unit.support import examples
 from tests.unit.web import ANSWER, GET, Echo, timers_left
-from twisted_graceful.http.channel import Channel
-from twisted_graceful.http.connections import SWEEP_INTERVAL
-from twisted_graceful.http.phase import Phase
+from twisted_graceful.http.http1.channel import Channel
+from twisted_graceful.http.phases import ConnectionPhase
+from twisted_graceful.http.registry import SWEEP_INTERVAL
 from twisted_graceful.testing import MemoryServer
+from twisted_graceful.testing.memory_transport import SEND_BUFFER, MemorySocket
 from twisted_graceful.testing.messages import format_request
-from twisted_graceful.testing.transport import SEND_BUFFER, MemorySocket
 
 A_BIT = 2 * SWEEP_INTERVAL
 """Seconds by which a deadline may be late."""
@@ -31,7 +31,7 @@ LAST = format_request("GET", "/x", {"Connection": "close"})
 VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
 
 
-def phase(server: MemoryServer) -> Phase:
+def phase(server: MemoryServer) -> ConnectionPhase:
     """The phase of the one connection of a server."""
     (connection,) = server.connections
     return connection.phase
@@ -64,8 +64,10 @@ class HandshakeTests(SynchronousTestCase):
             while data := client.handshake_step():
                 seen.append(phase(server))
                 client.wire.send(data)
-            self.assertEqual([seen[0], *set(seen[1:])], [Phase.SILENT, Phase.HANDSHAKING])
-            self.assertIs(phase(server), Phase.SILENT)
+            self.assertEqual(
+                [seen[0], *set(seen[1:])], [ConnectionPhase.SILENT, ConnectionPhase.HANDSHAKING]
+            )
+            self.assertIs(phase(server), ConnectionPhase.SILENT)
             client.send(GET)
             self.assertEqual([each.body for each in client.responses()], [ANSWER])
             self.assertEqual(len(server.connections), 1)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.http.report import Cut
-from twisted_graceful.http.transport import Flusher
+from twisted_graceful.http.io.transport import Flusher
+from twisted_graceful.http.log.drain_report import CutRequest
 from twisted_graceful.testing import MemoryServer
 
 from .web import Echo
@@ -63,7 +63,7 @@ class BrokenConnectionTests(SynchronousTestCase):
         for path in ("/broken", "/other"):
             server.connect().request("GET", path)
 
-        def broken() -> Cut | None:
+        def broken() -> CutRequest | None:
             raise ValueError("broken")
 
         for connection in server.connections:

@@ -12,9 +12,9 @@ from twisted.python.logfile import LogFile
 from twisted.scripts._twistd_unix import UnixApplicationRunner
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from twisted_graceful import private
-from twisted_graceful.process.server_log import share_log_files
-from twisted_graceful.process.twistd_files import TwistdFiles
+from twisted_graceful import twisted_internals
+from twisted_graceful.process.host.server_log import share_log_files
+from twisted_graceful.process.host.twistd_files import TwistdFiles
 
 from .support import temporary_directory
 
@@ -44,7 +44,7 @@ class TwistdFilesTests(SynchronousTestCase):
         log = LogFile.fromFullPath(str(self.directory / "app.log"))
         self.addCleanup(log.close)
         publisher = LogPublisher(textFileLogObserver(log))
-        self.patch(private, "globalLogPublisher", publisher)
+        self.patch(twisted_internals, "globalLogPublisher", publisher)
 
     def start(self, *, named: bool, is_successor: bool = False) -> None:
         """Let twistd start, with a pid file that the plugin, or twistd alone, has named."""

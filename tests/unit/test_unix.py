@@ -13,9 +13,9 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from twisted_graceful.address import UnixAddress, parse
 from twisted_graceful.errors import BindError
-from twisted_graceful.process import sockets, unix
-from twisted_graceful.process.lock import locked
-from twisted_graceful.process.sockets import Listeners, text
+from twisted_graceful.process.host.lock import locked
+from twisted_graceful.process.listeners import sockets, unix_files
+from twisted_graceful.process.listeners.sockets import Listeners, text
 
 from .support import leaves_nothing_open, temporary_directory
 
@@ -29,9 +29,11 @@ class UnixTestCase(SynchronousTestCase):
         self.path = os.path.join(self.directory, "app.sock")
         self.address = UnixAddress(self.path)
 
-    def bind(self, address: UnixAddress | None = None, mode: int = 0o660) -> unix.UnixListener:
+    def bind(
+        self, address: UnixAddress | None = None, mode: int = 0o660
+    ) -> unix_files.UnixListener:
         """Bind, and close after the test."""
-        listener = unix.bind(address or self.address, 5, mode)
+        listener = unix_files.bind(address or self.address, 5, mode)
         self.addCleanup(listener.close)
         return listener
 
@@ -39,7 +41,9 @@ class UnixTestCase(SynchronousTestCase):
         """Why it cannot be bound; nothing is left open or changed by that."""
         before = os.listdir(self.directory)
         with leaves_nothing_open(self):
-            reason = str(self.assertRaises(BindError, unix.bind, address or self.address, 5, 0o660))
+            reason = str(
+                self.assertRaises(BindError, unix_files.bind, address or self.address, 5, 0o660)
+            )
         self.assertEqual(os.listdir(self.directory), before)
         return reason
 
@@ -183,14 +187,14 @@ class RaceTests(UnixTestCase):
         """Of many that find a stale file at once one listens, and the others are refused."""
         for _ in range(20):
             self.bind().close()
-            won: list[unix.UnixListener] = []
+            won: list[unix_files.UnixListener] = []
             refused: list[str] = []
             barrier = threading.Barrier(8)
 
             def start() -> None:
                 barrier.wait()  # noqa: B023 - the threads end in this round
                 try:
-                    won.append(unix.bind(self.address, 50, 0o660))  # noqa: B023
+                    won.append(unix_files.bind(self.address, 50, 0o660))  # noqa: B023
                 except BindError as error:
                     refused.append(str(error))  # noqa: B023
 
@@ -205,7 +209,7 @@ class RaceTests(UnixTestCase):
 
     def test_a_reader_of_the_directory(self) -> None:
         """A lock of the directory, which every reader of it can hold, delays nothing."""
-        self.patch(unix, "_PATIENCE", 0)
+        self.patch(unix_files, "_PATIENCE", 0)
         descriptor = os.open(self.directory, os.O_RDONLY)
         self.addCleanup(os.close, descriptor)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -213,7 +217,7 @@ class RaceTests(UnixTestCase):
 
     def test_somebody_holds_the_lock(self) -> None:
         """A start that holds the lock for too long is an error that names the lock."""
-        self.patch(unix, "_PATIENCE", 0)
+        self.patch(unix_files, "_PATIENCE", 0)
         with locked(self.path, 0):
             self.assertIn(f".{os.path.basename(self.path)}.lock", self.refused())
         self.assertEqual(os.listdir(self.directory), [])
@@ -245,7 +249,7 @@ class RemoveTests(UnixTestCase):
     def test_of_outside(self) -> None:
         """That of a socket which was passed from outside is not removed."""
         outside = self.bind()
-        listener = unix.UnixListener(fileno=os.dup(outside.fileno()))
+        listener = unix_files.UnixListener(fileno=os.dup(outside.fileno()))
         self.addCleanup(listener.close)
         listener.remove_file()
         self.assertTrue(self.reaches(outside))
@@ -277,8 +281,8 @@ class ListenersTests(UnixTestCase):
         for name, each in listeners.in_use():
             copies = []
             for one in each:
-                assert isinstance(one, unix.UnixListener)
-                copy = unix.UnixListener(fileno=os.dup(one.fileno()))
+                assert isinstance(one, unix_files.UnixListener)
+                copy = unix_files.UnixListener(fileno=os.dup(one.fileno()))
                 copy.file = one.file
                 self.addCleanup(copy.close)
                 copies.append(copy)

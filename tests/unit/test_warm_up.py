@@ -16,9 +16,9 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from twisted_graceful import Server, SettingsError, WarmUpError, new
+from twisted_graceful.config.settings import Settings
 from twisted_graceful.http import warm_up
-from twisted_graceful.process.control import REASON_LIMIT
-from twisted_graceful.settings import Settings
+from twisted_graceful.process.upgrade.control import REASON_LIMIT
 
 from ..certificates import ONE, ONE_KEY
 from .secure import certificate_file

@@ -30,14 +30,14 @@ from tests.unit.websockets import (
     as_taking,
     as_twisted,
 )
-from twisted_graceful import draining, private
-from twisted_graceful.http.access_log import AccessLog
-from twisted_graceful.http.connections import SWEEP_INTERVAL
-from twisted_graceful.http.phase import Phase
+from twisted_graceful import draining, twisted_internals
+from twisted_graceful.http.log.access_log import AccessLog
+from twisted_graceful.http.phases import ConnectionPhase
+from twisted_graceful.http.registry import SWEEP_INTERVAL
 from twisted_graceful.http.websocket.frames import CLOSE, PING
 from twisted_graceful.testing import MemoryServer
+from twisted_graceful.testing.memory_transport import SEND_BUFFER
 from twisted_graceful.testing.messages import format_request
-from twisted_graceful.testing.transport import SEND_BUFFER
 
 ANSWER = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
 GOING_AWAY = (1001, "")
@@ -70,7 +70,7 @@ class Base(SynchronousTestCase):
             self.client.look()
 
     @property
-    def phases(self) -> list[Phase]:
+    def phases(self) -> list[ConnectionPhase]:
         """What the connections do."""
         return [each.phase for each in self.server.connections]
 
@@ -97,13 +97,13 @@ class LibraryMixin:
         client.send(TextMessage("ment"))
         self.assertEqual(self.app.messages, ["text", b"x" * 100_000, "fragment"])
         self.assertEqual(client.messages[0], "text")
-        self.assertEqual(self.phases, [Phase.UPGRADED])
+        self.assertEqual(self.phases, [ConnectionPhase.UPGRADED])
 
     def test_tracked(self: Any) -> None:
         """A silent WebSocket is known for as long as it is open."""
         self.connect()
         self.pass_time(3600)
-        self.assertEqual(self.phases, [Phase.UPGRADED])
+        self.assertEqual(self.phases, [ConnectionPhase.UPGRADED])
         self.assertEqual(self.app.lost, [])
 
     def test_client_closes(self: Any) -> None:
@@ -360,7 +360,7 @@ class HandshakeTests(Base):
         self.held.request.finish()
         responses = self.raw.responses()
         self.assertEqual([each.body for each in responses], [b"no WebSocket here", b""])
-        self.assertEqual(self.phases, [Phase.IDLE])
+        self.assertEqual(self.phases, [ConnectionPhase.IDLE])
         self.assertFalse(draining(self.held.request).called)
 
     def test_refused(self) -> None:
@@ -393,7 +393,7 @@ class HandshakeTests(Base):
         self.held.take(self.app)
         self.held.request.finish()
         self.assertEqual(self.raw.responses()[0].status, 200)
-        self.assertEqual((self.phases, len(self.app.lost)), ([Phase.IDLE], 1))
+        self.assertEqual((self.phases, len(self.app.lost)), ([ConnectionPhase.IDLE], 1))
 
     def test_too_late(self) -> None:
         """After ``handler_timeout`` the client gets 503, and no answer of the library any more."""
@@ -413,7 +413,7 @@ class HandshakeTests(Base):
         self.shake_hands()
         self.held.take(self.app)
         [cut] = self.server.stop().cut
-        self.assertEqual((cut.path, cut.doing), ("/", Phase.ANSWERING.value))
+        self.assertEqual((cut.path, cut.doing), ("/", ConnectionPhase.ANSWERING.value))
 
     def test_frames_with_the_handshake(self) -> None:
         """A client that does not wait for the answer is heard after the answer, in order."""
@@ -487,7 +487,7 @@ class HandshakeTests(Base):
         protocol.transport.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\nanything")
         self.assertTrue(self.raw.received.endswith(b"anything"))
         [cut] = self.server.stop().cut
-        self.assertEqual((cut.path, cut.doing), ("/", Phase.ANSWERING.value))
+        self.assertEqual((cut.path, cut.doing), ("/", ConnectionPhase.ANSWERING.value))
         self.assertTrue(self.raw.reset)
         self.assert_gone()
 
@@ -499,7 +499,7 @@ class HandshakeTests(Base):
         self.assertIsNot(self.held.request, first)
         protocol = self.held.take(self.app)
         protocol.transport.write(ANSWER)
-        self.assertEqual(self.phases, [Phase.UPGRADED])
+        self.assertEqual(self.phases, [ConnectionPhase.UPGRADED])
         self.raw.send(frame(TEXT, b"a"))
         self.assertEqual(self.app.messages, ["a"])
 
@@ -536,7 +536,7 @@ class FailingStartTests(Base):
         self.server.site.resource = app.resource()
         client = self.connect()
         client.say("a")
-        self.assertEqual((self.phases, client.messages), ([Phase.UPGRADED], ["a"]))
+        self.assertEqual((self.phases, client.messages), ([ConnectionPhase.UPGRADED], ["a"]))
 
 
 class KeepAliveTests(Base):
@@ -576,7 +576,7 @@ class KeepAliveTests(Base):
         for byte in frame(TEXT, b"a" * 30):
             self.pass_time(1)
             client.connection.send(bytes([byte]))
-        self.assertEqual(self.phases, [Phase.UPGRADED])
+        self.assertEqual(self.phases, [ConnectionPhase.UPGRADED])
 
     def test_gone_without_a_word(self) -> None:
         """A client whose network is gone, and which takes nothing, is ended likewise."""
@@ -595,7 +595,7 @@ class KeepAliveTests(Base):
         for _ in range(200):
             self.server.advance(0.25)
             client.connection.take_some(70)
-        self.assertEqual(self.phases, [Phase.UPGRADED])
+        self.assertEqual(self.phases, [ConnectionPhase.UPGRADED])
         self.server.advance(6)
         self.assertEqual(self.phases, [])
 
@@ -617,7 +617,7 @@ class NoKeepAliveTests(Base):
         self.setUp()
         client = self.connect(polite=False)
         self.pass_time(3600)
-        self.assertEqual((client.pings, self.phases), ([], [Phase.UPGRADED]))
+        self.assertEqual((client.pings, self.phases), ([], [ConnectionPhase.UPGRADED]))
 
     def test_no_timeout(self) -> None:
         """With a timeout of 0 clients are pinged, and need not answer."""
@@ -625,7 +625,7 @@ class NoKeepAliveTests(Base):
         self.setUp()
         client = self.connect(polite=False)
         self.pass_time(35)
-        self.assertEqual((len(client.pings), self.phases), (3, [Phase.UPGRADED]))
+        self.assertEqual((len(client.pings), self.phases), (3, [ConnectionPhase.UPGRADED]))
 
 
 class GoingAwayTests(Base):
@@ -706,7 +706,9 @@ class GoingAwayTests(Base):
         self.app.speaker.say(b"x" * (2 * SEND_BUFFER))
         report = self.server.stop()
         [cut] = report.cut
-        self.assertEqual((cut.method, cut.path, cut.doing), ("GET", "/", Phase.LEAVING.value))
+        self.assertEqual(
+            (cut.method, cut.path, cut.doing), ("GET", "/", ConnectionPhase.LEAVING.value)
+        )
         self.assertTrue(client.connection.reset)
         self.assert_gone()
 
@@ -736,7 +738,7 @@ class GoingAwayTests(Base):
         for each in (first, second):
             each.look()
         self.assertEqual([first.closed_with, second.closed_with], [GOING_AWAY, None])
-        self.assertEqual(self.phases, [Phase.UPGRADED])
+        self.assertEqual(self.phases, [ConnectionPhase.UPGRADED])
 
     def test_within_a_frame_of_the_application(self) -> None:
         """A frame that is sent in pieces is not broken: its end is waited for."""
@@ -907,7 +909,7 @@ class FlowTests(Base):
         """A producer that waits to be asked is asked, as fast as the client reads."""
         cooperator = Cooperator(scheduler=lambda call: self.server.clock.callLater(0.1, call))
         # The global one would need the reactor to run.
-        module = sys.modules[private.PullToPush.__module__]
+        module = sys.modules[twisted_internals.PullToPush.__module__]
         self.patch(module, "cooperate", cooperator.cooperate)
         client = self.connect()
         producer = Producer()

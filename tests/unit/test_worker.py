@@ -16,15 +16,16 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_graceful.moving import Handed
-from twisted_graceful.process import child, member, predecessor
-from twisted_graceful.process.accepting import AGAIN
-from twisted_graceful.process.child import EXIT_AFTER_EOF, KILL_AFTER
-from twisted_graceful.process.control import HEARD_TIMEOUT, ControlChannel
-from twisted_graceful.process.inheritance import VARIABLE, Inheritance
-from twisted_graceful.process.launch import Launch
-from twisted_graceful.process.member import Member
-from twisted_graceful.process.worker import Phase, Worker
+from twisted_graceful.handover_interface import HandedConnection
+from twisted_graceful.process.upgrade import child, predecessor
+from twisted_graceful.process.upgrade.accept_retry import AGAIN
+from twisted_graceful.process.upgrade.child import EXIT_AFTER_EOF, KILL_AFTER
+from twisted_graceful.process.upgrade.control import HEARD_TIMEOUT, ControlChannel
+from twisted_graceful.process.upgrade.inheritance import VARIABLE, Inheritance
+from twisted_graceful.process.upgrade.launch import Launch
+from twisted_graceful.process.workers import worker
+from twisted_graceful.process.workers.worker import Worker
+from twisted_graceful.process.workers.worker_handle import WorkerHandle, WorkerPhase
 
 from .wire import Wire
 
@@ -70,27 +71,27 @@ class Pool:
     def __init__(self) -> None:
         self.told: list[Any] = []
 
-    def worker_ready(self, worker: Worker) -> None:
+    def worker_ready(self, worker: WorkerHandle) -> None:
         """It can serve."""
         self.told.append("ready")
 
-    def worker_said(self, worker: Worker, report: str) -> None:
+    def worker_said(self, worker: WorkerHandle, report: str) -> None:
         """It has said how it is."""
         self.told.append(report)
 
-    def worker_retires(self, worker: Worker, reason: str) -> None:
+    def worker_retires(self, worker: WorkerHandle, reason: str) -> None:
         """It wants to be replaced."""
         self.told.append(("retires", reason))
 
-    def worker_stopping(self, worker: Worker) -> None:
+    def worker_stopping(self, worker: WorkerHandle) -> None:
         """It was told to stop."""
         self.told.append("stopping")
 
-    def worker_unheard(self, worker: Worker, reason: str) -> None:
+    def worker_unheard(self, worker: WorkerHandle, reason: str) -> None:
         """It broke the channel."""
         self.told.append(("unheard", reason))
 
-    def worker_ended(self, worker: Worker, reason: str, output: str) -> None:
+    def worker_ended(self, worker: WorkerHandle, reason: str, output: str) -> None:
         """It has ended."""
         self.told.append(("ended", reason))
 
@@ -106,7 +107,7 @@ class Workload:
         self.did: list[str] = []
         self.drained: Deferred[None] = Deferred()
         self.refuses = False
-        self.taken: list[Handed] = []
+        self.taken: list[HandedConnection] = []
 
     def listeners(self) -> list[Any]:
         """None; nothing is sent on them."""
@@ -123,11 +124,11 @@ class Workload:
         self.did.append("hand over")
         return self.drained
 
-    def can_take_up(self, handed: Handed) -> bool:
+    def can_take_up(self, handed: HandedConnection) -> bool:
         """Any."""
         return True
 
-    def take_up(self, handed: Handed) -> None:
+    def take_up(self, handed: HandedConnection) -> None:
         """Serve it."""
         self.taken.append(handed)
 
@@ -152,7 +153,7 @@ class Leaving:
     """A connection that moves to the process, and must not stay."""
 
     def __init__(self, connection: socket.socket) -> None:
-        self.handed = Handed(connection.fileno(), "127.0.0.1:80", "{}", b"")
+        self.handed = HandedConnection(connection.fileno(), "127.0.0.1:80", "{}", b"")
         self.let_go = connection.close
 
     def take_back(self) -> None:
@@ -169,16 +170,16 @@ class WorkerTestCase(SynchronousTestCase):
         for module in (child, predecessor):
             self.patch(module, "open_channel", lambda *opened: channels.append(opened[-1]))
         self.released: list[tuple[int, int]] = []
-        self.patch(member, "release", lambda *streams: self.released.append(streams))
+        self.patch(worker, "release", lambda *streams: self.released.append(streams))
         self.reactor = Reactor()
         self.pool, self.workload = Pool(), Workload()
-        self.worker = Worker(self.reactor, 2, self.pool, None, TIMEOUT, SILENCE)  # type: ignore[arg-type]
+        self.worker = WorkerHandle(self.reactor, 2, self.pool, None, TIMEOUT, SILENCE)  # type: ignore[arg-type]
         self.worker.start(Launch("python", (), "/", {}), 5, [], (1, 2), {})
         inheritance = Inheritance.take({VARIABLE: self.reactor.environment[VARIABLE]})
         assert inheritance is not None
         ours, theirs = socket.socketpair()
         ours.close()
-        self.member = Member(
+        self.member = Worker(
             self.reactor,
             self.workload,  # type: ignore[arg-type]
             Inheritance(inheritance.generation, theirs.detach(), 1, 2, worker=inheritance.worker),
@@ -237,7 +238,7 @@ class WorkerTests(WorkerTestCase):
 
     def test_before_its_start(self) -> None:
         """There is no process, and nothing is known of it."""
-        new = Worker(self.reactor, 3, self.pool, None, TIMEOUT)  # type: ignore[arg-type]
+        new = WorkerHandle(self.reactor, 3, self.pool, None, TIMEOUT)  # type: ignore[arg-type]
         self.assertEqual(
             (new.pid, new.connections, new.is_ready, new.report, new.code, new.retires),
             (0, 0, False, "", 0, False),
@@ -360,14 +361,14 @@ class WorkerTests(WorkerTestCase):
 
     def test_phases(self) -> None:
         """What it is doing is known to the master without its word."""
-        self.assertIs(self.worker.phase, Phase.STARTING)
+        self.assertIs(self.worker.phase, WorkerPhase.STARTING)
         self.after(self.member.loaded)
-        self.assertIs(self.worker.phase, Phase.READY)
+        self.assertIs(self.worker.phase, WorkerPhase.READY)
         for step, phase in (
-            (self.worker.accept, Phase.SERVING),
-            (lambda: self.worker.drain(30), Phase.DRAINING),
-            (self.worker.accept, Phase.SERVING),
-            (lambda: self.worker.leave(30), Phase.LEAVING),
+            (self.worker.accept, WorkerPhase.SERVING),
+            (lambda: self.worker.drain(30), WorkerPhase.DRAINING),
+            (self.worker.accept, WorkerPhase.SERVING),
+            (lambda: self.worker.leave(30), WorkerPhase.LEAVING),
         ):
             self.after(step)
             self.assertIs(self.worker.phase, phase)

@@ -17,13 +17,13 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 
+from twisted_graceful.app.wsgi.call import LIMIT, Call
+from twisted_graceful.app.wsgi.environ import Environs
+from twisted_graceful.app.wsgi.head_checks import response_head
+from twisted_graceful.app.wsgi.resource import WSGIResource
+from twisted_graceful.app.wsgi.threads import Threads
 from twisted_graceful.testing import MemoryConnection, MemoryServer, Response
 from twisted_graceful.testing.messages import format_request
-from twisted_graceful.wsgi.call import LIMIT, Call
-from twisted_graceful.wsgi.environ import Environs
-from twisted_graceful.wsgi.head import response_head
-from twisted_graceful.wsgi.resource import WSGIResource
-from twisted_graceful.wsgi.threads import Threads
 
 from .http2_client import Http2Client, fields, http2_server
 from .web import timers_left
@@ -791,8 +791,8 @@ class HeadTests(SynchronousTestCase):
 
     def test_names_are_bounded(self) -> None:
         """The cache of header names is bounded."""
-        from twisted_graceful.wsgi import head
+        from twisted_graceful.app.wsgi import head_checks
 
-        for number in range(head._NAMES_LIMIT + 10):
+        for number in range(head_checks._NAMES_LIMIT + 10):
             response_head("200 OK", [(f"X-{number}", "")])
-        self.assertLessEqual(len(head._NAMES), head._NAMES_LIMIT)
+        self.assertLessEqual(len(head_checks._NAMES), head_checks._NAMES_LIMIT)

@@ -10,9 +10,9 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from ..http.connection import Connection
-from ..http.connections import Connections
-from ..http.phase import WAITING, Phase
+from ..http.base_connection import Connection
+from ..http.phases import WAITING, ConnectionPhase
+from ..http.registry import ConnectionRegistry
 from ..networks import Networks, address
 
 PER_ADDRESS = 16
@@ -43,7 +43,7 @@ class Admission:
     def __init__(self, allowed: Networks) -> None:
         self._allowed = allowed
 
-    def __call__(self, client: Any, connections: Connections) -> str:
+    def __call__(self, client: Any, connections: ConnectionRegistry) -> str:
         """Why a client is refused; empty if it may connect.
 
         Args:
@@ -69,7 +69,7 @@ def _room_for(connections: list[Connection], limit: int) -> str:
     if not closable:
         return f"all {limit} connections for clients of its kind are in use"
     # One that is closing may still be sending a response.
-    min(closable, key=lambda each: (each.phase is Phase.CLOSING, each.since)).end()
+    min(closable, key=lambda each: (each.phase is ConnectionPhase.CLOSING, each.since)).end()
     return ""
 
 
@@ -77,7 +77,7 @@ def _is_closable(connection: Connection) -> bool:
     """Whether no complete request is known to have arrived since the last response."""
     if connection.phase in WAITING:
         return not connection.has_unread()
-    return connection.phase in (Phase.READING, Phase.CLOSING)
+    return connection.phase in (ConnectionPhase.READING, ConnectionPhase.CLOSING)
 
 
 def _kind(client: Any) -> str | IPv4Address | IPv6Address:

@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ..http.meter import BOUNDS
-from ..process.status import Status
+from ..http.log.request_metrics import BOUNDS
+from ..process.host.process_status import Status
 
 MISSING = (
     "metrics need the library prometheus-client: pip install 'twisted-graceful[metrics]'; "

@@ -14,15 +14,15 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ..clock import time_of_day
-from ..http.meter import Meter
-from ..http.phase import Phase
-from ..process.control import REPORT_LIMIT
-from ..process.progress import Progress, Roll, Stage, Watcher
-from ..process.status import Status, Tally
-from ..process.worker import Worker
-from ..service import GracefulService
-from .crew import Crew, facts_of
+from ..http.log.request_metrics import RequestMetrics
+from ..http.phases import ConnectionPhase
+from ..process.host.process_status import Status, StatusTotals
+from ..process.upgrade.control import REPORT_LIMIT
+from ..process.upgrade.upgrade_events import RollingRestart, UpgradeProgress, UpgradeStage, Watcher
+from ..process.workers.worker_handle import WorkerHandle
+from ..services.service import GracefulService
 from .history import History
+from .worker_totals import WorkerTotals, facts_of
 
 REQUESTS = 50
 """Requests in flight that are shown of a generation, the oldest; nobody reads more."""
@@ -93,9 +93,9 @@ class Overview(Watcher):
         )
         if service.pool is not None:
             self._counted |= {"rolls,done": 0.0, "rolls,failed": 0.0}
-        self._others = Tally[str]()
+        self._others = StatusTotals[str]()
         self._told: dict[str, Mapping[str, Any]] = {}
-        self._crew = Crew(clock)
+        self._crew = WorkerTotals(clock)
         self._drain_begun: float | None = None
         self._can_drain = False  # only who has accepted can
         self._listeners: list[Listener] = []
@@ -103,7 +103,7 @@ class Overview(Watcher):
         self.last_upgrade: list[dict[str, Any]] = []
         self.history = History()
         for server in service.servers:
-            server.meter = Meter(clock)
+            server.meter = RequestMetrics(clock)
             server.on_warm_up = self._warms_up
 
     # This process
@@ -111,7 +111,7 @@ class Overview(Watcher):
     @property
     def own(self) -> Status:
         """The numbers of this process; of a master those of its workers too."""
-        phases = {f"connections,{each.name.lower()}": 0.0 for each in Phase}
+        phases = {f"connections,{each.name.lower()}": 0.0 for each in ConnectionPhase}
         nothing = Status(gauges={"in_flight": 0.0, **phases})
         known = self.service.status + self._crew.total
         return nothing + known + Status(self._counted)
@@ -237,14 +237,14 @@ class Overview(Watcher):
             if target and (before is None or before.get("warm_up") != target):
                 self._say("warm-up", {"request": f"GET {target}"})
 
-    def worker_reported(self, worker: Worker, report: str) -> None:
+    def worker_reported(self, worker: WorkerHandle, report: str) -> None:
         """A worker has told of itself."""
         self._crew.reported(worker, report)
         target = facts_of(report).get("warm_up")
         if target and target != self._warm_up and not self.service.is_ready:
             self._warms_up(str(target))
 
-    def worker_gone(self, worker: Worker) -> None:
+    def worker_gone(self, worker: WorkerHandle) -> None:
         """A worker has ended."""
         self._crew.gone(worker)
 
@@ -253,22 +253,24 @@ class Overview(Watcher):
         self._others.ended(who)
         self._told.pop(who, None)
         if who == "predecessor" and self.last_upgrade and "roll" not in self.last_upgrade[0]:
-            self._note(Event(Stage.DONE.value, {"pid": os.getpid()}))
+            self._note(Event(UpgradeStage.DONE.value, {"pid": os.getpid()}))
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: UpgradeProgress) -> None:
         """An upgrade has come further."""
         stage = progress.stage
-        if stage is Stage.STARTED:
+        if stage is UpgradeStage.STARTED:
             self.last_upgrade = []
-        if stage is Stage.FAILED:
+        if stage is UpgradeStage.FAILED:
             self._counted["upgrades,failed"] += 1
-        elif stage is Stage.DONE:
+        elif stage is UpgradeStage.DONE:
             self._counted["upgrades,done"] += 1
         # Another one that follows is ours after a failure, else it is the successor's.
-        is_last = stage is Stage.DONE or (stage is Stage.FAILED and not progress.another_follows)
+        is_last = stage is UpgradeStage.DONE or (
+            stage is UpgradeStage.FAILED and not progress.another_follows
+        )
         self._say(stage.value, progress.facts, is_last)
 
-    def rolls(self, roll: Roll) -> None:
+    def rolls(self, roll: RollingRestart) -> None:
         """The replacement of all workers has come further."""
         if roll.begins:
             self.last_upgrade = []
@@ -323,7 +325,7 @@ class Overview(Watcher):
     def _say(self, name: str, facts: dict[str, Any], is_last: bool = False) -> None:
         event = Event(name, facts, is_last)
         # That an upgrade is done its successor notes, when it is alone.
-        if name in _NOTED or (event.is_of_roll and name == Stage.DONE.value):
+        if name in _NOTED or (event.is_of_roll and name == UpgradeStage.DONE.value):
             self._note(event)
         for listener in tuple(self._listeners):
             try:

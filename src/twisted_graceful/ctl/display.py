@@ -37,7 +37,7 @@ class JsonLines:
         pass
 
 
-class Lines:
+class PlainLines:
     """A sentence for each event, with the seconds since the first."""
 
     def __init__(self, out: TextIO) -> None:
@@ -51,7 +51,7 @@ class Lines:
         if name_of(event) == FAILED and output_of(event):
             print(output_of(event), file=self._out, flush=True)
 
-    def __enter__(self) -> Lines:
+    def __enter__(self) -> PlainLines:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -71,7 +71,7 @@ def display(as_json: bool, out: TextIO | None = None) -> AbstractContextManager[
     # One that cannot move its cursor shows what a pipe does, each line as it comes.
     is_dumb = os.environ.get("TERM", "") in ("", "dumb", "unknown")
     if out.isatty() and not is_dumb and find_spec("rich"):  # the extra `ctl`
-        from .terminal import Terminal
+        from .rich_display import RichDisplay
 
-        return Terminal(out)
-    return Lines(out)
+        return RichDisplay(out)
+    return PlainLines(out)

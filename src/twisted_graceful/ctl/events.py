@@ -110,7 +110,7 @@ def decode(line: bytes) -> Event:
     return event
 
 
-class Server(Protocol):
+class ControlledServer(Protocol):
     """A server that was found, by whatever."""
 
     def status(self) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ import os
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 
-from .events import Server
+from .events import ControlledServer
 from .outcome import CtlError, Exit
 
 ADMIN = "GRACEFUL_ADMIN"
@@ -17,7 +17,7 @@ PID_FILE = "twistd.pid"
 """Where twistd puts its pid, if it is not told otherwise."""
 
 
-def find(given: Namespace, environ: Mapping[str, str]) -> Server:
+def find(given: Namespace, environ: Mapping[str, str]) -> ControlledServer:
     """The server that is meant.
 
     Args:
@@ -34,7 +34,7 @@ def find(given: Namespace, environ: Mapping[str, str]) -> Server:
     if given.admin:
         return _by_address([given.admin], "--admin", given.timeout)
     if not given.config and environ.get(ADMIN):
-        from ..config_file import listed
+        from ..config.toml_file import listed
 
         if texts := listed(environ[ADMIN]):
             return _by_address(texts, f"the environment variable {ADMIN}", given.timeout)
@@ -52,28 +52,28 @@ def find(given: Namespace, environ: Mapping[str, str]) -> Server:
     )
 
 
-def _by_pid_file(path: str, timeout: float) -> Server:
-    from .signals import SignalledServer
+def _by_pid_file(path: str, timeout: float) -> ControlledServer:
+    from .signal_client import SignalledServer
 
     return SignalledServer(path, timeout)
 
 
-def _by_address(texts: Sequence[str], where: str, timeout: float) -> Server:
+def _by_address(texts: Sequence[str], where: str, timeout: float) -> ControlledServer:
     """The server at one of its admin addresses: at a UNIX socket, where it can be told, if any."""
     from ..address import UnixAddress, parse
     from ..errors import AddressError
-    from .admin import AdminServer
+    from .admin_client import AdminClient
 
     try:
         addresses = [parse(text) for text in texts]
     except AddressError as error:
         raise CtlError(Exit.USAGE, f"{where}: {error}") from None
     addresses.sort(key=lambda address: not isinstance(address, UnixAddress))
-    return AdminServer(addresses[0], timeout)
+    return AdminClient(addresses[0], timeout)
 
 
 def _in_file(path: str) -> list[str]:
-    from ..config_file import read, table
+    from ..config.toml_file import read, table
     from ..errors import ConfigError
 
     try:

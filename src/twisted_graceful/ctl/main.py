@@ -9,7 +9,7 @@ import sys
 from argparse import SUPPRESS, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from .events import DONE, FAILED, READY, STOPPED, Event, Server, name_of
+from .events import DONE, FAILED, READY, STOPPED, ControlledServer, Event, name_of
 from .find import find
 from .outcome import MEANING, CtlError, Exit
 
@@ -21,11 +21,11 @@ TIMEOUT = 120.0
 its delay, so that the server's word on how it ended comes before ours."""
 
 
-def _upgrade(server: Server, given: Namespace) -> Exit:
+def _upgrade(server: ControlledServer, given: Namespace) -> Exit:
     return _replace(server.upgrade(), given)
 
 
-def _reload(server: Server, given: Namespace) -> Exit:
+def _reload(server: ControlledServer, given: Namespace) -> Exit:
     return _replace(server.reload(), given)
 
 
@@ -35,7 +35,7 @@ def _replace(happening: Iterator[Event], given: Namespace) -> Exit:
     return Exit.FAILED if name_of(reached) == FAILED else Exit.DONE
 
 
-def _stop(server: Server, given: Namespace) -> Exit:
+def _stop(server: ControlledServer, given: Namespace) -> Exit:
     stopped = _follow(server.stop(), given, (STOPPED,))
     is_clean = not stopped.get("cut") and stopped.get("clean") is not False
     return Exit.DONE if is_clean else Exit.FAILED
@@ -53,7 +53,7 @@ def _follow(happening: Iterator[Event], given: Namespace, last: Sequence[str]) -
     raise CtlError(Exit.UNKNOWN, "the server has not said how it ended; `gracefulctl status` does")
 
 
-def _log(server: Server, given: Namespace) -> Exit:
+def _log(server: ControlledServer, given: Namespace) -> Exit:
     from .display import JsonLines
     from .events import output_of, sentence
 
@@ -71,12 +71,12 @@ def _log(server: Server, given: Namespace) -> Exit:
     return Exit.DONE
 
 
-def _status(server: Server, given: Namespace) -> Exit:
+def _status(server: ControlledServer, given: Namespace) -> Exit:
     _show(server.status(), given)
     return Exit.DONE
 
 
-def _workers(server: Server, given: Namespace) -> Exit:
+def _workers(server: ControlledServer, given: Namespace) -> Exit:
     from .display import display
 
     status = Exit.DONE
@@ -97,8 +97,8 @@ def _show(answer: Mapping[str, object], given: Namespace) -> None:
             _say(line)
 
 
-def _check(server: Server, given: Namespace) -> Exit:
-    from .check import run_check
+def _check(server: ControlledServer, given: Namespace) -> Exit:
+    from .check_command import run_check
 
     run_check(server.pid())
 
@@ -107,7 +107,7 @@ def _say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
 
 
-_COMMANDS: Mapping[str, tuple[Callable[[Server, Namespace], Exit], str]] = {
+_COMMANDS: Mapping[str, tuple[Callable[[ControlledServer, Namespace], Exit], str]] = {
     "status": (_status, "show how the server is"),
     "upgrade": (
         _upgrade,

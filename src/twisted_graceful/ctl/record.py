@@ -16,7 +16,7 @@ class NoRecord(OSError):
     """A process that may be looked into has none: it is no server of ours."""
 
 
-class Record:
+class RecordReader:
     """How a server was started, and the steps of its last upgrade.
 
     Args:
@@ -46,7 +46,7 @@ class Record:
         self.launch: Mapping[str, Any] = {}
         self._earlier = list(self.news())
 
-    def __enter__(self) -> Record:
+    def __enter__(self) -> RecordReader:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -99,12 +99,12 @@ class Record:
                     self.launch = entry
 
 
-def recorded() -> Iterator[tuple[int, Record]]:
+def recorded() -> Iterator[tuple[int, RecordReader]]:
     """All processes on this machine whose record this user may read, with their records."""
     for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
         if name.isdigit():
             try:
-                record = Record(int(name))
+                record = RecordReader(int(name))
             except OSError:  # none, another user's, or ended meanwhile
                 continue
             with record:

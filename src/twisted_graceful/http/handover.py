@@ -12,16 +12,19 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
 
-from .. import private
-from ..moving import Carrier, Departure, Handed
-from .connection import NEVER, Connection
-from .phase import Phase
-from .report import Cut, Outcome
+from .. import twisted_internals
+from ..handover_interface import Carrier, Departure, HandedConnection
+from .base_connection import NEVER, Connection
+from .log.drain_report import CutRequest, Outcome
+from .phases import ConnectionPhase
 
 if TYPE_CHECKING:
-    from .transport import GatheringServer
+    from .io.transport import GatheringServer
 
-_PHASES = {each.name.lower(): each for each in (Phase.SILENT, Phase.IDLE, Phase.READING)}
+_PHASES = {
+    each.name.lower(): each
+    for each in (ConnectionPhase.SILENT, ConnectionPhase.IDLE, ConnectionPhase.READING)
+}
 _NAMES = {phase: name for name, phase in _PHASES.items()}
 
 _UNREAD_LIMIT = 32768
@@ -37,7 +40,7 @@ class MovableConnection(Connection):
     _buffer = b""
     _begun = 0.0
     _served = 0
-    _before = Phase.IDLE
+    _before = ConnectionPhase.IDLE
     """What it was doing before it was detached."""
 
     @property
@@ -50,7 +53,7 @@ class MovableConnection(Connection):
     def _is_between_requests(self) -> bool:
         """Whether nothing is read, answered or to be sent but the head of the next request."""
 
-    def detach(self) -> Handed | None:
+    def detach(self) -> HandedConnection | None:
         """Stop reading, so that another process can.
 
         Returns:
@@ -68,7 +71,7 @@ class MovableConnection(Connection):
         if transport.unsent or not transport.connected:
             return None
         self._pause_reading()
-        self._before, self.phase = self.phase, Phase.MOVING
+        self._before, self.phase = self.phase, ConnectionPhase.MOVING
         now = self._seconds()
         facts = {
             "phase": _NAMES[self._before],
@@ -77,28 +80,30 @@ class MovableConnection(Connection):
             "served": self._served,
             **transport.facts(),
         }
-        return Handed(transport.fileno(), transport.listener, json.dumps(facts), self._buffer)
+        return HandedConnection(
+            transport.fileno(), transport.listener, json.dumps(facts), self._buffer
+        )
 
     def let_go(self) -> None:
         """Another process serves it: close our descriptor, and nothing else."""
-        if self.phase is Phase.MOVING and self.transport.connected:
+        if self.phase is ConnectionPhase.MOVING and self.transport.connected:
             self._connections.handed_over += 1
             self._leave()
 
     def _leave(self) -> None:
-        private.close_without_shutdown(self.transport)
+        twisted_internals.close_without_shutdown(self.transport)
         self.transport.connectionLost(Failure(CONNECTION_DONE))
 
     def take_back(self) -> None:
         """Nobody else serves it; and nobody will."""
-        if self.phase is not Phase.MOVING or not self.transport.connected:
+        if self.phase is not ConnectionPhase.MOVING or not self.transport.connected:
             return
         self.phase = self._before
         self._resume_reading()
         if self._buffer:
             self.dataReceived(b"")
 
-    def attach(self, handed: Handed) -> None:
+    def attach(self, handed: HandedConnection) -> None:
         """Go on where another process has stopped; called when the transport is connected."""
         facts = json.loads(handed.facts)
         now = self._seconds()
@@ -107,7 +112,7 @@ class MovableConnection(Connection):
         self.phase = phase = _PHASES[facts["phase"]]
         self.since = now - float(facts["age"])
         settings = self._settings
-        idle = phase is Phase.IDLE
+        idle = phase is ConnectionPhase.IDLE
         timeout = settings.idle_timeout if idle else settings.read_header_timeout
         self.deadline = self.since + timeout if timeout else NEVER
         self.unsettled = True  # the kernel may still hold a part of the last answer
@@ -116,12 +121,12 @@ class MovableConnection(Connection):
 
     def check(self, now: float) -> None:
         """Do what the time has come for; nothing to one that is on its way, and maybe another's."""
-        if self.phase is not Phase.MOVING:
+        if self.phase is not ConnectionPhase.MOVING:
             super().check(now)
 
-    def end(self, outcome: Outcome = Outcome.CUT) -> tuple[Cut, ...]:
+    def end(self, outcome: Outcome = Outcome.CUT) -> tuple[CutRequest, ...]:
         """End the connection at once; one that is on its way is left to who takes it."""
-        if self.phase is Phase.MOVING:
+        if self.phase is ConnectionPhase.MOVING:
             self._leave()
             return ()
         return super().end(outcome)
@@ -131,7 +136,7 @@ class _Departure:
     """A connection that is on its way."""
 
     def __init__(
-        self, connection: MovableConnection, handed: Handed, refused: set[Connection]
+        self, connection: MovableConnection, handed: HandedConnection, refused: set[Connection]
     ) -> None:
         self.handed = handed
         self.let_go = connection.let_go

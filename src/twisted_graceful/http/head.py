@@ -12,7 +12,7 @@ from itertools import chain
 
 from twisted.web.http_headers import Headers
 
-from ..settings import Settings
+from ..config.settings import Settings
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 # A fragment is no part of a target (RFC 9110 section 7.1), and `#` is in none. The target of
@@ -49,7 +49,7 @@ _REPEATED_LIMIT = 2048
 _MAX_LENGTH_DIGITS = 18
 
 
-class Refused(Exception):
+class RequestRejected(Exception):
     """A request that is not answered by the application.
 
     Args:
@@ -125,7 +125,7 @@ class Head:
     websocket: bool = False
 
 
-class Heads:
+class HeadParser:
     """The heads that come on one connection.
 
     Clients repeat themselves: who polls sends the same request again, and most send the same
@@ -238,13 +238,13 @@ def find(buffer: bytes, settings: Settings, looked: int = 0) -> int:
         or seen.count(b"\n", new) != ends
         or seen.count(b"\r", new) - seen.endswith(b"\r") != ends
     ):
-        raise Refused(400, "This is no request.")
+        raise RequestRejected(400, "This is no request.")
     if too_long:
-        raise Refused(
+        raise RequestRejected(
             414, f"The request line is over {settings.max_request_line} bytes.", "max_request_line"
         )
     if len(buffer) > settings.max_header_size + 3:  # and most of CR LF CR LF
-        raise Refused(
+        raise RequestRejected(
             431, f"The header is over {settings.max_header_size} bytes.", "max_header_size"
         )
     return 0
@@ -271,7 +271,9 @@ def _lines(head: bytes, settings: Settings) -> list[bytes]:
     if len(head.translate(None, CONTROLS)) != len(head) - 2 * len(lines) - 2:
         raise _misplaced(head)
     if len(lines) - 1 > settings.max_headers:
-        raise Refused(431, f"There are over {settings.max_headers} header fields.", "max_headers")
+        raise RequestRejected(
+            431, f"There are over {settings.max_headers} header fields.", "max_headers"
+        )
     return lines
 
 
@@ -282,7 +284,7 @@ def _fields(lines: list[bytes]) -> dict[bytes, list[bytes]]:
         name, colon, value = line.partition(b":")
         known = known_names.get(name) or _learn(name)
         if not colon:
-            raise Refused(400, "A header field has no colon.")
+            raise RequestRejected(400, "A header field has no colon.")
         # Of what is white space to Python only SP and HTAB can be there.
         if known in headers:
             headers[known].append(value.strip())
@@ -295,22 +297,22 @@ def _parse(request_line: bytes, headers: dict[bytes, list[bytes]]) -> Head:
     match = _REQUEST_LINE.fullmatch(request_line)
     if match is None:
         if request_line.startswith(b"CONNECT "):
-            raise Refused(501, "This server is no tunnel.")
-        raise Refused(400, "The request line is malformed.")
+            raise RequestRejected(501, "This server is no tunnel.")
+        raise RequestRejected(400, "The request line is malformed.")
     method, target, major, minor = match.groups()
     if major != b"1":
-        raise Refused(505, "This server speaks HTTP/1.1.")
+        raise RequestRejected(505, "This server speaks HTTP/1.1.")
     # A later minor version is understood as the highest that we know (RFC 9110 section 2.5).
     result = Head(method, target, b"HTTP/1.0" if minor == b"0" else b"HTTP/1.1", headers)
     check(result)
     return result
 
 
-def _misplaced(head: bytes) -> Refused:
+def _misplaced(head: bytes) -> RequestRejected:
     ends = head.count(b"\r\n")
     if head.count(b"\r") != ends or head.count(b"\n") != ends:
-        return Refused(400, "A line does not end with CR LF.")
-    return Refused(400, "A header field holds a control character.")
+        return RequestRejected(400, "A line does not end with CR LF.")
+    return RequestRejected(400, "A header field holds a control character.")
 
 
 def known_name(name: bytes) -> bytes:
@@ -337,7 +339,7 @@ def check(head: Head) -> None:
 def _learn(name: bytes) -> bytes:
     if _IS_TOKEN.fullmatch(name) is None:
         # Among them white space before the colon and folded lines (sections 5.1 and 5.2).
-        raise Refused(400, "The name of a header field is malformed.")
+        raise RequestRejected(400, "The name of a header field is malformed.")
     spelled = Headers({name: [b""]})
     [(known, _)] = spelled.getAllRawHeaders()
     if len(_NAMES) < _NAMES_LIMIT and len(name) <= _NAME_LENGTH_LIMIT:
@@ -365,15 +367,15 @@ def _check_target(head: Head) -> None:
     target = head.target
     if target == b"*":
         if head.method != b"OPTIONS":
-            raise Refused(400, "The target * is for OPTIONS only.")
+            raise RequestRejected(400, "The target * is for OPTIONS only.")
         return
     absolute = _ABSOLUTE.fullmatch(target)
     if absolute is None:
-        raise Refused(400, "The target is malformed.")
+        raise RequestRejected(400, "The target is malformed.")
     # The authority of the target counts, not the Host field (section 3.2.2).
     authority, rest = absolute.groups()
     if not _is_host(authority):
-        raise Refused(400, "The authority of the target is malformed.")
+        raise RequestRejected(400, "The authority of the target is malformed.")
     head.headers = {**head.headers, b"Host": [authority]}  # the next head may share them
     rest = rest or b"/"
     head.target = rest if rest[0] == 0x2F else b"/" + rest
@@ -384,12 +386,12 @@ def _check_host(head: Head) -> None:
     hosts = head.headers.get(b"Host")
     if hosts is None:
         if head.version != b"HTTP/1.0":
-            raise Refused(400, "There is no Host field.")
+            raise RequestRejected(400, "There is no Host field.")
     elif len(hosts) > 1:
-        raise Refused(400, "There is more than one Host field.")
+        raise RequestRejected(400, "There is more than one Host field.")
     elif hosts[0] not in _HOSTS:
         if not _is_host(hosts[0]):
-            raise Refused(400, "The Host field is malformed.")
+            raise RequestRejected(400, "The Host field is malformed.")
         if len(_HOSTS) < _HOSTS_LIMIT and len(hosts[0]) <= _HOST_LENGTH_LIMIT:
             _HOSTS.add(hosts[0])
 
@@ -407,21 +409,21 @@ def _read_framing(head: Head) -> None:
     codings = headers.get(b"Transfer-Encoding")
     if codings is not None:
         if lengths is not None:
-            raise Refused(400, "There are both Content-Length and Transfer-Encoding.")
+            raise RequestRejected(400, "There are both Content-Length and Transfer-Encoding.")
         if head.version == b"HTTP/1.0":
-            raise Refused(400, "HTTP/1.0 has no Transfer-Encoding.")
+            raise RequestRejected(400, "HTTP/1.0 has no Transfer-Encoding.")
         *others, last = _members(codings)
         if last != b"chunked" or b"chunked" in others:
             # Nobody knows where such a body ends (section 6.3).
-            raise Refused(400, "The last transfer coding must be chunked, and no other.")
+            raise RequestRejected(400, "The last transfer coding must be chunked, and no other.")
         if others:
-            raise Refused(501, "The only transfer coding understood is chunked.")
+            raise RequestRejected(501, "The only transfer coding understood is chunked.")
         head.length = None
     elif lengths is not None:
         # A list of equal lengths may be accepted (RFC 9110 section 8.6), and is a sign of trouble.
         [length, *more] = lengths
         if more or not length.isdigit() or len(length) > _MAX_LENGTH_DIGITS:
-            raise Refused(400, "Content-Length is malformed.")
+            raise RequestRejected(400, "Content-Length is malformed.")
         head.length = int(length)
     connection = headers.get(b"Connection")
     if connection is not None:
@@ -436,7 +438,7 @@ def _read_framing(head: Head) -> None:
     expectations = headers.get(b"Expect")
     if expectations is not None and head.version != b"HTTP/1.0":
         if len(expectations) > 1 or expectations[0].lower() != b"100-continue":
-            raise Refused(417, "The only expectation understood is 100-continue.")
+            raise RequestRejected(417, "The only expectation understood is 100-continue.")
         head.expects_continue = True
 
 
@@ -450,6 +452,6 @@ def _read_upgrade(head: Head) -> None:
         return
     head.websocket = b"websocket" in _members(headers[b"Upgrade"])
     if head.websocket and _LINE_END.search(b"\n".join(chain(*headers.values()))):
-        raise Refused(
+        raise RequestRejected(
             400, "A header field contains a character that some take for the end of a line."
         )

@@ -22,7 +22,7 @@ from .head import MAX_PORT, Head
 from .request import Request
 
 if TYPE_CHECKING:
-    from .channel import Channel
+    from .http1.channel import Channel
 
 _ENTRY = re.compile(
     rb"""

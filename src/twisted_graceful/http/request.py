@@ -38,20 +38,20 @@ from twisted.web.server import NOT_DONE_YET
 from twisted.web.server import Request as TwistedRequest
 from twisted.web.static import File
 
-from .. import private
+from .. import twisted_internals
 from ..errors import FormError
-from . import refusal
+from . import error_response
 from .form import parse_form, parse_query, unquote
-from .head import MAX_PORT, Head, MalformedHead, Refused, known_name
+from .head import MAX_PORT, Head, MalformedHead, RequestRejected, known_name
+from .io.unix_port import LocalAddress
+from .log.drain_report import printable
+from .log.request_id import accepted as accepted_id
+from .log.request_id import new_request_id
 from .ranges import coalesced, resolved
-from .report import printable
-from .request_id import accepted as accepted_id
-from .request_id import new_request_id
 from .spool import Spool
-from .unix import LocalAddress
 
 if TYPE_CHECKING:
-    from .channel import Channel
+    from .http1.channel import Channel
     from .http2.stream import Stream
 
 
@@ -108,7 +108,7 @@ def _request_headers(request: Request) -> Headers:
     headers = {name: [*values] for name, values in request.head.headers.items()}
     if b"Range" in headers:
         request._limit_ranges(headers)
-    return private.headers(headers)
+    return twisted_internals.headers(headers)
 
 
 def _received_cookies(request: Request) -> dict[bytes, bytes]:
@@ -139,7 +139,7 @@ _SPELLED_LIMIT = 1000
 def _learn_spelling(name: bytes | str) -> None:
     try:
         known = known_name(name if isinstance(name, bytes) else name.encode("latin-1"))
-    except (Refused, UnicodeEncodeError):
+    except (RequestRejected, UnicodeEncodeError):
         raise ValueError(f"{name!r} is not the name of a header field") from None
     if len(_SPELLED) < _SPELLED_LIMIT:
         _SPELLED[name] = known
@@ -220,7 +220,7 @@ class Request(TwistedRequest):
         self.method = head.method
         self.uri = head.target
         self.clientproto = head.version
-        self.responseHeaders = private.headers(
+        self.responseHeaders = twisted_internals.headers(
             {b"Server": [site.server_name], b"Date": [site.date()]}
         )
         self.code = OK
@@ -324,7 +324,7 @@ class Request(TwistedRequest):
             )
             with suppress(OSError):  # it tries to write once more
                 content.close()
-            raise Refused(507, "The body could not be kept.") from None
+            raise RequestRejected(507, "The body could not be kept.") from None
 
     def received(self) -> None:
         """The body is complete: answer."""
@@ -423,7 +423,7 @@ class Request(TwistedRequest):
             if not resource.isLeaf:
                 resource = getChildForRequest(resource, self)
             # As EncodingResourceWrapper, which is public, is found by Twisted's own Request.
-            if private.IEncodingResource.providedBy(resource):
+            if twisted_internals.IEncodingResource.providedBy(resource):
                 encoder = resource.getEncoder(self)
                 if encoder is not None:
                     self._encoder = encoder
@@ -442,9 +442,9 @@ class Request(TwistedRequest):
         connections = self.site.connections
         if error.limit:
             connections.hit(error.limit)
-        body = refusal.text(Refused(error.status, str(error)))
+        body = error_response.text(RequestRejected(error.status, str(error)))
         self.setResponseCode(error.status)
-        self.setHeader(b"Content-Type", refusal.CONTENT_TYPE)
+        self.setHeader(b"Content-Type", error_response.CONTENT_TYPE)
         self.setHeader(b"Content-Length", b"%d" % len(body))
         self.write(body)
         self.finish()
@@ -485,7 +485,9 @@ class Request(TwistedRequest):
             return
         is_head = self.method == b"HEAD"
         if body or not is_head or self._inFakeHead:
-            private.raw_headers(self.responseHeaders)[b"Content-Length"] = [b"%d" % len(body)]
+            twisted_internals.raw_headers(self.responseHeaders)[b"Content-Length"] = [
+                b"%d" % len(body)
+            ]
         self.write(b"" if is_head else body)
         self.finish()
 
@@ -558,13 +560,15 @@ class Request(TwistedRequest):
             error=error,
         )
         is_head = self.method == b"HEAD" or self._inFakeHead
-        body = refusal.text(Refused(INTERNAL_SERVER_ERROR, "The response cannot be sent."))
+        body = error_response.text(
+            RequestRejected(INTERNAL_SERVER_ERROR, "The response cannot be sent.")
+        )
         self.code, self.code_message = INTERNAL_SERVER_ERROR, RESPONSES[INTERNAL_SERVER_ERROR]
-        self.responseHeaders = private.headers(
+        self.responseHeaders = twisted_internals.headers(
             {
                 b"Server": [self.site.server_name],
                 b"Date": [self.site.date()],
-                b"Content-Type": [refusal.CONTENT_TYPE],
+                b"Content-Type": [error_response.CONTENT_TYPE],
                 b"Content-Length": [b"%d" % len(body)],
             }
         )
@@ -585,7 +589,7 @@ class Request(TwistedRequest):
         self.startedWriting = 1
         code = self.code
         headers = self.responseHeaders
-        raw = private.raw_headers(headers)
+        raw = twisted_internals.raw_headers(headers)
         length = raw.get(b"Content-Length")
         # What applications say of the length must not make an answer that can be read in two
         # ways (RFC 9112 section 6).
@@ -662,7 +666,7 @@ class Request(TwistedRequest):
         # What needs no conversion goes in without the four calls of Twisted's way.
         spelled = _SPELLED.get(name)
         if spelled and type(value) is bytes and b"\n" not in value and b"\r" not in value:
-            private.raw_headers(self.responseHeaders)[spelled] = [value]
+            twisted_internals.raw_headers(self.responseHeaders)[spelled] = [value]
             return
         if spelled is None:
             _learn_spelling(name)  # before it is set: older Twisteds take any name

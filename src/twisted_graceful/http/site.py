@@ -13,15 +13,15 @@ from twisted.web.server import Site as TwistedSite
 from twisted.web.server import version
 
 from ..clock import time_of_day
+from ..config.settings import Settings
 from ..networks import Networks
-from ..settings import Settings
-from .access_log import RequestLog
-from .channel import Channel
-from .connection import Connection
-from .connections import Connections
+from .base_connection import Connection
+from .http1.channel import Channel
 from .http2 import AVAILABLE, http2_connection
+from .log.access_log import RequestLog
 from .proxy import Proxies
-from .websocket.transport import UpgradeTransport
+from .registry import ConnectionRegistry
+from .websocket.upgraded_transport import WebSocketTransport
 
 
 class Site(TwistedSite):
@@ -48,7 +48,7 @@ class Site(TwistedSite):
 
     def __init__(self, resource: IResource, *, settings: Settings, reactor: IReactorTime) -> None:
         super().__init__(resource, reactor=reactor)
-        self.connections = Connections(reactor, settings)
+        self.connections = ConnectionRegistry(reactor, settings)
         allowed = Networks.parse(settings.forwarded_allow_ips)
         self.proxies = Proxies(allowed) if settings.proxy_headers else None
         http2 = AVAILABLE and settings.max_concurrent_streams > 0
@@ -131,7 +131,7 @@ def draining(request: Any) -> Deferred[None]:
         of another kind. There is nothing to clean up.
     """
     for each in (request, getattr(request, "transport", None)):
-        if isinstance(each, UpgradeTransport):
+        if isinstance(each, WebSocketTransport):
             request = each.request
     site = _site_of(request)
     if site is None or getattr(request, "channel", None) is None:

@@ -25,8 +25,8 @@ from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
 from ..errors import WarmUpError
+from .io.transport import GatheringServer
 from .site import Site
-from .transport import GatheringServer
 
 _HEADERS = Headers({"User-Agent": ["twisted-graceful warm-up"], "Accept": ["*/*"]})
 
@@ -110,7 +110,9 @@ class _Request:
         scheme = "https" if secure else "http"
         url = target if "://" in target else f"{scheme}://localhost{target}"
         self._target = target
-        self._connection = _Connection(site, transport, reactor, URI.fromBytes(url.encode("ascii")))
+        self._connection = _WarmUpConnection(
+            site, transport, reactor, URI.fromBytes(url.encode("ascii"))
+        )
         self._body = bytearray()
         self.status = 0
         self.answer = ""
@@ -119,7 +121,7 @@ class _Request:
         asked: Deferred[IResponse] = agent.request(b"GET", url.encode("ascii"), _HEADERS)
         asked.addCallbacks(self._begun, self._failed)
 
-    def endpointForURI(self, uri: URI) -> _Connection:
+    def endpointForURI(self, uri: URI) -> _WarmUpConnection:
         """The private connection, whatever host the application is to see."""
         return self._connection
 
@@ -187,7 +189,7 @@ class _Body(Protocol):
 
 
 @implementer(IStreamClientEndpoint)
-class _Connection:
+class _WarmUpConnection:
     """A connection to a site that nobody else can open, as an endpoint of its client."""
 
     def __init__(

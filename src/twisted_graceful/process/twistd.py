@@ -15,8 +15,8 @@ from twisted.logger import (
     textFileLogObserver,
 )
 
-from . import inheritance
-from .streams import canonical, number_of
+from .host.streams import canonical, number_of
+from .upgrade import inheritance
 
 _DONE = {"nodaemon": True, "pidfile": "", "chroot": None, "uid": None, "gid": None}
 """twistd's options that must not be carried out a second time, and what does nothing."""

@@ -11,19 +11,19 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.web.resource import IResource
 
-from ..app import as_resource
+from ..app.loading import as_resource
+from ..config.settings import Settings
 from ..errors import AppError
-from ..http.access_log import AccessLog
-from ..http.connections import Connections
+from ..handover_interface import Departure, HandedConnection
 from ..http.handover import Mover
-from ..http.preface import behind_proxies
-from ..http.report import DrainReport
+from ..http.io.proxy_header import behind_proxies
+from ..http.io.transport import GatheringServer
+from ..http.log.access_log import AccessLog
+from ..http.log.drain_report import DrainReport
+from ..http.registry import ConnectionRegistry
 from ..http.site import Site
-from ..http.transport import GatheringServer
-from ..moving import Departure, Handed
-from ..settings import Settings
+from .memory_transport import MemoryReactor, MemorySocket
 from .messages import Response, format_request, take_response
-from .transport import MemoryReactor, MemorySocket
 
 
 class MemoryServer:
@@ -71,7 +71,7 @@ class MemoryServer:
         self.access_log.append(line.decode("ascii"))
 
     @property
-    def connections(self) -> Connections:
+    def connections(self) -> ConnectionRegistry:
         """The registry of the site; its drain can be resumed and cut there."""
         return self.site.connections
 
@@ -88,11 +88,11 @@ class MemoryServer:
         self._reactor.begin(kernel, *self._port)
         return MemoryConnection(self, kernel)
 
-    def can_take_up(self, handed: Handed) -> bool:
+    def can_take_up(self, handed: HandedConnection) -> bool:
         """Whether a connection of another server can go on here."""
         return self._port[1].can_restore(json.loads(handed.facts))
 
-    def take_up(self, handed: Handed, kernel: MemorySocket) -> None:
+    def take_up(self, handed: HandedConnection, kernel: MemorySocket) -> None:
         """Go on with a connection of another server."""
         self.kernels[kernel.number] = kernel
         transport = self._port[1]

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
-from ..http.report import DrainReport
-from ..server import Server
-from ..settings import Settings
+from ..config.settings import Settings
+from ..http.log.drain_report import DrainReport
+from ..services.server import Server
 
 
 class HasCleanups(Protocol):

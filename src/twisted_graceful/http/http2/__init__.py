@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from ..connection import Connection
+from ..base_connection import Connection
 
 AVAILABLE = find_spec("h2") is not None
 """Whether the library is installed: the extra ``http2``."""

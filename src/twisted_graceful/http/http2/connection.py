@@ -11,16 +11,16 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.error import TimeoutError as HandlerTimeout
 from twisted.python.failure import Failure
 
-from ...settings import Settings
-from ..connection import NEVER, Connection, in_kernel
-from ..head import Refused
-from ..phase import Phase
-from ..report import Cut, Outcome
+from ...config.settings import Settings
+from ..base_connection import NEVER, Connection, in_kernel
+from ..head import RequestRejected
+from ..log.drain_report import CutRequest, Outcome
+from ..phases import ConnectionPhase
 from .fields import Malformed
 from .frames import Broken
-from .machine import ALL_STREAMS, Machine, goaway
-from .receiver import Receiver
-from .sender import Sender
+from .h2_machine import ALL_STREAMS, H2Machine, goaway
+from .receiver import FrameReceiver
+from .sender import FrameSender
 from .stream import Stream
 
 _REPLIES_LIMIT = 16384
@@ -73,9 +73,9 @@ class Http2Connection(Connection):
     lingering: dict[int, float]
     blocked = False
 
-    _machine: Machine
-    _receiver: Receiver
-    _sender: Sender
+    _machine: H2Machine
+    _receiver: FrameReceiver
+    _sender: FrameSender
     _sending: list[Stream]
     """Streams of which the transport has all, and not the kernel; and the last one in any case."""
 
@@ -109,14 +109,14 @@ class Http2Connection(Connection):
         self.lingering = {}
         self._sending = []
         self._waiting = {}
-        self._machine = Machine(self._settings)
-        self._receiver = Receiver(self, self._machine)
-        self._sender = Sender(self, self._machine, self._receiver.chatter)
+        self._machine = H2Machine(self._settings)
+        self._receiver = FrameReceiver(self, self._machine)
+        self._sender = FrameSender(self, self._machine, self._receiver.chatter)
         self.flush()
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes arrived."""
-        if self.phase is Phase.CLOSING:
+        if self.phase is ConnectionPhase.CLOSING:
             self._linger()
             return
         self._receiver.feed(data)
@@ -133,7 +133,7 @@ class Http2Connection(Connection):
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """The connection is gone."""
-        self.phase = Phase.CLOSING
+        self.phase = ConnectionPhase.CLOSING
         self._connections.turns.forget(self._turn)
         try:
             self._drop_all(reason.value, self._outcome)
@@ -157,7 +157,7 @@ class Http2Connection(Connection):
 
     def _turn(self) -> None:
         """Read and send as much as is ours in one turn of the reactor."""
-        if self._in_turn or self.phase is Phase.CLOSING:
+        if self._in_turn or self.phase is ConnectionPhase.CLOSING:
             return
         self._in_turn = True
         if self._sending and not self._unsent:
@@ -177,14 +177,14 @@ class Http2Connection(Connection):
         self._go_on()
 
     def _ask_for_turn(self) -> None:
-        if not self._in_turn and self.phase is not Phase.CLOSING:
+        if not self._in_turn and self.phase is not ConnectionPhase.CLOSING:
             self._connections.turns.queue(self._turn)
 
     def _go_on(self) -> None:
         """Have another turn, or not; a client that does not read our replies is not read either."""
         if self._end is _End.POSTPONED:
             self._rest()  # all that has arrived is read
-        if self.phase is Phase.CLOSING:
+        if self.phase is ConnectionPhase.CLOSING:
             return
         behind = self._receiver.behind
         may_read = not behind and not self.overwhelmed
@@ -224,8 +224,8 @@ class Http2Connection(Connection):
 
     def heard(self) -> None:
         """The client has begun to speak."""
-        if self.phase is Phase.SILENT:
-            self._enter(Phase.IDLE, self._settings.idle_timeout)
+        if self.phase is ConnectionPhase.SILENT:
+            self._enter(ConnectionPhase.IDLE, self._settings.idle_timeout)
 
     def client_leaves(self) -> None:
         """The client will send no more requests, and waits for its answers."""
@@ -252,8 +252,8 @@ class Http2Connection(Connection):
         """A request came."""
         self.streams[stream.number] = stream
         self._served += 1
-        if self.phase is not Phase.ANSWERING:
-            self._enter(Phase.ANSWERING)
+        if self.phase is not ConnectionPhase.ANSWERING:
+            self._enter(ConnectionPhase.ANSWERING)
         enough = 0 < self._settings.max_requests_per_connection <= self._served
         if (enough or self._connections.draining) and self._end is _End.OPEN:
             if enough:
@@ -287,7 +287,7 @@ class Http2Connection(Connection):
         """Take a step of a stream, whose failure is that of no other."""
         try:
             step(*arguments)
-        except (Refused, Malformed):
+        except (RequestRejected, Malformed):
             raise
         except Exception:
             self._log.failure("A request has failed: its stream is reset")
@@ -357,7 +357,7 @@ class Http2Connection(Connection):
     def check(self, now: float) -> None:
         """Do what the time has come for; called for every connection, every now and then."""
         super().check(now)
-        if self.phase is Phase.CLOSING or self._aborted:
+        if self.phase is ConnectionPhase.CLOSING or self._aborted:
             return
         if now >= self._end_due:
             if self._end is _End.POSTPONED:
@@ -390,7 +390,7 @@ class Http2Connection(Connection):
         settings = self._settings
         if now >= stream.deadline:
             stream.refuse(
-                Refused(503, "The application did not answer in time.", "handler_timeout"),
+                RequestRejected(503, "The application did not answer in time.", "handler_timeout"),
                 Outcome.TIMED_OUT,
                 HandlerTimeout("no answer in time"),
             )
@@ -408,7 +408,7 @@ class Http2Connection(Connection):
 
     def _timed_out(self) -> None:
         if not in_kernel(self._wire):
-            silent = self.phase is Phase.SILENT
+            silent = self.phase is ConnectionPhase.SILENT
             self.hit("read_header_timeout" if silent else "idle_timeout")
             self.loseConnection()
 
@@ -429,7 +429,7 @@ class Http2Connection(Connection):
 
     def loseConnection(self) -> None:
         """Announce the end; it comes when the client has confirmed that, and has its answers."""
-        if self.phase is Phase.SILENT:
+        if self.phase is ConnectionPhase.SILENT:
             self._finish()  # it has not begun, and could not confirm
         elif self._end is _End.OPEN:
             self._begin_end()
@@ -489,7 +489,7 @@ class Http2Connection(Connection):
 
     def _rest(self) -> None:
         """If no stream is left, wait for the next one, or close."""
-        if self.streams or self.lingering or self.phase is Phase.CLOSING:
+        if self.streams or self.lingering or self.phase is ConnectionPhase.CLOSING:
             return
         if self._failed:
             return  # the client is told why
@@ -497,14 +497,14 @@ class Http2Connection(Connection):
         postponed = self._end is _End.POSTPONED and not self._has_arrived()
         if client_knows or postponed or self._end is _End.CONFIRMED:
             self._finish()
-        elif self.phase is Phase.ANSWERING:
-            self._enter(Phase.IDLE, self._settings.idle_timeout)
+        elif self.phase is ConnectionPhase.ANSWERING:
+            self._enter(ConnectionPhase.IDLE, self._settings.idle_timeout)
             self.unsettled = True
 
     def _unfinished(self) -> bool:
         return bool(self.streams)
 
-    def under_way(self) -> tuple[Cut, ...]:
+    def under_way(self) -> tuple[CutRequest, ...]:
         """The requests that an end of the connection now would cut."""
         cut = list(self.streams.values())
         if self._unsent:

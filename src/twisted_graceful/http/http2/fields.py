@@ -9,9 +9,9 @@ import re
 
 from twisted.web.http_headers import Headers
 
-from ...settings import Settings
+from ...config.settings import Settings
 from .. import head as heads
-from ..head import Head, Refused
+from ..head import Head, RequestRejected
 from .field_decoder import FieldDecoder, Fields
 
 _PSEUDO = (b":method", b":scheme", b":authority", b":path")
@@ -71,19 +71,21 @@ def check(head: Head, exceeded: str, settings: Settings, *, ended: bool) -> None
         Malformed: it promises a body that does not come.
     """
     if head.method == b"CONNECT":
-        raise Refused(501, "This server is no tunnel.")
+        raise RequestRejected(501, "This server is no tunnel.")
     # What the same request has in HTTP/1.1.
     if len(head.method) + len(head.target) + len(b"  HTTP/2") > settings.max_request_line:
-        raise Refused(
+        raise RequestRejected(
             414, f"The request line is over {settings.max_request_line} bytes.", "max_request_line"
         )
     if exceeded == "max_header_size":
-        raise Refused(
+        raise RequestRejected(
             431, f"The header is over {settings.max_header_size} bytes.", "max_header_size"
         )
     # A client may send each cookie as a field of its own: `read` has made one of them.
     if exceeded or sum(map(len, head.headers.values())) > settings.max_headers:
-        raise Refused(431, f"There are over {settings.max_headers} header fields.", "max_headers")
+        raise RequestRejected(
+            431, f"There are over {settings.max_headers} header fields.", "max_headers"
+        )
     heads.check(head)
     if ended:
         if head.length:
@@ -170,7 +172,7 @@ def _target(pseudo: dict[bytes, bytes]) -> bytes:
 def _known(name: bytes) -> bytes:
     try:
         return heads.known_name(name)
-    except Refused as refused:
+    except RequestRejected as refused:
         raise Malformed(refused.detail) from None
 
 

@@ -30,7 +30,7 @@ _DATA_OR_LAST_DATA = (b"\0\0", bytes([0, END_STREAM]))
 """The type and the flags of a DATA frame without padding."""
 
 
-class Kind(IntEnum):
+class FrameType(IntEnum):
     """The types of frames (section 6); others are ignored (section 5.5)."""
 
     DATA = 0
@@ -65,7 +65,7 @@ class Frame(NamedTuple):
     """A frame, as bytes.
 
     Attributes:
-        kind: its type, a `Kind` or any other number.
+        kind: its type, a `FrameType` or any other number.
         flags: what they mean depends on the type.
         stream: which stream it belongs to; 0 for the connection.
         data: the whole frame.
@@ -79,12 +79,12 @@ class Frame(NamedTuple):
     @property
     def ends_stream(self) -> bool:
         """Whether it is the last of its stream."""
-        return self.kind in (Kind.DATA, Kind.HEADERS) and bool(self.flags & END_STREAM)
+        return self.kind in (FrameType.DATA, FrameType.HEADERS) and bool(self.flags & END_STREAM)
 
     @property
     def is_ack(self) -> bool:
         """Whether it acknowledges one of our frames."""
-        return self.kind in (Kind.SETTINGS, Kind.PING) and bool(self.flags & _ACK)
+        return self.kind in (FrameType.SETTINGS, FrameType.PING) and bool(self.flags & _ACK)
 
     @property
     def body_length(self) -> int:
@@ -163,7 +163,7 @@ class FrameReader(Iterator[Frame]):
     def arrives_data(self) -> bool:
         """Whether the frame that arrives is DATA."""
         kind = self._buffer[self._at + 3 : self._at + 4]
-        return kind == bytes([Kind.DATA]) and not self._preface
+        return kind == bytes([FrameType.DATA]) and not self._preface
 
     def __next__(self) -> Frame:
         """The next frame.
@@ -184,11 +184,11 @@ class FrameReader(Iterator[Frame]):
         kind, flags = buffer[at + 3], buffer[at + 4]
         stream = int.from_bytes(buffer[at + 5 : at + 9], "big") & 0x7FFFFFFF
         self._check_order(kind, flags, stream)
-        if kind in (Kind.HEADERS, Kind.CONTINUATION):
+        if kind in (FrameType.HEADERS, FrameType.CONTINUATION):
             self._check_block(length)
         if len(buffer) < end:
             raise StopIteration
-        if kind in (Kind.HEADERS, Kind.CONTINUATION):
+        if kind in (FrameType.HEADERS, FrameType.CONTINUATION):
             self._count_block(flags, stream, length)
         self._begun = True
         self._at = end
@@ -206,7 +206,7 @@ class FrameReader(Iterator[Frame]):
         Returns:
             One frame of at most the largest size, with the same data.
         """
-        if frame.kind != Kind.DATA or frame.flags:
+        if frame.kind != FrameType.DATA or frame.flags:
             return frame
         buffer, at, flags = self._buffer, self._at, 0
         parts, size, stream = [frame.data[_HEADER_LENGTH:]], frame.body_length, frame.data[5:9]
@@ -226,8 +226,8 @@ class FrameReader(Iterator[Frame]):
             return frame
         self._taken += at - self._at
         self._at = at
-        header = size.to_bytes(3, "big") + bytes([Kind.DATA, flags]) + stream
-        return Frame(Kind.DATA, flags, frame.stream, header + b"".join(parts))
+        header = size.to_bytes(3, "big") + bytes([FrameType.DATA, flags]) + stream
+        return Frame(FrameType.DATA, flags, frame.stream, header + b"".join(parts))
 
     def _read_preface(self) -> None:
         arrived = self._buffer[: len(self._preface)]
@@ -240,9 +240,9 @@ class FrameReader(Iterator[Frame]):
 
     def _check_order(self, kind: int, flags: int, stream: int) -> None:
         """Sections 3.4 and 6.10."""
-        if not self._begun and (kind != Kind.SETTINGS or flags & _ACK):
+        if not self._begun and (kind != FrameType.SETTINGS or flags & _ACK):
             raise Broken(ErrorCodes.PROTOCOL_ERROR, "the first frame is not SETTINGS")
-        if self._block_stream and (kind != Kind.CONTINUATION or stream != self._block_stream):
+        if self._block_stream and (kind != FrameType.CONTINUATION or stream != self._block_stream):
             raise Broken(ErrorCodes.PROTOCOL_ERROR, "a frame comes in the middle of a header")
 
     def _check_block(self, length: int) -> None:
@@ -263,7 +263,7 @@ class FrameReader(Iterator[Frame]):
         self._block_size += length
 
 
-class Allowance:
+class TokenBucket:
     """How often a client may do what is harmless once, and an attack when it never ends.
 
     A token bucket: an allowance for a burst, which grows again with time, and by what a

@@ -19,16 +19,16 @@ from h2.events import (
 from h2.exceptions import ProtocolError
 from twisted.internet.error import ConnectionLost
 
-from ..access_log import Fragment
-from ..head import Refused
-from ..phase import Phase
-from ..report import Outcome
+from ..head import RequestRejected
+from ..log.access_log import Fragment
+from ..log.drain_report import Outcome
+from ..phases import ConnectionPhase
 from ..time_sharing import SLICE
 from . import fields
 from .field_decoder import Fields
 from .fields import Malformed
-from .frames import Allowance, Broken, Frame, FrameReader, Kind
-from .machine import Machine, comes_from_h2
+from .frames import Broken, Frame, FrameReader, FrameType, TokenBucket
+from .h2_machine import H2Machine, comes_from_h2
 from .stream import Stream
 from .uploads import Uploads
 
@@ -63,7 +63,7 @@ _BLOCK_UNIT = 512
 """Bytes of a compressed header that cost about as much as a stream that is reset."""
 
 
-class Receiver:
+class FrameReceiver:
     """Reads frames, and tells the streams, or makes new ones.
 
     Args:
@@ -78,7 +78,7 @@ class Receiver:
         resets: how many requests of the client may come to nothing.
     """
 
-    def __init__(self, connection: Http2Connection, machine: Machine) -> None:
+    def __init__(self, connection: Http2Connection, machine: H2Machine) -> None:
         now = connection.now()
         self._connection = connection
         self._machine = machine
@@ -87,8 +87,8 @@ class Receiver:
         self._uploads = Uploads(self._settings)
         self._received = 0  # bytes of bodies
         self._raw_read = 0  # bytes that came up to the last that could be read, encrypted
-        self.resets = Allowance(now, _RESETS, _RESETS_PER_SECOND)
-        self.chatter = Allowance(now, _CHATTER, _CHATTER_PER_SECOND)
+        self.resets = TokenBucket(now, _RESETS, _RESETS_PER_SECOND)
+        self.chatter = TokenBucket(now, _CHATTER, _CHATTER_PER_SECOND)
         self.behind = False
         self.is_fragile = False
         self._settled = False
@@ -114,7 +114,7 @@ class Receiver:
         """
         until = self._connection.now() + SLICE
         for _ in range(_FRAMES_PER_TURN):
-            if self._connection.phase is Phase.CLOSING:
+            if self._connection.phase is ConnectionPhase.CLOSING:
                 return
             if self._connection.overwhelmed or self._connection.now() >= until:
                 break
@@ -165,7 +165,8 @@ class Receiver:
         streams = self._connection.streams.values()
         for stream in self._uploads.slow(streams, self._received, arriving, now):
             stream.refuse(
-                Refused(408, "The body did not arrive in time.", "read_timeout"), Outcome.TIMED_OUT
+                RequestRejected(408, "The body did not arrive in time.", "read_timeout"),
+                Outcome.TIMED_OUT,
             )
 
     def _take_step(
@@ -174,7 +175,7 @@ class Receiver:
         """Take a step of a request; what is wrong with it ends its stream alone."""
         try:
             self._connection.attempt(stream, step, *arguments)
-        except Refused as refused:
+        except RequestRejected as refused:
             stream.refuse(refused)
             if refused.status != 507:  # our disk is full
                 self.count_reset(_REJECTION_COST * cost)
@@ -204,13 +205,13 @@ class Receiver:
             raise Broken(
                 ErrorCodes.ENHANCE_YOUR_CALM, "too many frames that say nothing", "http2_frames"
             )
-        if frame.kind == Kind.SETTINGS:
+        if frame.kind == FrameType.SETTINGS:
             frame.check_settings()
-        if frame.kind == Kind.GOAWAY:
+        if frame.kind == FrameType.GOAWAY:
             frame.check_goaway()
             connection.client_leaves()  # h2 would take it for the end of all streams
             return
-        if frame.kind == Kind.RST_STREAM and frame.stream > machine.highest_inbound_stream_id:
+        if frame.kind == FrameType.RST_STREAM and frame.stream > machine.highest_inbound_stream_id:
             raise Broken(ErrorCodes.PROTOCOL_ERROR, "a stream is reset that never was")
         try:
             events = machine.receive_data(frame.data)
@@ -225,16 +226,16 @@ class Receiver:
     def _cost(self, frame: Frame) -> int:
         """How many frames of chatter a frame counts as; 0 if it advances a request."""
         streams = self._connection.streams
-        if frame.kind == Kind.RST_STREAM and frame.stream in streams:
+        if frame.kind == FrameType.RST_STREAM and frame.stream in streams:
             return 0  # it counts as a reset
-        if frame.kind in (Kind.DATA, Kind.HEADERS):
+        if frame.kind in (FrameType.DATA, FrameType.HEADERS):
             if frame.ends_stream and frame.stream in streams:
                 return 0
-            if frame.kind == Kind.DATA:
+            if frame.kind == FrameType.DATA:
                 return int(frame.body_length < _SMALL_DATA)
             is_late = frame.stream <= self._machine.highest_inbound_stream_id
             return _LATE_HEADERS_COST if is_late else 0
-        return _SETTINGS_COST if frame.kind == Kind.SETTINGS and not frame.is_ack else 1
+        return _SETTINGS_COST if frame.kind == FrameType.SETTINGS and not frame.is_ack else 1
 
     def _requested(self, event: RequestReceived) -> None:
         connection, number = self._connection, event.stream_id
@@ -263,7 +264,9 @@ class Receiver:
         settings, asked = self._settings, stream.asked
         fields.check(asked, exceeded, settings, ended=not stream.receiving)
         if asked.length is not None and asked.length > settings.max_body_size > 0:
-            raise Refused(413, f"The body is over {settings.max_body_size} bytes.", "max_body_size")
+            raise RequestRejected(
+                413, f"The body is over {settings.max_body_size} bytes.", "max_body_size"
+            )
         stream.begin()
         if asked.expects_continue and stream.receiving:
             self._machine.send_headers(stream.number, [(b":status", b"100")])
@@ -326,13 +329,13 @@ class Receiver:
         self._connection.confirmed(event.ping_data)
 
 
-_EVENTS: dict[type, Callable[[Receiver, Any], None]] = {
-    RequestReceived: Receiver._requested,
-    DataReceived: Receiver._body_came,
-    TrailersReceived: Receiver._trailer_came,
-    StreamEnded: Receiver._request_ended,
-    StreamReset: Receiver._was_reset,
-    WindowUpdated: Receiver._window_opened,
-    RemoteSettingsChanged: Receiver._settings_came,
-    PingAckReceived: Receiver._pong,
+_EVENTS: dict[type, Callable[[FrameReceiver, Any], None]] = {
+    RequestReceived: FrameReceiver._requested,
+    DataReceived: FrameReceiver._body_came,
+    TrailersReceived: FrameReceiver._trailer_came,
+    StreamEnded: FrameReceiver._request_ended,
+    StreamReset: FrameReceiver._was_reset,
+    WindowUpdated: FrameReceiver._window_opened,
+    RemoteSettingsChanged: FrameReceiver._settings_came,
+    PingAckReceived: FrameReceiver._pong,
 }

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..progress import Progress
+from ..data_rate import RateWatch
 from ..time_sharing import SLICE
-from .frames import Allowance
-from .machine import Machine
+from .frames import TokenBucket
+from .h2_machine import H2Machine
 from .stream import Stream
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _SMALL_FRAME = 1024
 """Bytes below which a frame that is short for want of a window earns a client nothing."""
 
 
-class Sender:
+class FrameSender:
     """Sends a frame of one stream, then one of the next.
 
     What a client says of priorities is ignored (RFC 9113 section 5.3.2).
@@ -40,7 +40,9 @@ class Sender:
         chatter: what a client earns with what it takes.
     """
 
-    def __init__(self, connection: Http2Connection, machine: Machine, chatter: Allowance) -> None:
+    def __init__(
+        self, connection: Http2Connection, machine: H2Machine, chatter: TokenBucket
+    ) -> None:
         self._connection = connection
         self._machine = machine
         self._chatter = chatter
@@ -51,7 +53,7 @@ class Sender:
         # What all streams together were sent, how that grows since one of them had to wait, and
         # how much had been written when the connection's window was closed last.
         self._sent = 0
-        self._shared: Progress | None = None
+        self._shared: RateWatch | None = None
         self._mark = 0
 
     def add(self, stream: Stream) -> None:
@@ -147,8 +149,8 @@ class Sender:
         if stream.starving is None:
             now = connection.now()
             if not any(each.starving for each in connection.streams.values()):
-                self._shared = Progress(now, self._sent)
-            stream.starving = Progress(now, stream.sent)
+                self._shared = RateWatch(now, self._sent)
+            stream.starving = RateWatch(now, stream.sent)
 
     def is_slow(self, stream: Stream, now: float, timeout: float, rate: float) -> bool:
         """Whether the client opens the windows of a stream too slowly.

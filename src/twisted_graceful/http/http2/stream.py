@@ -12,15 +12,15 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
-from ...settings import Settings
-from .. import refusal
-from ..access_log import Loggable, RequestLog
-from ..connection import NEVER
-from ..head import Head, Refused
-from ..phase import Phase
+from ...config.settings import Settings
+from .. import error_response
+from ..base_connection import NEVER
+from ..data_rate import RateWatch
+from ..head import Head, RequestRejected
+from ..log.access_log import Loggable, RequestLog
+from ..log.drain_report import CutRequest, Outcome
+from ..phases import ConnectionPhase
 from ..producer import Producer
-from ..progress import Progress
-from ..report import Cut, Outcome
 from ..request import Request
 from . import fields
 from .field_decoder import Fields
@@ -85,7 +85,7 @@ class Stream:
         self.begun = now
         self.receiving = receiving
         self.received = 0
-        self.progress: Progress | None = None
+        self.progress: RateWatch | None = None
         self.deadline = NEVER
         self.head: Fields | None = None
         self.body = bytearray()
@@ -93,7 +93,7 @@ class Stream:
         self.error: ErrorCodes | None = None
         self.sent = 0
         self.mark = 0
-        self.starving: Progress | None = None
+        self.starving: RateWatch | None = None
         self.rejected = False
         self.over = False
         self._request: Request | None = None
@@ -108,16 +108,18 @@ class Stream:
         return self.site.connections.settings
 
     @property
-    def phase(self) -> Phase:
+    def phase(self) -> ConnectionPhase:
         """What it is doing, in the terms of connections."""
         if self.over:
-            return Phase.CLOSING
-        return Phase.READING if self.receiving else Phase.ANSWERING
+            return ConnectionPhase.CLOSING
+        return ConnectionPhase.READING if self.receiving else ConnectionPhase.ANSWERING
 
-    def cut(self, now: float) -> Cut:
+    def cut(self, now: float) -> CutRequest:
         """What an end of the connection now would cut."""
         asked = self.asked
-        return Cut.of(asked.method, asked.target, age=now - self.begun, doing=self.phase.value)
+        return CutRequest.of(
+            asked.method, asked.target, age=now - self.begun, doing=self.phase.value
+        )
 
     # The request comes
 
@@ -125,7 +127,7 @@ class Stream:
         """The head is complete, and checked."""
         self._request = self.connection.request_class(self, self.asked)
         if self.receiving:
-            self.progress = Progress(self.begun, 0)
+            self.progress = RateWatch(self.begun, 0)
             self._request.gotLength(self.asked.length)
 
     def receive(self, data: bytes) -> None:
@@ -143,7 +145,7 @@ class Stream:
         if length is not None and self.received > length:
             raise Malformed("the body is longer than its Content-Length")
         if self.received > limit > 0:
-            raise Refused(413, f"The body is over {limit} bytes.", "max_body_size")
+            raise RequestRejected(413, f"The body is over {limit} bytes.", "max_body_size")
         self._request.handleContentChunk(data)
 
     def received_all(self) -> None:
@@ -168,7 +170,7 @@ class Stream:
 
     def refuse(
         self,
-        refused: Refused,
+        refused: RequestRejected,
         outcome: Outcome = Outcome.REFUSED,
         told: Exception | None = None,
     ) -> None:
@@ -182,14 +184,14 @@ class Stream:
         self.rejected = True
         if refused.limit:
             self.connection.hit(refused.limit)
-        text = refusal.text(refused)
+        text = error_response.text(refused)
         self._tell(outcome, refused.status, len(text))
         self._leave(Failure(told or refused))
         self.head = [
             (b":status", b"%d" % refused.status),
             (b"server", self.site.server_name),
             (b"date", self.site.date()),
-            (b"content-type", refusal.CONTENT_TYPE),
+            (b"content-type", error_response.CONTENT_TYPE),
             (b"content-length", b"%d" % len(text)),
         ]
         if self.asked.method != b"HEAD":

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ...settings import Settings
-from ..progress import Progress
+from ...config.settings import Settings
+from ..data_rate import RateWatch
 from .frames import MAX_FRAME_SIZE
 from .stream import Stream
 
@@ -24,7 +24,7 @@ class Uploads:
     def __init__(self, settings: Settings) -> None:
         self._timeout = settings.read_timeout
         self._rate = settings.min_rate
-        self._progress: Progress | None = None
+        self._progress: RateWatch | None = None
 
     def slow(
         self, streams: Iterable[Stream], received: int, arriving: int, now: float
@@ -42,7 +42,7 @@ class Uploads:
             self._progress = None
             return []
         if self._progress is None:
-            self._progress = Progress(now, received - sum(each.received for each, _ in coming))
+            self._progress = RateWatch(now, received - sum(each.received for each, _ in coming))
         share, timeout, rate = len(coming), self._timeout, self._rate
         if not self._progress.is_slow(now, received + arriving, timeout, rate * share):
             arriving = 0

@@ -11,17 +11,17 @@ from twisted.internet.interfaces import IProtocol
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
-from ... import private
-from ..connection import Connection
-from ..phase import Phase
+from ... import twisted_internals
+from ..base_connection import Connection
+from ..data_rate import RateWatch
+from ..log.drain_report import CutRequest, Outcome
+from ..phases import ConnectionPhase
 from ..producer import Producer
-from ..progress import Progress
-from ..report import Cut, Outcome
 from .frames import PING, Code, Frames, close_frame, control_frame
-from .transport import UpgradeTransport
+from .upgraded_transport import WebSocketTransport
 
 if TYPE_CHECKING:
-    from ..channel import Channel
+    from ..http1.channel import Channel
     from ..request import Request
 
 _ANSWER = re.compile(rb"HTTP/1\.1 ([0-9]{3}) .*?\r\n\r\n", re.DOTALL)
@@ -58,7 +58,7 @@ class WebSocket(Connection):
         protocol: that is who; None until it has taken the connection over.
     """
 
-    phase = Phase.ANSWERING
+    phase = ConnectionPhase.ANSWERING
     protocol: IProtocol | None = None
 
     _producer: Any = None
@@ -69,7 +69,7 @@ class WebSocket(Connection):
     _flooded = False
     _heard = True
     _silent_since = 0.0
-    _pong: Progress | None = None
+    _pong: RateWatch | None = None
     _pinged = 0
     _said = 0
     _outcome = Outcome.ANSWERED
@@ -81,7 +81,7 @@ class WebSocket(Connection):
         self.host = channel.host
         self.transport = self._wire = channel._wire
         self.request = request
-        self.outlet = UpgradeTransport(self)
+        self.outlet = WebSocketTransport(self)
         self.channel = channel
         self._incoming = Frames(
             self._settings.max_message_size, swallowed=_PING, at_once=_FRAMES_AT_ONCE
@@ -102,7 +102,7 @@ class WebSocket(Connection):
         """Send a part of the answer; with ``101`` the WebSocket begins."""
         if self.protocol is None:
             self._wire.write(data)
-        elif self.channel.phase is Phase.ANSWERING:
+        elif self.channel.phase is ConnectionPhase.ANSWERING:
             self._answer += data
             head = _ANSWER.match(self._answer)
             if head is not None and head[1] == b"101":
@@ -124,7 +124,7 @@ class WebSocket(Connection):
         wire.protocol = self
         wire.unregisterProducer()
         wire.registerProducer(self, True)
-        self._enter(Phase.UPGRADED)
+        self._enter(ConnectionPhase.UPGRADED)
         # The application hears nothing before it has come back from answering.
         self._pause_reading()
         self._connections.clock.callLater(0, self._start_reading, arrived)
@@ -136,12 +136,12 @@ class WebSocket(Connection):
 
     def _request_over(self, result: Failure | None) -> None:
         """The request that was the opening handshake has ended, in one way or the other."""
-        if self.phase is not Phase.ANSWERING:
+        if self.phase is not ConnectionPhase.ANSWERING:
             self._fail(Code.INTERNAL_ERROR)  # somebody has answered it once more, as an error is
             return
         if self.channel.transport is self.outlet:
             self.channel.transport = self._wire
-        self.phase = Phase.CLOSING
+        self.phase = ConnectionPhase.CLOSING
         self._tell_lost(result or Failure(ConnectionDone()))
 
     # The transport tells us
@@ -149,7 +149,7 @@ class WebSocket(Connection):
     def dataReceived(self, data: bytes) -> None:
         """Bytes arrived."""
         self._heard = True
-        if self.phase is Phase.CLOSING:
+        if self.phase is ConnectionPhase.CLOSING:
             return
         self._waiting += data
         if not self._connections.turns.run(self._hear):
@@ -162,7 +162,7 @@ class WebSocket(Connection):
 
     def _hear(self) -> None:
         """Pass on what has arrived, within this connection's share of a reactor turn."""
-        if self.phase is Phase.CLOSING:
+        if self.phase is ConnectionPhase.CLOSING:
             return
         incoming = self._incoming
         waiting, self._waiting = self._waiting, b""
@@ -182,12 +182,12 @@ class WebSocket(Connection):
 
     def _hear_rest(self) -> None:
         """Pass on all that has arrived, since nothing more will."""
-        while self._has_more and self.phase is not Phase.CLOSING:
+        while self._has_more and self.phase is not ConnectionPhase.CLOSING:
             self._hear()
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """The connection is gone."""
-        self.phase = Phase.CLOSING
+        self.phase = ConnectionPhase.CLOSING
         self._tell_lost(reason)
         if self.site.access_log is not None:
             self.site.access_log.write(
@@ -217,9 +217,9 @@ class WebSocket(Connection):
 
     def send(self, data: bytes) -> None:
         """Send what the protocol says."""
-        if self.phase is Phase.ANSWERING:
+        if self.phase is ConnectionPhase.ANSWERING:
             self._shake_hands(data)
-        elif self.phase is not Phase.CLOSING:
+        elif self.phase is not ConnectionPhase.CLOSING:
             data = self._outgoing.follow(data)
             self._said += len(data)
             self._wire.write(data)
@@ -233,7 +233,7 @@ class WebSocket(Connection):
 
     def _read_on(self) -> None:
         """Read if the application can take it, and the client takes what it gets for it."""
-        if self.phase is Phase.CLOSING:
+        if self.phase is ConnectionPhase.CLOSING:
             return  # what arrives is discarded
         if self._paused or self._flooded:
             self._pause_reading()
@@ -254,7 +254,7 @@ class WebSocket(Connection):
             raise RuntimeError(f"cannot register {producer}: {self._producer} is registered")
         producer = Producer(producer, self._producer_failed)
         if not streaming:
-            producer = private.PullToPush(producer, self.outlet)
+            producer = twisted_internals.PullToPush(producer, self.outlet)
         self._producer = producer
         self._producer_pulls = not streaming
         if not streaming:
@@ -297,7 +297,7 @@ class WebSocket(Connection):
     def check(self, now: float) -> None:
         """Do what the time has come for; called for every connection, every now and then."""
         super().check(now)
-        if self.phase is Phase.UPGRADED:
+        if self.phase is ConnectionPhase.UPGRADED:
             self._check_alive(now)
 
     def _check_alive(self, now: float) -> None:
@@ -323,7 +323,7 @@ class WebSocket(Connection):
             self._silent_since = now
             if timeout:
                 self._pinged = self._delivered + getattr(self._wire, "undelivered", 0)
-                self._pong = Progress(now, self._delivered)
+                self._pong = RateWatch(now, self._delivered)
 
     def _timed_out(self) -> None:
         """The client has not answered our Close frame, or the protocol the client's."""
@@ -334,7 +334,7 @@ class WebSocket(Connection):
 
     def go_away(self) -> bool:
         """Tell the client to go elsewhere (section 7.4.1); it has a short time to answer."""
-        if self.phase is not Phase.UPGRADED or not self._close(Code.GOING_AWAY):
+        if self.phase is not ConnectionPhase.UPGRADED or not self._close(Code.GOING_AWAY):
             return False
         self._leave()
         return True
@@ -348,20 +348,20 @@ class WebSocket(Connection):
 
     def _leave(self) -> None:
         """One side has sent its Close frame: the other one has a short time for its own."""
-        if self.phase is Phase.UPGRADED:
-            self._enter(Phase.LEAVING, self._settings.linger_timeout)
+        if self.phase is ConnectionPhase.UPGRADED:
+            self._enter(ConnectionPhase.LEAVING, self._settings.linger_timeout)
 
     def _fail(self, code: Code, reason: str = "") -> None:
         """Close, and hear nothing more of the client (section 7.1.7)."""
         if code is Code.MESSAGE_TOO_BIG:
             self._connections.hit("max_message_size")
-        if self.phase is not Phase.CLOSING:
+        if self.phase is not ConnectionPhase.CLOSING:
             self._close(code, reason)
             self.loseConnection()
 
     def readConnectionLost(self) -> None:
         """The client sends nothing more: it is gone, for it has not even closed (section 7.1.5)."""
-        if self.phase is Phase.CLOSING:
+        if self.phase is ConnectionPhase.CLOSING:
             super().readConnectionLost()
         else:
             self._client_finished = True
@@ -370,18 +370,18 @@ class WebSocket(Connection):
 
     def loseConnection(self) -> None:
         """Close in stages."""
-        if self.phase is Phase.ANSWERING:
+        if self.phase is ConnectionPhase.ANSWERING:
             self.channel.loseConnection()
         else:
             super().loseConnection()
 
     def abort(self) -> None:
         """Reset the connection, as the protocol asks."""
-        if self.phase is not Phase.ANSWERING:
-            self.phase = Phase.CLOSING
+        if self.phase is not ConnectionPhase.ANSWERING:
+            self.phase = ConnectionPhase.CLOSING
         self._wire.abortConnection()
 
-    def end(self, outcome: Outcome = Outcome.CUT) -> tuple[Cut, ...]:
+    def end(self, outcome: Outcome = Outcome.CUT) -> tuple[CutRequest, ...]:
         """End the connection at once; what is only gathered yet is sent before."""
         flush = getattr(self._wire, "flush", None)
         if flush is not None:
@@ -391,10 +391,10 @@ class WebSocket(Connection):
     def _unfinished(self) -> bool:
         return False
 
-    def under_way(self) -> tuple[Cut, ...]:
+    def under_way(self) -> tuple[CutRequest, ...]:
         """A WebSocket that was told is not cut, unless what it was told is lost."""
         if not self._unsent:
             return ()
         age = self._seconds() - self._begun
         request = self.request
-        return (Cut.of(request.method, request.uri, age=age, doing=self.phase.value),)
+        return (CutRequest.of(request.method, request.uri, age=age, doing=self.phase.value),)

@@ -1,0 +1,311 @@
+"""What kinds of values there are: how they are written, and which are accepted."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..errors import GracefulError, SettingsError
+from ..networks import Networks
+
+MAXIMUM = 2**31 - 1
+"""The largest value of any number: what fits a C ``int``."""
+
+AUTO = "auto"
+"""As many workers as there are processors that this process may use."""
+
+
+class OptionType(Protocol):
+    """What values a setting takes; ``str()`` of it says so in words."""
+
+    @property
+    def unit(self) -> str:
+        """What it counts, or what it is, for the help."""
+
+    def parse(self, text: str) -> Any:
+        """The value of a text.
+
+        Raises:
+            ValueError: it is none.
+        """
+
+    def accepts(self, value: object) -> bool:
+        """Whether this is a value of this kind, in range.
+
+        Raises:
+            ValueError: it is not; the text says what is wrong with which part.
+        """
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number of something.
+
+    Args:
+        unit: what is counted.
+        minimum: the smallest value.
+        whole: whether fractions make no sense.
+        maximum: the largest value.
+    """
+
+    unit: str
+    minimum: float = 0
+    whole: bool = True
+    maximum: float = MAXIMUM
+
+    def parse(self, text: str) -> float:
+        """The number that is written there."""
+        return int(text) if self.whole else float(text)
+
+    def accepts(self, value: object) -> bool:
+        """Whether it is a number in range."""
+        # A bool is an int to Python and a mistake here; NaN fails the comparison.
+        return (
+            isinstance(value, int if self.whole else (int, float))
+            and not isinstance(value, bool)
+            and self.minimum <= value <= self.maximum
+        )
+
+    def __str__(self) -> str:
+        kind = "a whole number" if self.whole else "a number"
+        return f"{kind} of {self.unit}, {self.minimum:g} or more, and {self.maximum} at most"
+
+
+class Size(Number):
+    """A number of bytes, which may be written with a binary prefix (IEC 80000-13)."""
+
+    _TEXT = re.compile(r"([0-9]+) ?(?:([KMG])(?:i?B)?)?", re.IGNORECASE)
+    _PREFIXES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+    def parse(self, text: str) -> int:
+        """The number that is written there: ``1048576``, ``1024KiB``, ``1 MiB``, ``1M``."""
+        match = self._TEXT.fullmatch(text.strip())
+        if match is None:
+            raise ValueError(text)
+        return int(match[1]) * self._PREFIXES[(match[2] or "").upper()]
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}; KiB, MiB and GiB are understood"
+
+
+@dataclass(frozen=True)
+class Workers(Number):
+    """A number of processes, or as many as there are processors."""
+
+    unit: str = "processes"
+
+    def parse(self, text: str) -> Any:
+        """The number that is written there, or ``auto``."""
+        return AUTO if text == AUTO else super().parse(text)
+
+    def accepts(self, value: object) -> bool:
+        """Whether it is a number in range, or ``auto``."""
+        return value == AUTO or super().accepts(value)
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}, or {AUTO}"
+
+
+class Permissions(int):
+    """Those of a file, which are written in octal."""
+
+    def __str__(self) -> str:
+        return f"{self:o}"
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True)
+class Mode:
+    """The permissions of a file (chmod(1))."""
+
+    unit: str = "octal"
+
+    def parse(self, text: str) -> int:
+        """The permissions that are written there: ``660``, ``0o660``."""
+        return Permissions(text, 8)
+
+    def accepts(self, value: object) -> bool:
+        """Whether these are permissions; 660 and 666 in decimal are none."""
+        return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 0o777
+
+    def __str__(self) -> str:
+        return 'permissions in octal, such as 660; in a program 0o660, in a TOML file "660"'
+
+
+@dataclass(frozen=True)
+class Flag:
+    """On or off; off by default."""
+
+    unit: str = "flag"
+
+    def parse(self, text: str) -> bool:
+        """On or off, from a word."""
+        return _WORDS[text.lower()]
+
+    def accepts(self, value: object) -> bool:
+        """Whether it is a truth value."""
+        return isinstance(value, bool)
+
+    def __str__(self) -> str:
+        return "true or false, on or off, yes or no, 1 or 0"
+
+
+_WORDS = {
+    **dict.fromkeys(("true", "on", "yes", "1"), True),
+    **dict.fromkeys(("false", "off", "no", "0"), False),
+}
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text.
+
+    Args:
+        unit: what it is.
+        choices: all that it can be; none for any text.
+    """
+
+    unit: str
+    choices: tuple[str, ...] = ()
+
+    def parse(self, text: str) -> str:
+        """The text itself."""
+        return text
+
+    def accepts(self, value: object) -> bool:
+        """Whether it is a text, and one of the choices."""
+        return isinstance(value, str) and (not self.choices or value in self.choices)
+
+    def __str__(self) -> str:
+        return " or ".join(self.choices) or f"a text, {self.unit}"
+
+
+@dataclass(frozen=True)
+class FilePath(Text):
+    """A text that is the path of a file."""
+
+
+@dataclass(frozen=True)
+class NetworkList(Text):
+    """A text that `Networks` are written in."""
+
+    def accepts(self, value: object) -> bool:
+        """Whether each part of the text names some."""
+        if not isinstance(value, str):
+            return False
+        Networks.parse(value)
+        return True
+
+    def __str__(self) -> str:
+        return "addresses and networks such as 10.0.0.0/8, separated by commas, or * for any"
+
+
+@dataclass(frozen=True)
+class HostName(Text):
+    """The name of a host, or with a dot before it that of a domain."""
+
+    _FORM = re.compile(r"\.?(?:[a-z0-9_-]+\.)*[a-z0-9_-]+\.?", re.IGNORECASE)
+
+    def accepts(self, value: object) -> bool:
+        """Whether it is a name alone, without scheme, port or wildcard."""
+        return isinstance(value, str) and self._FORM.fullmatch(value) is not None
+
+    def __str__(self) -> str:
+        return "a host name without port, such as app or app.example.com; .example.com for a domain"
+
+
+@dataclass(frozen=True)
+class Target(Text):
+    """A path with its query, or a URL that has one; what cannot be sent as it is is encoded."""
+
+    # A fragment is never sent (RFC 9110 section 4.2.5).
+    _FORM = re.compile(r"""(?:https?://[!-"$-.0-~]+)?/[!-"$-~]*""")
+
+    def accepts(self, value: object) -> bool:
+        """Whether it is a text of this form."""
+        return isinstance(value, str) and self._FORM.fullmatch(value) is not None
+
+    def __str__(self) -> str:
+        return "a path such as /health, or a URL such as http://example.com/health, percent-encoded"
+
+
+@dataclass(frozen=True)
+class Several:
+    """Several values of a kind, in order: a tuple.
+
+    Args:
+        each: the kind.
+    """
+
+    each: OptionType
+
+    @property
+    def unit(self) -> str:
+        """What each is."""
+        return self.each.unit
+
+    def parse(self, text: str) -> tuple[Any, ...]:
+        """The values that are written there, with white space between them."""
+        return tuple(map(self.each.parse, text.split()))
+
+    def gather(self, value: object) -> object:
+        """A tuple, from one value or a sequence of them."""
+        return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+
+    def accepts(self, value: object) -> bool:
+        """Whether each is of the kind.
+
+        Raises:
+            ValueError: one is not; the text names it.
+        """
+        for each in value if isinstance(value, tuple) else ():
+            if not self.each.accepts(each):
+                raise ValueError(f"not {each!r}")
+        return isinstance(value, tuple)
+
+    def __str__(self) -> str:
+        return f"one or several, each {self.each}"
+
+
+def parse(name: str, kind: OptionType, text: str) -> Any:
+    """A value of some kind, from text.
+
+    Args:
+        name: of the setting, for the error.
+        kind: what values it takes.
+        text: what a user wrote.
+
+    Raises:
+        SettingsError: it is none, or out of range.
+        GracefulError: likewise, from a kind that says more.
+    """
+    try:
+        value = kind.parse(text)
+    except GracefulError:
+        raise
+    except (ValueError, LookupError):
+        raise SettingsError(name, text, str(kind)) from None
+    check(name, kind, value)
+    return value
+
+
+def check(name: str, kind: OptionType, value: object) -> None:
+    """Refuse a value that is not of its kind.
+
+    Args:
+        name: of the setting, for the error.
+        kind: what values it takes.
+        value: what it is given.
+
+    Raises:
+        SettingsError: it is of another kind, or out of range.
+    """
+    accepted = str(kind)
+    try:
+        if kind.accepts(value):
+            return
+    except ValueError as error:
+        accepted += f": {error}"
+    raise SettingsError(name, value, accepted)

@@ -1,0 +1,328 @@
+"""What is configured: every option, from the command line, the environment and a file.
+
+Pure: the environment and the text of the file are passed in. An option stands in one table,
+`OPTIONS`, of which all that knows of options is made: the command line, its help and completion,
+the names of variables and keys, and what ``--print-config`` prints.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import textwrap
+from collections.abc import Iterable, Mapping
+from dataclasses import Field, dataclass
+from typing import Any
+
+from .. import address
+from ..errors import ConfigError, GracefulError, SettingsError
+from . import toml_file
+from .option_types import (
+    Flag,
+    HostName,
+    Mode,
+    NetworkList,
+    OptionType,
+    Permissions,
+    Several,
+    Text,
+    parse,
+)
+from .settings import Settings, kind_of
+
+PREFIX = "GRACEFUL_"
+CONFIG = f"{PREFIX}CONFIG"
+"""The variable that names the file."""
+
+
+@dataclass(frozen=True)
+class ListenAddressType:
+    """A kind of value: where to listen."""
+
+    unit: str = "address"
+
+    def parse(self, text: str) -> address.ListenAddress:
+        """The address that is written there.
+
+        Raises:
+            AddressError: it is none.
+        """
+        return address.parse(text)
+
+    def accepts(self, value: object) -> bool:
+        """Whether it is an address."""
+        return isinstance(value, address.ListenAddress)
+
+    def __str__(self) -> str:
+        return address.ACCEPTED
+
+
+@dataclass(frozen=True)
+class Option:
+    """Something that can be configured.
+
+    Args:
+        name: as on the command line, with hyphens.
+        kind: what values it takes; if it is repeatable, what values each one takes.
+        default: its value when nobody says anything.
+        help: a sentence.
+        repeatable: whether it can be given several times; then its value is a tuple.
+        otherwise: what the default means, if its text does not say so.
+    """
+
+    name: str
+    kind: OptionType
+    default: Any
+    help: str
+    repeatable: bool = False
+    otherwise: str = ""
+
+    @property
+    def description(self) -> str:
+        """Its help, which begins with the unit if it takes a value."""
+        said_already = self.repeatable or isinstance(self.kind, Flag)
+        return self.help if said_already else f"{self.kind.unit}: {self.help}"
+
+    @property
+    def key(self) -> str:
+        """Its name in Python."""
+        return self.name.replace("-", "_")
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable."""
+        return PREFIX + self.key.upper()
+
+    def read(self, given: object, where: str) -> Any:
+        """One value of it.
+
+        Args:
+            given: what would be written on the command line; a number or truth value need
+                not be text.
+            where: where it was given, for the error.
+
+        Raises:
+            ConfigError: it is not accepted; the text says where it was, and what is.
+        """
+        try:
+            # A number is no name, and does not say whether it was written in octal.
+            is_text = isinstance(self.kind, (Mode, Text))
+            if not isinstance(given, str if is_text else (str, int, float)):
+                raise SettingsError(self.name, given, str(self.kind))
+            return parse(self.name, self.kind, str(given))
+        except SettingsError as error:
+            raise ConfigError(
+                f"{where}: {given!r} is not accepted; it must be {error.accepted}"
+            ) from None
+        except GracefulError as error:
+            raise ConfigError(f"{where}: {error}") from None
+
+    def read_all(self, given: object, where: str) -> Any:
+        """Its value, of one or, if it is repeatable, a list of what `read` takes.
+
+        Raises:
+            ConfigError: as for `read`.
+        """
+        if not self.repeatable:
+            return self.read(given, where)
+        each = given if isinstance(given, list) else [given]
+        return tuple(self.read(one, where) for one in each) or self.default
+
+
+def option_name(setting: Field[Any]) -> str:
+    """The name of the option for a setting."""
+    return setting.name.replace("_", "-")
+
+
+def _of_setting(setting: Field[Any]) -> Option:
+    name, kind, help = option_name(setting), kind_of(setting), setting.metadata["help"]
+    if isinstance(kind, Several):
+        help = f"{kind.unit}: {help}."
+        return Option(name, kind.each, setting.default, help, repeatable=True, otherwise="none")
+    return Option(name, kind, setting.default, help)
+
+
+OPTIONS = (
+    Option(
+        "port",
+        ListenAddressType(),
+        (address.parse(8080),),
+        "Where to listen: 8080, :8080, 127.0.0.1:8080, localhost:3000, [::1]:8080; port 0 "
+        "for any free port; unix:/run/app.sock, or unix:@name for an abstract socket. With https: "
+        "before it it speaks TLS, with http: it does not, with neither it does if there is a "
+        "--tls-cert.",
+        repeatable=True,
+        otherwise="8080",
+    ),
+    Option(
+        "app",
+        Text("name"),
+        (),
+        "What to serve: package.module.attribute or package.module:attribute. It names an "
+        "IResource, a Klein app, a WSGI callable, or a function or class that returns one. "
+        "The n-th is served on the n-th port, a single one on all.",
+        repeatable=True,
+        otherwise="a welcome page",
+    ),
+    Option("wsgi", Flag(), False, "The applications are WSGI callables, whatever they look like."),
+    Option(
+        "reload",
+        Flag(),
+        False,
+        "For development: upgrade when a Python file changes, or the --config. Needs the "
+        "extra `reload`.",
+    ),
+    Option(
+        "admin",
+        ListenAddressType(),
+        (),
+        "Where health, readiness, metrics and status are served: 127.0.0.1:9000, or "
+        "unix:/run/admin.sock, which is its owner's only and also takes actions.",
+        repeatable=True,
+        otherwise="nowhere",
+    ),
+    Option(
+        "admin-allow",
+        NetworkList("addresses"),
+        "",
+        "which other machines may ask there: addresses and networks, separated by commas; *: any",
+    ),
+    Option(
+        "admin-host",
+        HostName("name"),
+        (),
+        "A name under which they may ask, as in http://NAME:9000/metrics, beside addresses and "
+        "localhost; .example.com for all names of that domain.",
+        repeatable=True,
+        otherwise="none",
+    ),
+    *map(_of_setting, Settings.describe()),
+)
+"""All of them, but for those that are no configuration and only print something."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The value of an option, and where it comes from."""
+
+    value: Any
+    source: str
+
+
+def from_command_line(given: Mapping[str, Any]) -> dict[str, Chosen]:
+    """What the command line says; its values have been read already."""
+    return {name: Chosen(value, "the command line") for name, value in given.items()}
+
+
+def from_environment(environ: Mapping[str, str]) -> dict[str, Chosen]:
+    """What the environment says.
+
+    A variable that is empty counts as one that is not there: that is how it comes out of
+    compose files and unit files that pass on what their own environment has not got.
+
+    Args:
+        environ: names and texts. Those of repeatable options are separated by commas or
+            white space.
+
+    Raises:
+        ConfigError: a value is not accepted; the text names the variable.
+    """
+    chosen = {}
+    for option in OPTIONS:
+        given: Any = environ.get(option.variable, "").strip()
+        if given:
+            source = f"the environment variable {option.variable}"
+            texts = toml_file.listed(given) if option.repeatable else given
+            chosen[option.name] = Chosen(option.read_all(texts, source), source)
+    return chosen
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """A sentence for each variable with our prefix that is of no option."""
+    known = [each.removeprefix(PREFIX) for each in (*(o.variable for o in OPTIONS), CONFIG)]
+    ours = (name.removeprefix(PREFIX) for name in sorted(environ) if name.startswith(PREFIX))
+    return [
+        f"the environment variable {PREFIX}{name} is no option of ours{_meant(name, known, PREFIX)}"
+        for name in ours
+        if name not in known
+    ]
+
+
+def from_file(text: str, path: str) -> dict[str, Chosen]:
+    """What a file says.
+
+    Args:
+        text: TOML with a table ``[graceful]`` or ``[tool.graceful]``. Its keys are names of
+            options, with hyphens or underscores; a repeatable one has a list.
+        path: of the file, for errors.
+
+    Raises:
+        ConfigError: it is no TOML, has no such table or two, a key that is no option, or a
+            value that is not accepted.
+    """
+    name, table = toml_file.table(text, path)
+    options = {option.name: option for option in OPTIONS}
+    chosen: dict[str, Chosen] = {}
+    for key, given in table.items():
+        where = f"{path}: [{name}] {key}"
+        option = options.get(key.replace("_", "-"))
+        if option is None:
+            raise ConfigError(f"{where}: there is no such option{_meant(key, options)}")
+        if option.name in chosen:
+            raise ConfigError(f"{where}: it is there twice, with - and with _")
+        chosen[option.name] = Chosen(option.read_all(given, where), path)
+    return chosen
+
+
+def _meant(name: str, known: Iterable[str], prefix: str = "") -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {prefix}{close[0]}?" if close else ""
+
+
+def for_development() -> dict[str, Chosen]:
+    """Other defaults, for ``--reload``: the next change shall not wait for long.
+
+    What is being answered still has some seconds; but code that dies just after it was ready is
+    what development is like, and an event stream in a browser never ends by itself.
+    """
+    defaults = {"drain-timeout": 5, "probation": 0}
+    return {name: Chosen(value, "--reload") for name, value in defaults.items()}
+
+
+def effective(*sources: Mapping[str, Chosen]) -> dict[str, Chosen]:
+    """The value of every option, in the order of the table.
+
+    Args:
+        sources: the one that counts most comes first.
+    """
+    chosen = {option.name: Chosen(option.default, "the default") for option in OPTIONS}
+    for source in reversed(sources):
+        chosen.update(source)
+    return chosen
+
+
+def to_toml(chosen: Mapping[str, Chosen]) -> str:
+    """A file that says the same: each value with its source and the option's help."""
+    entries = [
+        "\n".join(
+            [
+                *textwrap.wrap(option.description, 94, initial_indent="# ", subsequent_indent="# "),
+                f"# From {chosen[option.name].source}.",
+                f"{option.name} = {_toml(chosen[option.name].value)}",
+            ]
+        )
+        for option in OPTIONS
+    ]
+    return "\n\n".join(["[graceful]", *entries]) + "\n"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)) and not isinstance(value, Permissions):
+        # As most are written, so that what is printed of a printed file is the same.
+        return repr(int(value) if value == int(value) else value)
+    # A basic string of TOML is one of JSON, except that it must not hold DEL.
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

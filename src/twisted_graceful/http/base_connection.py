@@ -1,0 +1,391 @@
+"""One client's connection: what it is doing, until when, and how it closes."""
+
+from __future__ import annotations
+
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from twisted.internet.interfaces import (
+    IAddress,
+    IHalfCloseableDescriptor,
+    IHalfCloseableProtocol,
+    IPushProducer,
+    ISSLTransport,
+    ISystemHandle,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ..config.settings import Settings
+from .data_rate import RateWatch
+from .log.drain_report import CutRequest, Outcome, listed
+from .phases import WAITING, ConnectionPhase
+from .proxy import ForwardedRequest
+from .registry import ConnectionRegistry
+from .request import Request
+
+if TYPE_CHECKING:
+    from .site import Site
+
+NEVER = float("inf")
+
+_LINGER_LIMIT = 30.0
+"""Seconds after which a close waits no longer for a client that goes on sending; nginx's
+lingering_time."""
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class Connection(Protocol, ABC):
+    """A connection of a site, whatever is spoken on it.
+
+    What each protocol does in its own way is abstract, so that a class that lacks a method fails in
+    its first test, not in the first report that calls it.
+
+    To the registry it has a phase, and a deadline that one clock checks for all connections.
+
+    A close is staged: our FIN, then reading and discarding until the client closes too, for
+    a bounded time. A close with unread bytes would be a reset, which can destroy the answer
+    on its way.
+
+    Attributes:
+        phase: what it is doing.
+        since: when this phase began, in seconds of the registry's clock.
+        deadline: when `_timed_out` is due; `NEVER` for no deadline.
+        unsettled: whether to look at it though it waits: an answer was written since a look has
+            last found all of them delivered, or its protocol has something to wait for.
+        client: the client's address.
+        host: our address.
+        request_class: what requests are made of.
+    """
+
+    transport: Any
+    site: Site
+    client: IAddress
+    host: IAddress
+
+    phase = ConnectionPhase.SILENT
+    since = 0.0
+    deadline = NEVER
+    request_class: type[Request] = Request
+
+    _log = Logger()
+
+    _wire: Any
+    """The transport, even if an application takes it away, as some WebSockets do."""
+    _reader: RateWatch | None = None
+    _half_closed: RateWatch | None = None
+    _stalled = False
+    unsettled = False
+    _reading = True
+    _client_finished = False
+    _flushed = False
+    _aborted = False
+    _outcome = Outcome.CLIENT_GONE
+    """How the requests ended that are unanswered when the connection is lost."""
+
+    _connections: ConnectionRegistry
+    _settings: Settings
+    _seconds: Callable[[], float]
+
+    @property
+    def factory(self) -> Site:
+        """The site; Twisted's name for it."""
+        return self.site
+
+    @factory.setter
+    def factory(self, site: Site) -> None:
+        # Every request asks for these.
+        self.site = site
+        self._connections = site.connections
+        self._settings = site.connections.settings
+        self._seconds = site.connections.clock.seconds
+
+    def isSecure(self) -> bool:
+        """Whether the client's connection is encrypted, be it to us or to a proxy."""
+        secure: bool = ISSLTransport.providedBy(self._wire)
+        return secure or getattr(self._wire, "client_is_secure", False)
+
+    def getPeer(self) -> IAddress:
+        """The client's address."""
+        return self.client
+
+    def getHost(self) -> IAddress:
+        """Our address."""
+        return self.host
+
+    # What each protocol has its own way of
+
+    @abstractmethod
+    def _timed_out(self) -> None:
+        """The deadline of the present phase is over; this phase is not `CLOSING`."""
+
+    @abstractmethod
+    def under_way(self) -> tuple[CutRequest, ...]:
+        """The requests that an end of the connection now would cut."""
+
+    @abstractmethod
+    def _unfinished(self) -> bool:
+        """Whether the client, which will send no more, waits for an answer."""
+
+    @abstractmethod
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """The connection is gone: leave the registry."""
+
+    # Twisted's transport tells us
+
+    def connectionMade(self) -> None:
+        """A client connected."""
+        self._wire = transport = self.transport
+        if ITCPTransport.providedBy(transport):
+            transport.setTcpNoDelay(True)
+        self.client = transport.getPeer()
+        self.host = transport.getHost()
+        proxies = self.factory.proxies
+        if proxies is not None and proxies.trusts(self.client):
+            self.request_class = ForwardedRequest
+        transport.registerProducer(self, True)
+        self._enter(ConnectionPhase.SILENT, self._settings.read_header_timeout)
+        self._connections.add(self)
+
+    def readConnectionLost(self) -> None:
+        """The client closed its sending side; it may still wait for its answer."""
+        self._client_finished = True
+        if self._unfinished():
+            # A half-closed client gets its answer (RFC 9112 section 9.5); but it may be gone.
+            self._half_closed = RateWatch(self._seconds(), self._delivered)
+            return
+        if self.phase is ConnectionPhase.CLOSING and not self._flushed:
+            return  # writeConnectionLost ends it
+        self._wire.loseConnection()
+
+    def record_begun(self) -> None:
+        """A part of a TLS record came: as far as we can know, a request that was begun."""
+        timeout = self._settings.read_header_timeout
+        if timeout and self.phase in WAITING:
+            self.deadline = min(self.deadline, self._seconds() + timeout)
+
+    def writeConnectionLost(self) -> None:
+        """All that was written is sent, and our FIN too; now it is the client's turn."""
+        self._flushed = True
+        if self._client_finished or not self._settings.linger_timeout:
+            self.end()
+        else:
+            self._enter(ConnectionPhase.CLOSING, self._settings.linger_timeout)
+
+    def _linger(self) -> None:
+        """More was read of what the client had begun to send; it has not come to our answer yet."""
+        if self._flushed:
+            timeout = self._settings.linger_timeout
+            now = self._seconds()
+            self.deadline = min(now + timeout, self.since + max(timeout, _LINGER_LIMIT))
+
+    # The transport's buffer is full, and has room again
+
+    @abstractmethod
+    def pauseProducing(self) -> None:
+        """The client does not read as fast as we write."""
+
+    @abstractmethod
+    def resumeProducing(self) -> None:
+        """The client has read all that was written."""
+
+    @abstractmethod
+    def stopProducing(self) -> None:
+        """The connection is gone."""
+
+    def _pause_reading(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._wire.pauseProducing()
+
+    def _resume_reading(self) -> None:
+        if not self._client_finished:
+            self._reading = True
+            self._wire.resumeProducing()
+
+    # Deadlines
+
+    def _enter(self, phase: ConnectionPhase, timeout: float = 0) -> None:
+        self.phase = phase
+        self.since = now = self._seconds()
+        self.deadline = now + timeout if timeout else NEVER
+
+    def check(self, now: float) -> None:
+        """Do what the time has come for; called for every connection, every now and then."""
+        if not self._wire.connected:
+            self._connections.remove(self)  # an application took the transport, and it is gone
+            return
+        if self.unsettled and self.phase is ConnectionPhase.IDLE:
+            # The client is not idle before it has all of its answer.
+            self.unsettled = bool(getattr(self._wire, "undelivered", 0))
+            if self.unsettled:
+                self._enter(ConnectionPhase.IDLE, self._settings.idle_timeout)
+            else:
+                self._rests()
+            if self._partial:
+                self.record_begun()  # while the last answer was under way
+        if now >= self.deadline:
+            if self.phase is ConnectionPhase.CLOSING:
+                self._connections.hit("linger_timeout")
+                self.end()
+            else:
+                self._timed_out()
+        self._check_reader(now)
+
+    def _rests(self) -> None:
+        """All is delivered: keep no more memory than must be."""
+
+    def _check_reader(self, now: float) -> None:
+        """A client must read what is written to it.
+
+        What counts is what it has acknowledged: the kernel takes megabytes from us that a client
+        may never want.
+        """
+        undelivered = 0 if self._flushed else getattr(self._wire, "undelivered", 0)
+        if not undelivered:
+            self._reader = None
+        elif self._reader is None or self._reader.done(self._delivered):
+            self._reader = RateWatch(now, self._delivered, undelivered)
+        elif self._reader.is_slow(
+            now, self._delivered, self._settings.write_timeout, self._settings.min_rate
+        ):
+            self._stalled = True
+            self._connections.hit("write_timeout")
+            self._connections.complaints.tell(
+                self.client,
+                "The client {peer} does not read its answer: {cut}",
+                cut=listed(self.end(Outcome.TIMED_OUT)),
+            )
+        if self._half_closed is not None and self._half_closed.is_slow(
+            now, self._delivered, self._settings.half_close_timeout, 0
+        ):
+            self._connections.hit("half_close_timeout")
+            self._connections.complaints.tell(
+                self.client,
+                "The client {peer} has closed its side, and is taken for gone: {cut}",
+                cut=listed(self.end(Outcome.CLIENT_GONE)),
+            )
+
+    @property
+    def _unsent(self) -> int:
+        """Bytes of answers that wait for the client to read."""
+        unsent: int = getattr(self._wire, "unsent", 0)
+        return unsent
+
+    @property
+    def _delivered(self) -> int:
+        delivered: int = getattr(self._wire, "delivered", 0)
+        return delivered
+
+    # Closing
+
+    @property
+    def grace(self) -> float:
+        """Seconds that a drain leaves it alone for, while nothing is begun on it."""
+        return self._settings.idle_grace
+
+    def go_away(self) -> bool:
+        """Tell the client to go elsewhere, if its protocol has a word for that; whether it has."""
+        return False
+
+    def has_unread(self) -> bool:
+        """Whether a further request has been begun: here, or in the kernel's queue."""
+        return self._partial or in_kernel(self._wire)
+
+    @property
+    def _partial(self) -> bool:
+        """Whether a part of a TLS record is here, which cannot be read before the rest comes."""
+        partial: bool = getattr(self._wire, "partial", False)
+        return partial
+
+    def loseConnection(self) -> None:
+        """Close in stages: what is written, then our FIN, then the client's.
+
+        How long the client may take is bounded by ``linger_timeout``.
+        """
+        if self.phase is ConnectionPhase.CLOSING:
+            return
+        self._enter(ConnectionPhase.CLOSING)
+        transport: Any = self._wire
+        # As long as a producer is registered the transport waits for more to send.
+        transport.unregisterProducer()
+        half_closeable: bool = IHalfCloseableDescriptor.providedBy(transport)
+        if not half_closeable:
+            transport.loseConnection()
+            return
+        transport.loseWriteConnection()
+        self._resume_reading()
+
+    def end(self, outcome: Outcome = Outcome.CUT) -> tuple[CutRequest, ...]:
+        """End the connection at once.
+
+        Args:
+            outcome: how the requests end by that which are unanswered.
+
+        Returns:
+            The requests that this cut.
+        """
+        if self._aborted:
+            return ()
+        cuts = self.under_way()
+        if not cuts:
+            if self.phase is not ConnectionPhase.CLOSING:
+                self._enter(ConnectionPhase.CLOSING, self._settings.linger_timeout)
+            self._wire.loseConnection()
+        else:
+            # A reset, so that no client takes half an answer for a whole one.
+            self._outcome = outcome
+            self.reset_connection()
+        return cuts
+
+    def reset_connection(self) -> None:
+        """Reset the connection, whatever state it is in."""
+        self._aborted = True
+        self._wire.abortConnection()
+
+    def abortConnection(self) -> None:
+        """End the connection at once, as an application may ask."""
+        self.end()
+
+
+class Opening(Connection):
+    """A connection before its first request: something else comes first.
+
+    Nothing is written to it that a client could be slow to read.
+    """
+
+    def under_way(self) -> tuple[CutRequest, ...]:
+        """None."""
+        return ()
+
+    def _unfinished(self) -> bool:
+        return False
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """The connection is gone."""
+        self._connections.remove(self)
+
+    def pauseProducing(self) -> None:
+        """Nothing to pause."""
+
+    def resumeProducing(self) -> None:
+        """Nothing to resume."""
+
+    def stopProducing(self) -> None:
+        """Nothing to stop."""
+
+
+def in_kernel(transport: object) -> bool:
+    """Whether the kernel holds bytes of this connection that nobody has read yet."""
+    if not ISystemHandle.providedBy(transport):
+        return False
+    handle = cast(socket.socket, transport.getHandle())
+    try:
+        return bool(handle.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    except OSError:  # nothing there, or the connection is gone
+        return False

@@ -1,0 +1,546 @@
+"""One HTTP/1.1 connection: what it is doing, until when, how it announces its end and closes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from twisted.internet.error import ConnectionAborted
+from twisted.internet.error import TimeoutError as HandlerTimeout
+from twisted.internet.interfaces import IProtocol
+from twisted.python.failure import Failure
+from twisted.web.http_headers import Headers
+
+from ... import twisted_internals
+from .. import error_response
+from .. import head as heads
+from ..base_connection import NEVER, in_kernel
+from ..data_rate import RateWatch
+from ..handover import MovableConnection
+from ..head import Head, RequestRejected
+from ..log.access_log import Fragment, Loggable, RequestLog
+from ..log.drain_report import CutRequest, Outcome
+from ..phases import WAITING, ConnectionPhase
+from ..producer import Producer
+from ..request import Request
+from ..websocket.connection import WebSocket
+from ..websocket.upgraded_transport import Nowhere
+from .body import Body, ChunkedBody, SizedBody
+
+_PIPELINE_LIMIT = 16384
+"""Bytes of later requests that are read while one is answered; the rest waits in the kernel."""
+
+# To look a member up in an Enum takes as long as a call, before Python 3.12.
+_ANSWERING, _CLOSING, _IDLE = (
+    ConnectionPhase.ANSWERING,
+    ConnectionPhase.CLOSING,
+    ConnectionPhase.IDLE,
+)
+
+_NOT_READING = (_ANSWERING, _CLOSING, ConnectionPhase.MOVING)
+
+_CR = 0x0D
+_EMPTY_LINES = re.compile(rb"(?:\r\n)+")
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Channel(MovableConnection):
+    """An HTTP/1.1 connection, and the requests that come on it, one by one.
+
+    To `twisted.web.http.Request` it is what Twisted's own ``HTTPChannel`` is.
+
+    A drain never closes a connection under a request: the last answer says
+    ``Connection: close`` (RFC 9112 section 9.6), and only then, or when nothing was
+    begun, the connection is closed.
+    """
+
+    _request: Request | None = None
+    _answered: Request | None = None
+    """A request whose answer is complete, and not sent yet; then it is logged."""
+    _body: Body | None = None
+    _producer: Any = None
+    _producer_pulls = False
+    _progress: RateWatch | None = None
+    _head: Head | None = None
+    _received = 0
+    _last = False
+    _parsing = False
+    _blocked = False
+
+    # Twisted's transport tells us
+
+    def connectionMade(self) -> None:
+        """A client connected."""
+        super().connectionMade()
+        self._heads = heads.HeadParser(self._settings)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes arrived."""
+        phase = self.phase
+        if phase is _CLOSING:  # nothing is processed any more (RFC 9112 section 9.6)
+            self._linger()
+            return
+        self._buffer = self._buffer + data if self._buffer else data
+        if phase is not _ANSWERING and not self._blocked:
+            self._read_requests()
+        elif len(self._buffer) > _PIPELINE_LIMIT:
+            self._pause_reading()
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """The connection is gone."""
+        if self.site.access_log is not None:  # before a drain ends by this, and the log with it
+            self._log_lost(self.site.access_log, reason)
+        self._connections.remove(self)
+        if self._producer is not None:
+            self.unregisterProducer()
+        if self._request is not None:
+            self._request.connectionLost(reason)
+
+    # Reading requests
+
+    def _read_requests(self) -> None:
+        self._parsing = True
+        try:
+            while self._buffer and self.phase not in _NOT_READING and not self._blocked:
+                if self._body is not None:
+                    self._read_body(self._body)
+                elif not self._read_head():
+                    break
+        except RequestRejected as refused:
+            self._refuse(refused)
+        finally:
+            self._parsing = False
+        if self._client_finished and self.phase not in _NOT_READING and not self._blocked:
+            self._log_half_a_head()
+            self.loseConnection()  # all that has come in whole is answered; no more will come
+
+    def _read_head(self) -> bool:
+        """Read a head; whether there was one in whole."""
+        settings = self._settings
+        buffer = self._buffer
+        now = self._seconds()
+        begins = self.phase in WAITING
+        if begins:
+            if buffer[0] == _CR:
+                # Empty lines before a request are ignored (RFC 9112 section 2.2).
+                empty = _EMPTY_LINES.match(buffer)
+                self._buffer = buffer = buffer[empty.end() :] if empty else buffer
+                if buffer in (b"", b"\r"):
+                    return False
+            self._begun = now
+            self._head = None
+        head = self._heads.take(buffer)
+        if head is None:
+            if begins:
+                self._enter(ConnectionPhase.READING, settings.read_header_timeout)
+            return False
+        self._head = head
+        self._buffer = self._heads.rest
+        self._served += 1
+        length = head.length
+        if length is not None and length > settings.max_body_size > 0:
+            raise self._too_large()
+        self._request = request = self.request_class(self, head)
+        if head.websocket:
+            WebSocket(self, request)  # which it becomes if it is answered with 101
+        if length == 0:
+            self.phase = _ANSWERING
+            self.since = now
+            timeout = settings.handler_timeout
+            self.deadline = now + timeout if timeout else NEVER
+            request.received()
+        else:
+            request.gotLength(length)
+            self._body = ChunkedBody() if length is None else SizedBody(length)
+            self._received = 0
+            self._progress = RateWatch(now, self._arrived())
+            self._enter(ConnectionPhase.READING)
+            if head.expects_continue and not self._buffer:
+                self.transport.write(_CONTINUE)
+        return True
+
+    def _read_body(self, body: Body) -> None:
+        data, self._buffer = self._buffer, b""
+        data = body.receive(data)
+        self._received += len(data)
+        self._connections.received += len(data)
+        if self._received > self._settings.max_body_size > 0:
+            raise self._too_large()
+        request = self._request
+        assert request is not None
+        if data:
+            request.handleContentChunk(data)
+        if body.finished:
+            self._buffer, self._body = body.rest, None
+            self._answer(request, self._seconds())
+
+    def _answer(self, request: Request, now: float) -> None:
+        self.phase = _ANSWERING
+        self.since = now
+        timeout = self._settings.handler_timeout
+        self.deadline = now + timeout if timeout else NEVER
+        request.received()
+
+    def _too_large(self) -> RequestRejected:
+        return RequestRejected(
+            413, f"The body is over {self._settings.max_body_size} bytes.", "max_body_size"
+        )
+
+    def _refuse(
+        self,
+        refused: RequestRejected,
+        outcome: Outcome = Outcome.REFUSED,
+        told: Exception | None = None,
+    ) -> None:
+        """Answer in the application's place, and close.
+
+        Args:
+            refused: the answer.
+            outcome: for the access log.
+            told: what the application is told, if it has seen the request.
+        """
+        if refused.limit:
+            self._connections.hit(refused.limit)
+        body = error_response.text(refused)
+        self._last = True
+        length = len(body)
+        if self._head is not None and self._head.method == b"HEAD":
+            body = b""
+        self.transport.write(
+            b"HTTP/1.1 %d %b\r\nDate: %b\r\nServer: %b\r\nConnection: close\r\n"
+            b"Content-Type: %b\r\nContent-Length: %d\r\n\r\n%b"
+            % (
+                refused.status,
+                error_response.reason(refused.status),
+                self.site.date(),
+                self.site.server_name,
+                error_response.CONTENT_TYPE,
+                length,
+                body,
+            )
+        )
+        if self.site.access_log is not None:
+            self.site.access_log.write(
+                self._asked(), self._begun, outcome, status=refused.status, sent=len(body)
+            )
+        request, self._request = self._request, None
+        if request is not None:
+            request.connectionLost(Failure(told or refused))
+        self.loseConnection()
+
+    # Writing answers: what `Request` asks of its channel
+
+    def writeHeaders(
+        self, version: bytes, code: bytes, reason: bytes, headers: Headers, data: bytes = b""
+    ) -> None:
+        """An answer begins, with the first bytes of its body; the connection's last one says so."""
+        self.deadline = NEVER
+        raw = twisted_internals.raw_headers(headers)
+        if code != b"101":  # after 101 the connection lives on in another protocol
+            self._last = self._is_last(raw)
+            if self._last:
+                raw[b"Connection"] = [b"close"]
+        known = heads.SENDABLE
+        if reason not in known:
+            heads.check_sendable(b"reason phrase", reason)
+        parts = [version, b" ", code, b" ", reason]
+        for name, values in raw.items():
+            for value in values:
+                if value not in known:
+                    heads.check_sendable(name, value)
+                parts += b"\r\n", name, b": ", value
+        parts += b"\r\n\r\n", data
+        self.transport.write(b"".join(parts))
+
+    def _is_last(self, headers: dict[bytes, list[bytes]]) -> bool:
+        head = self._head
+        limit = self._settings.max_requests_per_connection
+        if head is None:
+            return True
+        if 0 < limit <= self._served:
+            self._connections.hit("max_requests_per_connection")
+            return True
+        if not head.persistent:
+            # To HTTP/1.0 the close tells the end of an answer, if a length does not.
+            has_length = b"Content-Length" in headers or head.method == b"HEAD"
+            if not (head.keep_alive and has_length):
+                return True
+        if b"Connection" in headers and heads.has_option(headers[b"Connection"], b"close"):
+            return True
+        if (
+            self._client_finished
+            or (self._connections.draining and not self._connections.moves(self))
+        ) and not self.has_unread():
+            self._connections.told_to_close += self._connections.draining
+            return True
+        if head.keep_alive:
+            headers[b"Connection"] = [b"keep-alive"]
+        return False
+
+    def _is_between_requests(self) -> bool:
+        """Whether another process could go on with the connection."""
+        return not (
+            self._request
+            or self._answered
+            or self._body
+            or self._producer
+            or self._blocked
+            or self._aborted
+        )
+
+    def has_unread(self) -> bool:
+        """Whether a further request has been begun: here, or in the kernel's queue."""
+        # Empty lines, and half of one, begin nothing (RFC 9112 section 2.2).
+        return bool(self._buffer.strip(b"\r\n")) or super().has_unread()
+
+    def write(self, data: bytes) -> None:
+        """Send a part of an answer."""
+        self.transport.write(data)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """Send parts of an answer."""
+        self.transport.writeSequence(iovec)
+
+    def requestDone(self, request: Request) -> None:
+        """An answer is complete, and handed to the transport."""
+        self._connections.answered += 1
+        self._request = None
+        if self.phase is not _ANSWERING:
+            return  # the connection closes already
+        if self._last:
+            self.loseConnection()
+            return
+        self.phase = _IDLE
+        self.since = now = self._seconds()
+        timeout = self._settings.idle_timeout
+        self.deadline = now + timeout if timeout else NEVER
+        self.unsettled = True
+        if self._connections.mover is not None and self._connections.mover.add(self):
+            return  # another process reads what follows
+        if self._blocked:
+            self._pause_reading()
+        elif not self._reading:
+            self._resume_reading()
+        if not self._parsing:
+            self._read_requests()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Let a producer make the answer, as fast as the client reads.
+
+        Raises:
+            RuntimeError: there is one already.
+        """
+        if self._producer is not None:
+            raise RuntimeError(f"cannot register {producer}: {self._producer} is registered")
+        producer = Producer(producer, self._producer_failed)
+        if not streaming:
+            producer = twisted_internals.PullToPush(producer, self)
+        self._producer = producer
+        self._producer_pulls = not streaming
+        if not streaming:
+            producer.startStreaming()
+
+    def unregisterProducer(self) -> None:
+        """The producer has made all."""
+        producer, self._producer = self._producer, None
+        if producer is not None and self._producer_pulls:
+            producer.stopStreaming()
+
+    def _producer_failed(self, failure: Failure) -> None:
+        """The producer has raised an exception, so its response will not be complete."""
+        self.unregisterProducer()
+        request = self._request
+        if request is None:
+            self._log.failure("A producer failed after its response was complete", failure)
+        elif request.producer_failed(failure):
+            self.end()
+
+    # The transport's buffer is full, and has room again
+
+    def pauseProducing(self) -> None:
+        """The client does not read as fast as we write."""
+        self._blocked = True
+        if self._producer is not None:
+            self._producer.pauseProducing()
+        if self.phase is not ConnectionPhase.ANSWERING:
+            self._pause_reading()
+
+    def resumeProducing(self) -> None:
+        """The client has read all that was written."""
+        self._blocked = False
+        self._log_sent()
+        if self._producer is not None:
+            self._producer.resumeProducing()
+        if self.phase is not ConnectionPhase.ANSWERING:
+            if not self._reading:
+                self._resume_reading()
+            if not self._parsing:
+                self._read_requests()
+
+    def stopProducing(self) -> None:
+        """The connection is gone."""
+        if self._producer is not None:
+            self._producer.stopProducing()
+
+    def writeConnectionLost(self) -> None:
+        """All that was written is sent."""
+        self._log_sent()
+        super().writeConnectionLost()
+
+    # Deadlines
+
+    def check(self, now: float) -> None:
+        """Do what the time has come for; called for every connection, every now and then."""
+        if self._body is not None and now < self.deadline:
+            self._check_body(now)
+        super().check(now)
+
+    def _rests(self) -> None:
+        self._head = None
+        self._heads.forget()
+
+    def _timed_out(self) -> None:
+        if self.phase is ConnectionPhase.READING:
+            self._refuse(
+                RequestRejected(408, "The request did not arrive in time.", "read_header_timeout"),
+                Outcome.TIMED_OUT,
+            )
+        elif self.phase is ConnectionPhase.ANSWERING:
+            producer, self._producer = self._producer, None
+            if producer is not None:
+                producer.stopProducing()
+            self._refuse(
+                RequestRejected(503, "The application did not answer in time.", "handler_timeout"),
+                Outcome.TIMED_OUT,
+                HandlerTimeout("no answer in time"),
+            )
+        elif not in_kernel(self.transport):
+            silent = self.phase is ConnectionPhase.SILENT
+            self._connections.hit("read_header_timeout" if silent else "idle_timeout")
+            self.loseConnection()
+
+    def _check_body(self, now: float) -> None:
+        settings = self._settings
+        progress = self._progress
+        if progress is not None and progress.is_slow(
+            now, self._arrived(), settings.read_timeout, settings.min_rate
+        ):
+            self._refuse(
+                RequestRejected(408, "The body did not arrive in time.", "read_timeout"),
+                Outcome.TIMED_OUT,
+            )
+
+    def _arrived(self) -> int:
+        """How much has come, of a body that may be encrypted.
+
+        On a slow line a record of TLS takes its time, and cannot be decrypted before it is whole.
+        """
+        arrived: int = getattr(self.transport, "received", self._received)
+        return arrived
+
+    # Closing
+
+    def loseConnection(self) -> None:
+        """Close in stages; what has not been answered is not read any more."""
+        if self.phase is not ConnectionPhase.CLOSING:
+            self._buffer = b""
+            self._body = None
+            super().loseConnection()
+
+    def _unfinished(self) -> bool:
+        return self.phase is ConnectionPhase.ANSWERING
+
+    def under_way(self) -> tuple[CutRequest, ...]:
+        """The request that an end of the connection now would cut."""
+        if self.phase is ConnectionPhase.CLOSING:
+            done = self._flushed
+        else:
+            done = self.phase in WAITING and not self._unsent and not self._stalled
+        if done:
+            return ()
+        age = self._seconds() - self._begun
+        doing = "reading its answer" if self.phase in WAITING else self.phase.value
+        return (CutRequest.of(*self._asked_for(), age=age, doing=doing),)
+
+    def _asked_for(self) -> tuple[bytes, bytes]:
+        """Method and target of the present request, as far as they are known."""
+        if self._head is not None:
+            return self._head.method, self._head.target
+        limit = self._settings.max_request_line
+        line, end, _ = self._buffer[: limit + 1].partition(b"\r\n")
+        words = line.split(b" ")
+        known = len(words) > 1 and (end or len(line) > limit)
+        return (words[0], words[1]) if known else (b"", b"")
+
+    # The access log: each request is told of once, when it is over
+
+    def log(self, access_log: RequestLog, request: Request) -> None:
+        """An answer is complete; of one that the client is slow to read the end is awaited."""
+        if self._blocked or self._aborted:
+            self._answered = request
+        else:
+            access_log.write(request, self._begun)
+
+    def _log_sent(self) -> None:
+        request, self._answered = self._answered, None
+        if request is not None and self.site.access_log is not None:
+            self.site.access_log.write(request, self._begun)
+
+    def _log_half_a_head(self) -> None:
+        access_log = self.site.access_log
+        if (
+            access_log is not None
+            and self.phase is ConnectionPhase.READING
+            and self._request is None
+        ):
+            access_log.write(self._asked(), self._begun, self._outcome, status=0)
+
+    def _log_lost(self, access_log: RequestLog, reason: Failure) -> None:
+        """Whatever has not been logged ends with the connection."""
+        if reason.check(ConnectionAborted) and not self._aborted:
+            self._outcome = Outcome.CUT  # by the application, without asking us
+        request = self._answered or self._request
+        if request is None:
+            self._log_half_a_head()
+        elif self._answered is not None and not self._aborted and not self._unsent:
+            self._log_sent()
+        else:
+            access_log.write(
+                request,
+                self._begun,
+                self._outcome,
+                status=request.code if request.startedWriting else 0,
+                sent=max(0, request.sentLength - self._unsent),
+            )
+
+    def _asked(self) -> Loggable:
+        """The request that is under way, as far as it is known."""
+        if self._request is not None:
+            return self._request
+        if self._head is not None:  # refused before there was a request
+            return self.request_class(self, self._head)
+        return Fragment(self.client, *self._asked_for())
+
+    def setTimeout(self, seconds: float | None) -> None:
+        """Nothing: applications turn Twisted's timer off with this, and we have none."""
+
+    def _protocolUpgradeForWebsockets(self, protocol: IProtocol) -> None:
+        """Hand the connection to another protocol, says `twisted.web.websocket`."""
+        self.transport.protocol = protocol
+        protocol.makeConnection(self.transport)
+
+    def retire(self) -> bytes:
+        """Let another protocol have the connection.
+
+        Returns:
+            What has arrived of it.
+        """
+        self._connections.remove(self)
+        self.phase = ConnectionPhase.CLOSING
+        self.transport = Nowhere()
+        self._request = None
+        self._aborted = True  # it ends and logs nothing any more
+        rest, self._buffer = self._buffer, b""
+        return rest

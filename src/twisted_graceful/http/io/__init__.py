@@ -1,0 +1,1 @@
+"""Sockets: accepting, reading and writing them, TLS, UNIX sockets, PROXY headers."""

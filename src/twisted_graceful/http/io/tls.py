@@ -1,0 +1,427 @@
+"""TLS below a connection: a socket that encrypts, its transport, and the handshake.
+
+Twisted's own TLS stands between transport and protocol. It has no half-close, waits without end
+for the peer's closing alert, and reaches OpenSSL through pyOpenSSL, which takes five times as long
+for a request as `ssl` of the standard library. Ours is below the transport, to which `TLSSocket` is
+a socket as any other: buffers, producers, half-closes and aborts are those of plain connections.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from contextlib import suppress
+from typing import Any
+
+from twisted.internet.interfaces import IAddress, INegotiated, ISSLTransport
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.internet.protocol import Factory
+from twisted.logger import LogLevel
+from zope.interface import implementer
+
+from ..base_connection import Opening
+from ..log.access_log import Fragment
+from ..log.drain_report import CutRequest, Outcome
+from ..phases import ConnectionPhase
+from ..site import Site
+from .transport import GatheringServer
+
+_CHUNK = 64 * 1024
+"""Bytes that are encrypted at once: what a client that does not read can make us hold twice."""
+
+_RECORD = 16 * 1024
+"""Bytes in the largest record (RFC 8446 section 5.1): a read of as many takes it whole."""
+
+_HTTPS_ONLY = b"This is a port for https, and not for http.\n"
+_PLAIN_HTTP = (
+    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n"
+    b"Content-Length: %d\r\n\r\n%b" % (len(_HTTPS_ONLY), _HTTPS_ONLY)
+)
+
+
+def over_tls(
+    site: Site, transport: type[GatheringServer], context: ssl.SSLContext
+) -> tuple[Factory, type[TLSServer]]:
+    """What makes the connections of a port on which a site is served over TLS.
+
+    Args:
+        site: the site.
+        transport: of its plain connections.
+        context: certificate and key; is told what the site speaks.
+
+    Returns:
+        A factory of protocols, and the transport for them.
+    """
+    context.set_alpn_protocols([each.decode() for each in site.acceptableProtocols()])
+    return _Handshakes(site), type("TLSServer", (TLSServer, transport), {"context": context})
+
+
+class _Handshakes(Factory):
+    noisy = False
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def buildProtocol(self, addr: IAddress | None) -> Handshake:  # type: ignore[override]
+        handshake = Handshake()
+        handshake.factory = handshake.site = self._site
+        return handshake
+
+
+class TLSSocket:
+    """A non-blocking socket whose bytes are encrypted on their way.
+
+    To whoever calls ``recv``, ``send`` and ``shutdown`` again when there is something to read,
+    or room to write, they are as those of a plain socket. All else is the plain socket's own.
+
+    Args:
+        raw: the plain socket.
+        context: certificate and key.
+
+    Attributes:
+        raw: the plain socket.
+        tls: what the standard library knows of the connection.
+        sent: bytes that the kernel has taken, encrypted.
+        received: bytes that were read, encrypted.
+        pending: what was encrypted, and the kernel has not taken.
+        partial: whether a part of a record was read, and not the rest.
+        ended: whether the peer's closing alert was read.
+        failure: why nothing more can be read.
+    """
+
+    def __init__(self, raw: socket.socket, context: ssl.SSLContext) -> None:
+        self.raw = raw
+        self._in = ssl.MemoryBIO()
+        self._out = ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self._in, self._out, server_side=True)
+        self.sent = 0
+        self.received = 0
+        self.pending = b""
+        self.partial = False
+        self.ended = False
+        self.failure: ssl.SSLError | None = None
+        self._pending_plain = 0
+        self._may_notify = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.raw, name)
+
+    def do_handshake(self) -> bool:
+        """Go on with the handshake.
+
+        Returns:
+            Whether it is complete.
+
+        Raises:
+            BlockingIOError: nothing has come.
+            OSError: it has failed, as the peer is told, or the peer is gone.
+        """
+        data = self.raw.recv(_CHUNK)
+        self.received += len(data)
+        if data:
+            self._in.write(data)
+        else:
+            self._in.write_eof()
+        try:
+            self.tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        finally:
+            self._take()
+            with suppress(BlockingIOError):
+                self.flush()
+        self._may_notify = True
+        return True
+
+    def recv(self, size: int) -> bytes:
+        """What has come; nothing at the end.
+
+        Raises:
+            BlockingIOError: that is no whole record.
+            OSError: the connection is lost, or what has come is no TLS.
+        """
+        incoming = self._in
+        if not incoming.pending:
+            data = self.raw.recv(size)
+            self.partial = False
+            if not data:
+                return data
+            self.received += len(data)
+            incoming.write(data)
+        records = []
+        try:
+            while record := self.tls.read(_RECORD):
+                records.append(record)
+                if not incoming.pending:
+                    break
+            else:
+                self.ended = True
+        except ssl.SSLWantReadError:
+            self.partial = True
+        except ssl.SSLZeroReturnError:
+            self.ended = True
+        except ssl.SSLError as error:
+            self._fail(error)
+        if records:
+            return b"".join(records) if len(records) > 1 else records[0]
+        if self.failure is not None:
+            raise self.failure
+        if self.ended:
+            return b""
+        raise BlockingIOError(errno.EWOULDBLOCK, "a part of a record")
+
+    @property
+    def unread(self) -> int:
+        """Bytes that were read from the plain socket, and that TLS has not looked at."""
+        return self._in.pending
+
+    def _fail(self, error: ssl.SSLError) -> None:
+        self.failure = error
+        self._take()
+        with suppress(OSError):
+            self.flush()
+
+    def send(self, data: bytes | memoryview) -> int:
+        """Send bytes, the first of which are those that were not taken the last time.
+
+        Returns:
+            How many the kernel has taken, encrypted; 0 if that is less than a chunk.
+
+        Raises:
+            BlockingIOError: it still does not take the rest of a chunk.
+            OSError: the connection is lost.
+        """
+        if self.pending:
+            self.flush()
+        taken, self._pending_plain = self._pending_plain, 0
+        length = len(data)
+        while taken < length:
+            some = taken or length > _CHUNK
+            chunk = memoryview(data)[taken : taken + _CHUNK] if some else data
+            self._pending_plain = self.tls.write(chunk)
+            self.pending = self._out.read()
+            try:
+                self.flush()
+            except BlockingIOError:
+                break
+            taken += self._pending_plain
+            self._pending_plain = 0
+        return taken
+
+    def _take(self) -> None:
+        self.pending += self._out.read()
+
+    def flush(self) -> None:
+        """Send what was encrypted.
+
+        Raises:
+            BlockingIOError: the kernel has not taken all of it.
+            OSError: the connection is lost.
+        """
+        if self.pending:
+            sent = self.raw.send(self.pending)
+            self.sent += sent
+            self.pending = self.pending[sent:]
+            if self.pending:
+                raise BlockingIOError(errno.EWOULDBLOCK, "the send buffer is full")
+
+    def close_notify(self) -> None:
+        """Tell the peer that nothing more will come (RFC 8446 section 6.1).
+
+        Raises:
+            BlockingIOError: the kernel has not taken that.
+            OSError: the connection is lost.
+        """
+        if self._may_notify:
+            self._may_notify = False
+            with suppress(ssl.SSLError):  # that the peer's own alert has not come yet
+                self.tls.unwrap()
+            self._take()
+        self.flush()
+
+    def shutdown(self, how: int) -> None:
+        """Close one side or both, with a closing alert before our FIN."""
+        if how != socket.SHUT_RD:
+            with suppress(OSError):
+                self.close_notify()
+        self.raw.shutdown(how)
+
+
+@implementer(ISSLTransport, INegotiated)
+class TLSServer(GatheringServer):
+    """A transport that speaks TLS.
+
+    Its protocol is first a `Handshake`, and then what that has put in its place.
+
+    Attributes:
+        context: certificate and key; set once for all, by `over_tls`.
+    """
+
+    movable = False  # its keys are in OpenSSL, which does not give them away
+    context: ssl.SSLContext
+    protocol: Any
+
+    def __init__(self, sock: socket.socket, *args: Any) -> None:
+        self._tls = TLSSocket(sock, self.context)
+        self._established = False
+        super().__init__(self._tls, *args)
+
+    def getHandle(self) -> socket.socket:
+        """The plain socket."""
+        return self._tls.raw
+
+    def getPeerCertificate(self) -> None:
+        """None: clients are not asked for a certificate."""
+
+    @property
+    def negotiatedProtocol(self) -> bytes | None:
+        """What is spoken, by its name of ALPN; None if nothing was negotiated."""
+        name = self._tls.tls.selected_alpn_protocol()
+        return None if name is None else name.encode()
+
+    @property
+    def partial(self) -> bool:
+        """Whether a part of a record has come, and not the rest."""
+        return self._tls.partial
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that were written, and that the kernel has not taken."""
+        return super().unsent + len(self._tls.pending)
+
+    @property
+    def delivered(self) -> int:
+        """Bytes that the client has acknowledged, encrypted."""
+        return self._tls.sent - self.unacknowledged
+
+    @property
+    def received(self) -> int:
+        """Bytes that were read, encrypted."""
+        return self._tls.received
+
+    def doRead(self) -> Any:
+        """Read once; called by the reactor."""
+        if not self._established:
+            return self._shake_hands()
+        tls = self._tls
+        end = super().doRead()
+        if end is not None:
+            return end
+        if tls.partial:
+            self.protocol.record_begun()
+        elif tls.ended:
+            return CONNECTION_DONE  # the FIN behind it may never come
+        elif tls.failure is not None:
+            return CONNECTION_LOST
+        return None
+
+    def _shake_hands(self) -> Any:
+        handshake: Handshake = self.protocol
+        try:
+            self._established = self._tls.do_handshake()
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            handshake.failed(error)
+            return CONNECTION_LOST
+        handshake.begun()
+        if self._tls.pending:
+            self.startWriting()
+        if self._established:
+            handshake.completed()
+            if self._tls.unread:
+                return self.doRead()
+        return None
+
+    def doWrite(self) -> Any:
+        """Send what is left, and then more; called by the reactor."""
+        try:
+            self._tls.flush()
+        except BlockingIOError:
+            return None
+        except OSError:
+            return CONNECTION_LOST
+        return super().doWrite()
+
+    def _closeWriteConnection(self) -> Any:
+        try:
+            self._tls.close_notify()
+        except BlockingIOError:
+            self.startWriting()  # `doWrite` comes back here
+            return None
+        except OSError:
+            return CONNECTION_LOST
+        return super()._closeWriteConnection()
+
+
+class Handshake(Opening):
+    """A connection until its TLS handshake is complete; then another takes its place.
+
+    Until the client's first byte it counts as silent, so a drain closes it after its grace.
+    """
+
+    transport: TLSServer
+
+    def connectionMade(self) -> None:
+        """A client connected."""
+        self._wire = self.transport
+        self.client = self.transport.getPeer()
+        self.host = self.transport.getHost()
+        self._enter(ConnectionPhase.SILENT, self._settings.tls_handshake_timeout)
+        self._connections.add(self)
+
+    def begun(self) -> None:
+        """Bytes have arrived; the deadline remains that of the whole handshake."""
+        if self.phase is ConnectionPhase.SILENT:
+            self.phase = ConnectionPhase.HANDSHAKING
+
+    def completed(self) -> None:
+        """Put what was negotiated in our place."""
+        connection = self.site.connection_for(self.transport.negotiatedProtocol)
+        self.transport.protocol = connection
+        connection.makeConnection(self.transport)
+        # Only now, so that a drain does not take the one for gone before it sees the other.
+        self._connections.remove(self)
+
+    def failed(self, reason: object) -> None:
+        """It will not be completed; the connection is about to be closed."""
+        self._connections.complaints.tell(
+            self.client,
+            "The TLS handshake with {peer} has failed: {reason}",
+            level=LogLevel.debug,
+            reason=reason,
+        )
+        if getattr(reason, "reason", "") == "HTTP_REQUEST":
+            with suppress(OSError):
+                self.transport.getHandle().send(_PLAIN_HTTP)
+            if self.site.access_log is not None:
+                self.site.access_log.write(
+                    Fragment(self.client),
+                    self.since,
+                    Outcome.REFUSED,
+                    status=400,
+                    sent=len(_HTTPS_ONLY),
+                )
+
+    def _timed_out(self) -> None:
+        self._connections.hit("tls_handshake_timeout")
+        self.failed("it took too long")
+        self.end()
+
+    def readConnectionLost(self) -> None:
+        """The client has closed its sending side, and can complete nothing."""
+        self.end()
+
+    def loseConnection(self) -> None:
+        """Close without waiting: there is no response that a reset could destroy."""
+        self.end()
+
+    def end(self, outcome: Outcome = Outcome.CUT) -> tuple[CutRequest, ...]:
+        """End the connection; no request is cut by that."""
+        if self.phase is ConnectionPhase.CLOSING:
+            self.transport.abortConnection()  # the client does not take what is left
+        else:
+            self._enter(ConnectionPhase.CLOSING, self._settings.linger_timeout)
+            self.transport.loseConnection()
+        return ()

@@ -1,0 +1,121 @@
+"""Ports and connections of UNIX sockets.
+
+Twisted's own port sets the mode of the path to 0666 when it starts, and when it stops it removes
+the path and shuts the socket down, though other processes share it. So these are its TCP ports
+and connections, with other addresses.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.internet.address import UNIXAddress
+
+from ...address import UnixAddress
+from .port import Port
+from .transport import GatheringServer
+
+
+class LocalAddress(UNIXAddress):
+    """The address of a UNIX socket, with what else web code asks an address for.
+
+    Args:
+        name: the path, or a NUL byte and the name of an abstract socket; None for an end without
+            a name, as most clients are.
+        host: in the place of an IP address.
+        port: in the place of a port.
+    """
+
+    def __init__(self, name: str | bytes | None, host: str = "", port: int = 0) -> None:
+        super().__init__(name)
+        self.host = host
+        self.port = port
+
+
+class UnixPort(Port):
+    """A port of a UNIX socket that was bound by hand."""
+
+    _name = ""
+    _type = "UNIX"
+    _listens = False
+
+    @classmethod
+    def _fromListeningDescriptor(
+        cls, reactor: Any, fd: int, addressFamily: int, factory: Any
+    ) -> UnixPort:
+        # Twisted's looks for a host and a port in the name.
+        port = cls(0, factory, reactor=reactor)
+        listener = port._preexistingSocket = socket.fromfd(fd, addressFamily, cls.socketType)
+        port._name = UnixAddress.of(listener.getsockname()).name
+        return port
+
+    @property
+    def _realPortNumber(self) -> Any:
+        """What logs have in the place of a port; None if it does not listen."""
+        return self._name if self._listens else None
+
+    @_realPortNumber.setter
+    def _realPortNumber(self, value: object) -> None:
+        self._listens = value is not None  # the value itself is a character of the name
+
+    def _begin(
+        self,
+        client: socket.socket,
+        where: Any,
+        factory: Any,
+        facts: Mapping[str, Any] | None = None,
+    ) -> Any:
+        # A name and a port, as Twisted has it in other places.
+        return super()._begin(client, (where, 0), factory, facts)
+
+    def _buildAddr(self, address: tuple[Any, ...]) -> LocalAddress:
+        return LocalAddress(address[0] or None)
+
+    def getHost(self) -> LocalAddress:
+        """Where it listens."""
+        return LocalAddress(self.socket.getsockname())
+
+
+class UnixServer(GatheringServer):
+    """The server's end of a connection of a UNIX socket."""
+
+    def getHost(self) -> LocalAddress:
+        """Our end: the address of the port."""
+        return LocalAddress(self.socket.getsockname())
+
+    def getPeer(self) -> LocalAddress:
+        """The client's end, which in general has no name."""
+        name: Any = self.client[0]
+        return LocalAddress(name or None)
+
+    # There is no TCP, and nothing that it could wait for
+
+    def getTcpNoDelay(self) -> bool:
+        """Whether what is sent is sent at once."""
+        return True
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """It always is."""
+
+    def getTcpKeepAlive(self) -> bool:
+        """Whether the system looks if the peer is still there."""
+        return True
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """It knows."""
+
+
+def of_family(
+    family: int, transport: type[GatheringServer]
+) -> tuple[type[Port], type[GatheringServer]]:
+    """The classes of a listener's port, and of its connections.
+
+    Args:
+        family: of the listener.
+        transport: of connections of other families.
+    """
+    if family == socket.AF_UNIX:
+        return UnixPort, type("UnixServer", (UnixServer, transport), {})
+    return Port, transport

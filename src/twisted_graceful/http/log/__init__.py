@@ -1,0 +1,1 @@
+"""What is written and counted of requests: access log, metrics, drain report."""

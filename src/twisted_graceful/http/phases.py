@@ -1,0 +1,68 @@
+"""What a connection is doing, and what that can lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+
+class ConnectionPhase(Enum):
+    """What a connection is doing."""
+
+    HANDSHAKING = "in its TLS handshake"
+    SILENT = "accepted, not a byte yet"
+    IDLE = "between requests"
+    READING = "sending its request"
+    ANSWERING = "being answered"
+    UPGRADED = "speaking WebSocket"
+    LEAVING = "closing its WebSocket"
+    CLOSING = "reading its last answer"
+    MOVING = "on its way to another process"
+
+
+WAITING = (ConnectionPhase.SILENT, ConnectionPhase.IDLE)
+"""The phases in which nothing has been begun."""
+
+_WAITING_TO = {
+    "a part of a request": ConnectionPhase.READING,
+    "a whole request": ConnectionPhase.ANSWERING,
+    "offered to another process": ConnectionPhase.MOVING,
+    "its time or grace is over": ConnectionPhase.CLOSING,
+}
+
+FOLLOWS: Mapping[ConnectionPhase, Mapping[str, ConnectionPhase]] = {
+    ConnectionPhase.HANDSHAKING: {
+        "complete": ConnectionPhase.SILENT,
+        "failed or too slow": ConnectionPhase.CLOSING,
+    },
+    ConnectionPhase.SILENT: {
+        **_WAITING_TO,
+        "the first bytes of a TLS handshake": ConnectionPhase.HANDSHAKING,
+        "the preface of HTTP/2": ConnectionPhase.IDLE,
+    },
+    ConnectionPhase.IDLE: _WAITING_TO,
+    ConnectionPhase.READING: {
+        "the rest of it": ConnectionPhase.ANSWERING,
+        "half a head, offered": ConnectionPhase.MOVING,
+        "refused, too slow, cut": ConnectionPhase.CLOSING,
+    },
+    ConnectionPhase.ANSWERING: {
+        "answered": ConnectionPhase.IDLE,
+        "answered with 101": ConnectionPhase.UPGRADED,
+        "the last answer, or cut": ConnectionPhase.CLOSING,
+    },
+    ConnectionPhase.UPGRADED: {
+        "a Close frame": ConnectionPhase.LEAVING,
+        "lost or reset": ConnectionPhase.CLOSING,
+    },
+    ConnectionPhase.LEAVING: {"the other Close frame, or none in time": ConnectionPhase.CLOSING},
+    ConnectionPhase.MOVING: {
+        "taken back: silent": ConnectionPhase.SILENT,
+        "taken back: idle": ConnectionPhase.IDLE,
+        "taken back: half a head": ConnectionPhase.READING,
+    },
+    ConnectionPhase.CLOSING: {},
+}
+"""What each phase is followed by, and when; whoever takes a moved connection up goes on in the
+same one. Nothing looks here for each request: `tests/unit/test_phases.py` holds connections to it.
+"""

@@ -1,0 +1,102 @@
+"""What a library that speaks WebSocket has for its transport."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.interfaces import (
+    IAddress,
+    IConsumer,
+    IProtocol,
+    IPushProducer,
+    ISSLTransport,
+    ITransport,
+)
+from zope.interface import directlyProvides, implementer, providedBy
+
+if TYPE_CHECKING:
+    from .connection import WebSocket
+
+
+@implementer(ITransport, IConsumer, IPushProducer)
+class WebSocketTransport:
+    """The transport of a protocol that speaks on a WebSocket.
+
+    What is not in here is asked of the connection's own transport.
+
+    Attributes:
+        request: the opening handshake.
+    """
+
+    def __init__(self, connection: WebSocket) -> None:
+        self._connection = connection
+        self.request = connection.request
+        # Not TLS: autobahn would take this for Twisted's own.
+        directlyProvides(self, providedBy(connection.transport) - ISSLTransport)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection.transport, name)
+
+    @property
+    def protocol(self) -> Any:
+        """Who speaks; whoever sets it takes the connection over."""
+        return self._connection.protocol or self._connection.channel
+
+    @protocol.setter
+    def protocol(self, protocol: IProtocol) -> None:
+        self._connection.take(protocol)
+
+    def getPeer(self) -> IAddress:
+        """The client's address."""
+        return self._connection.client
+
+    def getHost(self) -> IAddress:
+        """Our address."""
+        return self._connection.host
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+        self._connection.send(data)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """Send byte strings."""
+        self._connection.send(b"".join(iovec))
+
+    def loseConnection(self) -> None:
+        """Close, when all has been sent."""
+        self._connection.loseConnection()
+
+    def abortConnection(self) -> None:
+        """Reset the connection."""
+        self._connection.abort()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Let a producer speak as fast as the client reads."""
+        self._connection.registerProducer(producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        """The producer has said all."""
+        self._connection.unregisterProducer()
+
+    def pauseProducing(self) -> None:
+        """Do not read."""
+        self._connection.pause(True)
+
+    def resumeProducing(self) -> None:
+        """Read again."""
+        self._connection.pause(False)
+
+    def stopProducing(self) -> None:
+        """Close."""
+        self._connection.loseConnection()
+
+
+class Nowhere:
+    """The transport of a channel whose connection another protocol has."""
+
+    def write(self, data: bytes) -> None:
+        """Send nothing: it would get between the frames of the other one."""
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """Send nothing."""

@@ -1,0 +1,135 @@
+"""Sockets that a service manager has bound, and passed to this process; see sd_listen_fds(3)."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import ActivationError
+
+COUNT, NAMES, PID = "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID"
+
+FIRST = 3
+"""The descriptor of the first one."""
+
+_UNNAMED = "unknown"  # as libsystemd says
+
+
+class ActivatedListener(socket.socket):
+    """A listening socket that a service manager has bound, in whichever generation it is.
+
+    It is open there too. So nobody can bind its address anew, and a close turns no client away.
+    """
+
+
+@dataclass(frozen=True)
+class Activation:
+    """Descriptors that were passed.
+
+    Attributes:
+        names: of each, in order; that of its unit, or its ``FileDescriptorName``.
+    """
+
+    names: tuple[str, ...] = ()
+
+    @classmethod
+    def take(cls, environ: MutableMapping[str, str], pid: int) -> Activation:
+        """Read what was passed to a process, and remove every trace of it.
+
+        The variables are taken out of ``environ``, and the descriptors get FD_CLOEXEC, so that
+        no process the application starts inherits either.
+
+        Raises:
+            ActivationError: the variables make no sense.
+        """
+        if environ.get(PID) != str(pid):
+            return cls()
+        text, names = environ.pop(COUNT, ""), environ.pop(NAMES, "")
+        del environ[PID]
+        if not text.isascii() or not text.isdigit():
+            raise ActivationError(f"{COUNT} is {text!r}, and should be a number of descriptors")
+        count = int(text)
+        named = tuple(names.split(":"))
+        taken = cls(named if len(named) == count else (_UNNAMED,) * count)
+        try:
+            for descriptor in taken.descriptors():
+                os.set_inheritable(descriptor, False)
+        except OSError as error:
+            raise ActivationError(
+                f"{COUNT} is {count}, but descriptor {descriptor} is not open: {error.strerror}"
+            ) from error
+        return taken
+
+    def descriptors(self) -> range:
+        """Every descriptor that was passed."""
+        return range(FIRST, FIRST + len(self.names))
+
+    def sockets(self) -> list[tuple[str, socket.socket]]:
+        """The sockets, which own the descriptors from now on, with their names.
+
+        Raises:
+            ActivationError: one is no socket that accepts connections.
+        """
+        return [(name, _listening(name, FIRST + at)) for at, name in enumerate(self.names)]
+
+
+def _listening(name: str, descriptor: int) -> ActivatedListener:
+    passed = f"the service manager passed {name} (descriptor {descriptor})"
+    try:
+        listener = ActivatedListener(fileno=descriptor)
+    except OSError as error:
+        raise ActivationError(f"{passed}, which is no socket: {error.strerror}") from error
+    if listener.type != socket.SOCK_STREAM:
+        raise ActivationError(f"{passed}, which is no stream socket: its unit needs ListenStream=")
+    if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        raise ActivationError(
+            f"{passed}, which does not listen: its unit needs Accept=no, which is the default"
+        )
+    listener.setblocking(False)
+    return listener
+
+
+_seized: Activation | ActivationError | None = None
+
+
+def seize() -> None:
+    """Take the sockets out of the reach of what the application starts, as early as can be."""
+    global _seized
+    if _seized is not None:
+        return
+    environ: MutableMapping[str, str] = os.environ
+    if COUNT not in environ and "twisted.internet.endpoints" in sys.modules:
+        # It takes the variables away when it is imported, as some plugins and applications do.
+        environ = _first_environment()
+    try:
+        _seized = Activation.take(environ, os.getpid())
+    except ActivationError as error:
+        _seized = error
+
+
+def claim() -> list[tuple[str, socket.socket]]:
+    """The sockets with their names, for the one who serves; who claims them next finds none.
+
+    Raises:
+        ActivationError: what was passed cannot be used.
+    """
+    global _seized
+    seize()
+    seized, _seized = _seized, Activation()
+    if isinstance(seized, ActivationError):
+        raise seized
+    return seized.sockets() if seized is not None else []
+
+
+def _first_environment() -> dict[str, str]:
+    """The environment that this process was started with; nothing where there is no /proc."""
+    try:
+        entries = Path("/proc/self/environ").read_bytes().split(b"\0")
+    except OSError:
+        return {}
+    texts = (os.fsdecode(entry).partition("=") for entry in entries)
+    return {name: value for name, _, value in texts}

@@ -1,0 +1,240 @@
+"""What a child is told about what it inherited: one environment variable.
+
+Written by the parent's `Child`, read once at the start of the successor, or worker. It holds
+JSON, with a version; fields that a reader does not know are ignored, so that
+neighbouring versions of this package understand each other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from collections.abc import MutableMapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from ...errors import InheritanceError
+from ..host import streams
+from ..host.forks import keep_inheritance_from_children
+from ..host.parent_death import die_with_parent
+from ..listeners.activation import ActivatedListener
+from ..listeners.unix_files import UnixListener
+
+VARIABLE = "TWISTED_GRACEFUL_INHERITANCE"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Inheritance:
+    """Which file descriptor is which, and whose successor this process is.
+
+    Attributes:
+        generation: of the process that reads this; 0 only in a worker.
+        control: the AF_UNIX stream socket to the predecessor, or to the master.
+        stdout: where output belongs once the process is ready; until then the
+            predecessor captures it.
+        stderr: likewise.
+        listeners: the names of the listeners, each with its sockets.
+        files: descriptors of UNIX sockets, with device and inode of the file that is theirs.
+        activated: descriptors of sockets that a service manager has bound.
+        pid_file: the path of the pid file that this process takes over; empty if none.
+        worker: the number of this worker, 1 or more; 0 in a successor.
+        record: the descriptor of the predecessor's `Record`; negative if there is none.
+        balance: the descriptor of what the workers share to know each other's `Counts`; likewise.
+        stacks: the descriptor of the predecessor's `FaultFile`; negative if there is none.
+        patience: seconds from when this process serves in which the predecessor ends; 0 if it did
+            not say.
+        kept: descriptors that the first generation was started with, beside its standard streams:
+            the number of each there, and here.
+        ignores_hup: whether SIGHUP is ignored (nohup(1)). spawnProcess resets ignored signals.
+    """
+
+    generation: int
+    control: int
+    stdout: int
+    stderr: int
+    listeners: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    files: tuple[tuple[int, int, int], ...] = ()
+    activated: tuple[int, ...] = ()
+    pid_file: str = ""
+    worker: int = 0
+    record: int = -1
+    balance: int = -1
+    stacks: int = -1
+    patience: float = 0.0
+    kept: tuple[tuple[int, int], ...] = ()
+    ignores_hup: bool = False
+
+    @classmethod
+    def take(cls, environ: MutableMapping[str, str]) -> Inheritance | None:
+        """Read the inheritance of this process and remove every trace of it.
+
+        The variable is taken out of ``environ``, and the descriptors get FD_CLOEXEC, so
+        that no process the application starts inherits either.
+
+        Returns:
+            The inheritance, or None if this process is nobody's successor.
+
+        Raises:
+            InheritanceError: the variable is there but makes no sense.
+        """
+        text = environ.pop(VARIABLE, None)
+        if text is None:
+            return None
+        try:
+            inheritance = cls._decode(json.loads(text))
+            for descriptor in inheritance.descriptors():
+                os.set_inheritable(descriptor, False)
+        except (ValueError, TypeError, KeyError, OSError, OverflowError) as error:
+            raise InheritanceError(
+                f"the environment variable {VARIABLE} holds {text!r}, which cannot be used: "
+                f"{error!r}; it is set for successors only, so remove it from the environment"
+            ) from error
+        return inheritance
+
+    @classmethod
+    def _decode(cls, data: dict[str, Any]) -> Inheritance:
+        if data["version"] != VERSION:
+            raise ValueError(f"version {data['version']!r}, and this is version {VERSION}")
+        return cls(
+            generation=int(data["generation"]),
+            control=int(data["control"]),
+            stdout=int(data["stdout"]),
+            stderr=int(data["stderr"]),
+            listeners=tuple(
+                (str(name), tuple(int(descriptor) for descriptor in descriptors))
+                for name, descriptors in data["listeners"]
+            ),
+            files=tuple(
+                (int(descriptor), int(device), int(inode))
+                for descriptor, device, inode in data.get("files", ())
+            ),
+            activated=tuple(int(descriptor) for descriptor in data.get("activated", ())),
+            pid_file=str(data.get("pid_file", "")),
+            worker=int(data.get("worker", 0)),
+            record=int(data.get("record", -1)),
+            balance=int(data.get("balance", -1)),
+            stacks=int(data.get("stacks", -1)),
+            patience=float(data.get("patience", 0)),
+            kept=tuple((int(number), int(here)) for number, here in data.get("kept", ())),
+            ignores_hup=bool(data.get("ignores_hup", False)),
+        )
+
+    def encode(self) -> str:
+        """The value of the environment variable."""
+        return json.dumps({"version": VERSION, **asdict(self)})
+
+    def descriptors(self) -> list[int]:
+        """Every inherited file descriptor."""
+        memory = [each for each in (self.record, self.balance, self.stacks) if each >= 0]
+        kept = [here for _, here in self.kept]
+        return [self.control, self.stdout, self.stderr, *self.listening(), *memory, *kept]
+
+    def listening(self) -> list[int]:
+        """The file descriptors of the listeners."""
+        return [each for _, descriptors in self.listeners for each in descriptors]
+
+    def sockets(self) -> list[tuple[str, list[socket.socket]]]:
+        """The listeners as sockets, which own the descriptors from now on.
+
+        Raises:
+            InheritanceError: a descriptor is not a listening socket.
+        """
+        files = {descriptor: (device, inode) for descriptor, device, inode in self.files}
+        listeners = []
+        for name, descriptors in self.listeners:
+            sockets = [
+                _listening(name, descriptor, descriptor in self.activated)
+                for descriptor in descriptors
+            ]
+            for descriptor, each in zip(descriptors, sockets, strict=True):
+                if isinstance(each, UnixListener):
+                    each.file = files.get(descriptor)
+            listeners.append((name, sockets))
+        return listeners
+
+
+_seized: Inheritance | InheritanceError | None = None
+_claimed = False
+
+
+def seize() -> None:
+    """Take this process's inheritance out of the reach of what the application starts.
+
+    To be called as early as can be: when a module that serves is imported.
+    """
+    global _seized
+    try:
+        taken = Inheritance.take(os.environ)
+        if taken is not None:
+            _seized = taken
+            keep_inheritance_from_children([taken.control, *taken.listening()])
+            if taken.worker:
+                die_with_parent()  # until it is loaded, which may never end
+            streams.inherit(dict(taken.kept))
+        if taken is not None and taken.ignores_hup:
+            with suppress(ValueError):  # not in the main thread
+                signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    except InheritanceError as error:
+        _seized = error
+
+
+def is_successor() -> bool:
+    """Whether this process was started by a predecessor, or by a master."""
+    seize()
+    return _seized is not None
+
+
+def is_worker() -> bool:
+    """Whether this process was started by a master."""
+    seize()
+    return isinstance(_seized, Inheritance) and bool(_seized.worker)
+
+
+def note_pid_file(path: str) -> None:
+    """Add the path of a pid file to the inheritance; empty if there is none."""
+    global _seized
+    seize()
+    if isinstance(_seized, Inheritance):
+        _seized = replace(_seized, pid_file=path)
+
+
+def claim() -> Inheritance | None:
+    """This process's inheritance, for the one who serves.
+
+    Raises:
+        InheritanceError: it makes no sense, or somebody has claimed it before.
+    """
+    global _claimed
+    seize()
+    if isinstance(_seized, InheritanceError):
+        raise _seized
+    if _seized is not None and _claimed:
+        raise InheritanceError(
+            "the listeners of this process belong to another GracefulService: "
+            "give all servers to one"
+        )
+    _claimed = True
+    return _seized
+
+
+def _listening(name: str, descriptor: int, activated: bool) -> socket.socket:
+    kind = ActivatedListener if activated else socket.socket
+    try:
+        listener = kind(fileno=descriptor)
+        if not activated and listener.family == socket.AF_UNIX:
+            listener = UnixListener(fileno=listener.detach())
+        listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as error:
+        raise InheritanceError(
+            f"the inherited listener {name} (descriptor {descriptor}) is no socket: {error}"
+        ) from error
+    if not listening:
+        raise InheritanceError(
+            f"the inherited listener {name} (descriptor {descriptor}) does not listen"
+        )
+    listener.setblocking(False)
+    return listener

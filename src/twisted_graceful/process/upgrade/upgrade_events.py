@@ -1,0 +1,197 @@
+"""What is told of upgrades, rolls and other generations, to whoever watches this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from twisted.logger import Logger
+
+if TYPE_CHECKING:
+    from ..workers.worker_handle import WorkerHandle
+
+
+class UpgradeStage(Enum):
+    """How far an upgrade has come, or a roll."""
+
+    QUEUED = "queued"  # one is under way; this one follows it
+    ROLLING = "rolling"  # of the workers some have been replaced, or none yet
+    STARTED = "started"  # the successor's process runs
+    READY = "ready"  # the successor serves, this process drains
+    DRAINED = "drained"  # this process has nothing left, and waits for the end of the probation
+    DONE = "done"  # this process ends
+    FAILED = "failed"  # this process serves on, or again
+
+
+@dataclass(frozen=True)
+class UpgradeProgress:
+    """A step of an upgrade.
+
+    Attributes:
+        stage: how far it has come.
+        generation: the successor's number.
+        pid: the successor's; 0 if there is none.
+        reason: why it failed.
+        output: the last that the successor wrote, if it failed.
+        another_follows: whether another upgrade is due when this one is over.
+    """
+
+    stage: UpgradeStage
+    generation: int
+    pid: int = 0
+    reason: str = ""
+    output: str = ""
+    another_follows: bool = False
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All but the stage, for JSON: what there is to be said."""
+        facts: dict[str, Any] = {"generation": self.generation}
+        if self.pid:
+            facts["pid"] = self.pid
+        if self.stage is UpgradeStage.FAILED:
+            facts.update(reason=self.reason, output=self.output)
+        if self.another_follows:
+            facts["another_follows"] = True
+        return facts
+
+
+@dataclass(frozen=True)
+class RollingRestart:
+    """A step of a roll, the replacement of all workers.
+
+    Attributes:
+        number: counts the rolls of a master, from 1 on.
+        stage: how far it has come.
+        replaced: how many serve with the new code.
+        wanted: how many there shall be of them.
+        reason: why it ended before all were replaced; empty if it did not.
+        output: the last that the worker wrote for which it ended.
+        another_follows: whether another roll is due when this one is over.
+        probation: seconds for which the first new worker is on probation, from this step on; 0 if
+            that does not begin with it.
+    """
+
+    number: int
+    stage: UpgradeStage
+    replaced: int
+    wanted: int
+    reason: str = ""
+    output: str = ""
+    another_follows: bool = False
+    probation: float = 0.0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing follows of it."""
+        return self.stage in (UpgradeStage.DONE, UpgradeStage.FAILED)
+
+    @property
+    def begins(self) -> bool:
+        """Whether this is the first step."""
+        return self.stage is UpgradeStage.ROLLING and not self.replaced
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All but the stage, for JSON: what there is to be said."""
+        facts: dict[str, Any] = {
+            "roll": self.number,
+            "replaced": self.replaced,
+            "wanted": self.wanted,
+        }
+        if self.probation:
+            facts["probation"] = self.probation
+        if self.stage is UpgradeStage.FAILED:
+            facts |= {"reason": self.reason, "output": self.output}
+        if self.another_follows:
+            facts["another_follows"] = True
+        return facts
+
+
+class Watcher:
+    """Is told what becomes of a process and its upgrades; this one does nothing about it.
+
+    What processes tell each other of themselves is opaque to what carries it.
+    """
+
+    def report(self, to: str) -> str:
+        """What another process is told of this one; empty for nothing.
+
+        Args:
+            to: who is told: ``predecessor``, ``successor`` or ``master``.
+        """
+        return ""
+
+    def reported(self, by: str, report: str) -> None:
+        """Another generation has told of itself."""
+
+    def gone(self, who: str) -> None:
+        """Another generation has ended, or never was."""
+
+    def worker_reported(self, worker: WorkerHandle, report: str) -> None:
+        """A worker of this master has told of itself."""
+
+    def worker_gone(self, worker: WorkerHandle) -> None:
+        """A worker of this master has ended; it may never have told anything."""
+
+    def rolls(self, roll: RollingRestart) -> None:
+        """The replacement of all workers of this master has come further."""
+
+    def serves(self) -> None:
+        """This process accepts, for the first time or again."""
+
+    def drains(self) -> None:
+        """This process does not accept any more, and lets end what was begun; or its workers do."""
+
+    def drained(self) -> None:
+        """Nothing is left of that."""
+
+    def stopped(self, report: str, cut: int, clean: bool) -> None:
+        """This process has drained, and ends.
+
+        Args:
+            report: what the drain did, in words.
+            cut: how many requests it cut.
+            clean: whether all processes have said what theirs did; one that was killed has not.
+        """
+
+    def progress(self, progress: UpgradeProgress) -> None:
+        """An upgrade has come further."""
+
+
+class Shielded(Watcher):
+    """Passes everything on to a watcher, and logs its errors, so that they disturb nothing else.
+
+    Upgrades, drains and signs of life continue whether or not they can be reported. An error is
+    logged once until that method succeeds again, since some are called every second.
+
+    Args:
+        watcher: is told.
+    """
+
+    _log = Logger()
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._failing: set[str] = set()
+
+    def _pass_on(self, name: str, *arguments: Any) -> Any:
+        try:
+            result = getattr(self._watcher, name)(*arguments)
+        except Exception:
+            if name not in self._failing:
+                self._log.failure("Reporting failed ({name}); everything else continues", name=name)
+            self._failing.add(name)
+            return getattr(Watcher, name)(self, *arguments)  # as if nobody watched
+        self._failing.discard(name)
+        return result
+
+
+def _passed_on(name: str) -> Callable[..., Any]:
+    return lambda self, *arguments: self._pass_on(name, *arguments)
+
+
+for _name in [each for each in vars(Watcher) if not each.startswith("_")]:
+    setattr(Shielded, _name, _passed_on(_name))

@@ -1,0 +1,531 @@
+"""One application on its addresses, as a Twisted service."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    ensureDeferred,
+    succeed,
+)
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ..address import ListenAddress, UnixAddress
+from ..app.loading import as_resource, log_not_served
+from ..app.wsgi.threads import Threads
+from ..config.settings import Settings
+from ..coroutines import needs_its_loop
+from ..errors import BindError, SettingsError
+from ..handover_interface import Carrier, HandedConnection
+from ..http.handover import Mover
+from ..http.io.poller import transport_for
+from ..http.log.access_log import BUFFER, AccessLog
+from ..http.log.drain_report import CutRequest, DrainReport
+from ..http.log.request_metrics import Both, RequestMetrics
+from ..http.site import Site
+from ..process.host.log_file import LogFile, LogFiles
+from ..process.host.process_status import Status
+from ..process.host.streams import canonical
+from ..process.upgrade.launch import working_directory
+from .listening import Listening
+
+
+class Server(Service):
+    """One application, on one address or several.
+
+    As a service of its own, or in any `MultiService`, it accepts when its application is
+    loaded, and drains when it is stopped. In a `GracefulService` it also takes part in
+    upgrades. It can be started again after a stop.
+
+    Args:
+        address: where to listen; `twisted_graceful.address.parse` says how it is written.
+            A sequence of addresses serves the application on each.
+        app: anything that `twisted_graceful.app.as_resource` takes.
+        settings: timeouts and limits.
+        wsgi: take ``app`` for a WSGI callable, whatever it looks like.
+        reactor: None for the global one.
+
+    Attributes:
+        listening: its addresses, sockets and ports.
+        logs: where its access log comes from; replaced by whoever has several servers.
+        coordinated: whether somebody else says when to load and when to accept.
+        meter: what counts its requests; None for nobody, which is cheaper.
+        on_warm_up: is called with the target of each request of the warm-up.
+
+    Raises:
+        AddressError: the address is none.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        address: str | int | Sequence[str | int],
+        app: Any,
+        *,
+        settings: Settings | None = None,
+        wsgi: bool = False,
+        reactor: Any = None,
+    ) -> None:
+        several = [address] if isinstance(address, (str, int)) else address
+        # Whatever directory the application changes to.
+        self.settings = located(settings or Settings(), working_directory(os.environ))
+        self._app = app
+        self._wsgi = wsgi
+        self._reactor = global_reactor() if reactor is None else reactor
+        self._transport, self._poller = transport_for(self._reactor)
+        self.listening = Listening(
+            several, self.settings, self._reactor, self._transport, self._log
+        )
+        self.logs = LogFiles(self._reactor)
+        self.coordinated = False
+        self.meter: RequestMetrics | None = None
+        self.on_warm_up: Callable[[str], None] = lambda target: None
+        self._log_path = self.settings.access_log
+        self._log_file: LogFile | None = None
+        self._access_log: AccessLog | None = None
+        self._accepted = False
+        self._site: Site | None = None
+        self._status = Status()
+        self._loading: Deferred[Any] | None = None
+        self._waiting: list[Deferred[None]] = []
+        self._fault: Failure | None = None
+        self._delay: Deferred[None] | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether who connects now is served for the time being.
+
+        From the first `accept` to the first moment of a stop; in an upgrade the successor serves.
+        """
+        return self._accepted and self._site is not None and not self._site.stopping
+
+    @property
+    def addresses(self) -> list[ListenAddress]:
+        """Where it listens."""
+        return self.listening.addresses
+
+    @property
+    def bound(self) -> list[tuple[str, int]]:
+        """Host and port of every socket that listens for this server; empty when stopped.
+
+        UNIX sockets have neither; `urls` has them too.
+        """
+        families = (socket.AF_INET, socket.AF_INET6)
+        return [
+            each.getsockname()[:2] for each in self.listening.sockets if each.family in families
+        ]
+
+    @property
+    def unix_addresses(self) -> list[UnixAddress]:
+        """Those of its addresses that are UNIX sockets with a file."""
+        return [each for each in self.addresses if isinstance(each, UnixAddress) and each.file]
+
+    @property
+    def connected(self) -> int:
+        """How many connections are open."""
+        return 0 if self._site is None else len(self._site.connections)
+
+    @property
+    def answered(self) -> int:
+        """How many requests it has answered since its start."""
+        return 0 if self._site is None else self._site.connections.answered
+
+    @property
+    def under_way(self) -> list[CutRequest]:
+        """The requests that are being read or answered, as they would be told of if cut now."""
+        return [] if self._site is None else list(self._site.connections.under_way())
+
+    @property
+    def status(self) -> Status:
+        """What it has done and does, in numbers; of its requests if there is a `meter`."""
+        metered = Status({} if self.meter is None else self.meter.counters)
+        if self._site is None:
+            return self._status + metered
+        connections = self._site.connections
+        phases = Counter(f"connections,{each.phase.name.lower()}" for each in connections)
+        return (
+            self._status
+            + metered
+            + Status(
+                connections.counters,
+                {"in_flight": sum(1 for _ in connections.under_way()), **phases},
+            )
+        )
+
+    @property
+    def urls(self) -> list[str]:
+        """The root of each, such as ``https://127.0.0.1:8443``.
+
+        There are no URLs for UNIX sockets: ``unix:/run/app.sock``, or ``https:unix:/run/app.sock``.
+        """
+        return [self.listening.url(each) for each in self.listening.sockets]
+
+    def ready(self) -> Deferred[None]:
+        """A Deferred that fires when this server accepts; it fails if that never happens."""
+        waiting: Deferred[None] = Deferred()
+        if self.listening.is_accepting or self._fault is not None:
+            waiting.callback(self._fault)
+        else:
+            self._waiting.append(waiting)
+        return waiting
+
+    # IService
+
+    def privilegedStartService(self) -> None:
+        """Bind the address, which may need privileges that are dropped later.
+
+        Raises:
+            BindError: the system refused the address.
+            CertificateError: there is no certificate that can be used.
+            LogFileError: the access log cannot be opened.
+        """
+        self.open()
+
+    def startService(self) -> None:
+        """Bind if that is not done, load the application, and then accept.
+
+        Raises:
+            BindError: the system refused the address.
+            CertificateError: there is no certificate that can be used.
+            LogFileError: the access log cannot be opened.
+            SettingsError: it is to have workers, and nobody is there who would start them.
+        """
+        if not self.coordinated:
+            self.require_no_workers()
+        super().startService()
+        self.open()
+        if not self.coordinated:
+            self.load().addCallbacks(lambda _: self.accept(), self._not_loaded)
+
+    def require_no_workers(self) -> None:
+        """Make sure that no others are to serve in the place of this process.
+
+        Raises:
+            SettingsError: they are.
+        """
+        workers = self.settings.workers
+        if workers:
+            raise SettingsError(
+                "workers",
+                workers,
+                "0 here, where one process serves: give it to "
+                f"`serving(..., workers={workers!r})` or `wait_group(..., workers={workers!r})` "
+                "instead",
+            )
+
+    def stopService(self) -> Deferred[DrainReport]:
+        """Stop accepting, after ``shutdown_delay``, and drain.
+
+        Returns:
+            A Deferred that fires with the report when the drain is over.
+        """
+        super().stopService()
+        if self._loading is not None:
+            self._loading.cancel()
+        return ensureDeferred(self._stop())
+
+    async def _stop(self) -> DrainReport:
+        self._fault = None
+        if not self.coordinated:
+            await self.lame_duck(self.settings.shutdown_delay)
+        accepted = self.listening.is_accepting
+        report = await self.drain()
+        if self._site is not None:
+            await self._threads_finish(self.settings.drain_timeout - report.seconds)
+        if accepted:  # the last connection closes its descriptor in this turn
+            await deferLater(self._reactor, 0)
+        if self._poller is not None:
+            self._poller.close()
+        self._accepted = False
+        site, self._site = self._site, None
+        if site is not None:
+            self._status += Status(site.connections.counters)
+        if site is not None:
+            site.doStop()
+            self._threads.stop()
+        self._close_log()
+        if not self.coordinated:
+            self._log.info(
+                "Drained {address}: {report}",
+                address=self.listening,
+                report=report,
+                **report.fields,
+            )
+        return report
+
+    def _not_loaded(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            log_not_served(self._log, str(self.listening), failure)
+
+    # The steps, which a GracefulService takes one by one
+
+    def open(self) -> None:
+        """Get the listening sockets, and the log; connections queue in the kernel until `accept`.
+
+        Raises:
+            BindError: the system refused the address.
+            CertificateError: there is no certificate that can be used.
+            LogFileError: the access log cannot be opened.
+        """
+        if self.listening.sockets:
+            return
+        self.listening.read_certificate()
+        if self.listening.share is None:  # else the master warns, once for all
+            self.listening.warn_of_certificate()
+        if self._log_path and self._log_file is None:
+            self._log_file = self.logs.open(self._log_path)
+            atexit.register(self._close_log)  # a program may end without stopping its services
+        try:
+            self.listening.bind()
+        except BindError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Give up what `open` got; other processes that share it go on."""
+        self.listening.close()
+        self._close_log()
+
+    def _close_log(self) -> None:
+        access_log, self._access_log = self._access_log, None
+        if access_log is not None:
+            access_log.close()
+        log_file, self._log_file = self._log_file, None
+        if log_file is not None:
+            self.logs.close(log_file)
+            atexit.unregister(self._close_log)
+
+    def reopen_logs(self) -> None:
+        """Go on in new log files, after somebody has moved the present ones away."""
+        self.flush_log()
+        self.logs.reopen()
+
+    def flush_log(self) -> None:
+        """Write what is still to be written to the access log."""
+        if self._access_log is not None:
+            self._access_log.flush()
+
+    def load(self) -> Deferred[None]:
+        """Make the resource and all that is needed to answer.
+
+        Nothing has to be bound for that. What was loaded is given up by `stopService`, also
+        while it loads.
+
+        Returns:
+            A Deferred that fires when this server can serve; it fails with `AppError`
+            or `WarmUpError`.
+        """
+        self._loading = ensureDeferred(self._load())
+        return self._loading.addBoth(self._load_over)
+
+    def _environ(self) -> dict[str, Callable[[], bool]]:
+        """What a WSGI application, which sees no request, asks instead; from any thread."""
+
+        def is_ready() -> bool:
+            return self._site is not None and not self._site.stopping
+
+        def is_draining() -> bool:
+            return self._site is None or self._site.connections.draining
+
+        return {"twisted_graceful.is_ready": is_ready, "twisted_graceful.is_draining": is_draining}
+
+    def _is_multiprocess(self) -> bool:
+        share = self.listening.share
+        return share is not None and share.workers != 1
+
+    async def _threads_finish(self, seconds: float) -> None:
+        """Let WSGI applications finish requests that have no connection any more."""
+        await self._threads.finished(max(0, seconds))
+        if self._threads.busy:
+            self._log.warn(
+                "{count} requests without a client are still in the WSGI application of {address}; "
+                "they end with the process",
+                count=self._threads.busy,
+                address=self.listening,
+            )
+
+    async def _load(self) -> None:
+        self._threads = Threads(
+            self._reactor, self.settings.wsgi_threads, self._environ(), self._is_multiprocess
+        )
+        if needs_its_loop(self._reactor):
+            await deferLater(self._reactor, 0)
+        made = as_resource(self._app, self._threads.resource, wsgi=self._wsgi)
+        resource = await made if isinstance(made, Deferred) else made
+        self._site = site = Site(resource, settings=self.settings, reactor=self._reactor)
+        # The site must outlive its last port: a drain still answers.
+        site.doStart()
+        if self.settings.warm_up:
+            await self._warm_up(site)
+        if self._log_file is not None:
+            site.access_log = self._access_log = AccessLog(
+                self.settings.access_log_format, self._reactor, self._log_file.write, buffer=BUFFER
+            )
+        if self.meter is not None:
+            log = site.access_log
+            site.access_log = self.meter if log is None else Both(log, self.meter)
+        site.connections.is_crowded = lambda: self.listening.room.is_waited_for
+
+    async def _warm_up(self, site: Site) -> None:
+        from ..http.warm_up import warm_up  # Twisted's client, which most servers do not need
+
+        if self._poller is not None:
+            self._poller.open()
+        await warm_up(
+            site,
+            self.settings.warm_up,
+            transport=self._transport,
+            secure=self.listening.all_secure,
+            timeout=self.settings.warm_up_timeout,
+            reactor=self._reactor,
+            begins=self.on_warm_up,
+        )
+        site.connections.answered = 0  # of clients
+
+    def _load_over(self, result: Any) -> Any:
+        self._loading = None
+        self._fault = result if isinstance(result, Failure) else None
+        if self._fault is not None:
+            self._tell_waiting(self._fault)
+        return result
+
+    def _tell_waiting(self, result: Failure | None) -> None:
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.callback(result)
+
+    def accept(self) -> None:
+        """Accept connections, and forget a drain that may be under way.
+
+        What was given up in that drain is bound anew; what cannot be is told in the log.
+
+        Raises:
+            OSError: the system refuses; it can be asked again.
+        """
+        assert self._site is not None
+        if self._poller is not None:
+            self._poller.open()
+        self._site.connections.resume()
+        self.listening.accept(self._site)
+        self._accepted = True
+        self._tell_waiting(None)
+
+    def listens_on(self, handed: HandedConnection) -> bool:
+        """Whether a connection that another process has let go came in by a listener of ours."""
+        return self.listening.port_of(handed) is not None
+
+    def can_take_up(self, handed: HandedConnection) -> bool:
+        """Whether a connection that another process has let go would be served here."""
+        port = self.listening.port_of(handed)
+        return port is not None and port.can_take_up(handed)
+
+    def take_up(self, handed: HandedConnection) -> None:
+        """Serve a connection that another process has let go; its descriptor is ours."""
+        port = self.listening.port_of(handed)
+        assert port is not None
+        assert self._site is not None
+        port.take_up(handed, self._site)
+
+    def announce(self) -> None:
+        """Be not ready any more, and tell all whom we serve, before anything is closed.
+
+        Where nobody is accepted there is nothing to announce.
+        """
+        if self.listening.is_accepting and self._site is not None:
+            self._site.stopping = True
+            self._site.connections.announce()
+
+    def lame_duck(self, seconds: float) -> Deferred[None]:
+        """Announce the stop, and go on serving until load balancers have noticed.
+
+        Args:
+            seconds: how long; asked again meanwhile, the first word counts.
+
+        Returns:
+            A Deferred that fires when a drain may begin: at once if nothing is accepted
+            anyway, and with `cut`.
+        """
+        self.announce()
+        if not self.listening.is_accepting or not seconds:
+            return succeed(None)
+        if self._delay is None:
+            self._log.info(
+                "Stopping: {address} is not ready any more; it accepts for another "
+                "{seconds:g} seconds (the shutdown delay)",
+                address=self.listening,
+                seconds=seconds,
+            )
+            self._delay = deferLater(self._reactor, seconds)
+            self._delay.addBoth(self._delay_over)
+        over: Deferred[None] = Deferred()
+        self._delay.addCallback(lambda _: over.callback(None))
+        return over
+
+    def end_delay(self) -> None:
+        """Let the drain begin that is being announced."""
+        if self._delay is not None:
+            self._delay.cancel()
+
+    def _delay_over(self, result: object) -> None:
+        self._delay = None
+
+    def drain(
+        self, carrier: Carrier | None = None, gone: Sequence[socket.socket] = ()
+    ) -> Deferred[DrainReport]:
+        """Stop accepting, let what was begun end, and cut the rest at the deadline.
+
+        Args:
+            carrier: brings connections to the process that goes on with the listening sockets.
+            gone: those with which it does not go on. They are closed, as all are if there is no
+                such process, and connections that wait in their queues are ours, and are served.
+
+        Returns:
+            A Deferred of the report; of the same one if a drain is under way.
+        """
+        self.listening.end(None if carrier is None else gone)
+        if self._site is None:
+            return succeed(DrainReport())
+        mover = None if carrier is None else Mover(self._reactor, carrier)
+        return self._site.connections.drain(mover)
+
+    def cut(self) -> None:
+        """End the drain that is under way, or the delay before it, and all that waits."""
+        self.end_delay()
+        if self._site is not None:
+            self._site.connections.cut()
+            self._threads.abandon()
+
+
+def located(settings: Settings, directory: str) -> Settings:
+    """Settings whose paths mean the same from now on, in every directory and process.
+
+    Args:
+        settings: as they were written.
+        directory: what relative paths are relative to.
+    """
+    cert, key = settings.tls_cert, settings.tls_key
+    return replace(
+        settings,
+        access_log=canonical(settings.access_log, directory),
+        tls_cert=cert and os.path.join(directory, cert),
+        tls_key=key and os.path.join(directory, key),
+    )
+
+
+def global_reactor() -> Any:
+    """The reactor of this process; importing it installs it, so it is imported late."""
+    from twisted.internet import reactor
+
+    return reactor

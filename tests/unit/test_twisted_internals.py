@@ -1,0 +1,493 @@
+"""Each private part of Twisted that we touch, in the real Twisted.
+
+A failure here says that this Twisted has changed it; `twisted_graceful.twisted_internals`
+says why we touch it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import socket
+import sys
+from inspect import unwrap
+from typing import Any
+
+from twisted.internet import tcp
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock, Cooperator
+from twisted.logger import Logger, LogPublisher, globalLogPublisher
+from twisted.python.failure import Failure
+from twisted.python.logfile import BaseLogFile, DailyLogFile, LogFile
+from twisted.scripts._twistd_unix import UnixApplicationRunner
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http_headers import Headers
+from twisted.web.resource import EncodingResourceWrapper
+from twisted.web.server import GzipEncoderFactory
+
+from twisted_graceful import twisted_internals
+from twisted_graceful.http.io.port import ConnectionLimit, Port
+from twisted_graceful.http.io.unix_port import UnixPort
+from twisted_graceful.process.host.server_log import share_log_files
+from twisted_graceful.testing import MemoryServer
+
+from .support import run_python, temporary_directory
+from .web import Echo
+
+
+class CloseWithoutShutdownTests(SynchronousTestCase):
+    """A real connection that the reactor has adopted."""
+
+    def setUp(self) -> None:
+        """Adopt one end of a pair, and keep a duplicate of it, as another process would."""
+        from twisted.internet import reactor
+
+        self.peer, adopted = socket.socketpair()
+        self.addCleanup(self.peer.close)
+        self.peer.setblocking(False)
+        adopted.setblocking(False)
+        self.duplicate = adopted.dup()
+        self.addCleanup(self.duplicate.close)
+        protocol = Protocol()
+        with adopted:
+            reactor.adoptStreamConnection(  # type: ignore[attr-defined]
+                adopted.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: protocol)
+            )
+        self.transport: Any = protocol.transport
+
+    def close(self) -> None:
+        """Close the connection as the reactor does once all is written."""
+        self.transport.connectionLost(Failure(ConnectionDone()))
+
+    def test_the_other_descriptors_live_on(self) -> None:
+        """After the close the peer sees no EOF, until the last descriptor is closed."""
+        twisted_internals.close_without_shutdown(self.transport)
+        self.close()
+        self.assertRaises(BlockingIOError, self.peer.recv, 1)
+        self.duplicate.sendall(b"x")
+        self.assertEqual(self.peer.recv(1), b"x")
+        self.duplicate.close()
+        self.assertEqual(self.peer.recv(1), b"")
+
+    def test_it_is_needed(self) -> None:
+        """Without it Twisted ends the connection for every descriptor of the socket."""
+        self.close()
+        self.assertEqual(self.peer.recv(1), b"")
+
+    def test_a_transport_without_the_switch_is_noticed(self) -> None:
+        """If Twisted renames what we set, that is an error and not a connection cut later."""
+        self.close()
+        self.assertRaises(AttributeError, twisted_internals.close_without_shutdown, object())
+
+
+class ShareLogFilesTests(SynchronousTestCase):
+    """Two processes with the same log file."""
+
+    def setUp(self) -> None:
+        """Let log files be as Twisted has them, whatever was done before."""
+        self.patch(BaseLogFile, "_openFile", unwrap(BaseLogFile._openFile))
+        self.patch(LogFile, "shouldRotate", unwrap(LogFile.shouldRotate))
+        rotate: Any = LogFile.rotate
+        if getattr(rotate, "is_shared", False):
+            rotate = rotate.__wrapped__
+        self.patch(LogFile, "rotate", rotate)
+        self.directory = temporary_directory(self)
+
+    def written_by_two(self, kind: type[BaseLogFile]) -> str:
+        """What is in a log when an old writer writes after a new one."""
+        old = kind("log", self.directory)
+        new = kind("log", self.directory)
+        for log, text in ((old, "old 1\n"), (new, "new, longer\n"), (old, "old 2\n")):
+            log.write(text)
+        for log in (old, new):
+            log.close()
+        path = os.path.join(self.directory, "log")
+        with open(path) as file:
+            content = file.read()
+        os.unlink(path)
+        return content
+
+    def test_no_generation_overwrites_the_other(self) -> None:
+        """Every line of two writers is in the file, in the order in which it was written."""
+        share_log_files(Clock())
+        for kind in (LogFile, DailyLogFile):
+            self.assertEqual(self.written_by_two(kind), "old 1\nnew, longer\nold 2\n")
+
+    def test_it_is_needed(self) -> None:
+        """Without it Twisted writes over what the other has written."""
+        self.assertNotIn("new, longer", self.written_by_two(LogFile))
+
+    def test_a_rotated_file_too(self) -> None:
+        """The file that is opened after a rotation is opened in the same way."""
+        share_log_files(Clock())
+        log = LogFile("log", self.directory)
+        log.write("before\n")
+        log.rotate()
+        self.addCleanup(log.close)
+        log.write("after 1\n")
+        with open(os.path.join(self.directory, "log"), "a") as other:
+            other.write("other\n")
+        log.write("after 2\n")
+        with open(os.path.join(self.directory, "log")) as file:
+            self.assertEqual(file.read(), "after 1\nother\nafter 2\n")
+
+    def test_twice_is_once(self) -> None:
+        """A second call, of a second service, changes nothing."""
+        share_log_files(Clock())
+        before = BaseLogFile._openFile, LogFile.shouldRotate, LogFile.rotate
+        share_log_files(Clock())
+        after = BaseLogFile._openFile, LogFile.shouldRotate, LogFile.rotate
+        self.assertEqual(after, before)
+        self.assertEqual(self.written_by_two(LogFile), "old 1\nnew, longer\nold 2\n")
+
+    def two(self, **options: int) -> tuple[LogFile, LogFile]:
+        """Two writers of a file, shared."""
+        share_log_files(Clock())
+        both = (
+            LogFile("log", self.directory, **options),
+            LogFile("log", self.directory, **options),
+        )
+        for each in both:
+            self.addCleanup(each.close)
+        return both
+
+    def content(self, name: str = "log") -> str:
+        """What a file has."""
+        with open(os.path.join(self.directory, name)) as file:
+            return file.read()
+
+    def test_who_has_not_rotated_follows(self) -> None:
+        """When one writer rotates the file the other goes on in the new one too."""
+        one, other = self.two()
+        one.write("before\n")
+        one.rotate()
+        other.write("other\n")
+        one.write("one\n")
+        self.assertEqual((self.content(), self.content("log.1")), ("other\none\n", "before\n"))
+
+    def test_only_one_rotates(self) -> None:
+        """Of two that are told to rotate one does, and no file is made for the other."""
+        one, other = self.two()
+        one.write("before\n")
+        one.rotate()
+        other.rotate()
+        other.write("after\n")
+        self.assertEqual(sorted(os.listdir(self.directory)), ["log", "log.1"])
+        self.assertEqual((self.content(), self.content("log.1")), ("after\n", "before\n"))
+
+    def test_the_size_is_that_of_the_file(self) -> None:
+        """What others have written counts: the file is as long as one writer would let it be."""
+        one, other = self.two(rotateLength=10)
+        other.write("123456789\n")
+        one.write("next\n")
+        self.assertEqual((self.content(), self.content("log.1")), ("next\n", "123456789\n"))
+
+    def test_a_file_that_was_moved_away(self) -> None:
+        """After another program has moved the file all go on in a new one, with no signal."""
+        both = self.two()
+        both[0].write("before\n")
+        os.rename(os.path.join(self.directory, "log"), os.path.join(self.directory, "old"))
+        for each in both:
+            each.write("after\n")
+        self.assertEqual((self.content(), self.content("old")), ("after\nafter\n", "before\n"))
+
+    def test_a_file_that_cannot_be_made_anew(self) -> None:
+        """If there is no place for a new file the old one is written on."""
+        one, _ = self.two()
+        os.rename(os.path.join(self.directory, "log"), os.path.join(self.directory, "old"))
+        self.patch(one, "path", os.path.join(self.directory, "gone", "log"))
+        one.write("after\n")
+        self.assertEqual(self.content("old"), "after\n")
+
+
+class Runner(UnixApplicationRunner):
+    """twistd's own runner, of an application that does nothing, on no reactor."""
+
+    application = oldstdout = oldstderr = None
+
+    def startApplication(self, application: object) -> None:
+        """Start nothing."""
+
+    def startReactor(self, reactor: object, oldstdout: object, oldstderr: object) -> None:
+        """Run nothing."""
+
+
+class FailingRunner(Runner):
+    """The same, of an application that does not start."""
+
+    def startApplication(self, application: object) -> None:
+        """Fail to start."""
+        raise ValueError("this application does not start")
+
+
+class TakeOverTwistdTests(SynchronousTestCase):
+    """twistd's start and exit."""
+
+    def setUp(self) -> None:
+        """Take over; give twistd its own way back after the test."""
+        logger = UnixApplicationRunner.loggerFactory
+        self.patch(logger, "_getLogObserver", logger._getLogObserver)
+        for name in ("removePID", "setupEnvironment", "shedPrivileges"):
+            self.patch(UnixApplicationRunner, name, getattr(UnixApplicationRunner, name))
+        self.told: list[object] = []
+        twisted_internals.take_over_twistd(
+            self.told.append,
+            lambda uid, gid: bool(self.told.append((uid, gid))),
+            lambda: self.told.append("ends"),
+            os.path.abspath,
+            self.told.append,
+        )
+
+    def test_the_start(self) -> None:
+        """At its start twistd tells us the path of its pid file, and does not write it."""
+        path = os.path.join(temporary_directory(self), "app.pid")
+        Runner({}).setupEnvironment(None, ".", True, None, path)
+        Runner({}).setupEnvironment(None, ".", True, None, "")
+        self.assertEqual(self.told, [path, ""])
+        self.assertFalse(os.path.exists(path))
+
+    def test_privileges(self) -> None:
+        """twistd passes on which user it changes to, and changes only if it may."""
+        Runner({}).shedPrivileges(False, 12345, 12345)
+        self.assertEqual(self.told, [(12345, 12345)])
+
+    def test_the_exit(self) -> None:
+        """It asks us to remove the pid file at the end, also when the start fails."""
+        Runner({"pidfile": ""}).postApplication()
+        failing = FailingRunner({"pidfile": "app.pid"})
+        self.assertRaises(ValueError, failing.postApplication)
+        self.assertEqual(self.told, ["ends", "ends"])
+
+    def test_twistd_calls_them(self) -> None:
+        """twistd's start goes through what we have put in place, the files before the user."""
+        names = UnixApplicationRunner.startApplication.__code__.co_names
+        order = [names.index(name) for name in ("setupEnvironment", "shedPrivileges")]
+        self.assertEqual(order, sorted(order))
+
+
+class HeadersTests(SynchronousTestCase):
+    """Header fields that are not checked again."""
+
+    def test_they_are_what_twisted_makes(self) -> None:
+        """Clean fields are the same as if they had gone through Twisted's checks."""
+        fields = {b"Content-Type": [b"text/html"], b"X-Two": [b"1", b"2"]}
+        checked = Headers({name.lower(): values for name, values in fields.items()})
+        self.assertEqual(twisted_internals.headers(fields), checked)
+
+    def test_names_are_found_in_any_case(self) -> None:
+        """A field is found, replaced, added to and removed by its name in any case."""
+        headers = twisted_internals.headers({b"Content-Type": [b"text/html"]})
+        for name in ("content-type", b"CONTENT-TYPE"):
+            self.assertTrue(headers.hasHeader(name))
+            self.assertEqual(headers.getRawHeaders(b"content-type"), [b"text/html"])
+        headers.addRawHeader(b"content-type", b"text/plain")
+        self.assertEqual(
+            list(headers.getAllRawHeaders()), [(b"Content-Type", [b"text/html", b"text/plain"])]
+        )
+        headers.removeHeader(b"content-type")
+        self.assertEqual(list(headers.getAllRawHeaders()), [])
+
+    def test_two_messages_share_nothing(self) -> None:
+        """A field of one message is in no other one."""
+        twisted_internals.headers({}).setRawHeaders(b"X-One", [b"1"])
+        self.assertFalse(twisted_internals.headers({}).hasHeader(b"X-One"))
+
+    def test_they_can_be_read(self) -> None:
+        """The fields of Twisted's own headers are found by their names in Twisted's spelling."""
+        headers = Headers({b"user-agent": [b"a"]})
+        headers.addRawHeader(b"REFERER", b"b")
+        self.assertEqual(
+            twisted_internals.raw_headers(headers), {b"User-Agent": [b"a"], b"Referer": [b"b"]}
+        )
+
+
+class PullToPushTests(SynchronousTestCase):
+    """A producer that is asked for each piece, as one that goes on by itself."""
+
+    def setUp(self) -> None:
+        """Wrap a producer that counts, on a clock."""
+        self.clock = Clock()
+        cooperator = Cooperator(scheduler=lambda call: self.clock.callLater(1, call))
+        # The global one would need the reactor to run.
+        self.patch(
+            sys.modules[twisted_internals.PullToPush.__module__], "cooperate", cooperator.cooperate
+        )
+        self.pieces = 0
+        self.fails = False
+        self.streaming = twisted_internals.PullToPush(self, self)
+        self.streaming.startStreaming()
+
+    def resumeProducing(self) -> None:
+        """Make a piece, as the producer."""
+        if self.fails:
+            raise ValueError("nothing left")
+        self.pieces += 1
+
+    def unregisterProducer(self) -> None:
+        """Stop, as the consumer."""
+        self.streaming.stopStreaming()
+
+    def made(self) -> bool:
+        """Whether anything is made as time goes on."""
+        before = self.pieces
+        self.clock.advance(1)
+        return self.pieces > before
+
+    def test_it_goes_on_by_itself(self) -> None:
+        """Pieces are made one after the other, without being asked for."""
+        self.assertTrue(self.made())
+        self.assertTrue(self.made())
+
+    def test_it_pauses_and_resumes(self) -> None:
+        """Nothing is made while the consumer has no room."""
+        self.streaming.pauseProducing()
+        self.assertFalse(self.made())
+        self.streaming.resumeProducing()
+        self.assertTrue(self.made())
+
+    def test_it_stops(self) -> None:
+        """Nothing is made after the end, and a second end does no harm."""
+        self.streaming.stopStreaming()
+        self.streaming.stopStreaming()
+        self.assertFalse(self.made())
+
+    def test_a_producer_that_fails(self) -> None:
+        """A producer that raises is logged and unregistered, which is the end."""
+        self.fails = True
+        self.made()
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.fails = False
+        self.assertFalse(self.made())
+
+
+class EncodingResourceTests(SynchronousTestCase):
+    """Resources that encode their answers."""
+
+    def test_a_gzipped_answer(self) -> None:
+        """A resource that Twisted's wrapper encodes is encoded for a client that accepts it."""
+        wrapped = EncodingResourceWrapper(Echo(), [GzipEncoderFactory()])
+        response = MemoryServer(wrapped).request("GET", "/", {"Accept-Encoding": "gzip"})
+        self.assertEqual(gzip.decompress(response.body), b"GET / ")
+
+
+class WithoutTwistdTests(SynchronousTestCase):
+    """What is asked of a process as a whole, in fresh ones."""
+
+    def test_twistd_is_not_loaded_for_the_guard(self) -> None:
+        """In a program that is not twistd the guard does nothing, and imports nothing."""
+        done = run_python(
+            "-c",
+            "import sys\n"
+            "from twisted_graceful import twisted_internals\n"
+            "twisted_internals.take_over_twistd(print, print, print, print, print)\n"
+            "print('twisted.scripts._twistd_unix' in sys.modules)",
+        )
+        self.assertEqual((done.stdout, done.returncode), ("False\n", 0))
+
+    def test_whether_logging_has_begun(self) -> None:
+        """It is told apart whether somebody has said where to log to."""
+        done = run_python(
+            "-c",
+            "from twisted.logger import globalLogBeginner\n"
+            "from twisted_graceful import twisted_internals\n"
+            "print(twisted_internals.logging_has_begun())\n"
+            "globalLogBeginner.beginLoggingTo([lambda event: None], redirectStandardIO=False)\n"
+            "print(twisted_internals.logging_has_begun())\n",
+        )
+        self.assertEqual(done.stdout, "False\nTrue\n")
+
+    def test_log_observers(self) -> None:
+        """Observers that were kept can still log when twistd has removed them."""
+        told: list[Any] = []
+        globalLogPublisher.addObserver(told.append)
+        kept = twisted_internals.log_observers()
+        globalLogPublisher.removeObserver(told.append)
+        Logger(observer=LogPublisher(*kept)).info("after the end")
+        self.assertEqual([each["log_format"] for each in told], ["after the end"])
+
+
+class PortTests(SynchronousTestCase):
+    """A port of a class of our own."""
+
+    def test_is_as_an_adopted_one(self) -> None:
+        """It listens with a duplicate of the socket, and a close leaves the original alone."""
+        from twisted.internet import reactor
+
+        class OurPort(tcp.Port):
+            pass
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setblocking(False)
+            port = twisted_internals.port(OurPort, reactor, listener, Factory())
+            self.assertIsInstance(port, OurPort)
+            port.startListening()
+            self.assertEqual(port.getHost().port, listener.getsockname()[1])
+            self.assertNotEqual(port.fileno(), listener.fileno())
+            port.connectionLost(None)
+            socket.create_connection(listener.getsockname()).close()
+
+    def test_starts_as_twisted_does(self) -> None:
+        """Our own start, which logs nothing, leaves a port in the same state as Twisted's."""
+        from twisted.internet import reactor
+
+        states = []
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setblocking(False)
+            for kind in (tcp.Port, Port):
+                port = twisted_internals.port(kind, reactor, listener, Factory())
+                port.startListening()
+                state = {name: type(value) for name, value in vars(port).items()}
+                states.append((state, port._realPortNumber, port._preexistingSocket))
+                port.room = ConnectionLimit(Clock())
+                port.connectionLost(None)
+        self.assertEqual(*states)
+
+    def test_of_a_unix_socket(self) -> None:
+        """Its name in logs is its own, and a close leaves the original, its file and mode alone."""
+        from twisted.internet import reactor
+
+        path = os.path.join(temporary_directory(self), "app.sock")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            listener.listen()
+            listener.setblocking(False)
+            os.chmod(path, 0o600)
+            port = twisted_internals.port(UnixPort, reactor, listener, Factory())
+            self.assertIn("(not listening)", repr(port))
+            port.startListening()
+            self.assertIn(f" on unix:{path}>", repr(port))
+            self.assertEqual(port.getHost().name, path.encode())
+            port.room = ConnectionLimit(Clock())
+            port.connectionLost(None)
+            self.assertIn("(not listening)", repr(port))
+            self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(path)
+
+
+class StopSignalTests(SynchronousTestCase):
+    """A real reactor, in a process of its own."""
+
+    def stopped(self, how: str) -> str:
+        """What is said of a reactor that was stopped in some way."""
+        code = (
+            "import os, signal; from twisted.internet import reactor\n"
+            # In the background of a script it is ignored, and Twisted leaves it so.
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+            "from twisted_graceful.twisted_internals import was_told_to_stop\n"
+            f"reactor.callWhenRunning({how})\n"
+            "told = lambda: print(was_told_to_stop(reactor))\n"
+            "reactor.addSystemEventTrigger('before', 'shutdown', told)\n"
+            "reactor.run()\n"
+        )
+        return run_python("-c", code).stdout.strip()
+
+    def test_a_signal(self) -> None:
+        """After TERM or INT the reactor knows that it was a signal."""
+        for number in (15, 2):
+            self.assertEqual(self.stopped(f"os.kill, os.getpid(), {number}"), "True")
+
+    def test_an_application(self) -> None:
+        """A reactor that the application has stopped was not told to."""
+        self.assertEqual(self.stopped("reactor.stop"), "False")
