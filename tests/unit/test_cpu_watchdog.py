@@ -10,7 +10,7 @@ from .support import run_python
 
 PROGRAM = """\
 import signal, sys, time
-from twisted_graceful.process import cpu_watchdog
+from twisted_graceful.process.host import cpu_watchdog
 cpu_watchdog.usable = lambda: 1
 CpuWatchdog = cpu_watchdog.CpuWatchdog
 watchdog = CpuWatchdog(0.1)

@@ -18,8 +18,13 @@ from ..http.log.request_metrics import RequestMetrics
 from ..http.phases import ConnectionPhase
 from ..process.host.process_status import Status, StatusTotals
 from ..process.upgrade.control import REPORT_LIMIT
-from ..process.upgrade.upgrade_events import RollingRestart, UpgradeProgress, UpgradeStage, Watcher
-from ..process.workers.worker_handle import WorkerHandle
+from ..process.upgrade.upgrade_events import (
+    RollingRestart,
+    UpgradeProgress,
+    UpgradeStage,
+    WatchedWorker,
+    Watcher,
+)
 from ..services.service import GracefulService
 from .history import History
 from .worker_totals import WorkerTotals, facts_of
@@ -237,14 +242,14 @@ class Overview(Watcher):
             if target and (before is None or before.get("warm_up") != target):
                 self._say("warm-up", {"request": f"GET {target}"})
 
-    def worker_reported(self, worker: WorkerHandle, report: str) -> None:
+    def worker_reported(self, worker: WatchedWorker, report: str) -> None:
         """A worker has told of itself."""
         self._crew.reported(worker, report)
         target = facts_of(report).get("warm_up")
         if target and target != self._warm_up and not self.service.is_ready:
             self._warms_up(str(target))
 
-    def worker_gone(self, worker: WorkerHandle) -> None:
+    def worker_gone(self, worker: WatchedWorker) -> None:
         """A worker has ended."""
         self._crew.gone(worker)
 

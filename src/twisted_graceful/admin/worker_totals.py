@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.interfaces import IReactorTime
 
 from ..process.host.process_status import Status, StatusTotals
-from ..process.upgrade.upgrade_events import RollingRestart
+from ..process.upgrade.upgrade_events import RollingRestart, WatchedWorker
 from ..process.workers.pool import Pool
 from ..process.workers.worker_handle import WorkerHandle
 
@@ -38,8 +38,8 @@ class WorkerTotals:
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._tally = StatusTotals[WorkerHandle]()
-        self._requests: dict[WorkerHandle, list[dict[str, Any]]] = {}
+        self._tally = StatusTotals[WatchedWorker]()
+        self._requests: dict[WatchedWorker, list[dict[str, Any]]] = {}
 
     @property
     def total(self) -> Status:
@@ -55,13 +55,13 @@ class WorkerTotals:
             for each in requests
         ]
 
-    def reported(self, worker: WorkerHandle, report: str) -> None:
+    def reported(self, worker: WatchedWorker, report: str) -> None:
         """One has told of itself."""
         self._tally.update(worker, Status.decode(report))
         requests = facts_of(report).get("requests", ())
         self._requests[worker] = [each for each in requests if isinstance(each, dict)]
 
-    def gone(self, worker: WorkerHandle) -> None:
+    def gone(self, worker: WatchedWorker) -> None:
         """One has ended."""
         self._tally.ended(worker)
         self._requests.pop(worker, None)

@@ -28,8 +28,8 @@ from ..config.settings import Settings
 from ..errors import GracefulError, SettingsError
 from ..handover_interface import Carrier
 from ..http.log.drain_report import DrainReport
-from ..process.cpu_watchdog import CpuWatchdog
 from ..process.host import systemd
+from ..process.host.cpu_watchdog import CpuWatchdog
 from ..process.host.exit_deadline import SLACK, ExitDeadline
 from ..process.host.exit_phases import ExitPhases
 from ..process.host.exit_status import exit_with

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from twisted.logger import Logger
-
-if TYPE_CHECKING:
-    from ..workers.worker_handle import WorkerHandle
 
 
 class UpgradeStage(Enum):
@@ -110,6 +107,18 @@ class RollingRestart:
         return facts
 
 
+class WatchedWorker(Protocol):
+    """A worker process, as a `Watcher` sees it; it can be the key of a dictionary.
+
+    Attributes:
+        number: its place among the workers of its master, 1 or more.
+        pid: its process id.
+    """
+
+    number: int
+    pid: int
+
+
 class Watcher:
     """Is told what becomes of a process and its upgrades; this one does nothing about it.
 
@@ -130,10 +139,10 @@ class Watcher:
     def gone(self, who: str) -> None:
         """Another generation has ended, or never was."""
 
-    def worker_reported(self, worker: WorkerHandle, report: str) -> None:
+    def worker_reported(self, worker: WatchedWorker, report: str) -> None:
         """A worker of this master has told of itself."""
 
-    def worker_gone(self, worker: WorkerHandle) -> None:
+    def worker_gone(self, worker: WatchedWorker) -> None:
         """A worker of this master has ended; it may never have told anything."""
 
     def rolls(self, roll: RollingRestart) -> None:

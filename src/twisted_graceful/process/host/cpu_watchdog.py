@@ -16,7 +16,7 @@ import faulthandler
 import signal
 from contextlib import suppress
 
-from .host.cpu_count import usable
+from .cpu_count import usable
 
 _TIMER: int | None = getattr(signal, "ITIMER_VIRTUAL", None)
 
