@@ -10,9 +10,9 @@ import os
 import sys
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from tests.unit.support import run_python, temporary_directory
+
+from .case import SynchronousTestCase
 
 ROOT = Path(__file__).parents[1]
 

@@ -6,10 +6,11 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from unittest import SkipTest
 
 from tests.unit.streams import Asked, serve
+
+from ..case import SynchronousTestCase
 
 VARIABLE = "TWISTED_GRACEFUL_CORPORA"
 HOST = b"Host: added.example\r\n"

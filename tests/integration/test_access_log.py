@@ -9,9 +9,9 @@ import signal
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from unittest import SkipTest
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from . import proc
 from .client import request
 from .harness import FOREGROUND, GRACEFUL, Server, served

@@ -7,8 +7,7 @@ import socket
 import sys
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from . import proc
 from .harness import FAMILY, FOREGROUND, PATIENCE, Server
 from .programs import program

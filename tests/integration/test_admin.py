@@ -9,8 +9,8 @@ import stat
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
-from twisted.trial.unittest import SynchronousTestCase
 
+from ..case import SynchronousTestCase
 from .client import Client
 from .harness import Server, served
 from .waiting import until

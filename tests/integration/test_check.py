@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from unittest import SkipTest
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from tests.unit.support import temporary_directory
 
+from ..case import SynchronousTestCase
 from ..certificates import EXPIRED, ONE, ONE_KEY, TWO_KEY
 from . import proc
 from .harness import DAEMON, FOREGROUND, TWIST, TWISTD, served

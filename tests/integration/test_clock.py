@@ -8,9 +8,9 @@ import time
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from unittest import SkipTest
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from .harness import Server
 from .waiting import until
 

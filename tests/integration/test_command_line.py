@@ -8,8 +8,7 @@ import socket
 import sys
 from collections.abc import Sequence
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from . import proc
 from .harness import DAEMON, FOREGROUND, PORT, TWIST, Server
 

@@ -11,8 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from .harness import BESIDE_PYTHON
 from .programs import program
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from .harness import FOREGROUND, Server
 
 ONE_APP = '[graceful]\napp = "app.resource"\n'

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import signal
 import sys
+from unittest import SkipTest
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from . import proc
 from .harness import GRACEFUL, Server
 from .programs import run

@@ -7,8 +7,7 @@ import hashlib
 import signal
 import socket
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from . import proc
 from .client import request
 from .harness import served

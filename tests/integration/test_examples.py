@@ -10,10 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest import SkipTest
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from websockets.sync.client import connect
 
+from ..case import SynchronousTestCase
 from ..unit.websockets import why_no_twisted
 from .client import request
 from .harness import FOREGROUND, GRACEFUL, Server

@@ -5,8 +5,7 @@ from __future__ import annotations
 import signal
 from contextlib import ExitStack
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from .harness import Server, served
 from .waiting import until
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TypeAlias
+from unittest import SkipTest
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from websockets.sync.client import connect
 
+from ..case import SynchronousTestCase
 from ..certificates import ONE, ONE_KEY
 from ..unit.websockets import why_no_twisted
 from . import proc

@@ -11,10 +11,9 @@ import sys
 from pathlib import Path
 from unittest import SkipTest
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from tests.unit.support import temporary_directory
 
+from ..case import SynchronousTestCase
 from . import proc
 from .harness import BESIDE_PYTHON, Server, served
 from .test_workers import workers

@@ -9,8 +9,7 @@ import subprocess
 import sys
 from unittest import SkipTest
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from . import proc
 from .harness import DAEMON, Server, served
 from .test_gracefulctl import DIES, LOADS_AT_A_GATE, command, ctl, interrupt_an_upgrade

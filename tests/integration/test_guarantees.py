@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import signal
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from .client import Answer, Client, request
 from .harness import Server, served
 from .waiting import Watch, until

@@ -7,8 +7,8 @@ import socket
 from collections import Counter
 
 import pytest
-from twisted.trial.unittest import SynchronousTestCase
 
+from ..case import SynchronousTestCase
 from .client import Client, request
 from .harness import SERVED, Server, served
 from .waiting import until

@@ -5,11 +5,10 @@ from __future__ import annotations
 import signal
 import sys
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from twisted_graceful.ctl.outcome import Exit
 from twisted_graceful.ctl.server_process import Process
 
+from ..case import SynchronousTestCase
 from . import proc
 from .harness import GRACEFUL, Server
 from .test_gracefulctl import ctl

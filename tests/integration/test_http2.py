@@ -10,8 +10,8 @@ import subprocess
 from typing import Any
 
 from h2.errors import ErrorCodes
-from twisted.trial.unittest import SynchronousTestCase
 
+from ..case import SynchronousTestCase
 from ..certificates import ONE, ONE_KEY
 from ..http2 import fields
 from . import proc

@@ -8,12 +8,13 @@ import signal
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import SkipTest
 
 import yaml
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from twisted_graceful import Settings
 
+from ..case import SynchronousTestCase
 from . import proc
 from .harness import PATIENCE, TWISTD, Server
 from .programs import run

@@ -6,9 +6,9 @@ import re
 import signal
 import sys
 
-from twisted.trial.unittest import SynchronousTestCase
 from websockets.sync.client import connect
 
+from ..case import SynchronousTestCase
 from ..certificates import ONE, ONE_KEY
 from .client import Client
 from .harness import FOREGROUND, Server, served

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from unittest import SkipTest
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from . import proc
 from .harness import DAEMON, FOREGROUND, GRACEFUL, PORT, TWIST, TWISTD, Server, served
 from .test_workers import workers

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from twisted.trial.unittest import SynchronousTestCase
 
+from ..case import SynchronousTestCase
 from . import proc
 from .harness import SERVED, served
 from .waiting import until

@@ -7,8 +7,7 @@ import signal
 import socket
 import time
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from . import proc
 from .client import Client, request
 from .harness import PORT, Server, served

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from .harness import served
 from .load import Load
 

@@ -7,8 +7,7 @@ import re
 import signal
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from ..certificates import ONE, ONE_KEY
 from .harness import GRACEFUL, PATIENCE, PORT, TWISTD, Server
 from .waiting import until

@@ -5,8 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from .harness import GRACEFUL, Server
 from .waiting import until
 

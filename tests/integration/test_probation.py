@@ -6,9 +6,9 @@ import re
 import signal
 import tempfile
 from pathlib import Path
+from unittest import SkipTest
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from . import proc
 from .harness import DAEMON, FOREGROUND, GRACEFUL, Server, served
 from .load import Load

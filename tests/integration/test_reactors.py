@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from twisted.trial.unittest import SynchronousTestCase
 
+from ..case import SynchronousTestCase
 from .harness import FOREGROUND, PATIENCE, PORT, Server
 
 pytestmark = pytest.mark.timeout(60)

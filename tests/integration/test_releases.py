@@ -9,8 +9,7 @@ import sys
 import sysconfig
 import venv
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from .harness import PATIENCE, PORT, SERVED, TWISTD, Server
 from .test_launch_kinds import TAC
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from . import proc
 from .harness import Server
 from .waiting import Watch, until

@@ -6,8 +6,7 @@ import hashlib
 import socket
 import struct
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from ..certificates import ONE, ONE_KEY
 from . import proc
 from .client import Client, request

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from .harness import DAEMON, Server, served
 from .waiting import until
 

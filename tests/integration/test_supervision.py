@@ -7,8 +7,7 @@ import re
 import signal
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from .harness import served
 from .load import Load
 from .test_admin import ADMIN, Admin

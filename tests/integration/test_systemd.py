@@ -5,8 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from . import proc
 from .client import Client
 from .harness import Server

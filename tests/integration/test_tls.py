@@ -8,8 +8,7 @@ import signal
 import socket
 import ssl
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from ..certificates import EXPIRED, ONE, ONE_KEY, TWO, TWO_KEY
 from . import proc
 from .client import DEADLINE, Client, request, trusting

@@ -8,8 +8,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from . import proc
 from .harness import Server
 from .test_admin import ADMIN, SOCKET, Admin

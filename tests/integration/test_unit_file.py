@@ -10,9 +10,9 @@ import signal
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest import SkipTest
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from .harness import PATIENCE, TWISTD, Server
 from .manager import Manager
 from .programs import program, run

@@ -9,8 +9,7 @@ import stat
 import subprocess
 import sys
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from ..certificates import ONE, ONE_KEY
 from . import proc
 from .harness import GRACEFUL, SERVED, Server, served

@@ -5,8 +5,7 @@ from __future__ import annotations
 import signal
 import time
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from . import proc
 from .harness import DAEMON, SERVED, Server, served
 from .load import Load

@@ -6,8 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from . import proc
 from .harness import GRACEFUL, Server
 from .waiting import until

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from . import proc
 from .harness import PORT, Server
 from .test_upgrade_faults import FaultTestCase

@@ -7,11 +7,12 @@ import signal
 import socket
 import struct
 from typing import Any
+from unittest import SkipTest
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from ..case import SynchronousTestCase
 from ..certificates import ONE, ONE_KEY
 from ..unit.websockets import why_no_autobahn, why_no_twisted
 from . import proc

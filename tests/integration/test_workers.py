@@ -9,8 +9,7 @@ import signal
 import sys
 from statistics import median
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from . import proc
 from .client import Client
 from .harness import SERVED, Server, served

@@ -5,8 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from ..integration.harness import Server, served
 from ..integration.waiting import until
 from .browser import Browser, Tab

@@ -7,8 +7,7 @@ import os
 import subprocess
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from ..integration.harness import Server, served
 from ..integration.programs import QUIET, program, run
 from ..integration.programs import curl as transfer

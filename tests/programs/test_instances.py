@@ -7,8 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from ..integration.harness import FOREGROUND, PATIENCE, Server
 from ..integration.load import Load
 from ..integration.peers import free_port, haproxy, nginx

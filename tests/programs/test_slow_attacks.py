@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from ..integration import proc
 from ..integration.harness import Server, served
 from ..integration.programs import program

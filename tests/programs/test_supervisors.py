@@ -9,8 +9,7 @@ import shutil
 import sys
 from unittest import SkipTest
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from ..integration.harness import BESIDE_PYTHON, GRACEFUL, Server
 from ..integration.test_gracefulctl import ctl
 from ..integration.waiting import until

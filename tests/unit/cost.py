@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from twisted_graceful.testing import MemoryServer
+
+from ..case import SynchronousTestCase
 
 Feed = Callable[[], object]
 """Feeds the bytes; this is what is measured. What it returns is what the stranger got for them."""

@@ -7,8 +7,6 @@ import ssl
 from contextlib import suppress
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from tests.certificates import ONE, ONE_KEY
 from tests.unit.support import temporary_directory
 from twisted_graceful.http.io import certificates
@@ -16,6 +14,8 @@ from twisted_graceful.http.io.proxy_header import behind_proxies
 from twisted_graceful.http.io.tls import over_tls
 from twisted_graceful.testing import MemoryConnection, MemoryServer, Response
 from twisted_graceful.testing.messages import take_response
+
+from ..case import SynchronousTestCase
 
 
 def certificate_file(test: SynchronousTestCase, *parts: str) -> str:

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from hypothesis import HealthCheck, settings
-from twisted.trial.unittest import SynchronousTestCase
+
+from ..case import SynchronousTestCase
 
 examples = settings(
     max_examples=200,

@@ -8,7 +8,6 @@ import socket
 
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.process.upgrade import accept_retry
 from twisted_graceful.process.upgrade.accept_retry import (
@@ -18,6 +17,7 @@ from twisted_graceful.process.upgrade.accept_retry import (
     require_descriptors,
 )
 
+from ..case import SynchronousTestCase
 from .support import leaves_nothing_open
 
 FULL = OSError(errno.EMFILE, "Too many open files")

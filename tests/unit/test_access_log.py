@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.error import TimeoutError as HandlerTimeout
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
@@ -25,6 +24,8 @@ from twisted_graceful.http.log.drain_report import Outcome
 from twisted_graceful.testing import MemoryConnection, MemoryServer
 from twisted_graceful.testing.memory_transport import SEND_BUFFER
 from twisted_graceful.testing.messages import format_request
+
+from ..case import SynchronousTestCase
 
 COMBINED = re.compile(
     r"(?P<client>[0-9A-Fa-f.:%]+|-) - - "

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import socket
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from twisted_graceful.address import Address, parse
 from twisted_graceful.errors import ActivationError, BindError
 from twisted_graceful.process.listeners import activation
 from twisted_graceful.process.listeners.activation import Activation
 from twisted_graceful.process.listeners.sockets import Listeners, close
 
+from ..case import SynchronousTestCase
 from .support import temporary_directory
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.address import Address, UnixAddress, authority, parse
 from twisted_graceful.errors import AddressError
 
+from ..case import SynchronousTestCase
 from .support import examples
 
 ACCEPTED = [

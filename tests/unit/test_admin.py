@@ -7,7 +7,6 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 
 from twisted_graceful import AdminError, GracefulService, new
@@ -33,6 +32,8 @@ from twisted_graceful.process.upgrade.upgrade_events import (
 from twisted_graceful.process.workers.pool import Pool
 from twisted_graceful.process.workers.worker_handle import WorkerHandle
 from twisted_graceful.testing.memory import MemoryServer
+
+from ..case import SynchronousTestCase
 
 NOBODY = Networks.parse("")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.trial.unittest import SynchronousTestCase
 
 from tests.unit.test_port import PortTestCase
 from tests.unit.test_service import RealReactorTestCase
@@ -16,6 +15,8 @@ from twisted_graceful.admin.admission import ELSEWHERE, PER_ADDRESS, UNIX, Admis
 from twisted_graceful.http.io.unix_port import LocalAddress
 from twisted_graceful.http.phases import ConnectionPhase
 from twisted_graceful.networks import Networks
+
+from ..case import SynchronousTestCase
 
 ALLOWED = Networks.parse("10.0.0.0/8,2001:db8::/32")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.logger import LogLevel, capturedLogs, formatEvent
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.process.upgrade.announcer import Announcer
 from twisted_graceful.process.upgrade.upgrade_events import (
@@ -14,6 +13,8 @@ from twisted_graceful.process.upgrade.upgrade_events import (
     UpgradeStage,
     Watcher,
 )
+
+from ..case import SynchronousTestCase
 
 
 class FakeSupervisor:

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import IResource, Resource
 
 from twisted_graceful.app.loading import as_resource, load
 from twisted_graceful.errors import AppError
 
+from ..case import SynchronousTestCase
 from .support import temporary_directory
 
 

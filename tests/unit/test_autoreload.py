@@ -12,11 +12,10 @@ from typing import Any
 from unittest import SkipTest
 from unittest.mock import patch
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from twisted_graceful.cli.autoreload import Changes, Reload, directories, watch_source
 from twisted_graceful.errors import ConfigError
 
+from ..case import SynchronousTestCase
 from .support import temporary_directory
 
 SECONDS = 10

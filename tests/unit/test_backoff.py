@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.process.workers.backoff import (
     HEALTHY,
@@ -13,6 +12,8 @@ from twisted_graceful.process.workers.backoff import (
     Backoff,
     in_words,
 )
+
+from ..case import SynchronousTestCase
 
 
 class BackoffTests(SynchronousTestCase):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from twisted_graceful.process.upgrade.inheritance import Inheritance
 from twisted_graceful.process.workers.balance import (
     PLACES,
@@ -15,6 +13,7 @@ from twisted_graceful.process.workers.balance import (
     share_of,
 )
 
+from ..case import SynchronousTestCase
 from .support import leaves_nothing_open
 
 

@@ -8,15 +8,15 @@ import os
 import tempfile
 import zipfile
 from typing import Any
-from unittest import mock
-
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from unittest import SkipTest, mock
 
 from tests.unit.streams import serve
 from tests.unit.support import leaves_nothing_open
 from tests.unit.web import Echo
 from twisted_graceful.testing import MemoryServer
 from twisted_graceful.testing.messages import format_request
+
+from ..case import SynchronousTestCase
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
 

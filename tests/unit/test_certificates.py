@@ -12,7 +12,6 @@ from unittest import SkipTest, mock
 from twisted.application.service import MultiService
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
-from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import (
     EXPIRED,
@@ -33,6 +32,8 @@ from tests.unit.web import Echo
 from twisted_graceful import CertificateError, GracefulService, Settings, SettingsError, new
 from twisted_graceful.http.io.certificates import CertificateFacts, facts, load
 from twisted_graceful.services.server import Server
+
+from ..case import SynchronousTestCase
 
 NONSENSE = "-----BEGIN {0}-----\nbm9uc2Vuc2U=\n-----END {0}-----\n"
 

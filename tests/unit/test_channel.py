@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.testing import StringTransportWithDisconnection
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
@@ -22,6 +21,8 @@ from twisted_graceful.http.registry import SWEEP_INTERVAL
 from twisted_graceful.testing import MemoryConnection, MemoryServer
 from twisted_graceful.testing.memory_transport import CLIENT, SEND_BUFFER, SERVER
 from twisted_graceful.testing.messages import format_request
+
+from ..case import SynchronousTestCase
 
 GET_A = format_request("GET", "/a")
 GET_B = format_request("GET", "/b")

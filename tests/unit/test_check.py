@@ -6,12 +6,12 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful import AppError, CertificateError, GracefulError, Server
 from twisted_graceful.cli.check import Check
 from twisted_graceful.config.settings import Settings
 
+from ..case import SynchronousTestCase
 from .support import leaves_nothing_open
 from .web import Echo
 

@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 
 from twisted.internet.error import ProcessDone, ProcessExitedAlready
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.process.listeners.activation import ActivatedListener
 from twisted_graceful.process.upgrade import output
@@ -20,6 +19,7 @@ from twisted_graceful.process.upgrade.control import Ready
 from twisted_graceful.process.upgrade.inheritance import VARIABLE
 from twisted_graceful.process.upgrade.launch import Launch
 
+from ..case import SynchronousTestCase
 from .support import leaves_nothing_open
 
 

@@ -8,10 +8,10 @@ import socket
 import stat
 from pathlib import Path
 from typing import NoReturn
+from unittest import SkipTest
 
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from twisted_graceful.address import UnixAddress
 from twisted_graceful.errors import BindError, LogFileError, PidFileError
@@ -21,6 +21,7 @@ from twisted_graceful.process.host.log_file import LogFile, check_writable
 from twisted_graceful.process.host.pid_file import PidFile
 from twisted_graceful.process.listeners import unix_files
 
+from ..case import SynchronousTestCase
 from .support import temporary_directory
 
 USER = 54321

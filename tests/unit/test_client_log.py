@@ -6,9 +6,10 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.http.log.client_log import ClientLog
+
+from ..case import SynchronousTestCase
 
 CLIENT = IPv4Address("TCP", "192.0.2.1", 1234)
 TEXT = "The client {peer} is {what}"

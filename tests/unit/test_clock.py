@@ -8,12 +8,12 @@ from typing import Any
 from twisted.internet.base import ReactorBase
 from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.clock import SteadySeconds, keep_steady, time_of_day
 from twisted_graceful.config.settings import Settings
 from twisted_graceful.http.site import Site
 
+from ..case import SynchronousTestCase
 from .support import run_python
 from .web import Echo
 

@@ -9,7 +9,6 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.protocols import amp
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.process.upgrade.control import (
     HEARD_TIMEOUT,
@@ -21,6 +20,8 @@ from twisted_graceful.process.upgrade.control import (
     Stopping,
     Upgrade,
 )
+
+from ..case import SynchronousTestCase
 
 
 class Novel(amp.Command):

@@ -8,11 +8,12 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.app.loading import as_resource
 from twisted_graceful.coroutines import as_deferred
 from twisted_graceful.errors import AppError
+
+from ..case import SynchronousTestCase
 
 
 async def turn() -> str:

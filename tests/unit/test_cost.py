@@ -11,7 +11,6 @@ from unittest import mock
 
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import EncodingResourceWrapper, Resource
 from twisted.web.server import NOT_DONE_YET, GzipEncoderFactory
 
@@ -21,6 +20,7 @@ from twisted_graceful.http.io.proxy_protocol import LONGEST_V2, SIGNATURE, Proxy
 from twisted_graceful.networks import Networks
 from twisted_graceful.testing import MemoryServer
 
+from ..case import SynchronousTestCase
 from .cost import SIZE, CostTestCase, Feed, Row, cost_of, sends
 from .web import Echo
 from .websockets import HANDSHAKE

@@ -7,12 +7,11 @@ import os
 from pathlib import Path
 from unittest import mock
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from twisted_graceful.config.option_types import AUTO
 from twisted_graceful.process.host.cpu_count import quota, usable
 from twisted_graceful.services.master import count
 
+from ..case import SynchronousTestCase
 from .support import temporary_directory
 
 

@@ -21,8 +21,6 @@ from pathlib import Path
 from typing import Any
 from unittest import SkipTest
 
-from twisted.trial.unittest import SynchronousTestCase
-
 import twisted_graceful.ctl
 from twisted_graceful.ctl import events, status
 from twisted_graceful.ctl.admin_client import AdminClient
@@ -31,6 +29,7 @@ from twisted_graceful.ctl.main import main
 from twisted_graceful.ctl.outcome import MEANING, Exit
 from twisted_graceful.ctl.rich_display import RichDisplay
 
+from ..case import SynchronousTestCase
 from .fake_admin import HOLD, FakeAdmin
 from .support import run_python, temporary_directory
 

@@ -7,8 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from twisted_graceful.ctl.check_command import run_check
 from twisted_graceful.ctl.outcome import CtlError, Exit
 from twisted_graceful.ctl.server_process import Process
@@ -16,6 +14,7 @@ from twisted_graceful.ctl.signal_client import SignalledServer
 from twisted_graceful.process.upgrade.launch import Launch
 from twisted_graceful.process.upgrade.upgrade_record import UpgradeRecord
 
+from ..case import SynchronousTestCase
 from .support import temporary_directory
 
 

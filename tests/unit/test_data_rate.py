@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from twisted_graceful.http.data_rate import RateWatch
+
+from ..case import SynchronousTestCase
 
 
 class ProgressTests(SynchronousTestCase):

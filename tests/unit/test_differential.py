@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 import h11
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.trial.unittest import SynchronousTestCase
 
 from tests.unit.streams import Asked, Outcome, serve, split
 from tests.unit.support import examples
+
+from ..case import SynchronousTestCase
 
 # What streams are made of. Each has what is usual, and what somebody once got wrong.
 METHODS = [b"GET", b"POST", b"HEAD", b"OPTIONS", b"get", b"CONNECT", b"M-SEARCH"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 from twisted.spread import pb
-from twisted.trial.unittest import TestCase
 from twisted.web.distrib import ResourcePublisher, ResourceSubscription
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
@@ -13,6 +12,7 @@ from twisted.web.server import Site as TwistedSite
 from twisted_graceful.testing import serve
 from twisted_graceful.testing.messages import format_request, take_response
 
+from ..case import TestCase
 from .web import connect
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded", "Connection": "close", "Cookie": "k=v"}

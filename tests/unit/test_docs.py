@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from unittest import SkipTest
 
 from twisted.python import usage
 from twisted.scripts.twistd import ServerOptions
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import twisted_graceful
 from twisted_graceful.cli.plugin import Options
+
+from ..case import SynchronousTestCase
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,9 +6,10 @@ import io
 import json
 
 from twisted.logger import Logger, jsonFileLogObserver
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful import CutRequest, DrainReport
+
+from ..case import SynchronousTestCase
 
 SLOW = CutRequest(method="GET", path="/slow", age=30.04, doing="being answered")
 UPLOAD = CutRequest(method="PUT", path="/files", age=31.0, doing="sending its request")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import weakref
 
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from twisted.web.test.requesthelper import DummyRequest
@@ -13,6 +12,8 @@ from twisted.web.test.requesthelper import DummyRequest
 from tests.unit.web import GET, Echo
 from twisted_graceful import draining
 from twisted_graceful.testing import MemoryServer
+
+from ..case import SynchronousTestCase
 
 
 class DrainingTests(SynchronousTestCase):

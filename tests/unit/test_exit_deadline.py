@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.logger import LogLevel, capturedLogs, formatEvent
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.process.host import exit_deadline
 from twisted_graceful.process.host.exit_deadline import ExitDeadline
 
+from ..case import SynchronousTestCase
 from .support import leaves_nothing_open, run_python, temporary_directory
 
 PROGRAM = """\

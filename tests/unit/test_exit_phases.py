@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.process.host import exit_phases
 from twisted_graceful.process.host.exit_deadline import GRACE
 from twisted_graceful.process.host.exit_phases import ExitPhases
+
+from ..case import SynchronousTestCase
 
 TAKES = 40.0
 WORK = 30.0

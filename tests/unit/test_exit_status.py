@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from .support import run_python
 
 PROGRAM = "import atexit\nfrom twisted_graceful.process.host.exit_status import exit_with\n"

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import Request
 
 from twisted_graceful.errors import FormError
 from twisted_graceful.testing import MemoryServer
 from twisted_graceful.testing.messages import Response, format_request
 
+from ..case import SynchronousTestCase
 from .support import examples
 from .web import Echo, Fields, Held
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.process.upgrade import generation
 from twisted_graceful.process.upgrade.generation_machine import (
@@ -23,6 +22,7 @@ from twisted_graceful.process.upgrade.generation_machine import (
 from twisted_graceful.process.upgrade.inheritance import Inheritance
 from twisted_graceful.process.upgrade.launch import Launch
 
+from ..case import SynchronousTestCase
 from .support import examples
 
 PROBATION = 10

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
@@ -16,6 +15,8 @@ from tests.unit.support import examples
 from twisted_graceful.handover_interface import HandedConnection
 from twisted_graceful.http.handover import Mover
 from twisted_graceful.testing import MemoryServer
+
+from ..case import SynchronousTestCase
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 

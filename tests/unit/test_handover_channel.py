@@ -12,7 +12,6 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.protocols import amp
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.handover_interface import HandedConnection
 from twisted_graceful.process.upgrade import handover_protocol
@@ -26,6 +25,7 @@ from twisted_graceful.process.upgrade.handover_protocol import (
     ConnectionSender,
 )
 
+from ..case import SynchronousTestCase
 from .support import leaves_nothing_open
 from .wire import Wire
 

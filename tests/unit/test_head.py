@@ -7,7 +7,6 @@ from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
@@ -16,6 +15,7 @@ from twisted_graceful.http.head import Head, HeadParser, RequestRejected, find, 
 from twisted_graceful.http.http1.body import Body, ChunkedBody, SizedBody
 from twisted_graceful.testing import MemoryServer
 
+from ..case import SynchronousTestCase
 from .support import examples
 
 SETTINGS = Settings()

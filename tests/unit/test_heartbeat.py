@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.process.workers.heartbeat import Heartbeat, HeartbeatWatch, interval
+
+from ..case import SynchronousTestCase
 
 
 class HeartbeatTests(SynchronousTestCase):

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 from twisted.web.static import File
@@ -26,6 +25,8 @@ from tests.unit.web import Echo, Fields, Held, timers_left
 from twisted_graceful import draining
 from twisted_graceful.http.phases import ConnectionPhase
 from twisted_graceful.http.registry import SWEEP_INTERVAL
+
+from ..case import SynchronousTestCase
 
 A_BIT = 2 * SWEEP_INTERVAL
 """Seconds by which a deadline may be late."""

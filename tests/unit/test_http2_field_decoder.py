@@ -9,11 +9,12 @@ from hpack import Decoder, Encoder, HeaderTuple, NeverIndexedHeaderTuple
 from hpack.exceptions import HPACKError
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from twisted.trial.unittest import SynchronousTestCase
 
 from tests.unit.support import examples
 from twisted_graceful.http.http2.field_decoder import FieldDecoder
 from twisted_graceful.http.http2.frames import Broken
+
+from ..case import SynchronousTestCase
 
 texts = st.one_of(st.sampled_from([b"", b"cookie", b"accept", b"gzip, deflate"]), st.binary())
 headers = st.builds(

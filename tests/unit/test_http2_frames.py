@@ -19,13 +19,14 @@ from hyperframe.frame import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.trial.unittest import SynchronousTestCase
 
 from tests.unit.http2_client import Http2Client, fields, http2_server
 from tests.unit.support import examples
 from tests.unit.web import Echo, timers_left
 from twisted_graceful.http.http2.frames import PREFACE, Broken, FrameReader, FrameType, TokenBucket
 from twisted_graceful.http.http2.frames import Frame as RawFrame
+
+from ..case import SynchronousTestCase
 
 SETTINGS = SettingsFrame(0)
 PING = PingFrame(0, opaque_data=b"whatever")

@@ -19,7 +19,6 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 from twisted.internet.error import TimeoutError as HandlerTimeout
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
@@ -29,6 +28,8 @@ from tests.unit.web import Echo, Held
 from twisted_graceful.http.http2 import connection as connection_module
 from twisted_graceful.http.http2.h2_machine import WINDOW
 from twisted_graceful.http.phases import ConnectionPhase
+
+from ..case import SynchronousTestCase
 
 
 class Large(Resource):

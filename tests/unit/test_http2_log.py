@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import Request
 
 from tests.unit.http2_client import Http2Client, fields, http2_server
 from tests.unit.test_http2 import A_BIT
 from tests.unit.web import Held
 from twisted_graceful.http.log.access_log import AccessLog
+
+from ..case import SynchronousTestCase
 
 
 class LogTests(SynchronousTestCase):

@@ -7,12 +7,12 @@ import os
 import socket
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from twisted_graceful.errors import InheritanceError
 from twisted_graceful.process.listeners.activation import ActivatedListener
 from twisted_graceful.process.upgrade import inheritance
 from twisted_graceful.process.upgrade.inheritance import VARIABLE, Inheritance
+
+from ..case import SynchronousTestCase
 
 
 class InheritanceTests(SynchronousTestCase):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 from twisted.web.test.requesthelper import DummyRequest
@@ -15,6 +14,8 @@ from tests.unit.websockets import Application, WebSocketClient, as_taking
 from twisted_graceful import draining, is_ready
 from twisted_graceful.http.http2.h2_machine import ALL_STREAMS
 from twisted_graceful.testing import MemoryServer
+
+from ..case import SynchronousTestCase
 
 LONG = 600
 """Seconds, far more than any grace; less than the idle timeout of these tests."""

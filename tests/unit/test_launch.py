@@ -7,12 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from twisted_graceful.errors import LaunchError, UpgradeRefused
 from twisted_graceful.process.upgrade.inheritance import VARIABLE
 from twisted_graceful.process.upgrade.launch import TWISTD_AGAIN, Launch, working_directory
 
+from ..case import SynchronousTestCase
 from .support import run_python, temporary_directory
 
 PYTHON = "/usr/bin/python3"

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from twisted_graceful.testing import MemoryServer
 from twisted_graceful.testing.memory import MemoryConnection
 from twisted_graceful.testing.memory_transport import SEND_BUFFER
 from twisted_graceful.testing.messages import format_request
 
+from ..case import SynchronousTestCase
 from .web import GET, Echo, Fields
 
 Step = Callable[[MemoryServer, MemoryConnection, Echo], object]

@@ -6,10 +6,9 @@ import os
 import threading
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from twisted_graceful.process.host.lock import locked
 
+from ..case import SynchronousTestCase
 from .support import temporary_directory
 
 

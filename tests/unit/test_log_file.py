@@ -10,12 +10,12 @@ from random import Random
 
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.errors import LogFileError
 from twisted_graceful.process.host import log_file
 from twisted_graceful.process.host.log_file import LIMIT, RETRY, RETRY_SIZE, LogFile, LogFiles
 
+from ..case import SynchronousTestCase
 from .support import leaves_nothing_open, run_python, temporary_directory
 
 LINE = b"x" * 99 + b"\n"

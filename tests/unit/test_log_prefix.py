@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 from twisted.logger import LogEvent, Logger, LogLevel, LogPublisher, textFileLogObserver
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.process.host.log_prefix import prefix, prefix_lines
 
+from ..case import SynchronousTestCase
 from .support import run_python, temporary_directory
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.config.settings import Settings
 from twisted_graceful.errors import SettingsError
 from twisted_graceful.networks import Networks, address
 
+from ..case import SynchronousTestCase
 from .support import examples
 
 

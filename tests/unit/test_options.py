@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.address import Address
 from twisted_graceful.config import options
@@ -21,6 +20,7 @@ from twisted_graceful.config.options import (
 from twisted_graceful.config.settings import Settings
 from twisted_graceful.errors import ConfigError, GracefulError
 
+from ..case import SynchronousTestCase
 from .support import examples
 
 

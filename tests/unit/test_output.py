@@ -7,11 +7,11 @@ import os
 import signal
 
 from twisted.logger import Logger
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.process.upgrade import output
 from twisted_graceful.process.upgrade.output import Capture
 
+from ..case import SynchronousTestCase
 from .support import is_open, leaves_nothing_open, run_python, temporary_directory
 
 

@@ -7,13 +7,13 @@ import os
 from typing import NoReturn
 
 from twisted.logger import LogEvent, LogLevel, capturedLogs, formatEvent
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.errors import PidFileError
 from twisted_graceful.process.host import pid_file
 from twisted_graceful.process.host.lock import locked
 from twisted_graceful.process.host.pid_file import PidFile, require_free, require_writable
 
+from ..case import SynchronousTestCase
 from .support import run_python_beside, temporary_directory
 
 

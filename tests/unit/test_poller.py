@@ -9,13 +9,13 @@ from typing import Any
 
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from twisted_graceful.http.io import poller
 from twisted_graceful.http.io.poller import Poller
 from twisted_graceful.http.io.transport import Flusher
 from twisted_graceful.testing import serve
 
+from ..case import SynchronousTestCase, TestCase
 from .support import is_open, leaves_nothing_open
 from .web import Echo, connect, fetch
 

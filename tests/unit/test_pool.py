@@ -8,7 +8,6 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.errors import WorkerError
 from twisted_graceful.process.host.process_status import Status
@@ -16,6 +15,8 @@ from twisted_graceful.process.upgrade.upgrade_events import RollingRestart, Upgr
 from twisted_graceful.process.workers.backoff import FIRST
 from twisted_graceful.process.workers.pool import Pool
 from twisted_graceful.process.workers.worker_slot import IN_FULL_AGAIN
+
+from ..case import SynchronousTestCase
 
 
 class FakeWorker:

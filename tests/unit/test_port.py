@@ -7,17 +7,18 @@ import errno
 import resource
 import socket
 from typing import Any
-from unittest import mock
+from unittest import SkipTest, mock
 
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.unit.support import leaves_nothing_open, why_no_ipv6
 from twisted_graceful import twisted_internals
 from twisted_graceful.http.io.port import TURN, ConnectionLimit, Port, limit_of_descriptors
 from twisted_graceful.http.io.transport import Flusher, GatheringServer
+
+from ..case import SynchronousTestCase
 
 
 class Descriptors(Clock):

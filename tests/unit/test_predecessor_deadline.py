@@ -8,12 +8,12 @@ import socket
 
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.process.upgrade import predecessor_deadline
 from twisted_graceful.process.upgrade.output import FaultFile, stacks_in
 from twisted_graceful.process.upgrade.predecessor_deadline import KILL_AFTER, PredecessorDeadline
 
+from ..case import SynchronousTestCase
 from .support import is_open, leaves_nothing_open, run_python
 
 SINCE = "a test began"

@@ -7,13 +7,14 @@ from typing import Any
 
 from twisted.internet.task import Cooperator
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from twisted_graceful import twisted_internals
 from twisted_graceful.testing import MemoryServer
 from twisted_graceful.testing.memory_transport import SEND_BUFFER
+
+from ..case import SynchronousTestCase
 
 
 class Failing:

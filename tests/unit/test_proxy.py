@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
@@ -21,6 +20,7 @@ from twisted_graceful.networks import Networks
 from twisted_graceful.testing import MemoryServer
 from twisted_graceful.testing.memory_transport import CLIENT, SERVER
 
+from ..case import SynchronousTestCase
 from .support import examples
 
 NETWORKS = Networks.parse("127.0.0.1,::1,10.0.0.0/8")

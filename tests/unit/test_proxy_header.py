@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
 from twisted.logger import globalLogPublisher
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
@@ -18,6 +17,7 @@ from twisted_graceful.http.phases import ConnectionPhase
 from twisted_graceful.testing import MemoryConnection, MemoryServer
 from twisted_graceful.testing.memory_transport import CLIENT, SERVER
 
+from ..case import SynchronousTestCase
 from .secure import SecureClient, SecureServer
 from .support import examples
 from .test_proxy_protocol import BLOCK4, LOCAL, PROXY, SAID4, TCP4, tls, v2

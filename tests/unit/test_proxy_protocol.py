@@ -13,7 +13,6 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.protocols.haproxy._exceptions import InvalidProxyHeader
 from twisted.protocols.haproxy._v1parser import V1Parser
 from twisted.protocols.haproxy._v2parser import V2Parser
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.http.io.proxy_protocol import (
     LONGEST_V1,
@@ -25,6 +24,7 @@ from twisted_graceful.http.io.proxy_protocol import (
     parse,
 )
 
+from ..case import SynchronousTestCase
 from .support import examples
 
 TCP4 = b"PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\n"

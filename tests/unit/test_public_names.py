@@ -7,10 +7,9 @@ import importlib
 import inspect
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
-
 import twisted_graceful
 
+from ..case import SynchronousTestCase
 from .support import run_python
 
 

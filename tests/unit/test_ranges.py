@@ -6,7 +6,6 @@ import os
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 from twisted.web.static import File
@@ -14,6 +13,7 @@ from twisted.web.static import File
 from twisted_graceful.http.ranges import coalesced, resolved
 from twisted_graceful.testing import MemoryServer
 
+from ..case import SynchronousTestCase
 from .http2_client import Http2Client, http2_server
 from .support import examples, temporary_directory
 

@@ -9,9 +9,10 @@ import sys
 from collections.abc import Callable
 
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.process.host.reaper import INTERVAL, OrphanReaper, started_here
+
+from ..case import SynchronousTestCase
 
 
 def ended(pid: int) -> int:

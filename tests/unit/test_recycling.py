@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.process.workers.recycling import ASK_AGAIN, Recycling
+
+from ..case import SynchronousTestCase
 
 MIB = 1 << 20
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SynchronousTestCase
 
 from tests.unit.web import Echo, timers_left
 from twisted_graceful.http.log.drain_report import CutRequest, DrainReport
@@ -11,6 +10,8 @@ from twisted_graceful.http.phases import ConnectionPhase
 from twisted_graceful.http.registry import SWEEP_INTERVAL
 from twisted_graceful.testing import MemoryConnection, MemoryServer
 from twisted_graceful.testing.messages import format_request
+
+from ..case import SynchronousTestCase
 
 A_BIT = 2 * SWEEP_INTERVAL
 """Seconds by which the end of the idle grace may be late."""

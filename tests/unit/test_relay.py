@@ -6,10 +6,11 @@ import os
 from collections.abc import Callable
 
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.handover_interface import Departure, HandedConnection
 from twisted_graceful.process.workers.relay import Relay
+
+from ..case import SynchronousTestCase
 
 
 class FakeRoute:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 
 from tests.unit.secure import SecureServer
@@ -23,6 +22,8 @@ from twisted_graceful.process.upgrade.control import REPORT_LIMIT
 from twisted_graceful.process.upgrade.upgrade_events import Shielded, Watcher
 from twisted_graceful.process.workers.worker import Worker, WorkerState
 from twisted_graceful.testing import MemoryServer
+
+from ..case import SynchronousTestCase
 
 
 class AbstractTests(SynchronousTestCase):

@@ -6,7 +6,6 @@ from typing import Any
 
 from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.error import UnsupportedMethod
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -14,6 +13,7 @@ from twisted.web.server import NOT_DONE_YET
 from twisted_graceful.testing import MemoryServer
 from twisted_graceful.testing.messages import format_request
 
+from ..case import SynchronousTestCase
 from .web import Echo
 
 

@@ -19,7 +19,6 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web import server
 from twisted.web.error import UnsupportedMethod
 from twisted.web.iweb import IRequest
@@ -32,6 +31,8 @@ from zope.interface.verify import verifyObject
 from twisted_graceful.testing import MemoryServer
 from twisted_graceful.testing.memory_transport import CLIENT, SERVER
 from twisted_graceful.testing.messages import format_request, take_response
+
+from ..case import SynchronousTestCase
 
 Seen = list[Any]
 Answer = Callable[[Any, Seen], Any]

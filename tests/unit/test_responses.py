@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.logger import formatEvent, globalLogPublisher
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
@@ -17,6 +16,8 @@ from tests.unit.http2_client import Http2Client, http2_server
 from tests.unit.web import Echo
 from twisted_graceful.testing import MemoryServer
 from twisted_graceful.testing.messages import format_request
+
+from ..case import SynchronousTestCase
 
 GET = format_request("GET", "/")
 HEAD = format_request("HEAD", "/")

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from tests.unit.streams import Outcome, serve
 from twisted_graceful.testing import MemoryServer
+
+from ..case import SynchronousTestCase
 
 HOST = b"Host: x\r\n"
 END = b"\r\n"

@@ -19,12 +19,12 @@ from twisted.logger import (
 )
 from twisted.python import log
 from twisted.python.logfile import LogFile as TwistedLogFile
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful import twisted_internals
 from twisted_graceful.process.host import log_file
 from twisted_graceful.process.host.server_log import never_wait, share_log_files
 
+from ..case import SynchronousTestCase
 from .support import temporary_directory
 
 

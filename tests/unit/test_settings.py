@@ -7,12 +7,12 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.config.option_types import MAXIMUM, Number, Size, Text
 from twisted_graceful.config.settings import Settings, kind_of
 from twisted_graceful.errors import GracefulError, SettingsError
 
+from ..case import SynchronousTestCase
 from .support import examples
 
 ALL = list(Settings.describe())

@@ -6,9 +6,9 @@ import signal
 from collections.abc import Callable
 from types import FrameType
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from twisted_graceful.process.host.signals import SignalHandlers
+
+from ..case import SynchronousTestCase
 
 
 class FakeReactor:

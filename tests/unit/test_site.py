@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from twisted_graceful.http.http1.channel import Channel
 from twisted_graceful.testing import MemoryServer
 
+from ..case import SynchronousTestCase
 from .web import Echo
 
 

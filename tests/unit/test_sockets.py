@@ -6,13 +6,12 @@ import errno
 import socket
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from twisted_graceful.address import Address, parse
 from twisted_graceful.errors import BindError
 from twisted_graceful.process.listeners import sockets
 from twisted_graceful.process.listeners.sockets import Listeners, bind, pending, text
 
+from ..case import SynchronousTestCase
 from .support import leaves_nothing_open, why_no_ipv6
 
 LOCAL = Address("127.0.0.1", 0)

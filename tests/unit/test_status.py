@@ -6,10 +6,10 @@ import os
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.process.host.process_status import Status, StatusTotals, resident_size
 
+from ..case import SynchronousTestCase
 from .support import examples, temporary_directory
 
 numbers = st.dictionaries(

@@ -12,13 +12,13 @@ import tty
 from pathlib import Path
 
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.errors import LogFileError
 from twisted_graceful.process.host import streams
 from twisted_graceful.process.host.log_file import LogFile
 from twisted_graceful.process.host.streams import canonical
 
+from ..case import SynchronousTestCase
 from .support import temporary_directory
 
 

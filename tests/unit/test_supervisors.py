@@ -6,11 +6,10 @@ import os
 import subprocess
 import sys
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from twisted_graceful.process.host.supervisors import Ancestor, look, parent_supervisor
 from twisted_graceful.process.host.terminal import is_there
 
+from ..case import SynchronousTestCase
 from .support import temporary_directory
 
 PID = 90

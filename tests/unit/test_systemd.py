@@ -8,7 +8,6 @@ import socket
 from typing import Any
 
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from twisted_graceful.process.host.systemd import (
     BARRIER_TIMEOUT,
@@ -18,6 +17,7 @@ from twisted_graceful.process.host.systemd import (
     Supervisor,
 )
 
+from ..case import SynchronousTestCase, TestCase
 from .support import leaves_nothing_open, no_descriptor_left, temporary_directory
 
 

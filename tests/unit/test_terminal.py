@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.process.host.terminal import INTERVAL, REMEMBERED, ControllingTerminal
+
+from ..case import SynchronousTestCase
 
 
 class TerminalTests(SynchronousTestCase):

@@ -13,7 +13,6 @@ from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
@@ -25,6 +24,8 @@ from twisted_graceful import AppError, DrainReport, SettingsError
 from twisted_graceful.testing import MemoryConnection, MemoryServer, RunningServer, serve
 from twisted_graceful.testing.memory_transport import SEND_BUFFER, MemoryReactor
 from twisted_graceful.testing.messages import format_request, take_response
+
+from ..case import SynchronousTestCase, TestCase
 
 
 def hello(environ: Any, start_response: Any) -> list[bytes]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.http.time_sharing import SLICE, Turns
+
+from ..case import SynchronousTestCase
 
 
 class TurnsTests(SynchronousTestCase):

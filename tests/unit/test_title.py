@@ -7,10 +7,9 @@ import sys
 from types import ModuleType
 from unittest.mock import patch
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from twisted_graceful.process.host.title import set_title, title
 
+from ..case import SynchronousTestCase
 from .support import run_python
 
 

@@ -9,7 +9,6 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.interfaces import IPushProducer
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
@@ -23,6 +22,8 @@ from twisted_graceful.http.registry import SWEEP_INTERVAL
 from twisted_graceful.testing import MemoryServer
 from twisted_graceful.testing.memory_transport import SEND_BUFFER, MemorySocket
 from twisted_graceful.testing.messages import format_request
+
+from ..case import SynchronousTestCase
 
 A_BIT = 2 * SWEEP_INTERVAL
 """Seconds by which a deadline may be late."""

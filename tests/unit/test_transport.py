@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.http.io.transport import Flusher
 from twisted_graceful.http.log.drain_report import CutRequest
 from twisted_graceful.testing import MemoryServer
 
+from ..case import SynchronousTestCase
 from .web import Echo
 
 

@@ -8,8 +8,7 @@ import os
 import socket
 import stat
 import threading
-
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from unittest import SkipTest
 
 from twisted_graceful.address import UnixAddress, parse
 from twisted_graceful.errors import BindError
@@ -17,6 +16,7 @@ from twisted_graceful.process.host.lock import locked
 from twisted_graceful.process.listeners import sockets, unix_files
 from twisted_graceful.process.listeners.sockets import Listeners, text
 
+from ..case import SynchronousTestCase
 from .support import leaves_nothing_open, temporary_directory
 
 

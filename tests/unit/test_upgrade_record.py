@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from twisted_graceful.ctl import record as reader
 from twisted_graceful.process.upgrade.launch import Launch
 from twisted_graceful.process.upgrade.upgrade_events import (
@@ -15,6 +13,7 @@ from twisted_graceful.process.upgrade.upgrade_events import (
 )
 from twisted_graceful.process.upgrade.upgrade_record import UpgradeRecord
 
+from ..case import SynchronousTestCase
 from .support import leaves_nothing_open
 
 LAUNCH = Launch("/bin/python", ("twistd", "graceful"), "/srv", {"NAME": "\udcff"})

@@ -11,7 +11,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted
 from twisted.internet.task import deferLater
 from twisted.logger import LogLevel, capturedLogs, formatEvent
-from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
@@ -20,6 +19,7 @@ from twisted_graceful.config.settings import Settings
 from twisted_graceful.http import warm_up
 from twisted_graceful.process.upgrade.control import REASON_LIMIT
 
+from ..case import TestCase
 from ..certificates import ONE, ONE_KEY
 from .secure import certificate_file
 from .support import leaves_nothing_open, temporary_directory

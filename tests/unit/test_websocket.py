@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Cooperator
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from wsproto.events import BytesMessage, CloseConnection, Pong, TextMessage
@@ -38,6 +37,8 @@ from twisted_graceful.http.websocket.frames import CLOSE, PING
 from twisted_graceful.testing import MemoryServer
 from twisted_graceful.testing.memory_transport import SEND_BUFFER
 from twisted_graceful.testing.messages import format_request
+
+from ..case import SynchronousTestCase
 
 ANSWER = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
 GOING_AWAY = (1001, "")

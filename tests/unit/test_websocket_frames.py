@@ -6,7 +6,6 @@ from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.trial.unittest import SynchronousTestCase
 from wsproto.frame_protocol import FrameProtocol, Opcode
 
 from twisted_graceful.http.websocket.frames import (
@@ -20,6 +19,7 @@ from twisted_graceful.http.websocket.frames import (
     control_frame,
 )
 
+from ..case import SynchronousTestCase
 from .support import examples
 
 TEXT = 0x01

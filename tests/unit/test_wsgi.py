@@ -14,7 +14,6 @@ from wsgiref.validate import validator
 
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 
 from twisted_graceful.app.wsgi.call import LIMIT, Call
@@ -25,6 +24,7 @@ from twisted_graceful.app.wsgi.threads import Threads
 from twisted_graceful.testing import MemoryConnection, MemoryServer, Response
 from twisted_graceful.testing.messages import format_request
 
+from ..case import SynchronousTestCase
 from .http2_client import Http2Client, fields, http2_server
 from .web import timers_left
 
