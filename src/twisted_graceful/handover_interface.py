@@ -35,7 +35,7 @@ class Departure(Protocol):
     def handed(self) -> HandedConnection:
         """What goes; the descriptor stays whose it is."""
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """It is another's now: close our descriptor, and leave the connection as it is."""
 
     def take_back(self) -> None:

@@ -19,7 +19,7 @@ from tests.unit.support import examples
 from tests.unit.web import Echo
 from tests.unit.websockets import Application, Taking, WebSocketClient
 from twisted_graceful.http.log import access_log
-from twisted_graceful.http.log.access_log import AccessLog, Fragment
+from twisted_graceful.http.log.access_log import AccessLog, PartialRequest
 from twisted_graceful.http.log.drain_report import Outcome
 from twisted_graceful.testing import MemoryConnection, MemoryServer
 from twisted_graceful.testing.memory_transport import SEND_BUFFER
@@ -553,9 +553,9 @@ class RequestIdTests(LoggedTestCase):
 
 def fragment(
     *asked: bytes, code: int = 200, sent: int = 0, client: object = CLIENT, **fields: bytes
-) -> Fragment:
+) -> PartialRequest:
     """A request: method, target and version; and header fields, named as in Python."""
-    request = Fragment(client, *asked)  # type: ignore[arg-type]
+    request = PartialRequest(client, *asked)  # type: ignore[arg-type]
     request.code, request.sentLength = code, sent
     for name, value in fields.items():
         request.head.headers[name.replace("_", "-").title().encode()] = [value]
@@ -564,7 +564,7 @@ def fragment(
 
 def written(
     format: str,
-    request: Fragment,
+    request: PartialRequest,
     now: float = 0,
     begun: float = 0,
     outcome: Outcome = Outcome.ANSWERED,
@@ -578,7 +578,7 @@ def written(
     return line.decode("ascii")
 
 
-def combined(request: Fragment, **values: Any) -> str:
+def combined(request: PartialRequest, **values: Any) -> str:
     """Its line in the combined format."""
     return written("combined", request, **values)
 
@@ -652,7 +652,7 @@ class CombinedTests(SynchronousTestCase):
 class JsonTests(SynchronousTestCase):
     """The JSON format."""
 
-    def line(self, request: Fragment, **values: Any) -> dict[str, Any]:
+    def line(self, request: PartialRequest, **values: Any) -> dict[str, Any]:
         """Its line."""
         line = written("json", request, **values)
         self.assertEqual((line.count("\n"), line[-1:]), (1, "\n"))

@@ -19,9 +19,9 @@ from twisted_graceful.admin.metrics import exposition
 from twisted_graceful.admin.overview import Event, Overview
 from twisted_graceful.admin.page import page
 from twisted_graceful.admin.worker_totals import WorkerTotals
-from twisted_graceful.http.log.access_log import Fragment
+from twisted_graceful.http.log.access_log import PartialRequest
 from twisted_graceful.http.log.drain_report import Outcome
-from twisted_graceful.http.log.request_metrics import Both, RequestMetrics
+from twisted_graceful.http.log.request_metrics import RequestMetrics, TeeRequestLog
 from twisted_graceful.networks import Networks
 from twisted_graceful.process.host.process_status import Status
 from twisted_graceful.process.upgrade.upgrade_events import (
@@ -107,7 +107,7 @@ class MeterTests(SynchronousTestCase):
         clock = Clock()
         meter = RequestMetrics(clock)
         clock.advance(2)
-        request = Fragment(IPv4Address("TCP", "127.0.0.1", 1), b"GET", b"/", b"HTTP/1.1")
+        request = PartialRequest(IPv4Address("TCP", "127.0.0.1", 1), b"GET", b"/", b"HTTP/1.1")
         meter.write(request, 0.5, status=204, sent=7)
         meter.write(request, 2, Outcome.CUT, status=0, sent=0)
         self.assertEqual(
@@ -127,7 +127,7 @@ class MeterTests(SynchronousTestCase):
         """What clients and applications invent takes no memory."""
         meter = RequestMetrics(Clock())
         for number in range(100):
-            request = Fragment(IPv4Address("TCP", "127.0.0.1", 1), b"M%d" % number)
+            request = PartialRequest(IPv4Address("TCP", "127.0.0.1", 1), b"M%d" % number)
             meter.write(request, 0, status=number * 97, sent=0)
         requests = {name: it for name, it in meter.counters.items() if name.startswith("requests")}
         self.assertEqual({name.split(",")[1] for name in requests}, {"other"})
@@ -136,8 +136,8 @@ class MeterTests(SynchronousTestCase):
     def test_beside_a_log(self) -> None:
         """Both are told the same."""
         one, other = RequestMetrics(Clock()), RequestMetrics(Clock())
-        request = Fragment(IPv4Address("TCP", "127.0.0.1", 1), b"GET")
-        Both(one, other).write(request, 0, status=200, sent=3)
+        request = PartialRequest(IPv4Address("TCP", "127.0.0.1", 1), b"GET")
+        TeeRequestLog(one, other).write(request, 0, status=200, sent=3)
         self.assertEqual(one.counters["requests,GET,2xx"], 1)
         self.assertEqual(other.counters, one.counters)
 

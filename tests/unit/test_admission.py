@@ -77,18 +77,20 @@ class AdmissionTests(SynchronousTestCase):
         ):
             with self.subTest(flood=flood[0]):
                 self.connections = [
-                    Open(flood[each % len(flood)], ConnectionPhase.ANSWERING)
+                    Open(flood[each % len(flood)], ConnectionPhase.RESPONDING)
                     for each in range(limit - 1)
                 ]
                 self.assertEqual(self.refused(flood[0]), "")
-                self.connections.append(Open(flood[0], ConnectionPhase.ANSWERING))
+                self.connections.append(Open(flood[0], ConnectionPhase.RESPONDING))
                 self.assertIn("in use", self.refused(flood[0]))
                 for host in others:
                     self.assertEqual(self.refused(host), "")
 
     def test_an_incomplete_request_makes_room(self) -> None:
         """The oldest connection of the same kind without a complete request makes room."""
-        self.connections = [Open("10.0.0.1", ConnectionPhase.ANSWERING) for _ in range(PER_ADDRESS)]
+        self.connections = [
+            Open("10.0.0.1", ConnectionPhase.RESPONDING) for _ in range(PER_ADDRESS)
+        ]
         self.connections[3] = Open("10.0.0.1", ConnectionPhase.SILENT, since=5)
         self.connections[4] = Open("10.0.0.1", ConnectionPhase.CLOSING, since=1)
         self.connections[5] = Open("10.0.0.1", ConnectionPhase.READING, since=4)

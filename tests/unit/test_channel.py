@@ -95,7 +95,7 @@ class PhaseTests(SynchronousTestCase):
             [
                 ConnectionPhase.SILENT,
                 ConnectionPhase.READING,
-                ConnectionPhase.ANSWERING,
+                ConnectionPhase.RESPONDING,
                 ConnectionPhase.IDLE,
                 ConnectionPhase.READING,
             ],
@@ -106,7 +106,7 @@ class PhaseTests(SynchronousTestCase):
         self.client.send(POST_C[:-1])
         self.assertIs(phase(self.server), ConnectionPhase.READING)
         self.client.send(POST_C[-1:])
-        self.assertIs(phase(self.server), ConnectionPhase.ANSWERING)
+        self.assertIs(phase(self.server), ConnectionPhase.RESPONDING)
 
     def test_since(self) -> None:
         """A phase knows when it began."""
@@ -119,7 +119,7 @@ class PhaseTests(SynchronousTestCase):
         """With a second request in the same bytes it goes from one answer to the next."""
         self.client.send(GET_A + GET_B)
         self.app.answer()
-        self.assertIs(phase(self.server), ConnectionPhase.ANSWERING)
+        self.assertIs(phase(self.server), ConnectionPhase.RESPONDING)
         self.app.answer()
         self.assertIs(phase(self.server), ConnectionPhase.IDLE)
 
@@ -1115,7 +1115,7 @@ class DownloadTests(SynchronousTestCase):
         self.server.advance(0.2)
         (cut,) = self.successResultOf(drained).cut
         self.assertEqual(
-            (cut.method, cut.path, cut.doing), ("GET", "/", ConnectionPhase.ANSWERING.value)
+            (cut.method, cut.path, cut.doing), ("GET", "/", ConnectionPhase.RESPONDING.value)
         )
         self.assertTrue(self.client.reset)
 

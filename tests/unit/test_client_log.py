@@ -22,13 +22,13 @@ class ComplaintsTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Nothing has been told."""
         self.clock = Clock()
-        self.complaints = ClientLog(self.clock)
+        self.client_log = ClientLog(self.clock)
 
     def told(self, times: int, text: str = TEXT, client: IAddress = CLIENT) -> list[str]:
         """What is in the log when something was told so often."""
         with capturedLogs() as events:
             for _ in range(times):
-                self.complaints.tell(client, text, what="slow")
+                self.client_log.write(client, text, what="slow")
         return [formatEvent(event) for event in events]
 
     def test_client(self) -> None:

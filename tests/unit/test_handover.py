@@ -13,7 +13,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from tests.unit.support import examples
 from twisted_graceful.handover_interface import HandedConnection
-from twisted_graceful.http.handover import Mover
+from twisted_graceful.http.handover import HandoverQueue
 from twisted_graceful.testing import MemoryServer
 
 from ..case import SynchronousTestCase
@@ -353,7 +353,7 @@ class OnTheirWayTests(SynchronousTestCase):
         self.server = MemoryServer(Generation(0))
         self.client = self.server.connect()
         self.carrier = Stubborn()
-        self.drained = self.server.connections.drain(Mover(self.server.clock, self.carrier))
+        self.drained = self.server.connections.drain(HandoverQueue(self.server.clock, self.carrier))
         self.server.turn()
         [self.departure] = self.carrier.departures
 
@@ -388,7 +388,7 @@ class OnTheirWayTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(self.drained).cut, ())
         self.assertEqual(kernel.owners, 1)
         self.assertFalse(kernel.closed or kernel.reset or kernel.server_finished)
-        self.departure.let_go()
+        self.departure.release()
         self.departure.take_back()
         self.assertEqual(kernel.owners, 1)
 
@@ -415,7 +415,7 @@ class RoomTests(SynchronousTestCase):
 
     def hand_over(self) -> None:
         """Begin to hand over."""
-        self.server.connections.drain(Mover(self.server.clock, self.carrier))
+        self.server.connections.drain(HandoverQueue(self.server.clock, self.carrier))
         self.server.turn()
 
     def test_busy(self) -> None:

@@ -38,7 +38,7 @@ class Leaving:
         self.handed = HandedConnection(self.ours.fileno(), listener, '{"phase": "idle"}', unread)
         self.fate = ""
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """It is another's."""
         self.fate += "gone"
         self.ours.close()

@@ -270,7 +270,7 @@ class RepeatedHeadTests(SynchronousTestCase):
 
     def take(self, bytes_of_it: bytes) -> Head:
         """The next head of the connection."""
-        head = self.heads.take(bytes_of_it)
+        head = self.heads.parse(bytes_of_it)
         assert head is not None
         return head
 
@@ -304,7 +304,7 @@ class RepeatedHeadTests(SynchronousTestCase):
             request_line = b" ".join((method, target, version))
             head = b"\r\n".join([request_line, b"Host: localhost", *lines, b"", b""])
             alone = self.verdict(lambda head: parse(head, Settings()), head)
-            self.assertEqual(self.verdict(heads.take, head), alone, head)
+            self.assertEqual(self.verdict(heads.parse, head), alone, head)
 
     def test_parsed_once(self) -> None:
         """Fields that are repeated to the byte are not parsed again, and lines that differ are."""

@@ -297,13 +297,13 @@ class AnswerTests(Http2TestCase):
     def test_error_of_the_application(self) -> None:
         """An application that raises is answered for with 500; other streams live."""
 
-        class Broken(Resource):
+        class Http2ConnectionError(Resource):
             isLeaf = True
 
             def render_GET(self, request: Request) -> bytes:
                 raise ValueError("as the test wants it")
 
-        client = Http2Client(http2_server(Broken()))
+        client = Http2Client(http2_server(Http2ConnectionError()))
         self.assertEqual([client.get().status, client.get().status], [500, 500])
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
 
@@ -921,8 +921,8 @@ class DrainTests(Http2TestCase):
         self.assertEqual(
             cut,
             [
-                ("GET", "/first", ConnectionPhase.ANSWERING.value),
-                ("POST", "/second", ConnectionPhase.ANSWERING.value),
+                ("GET", "/first", ConnectionPhase.RESPONDING.value),
+                ("POST", "/second", ConnectionPhase.RESPONDING.value),
                 ("PUT", "/third", ConnectionPhase.READING.value),
             ],
         )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.unit.support import examples
 from twisted_graceful.http.http2.field_decoder import FieldDecoder
-from twisted_graceful.http.http2.frames import Broken
+from twisted_graceful.http.http2.frames import Http2ConnectionError
 
 from ..case import SynchronousTestCase
 
@@ -66,7 +66,7 @@ class FieldDecoderTests(SynchronousTestCase):
             try:
                 expected = [(name, value) for name, value in oracle.decode(block, raw=True)]
             except (HPACKError, IndexError):
-                self.assertRaises(Broken, decoder.decode, block)
+                self.assertRaises(Http2ConnectionError, decoder.decode, block)
                 return
             decoder.decode(block)
             self.assertEqual(decoder.fields, expected)
@@ -109,6 +109,6 @@ class FieldDecoderTests(SynchronousTestCase):
             b"\0\1",
             b"\0",
         ):
-            with self.subTest(block=block), self.assertRaises(Broken) as caught:
+            with self.subTest(block=block), self.assertRaises(Http2ConnectionError) as caught:
                 self.decode(block)
             self.assertEqual(caught.exception.code, ErrorCodes.COMPRESSION_ERROR)

@@ -23,7 +23,13 @@ from hypothesis import strategies as st
 from tests.unit.http2_client import Http2Client, fields, http2_server
 from tests.unit.support import examples
 from tests.unit.web import Echo, timers_left
-from twisted_graceful.http.http2.frames import PREFACE, Broken, FrameReader, FrameType, TokenBucket
+from twisted_graceful.http.http2.frames import (
+    PREFACE,
+    FrameReader,
+    FrameType,
+    Http2ConnectionError,
+    TokenBucket,
+)
 from twisted_graceful.http.http2.frames import Frame as RawFrame
 
 from ..case import SynchronousTestCase
@@ -80,7 +86,7 @@ class ReaderTests(SynchronousTestCase):
         for data in (b"GET / HTTP/1.1\r\n", b"PRJ", PREFACE[:-1] + b"x"):
             reader = FrameReader(1000)
             reader.feed(data)
-            self.assertRaises(Broken, next, reader)
+            self.assertRaises(Http2ConnectionError, next, reader)
 
     def test_body_length(self) -> None:
         """Padding is not part of a body, whatever the frame says of its length."""
@@ -147,7 +153,7 @@ class ReaderTests(SynchronousTestCase):
         reader = begun(HeadersFrame(1, data=bytes(600)))
         next(reader)
         reader.feed(ContinuationFrame(1, data=bytes(600)).serialize()[:9])
-        with self.assertRaises(Broken) as caught:
+        with self.assertRaises(Http2ConnectionError) as caught:
             next(reader)
         self.assertEqual(caught.exception.code, ErrorCodes.ENHANCE_YOUR_CALM)
 

@@ -71,7 +71,7 @@ class PhaseTests(SynchronousTestCase):
 
     def test_changes(self) -> None:
         """Connections go all ways of the table, and no other."""
-        recorders = Recorder(None), Recorder(ConnectionPhase.ANSWERING)
+        recorders = Recorder(None), Recorder(ConnectionPhase.RESPONDING)
         for owner, recorder in zip((Connection, WebSocket), recorders, strict=True):
             self.patch(owner, "phase", recorder)
         names = [f"tests.unit.{each}" for each in WALKS]

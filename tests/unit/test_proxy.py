@@ -33,7 +33,7 @@ WRONG = ("unknown", "_hidden", "1.2.3", "1.2.3.4:", "1.2.3.4:65536", "[1.2.3.4",
 
 def client(*values: str) -> IAddress | None:
     """The client of these values."""
-    return PROXIES.said([value.encode() for value in values], [])[0]
+    return PROXIES.client_and_scheme([value.encode() for value in values], [])[0]
 
 
 def tcp(host: str, port: int = 0) -> IAddress:
@@ -101,7 +101,7 @@ class ClientTests(SynchronousTestCase):
         for text, expected in (("*", "10.0.0.1"), ("*,10.0.0.0/8", "192.0.2.1")):
             proxies = Proxies(Networks.parse(text))
             self.assertTrue(proxies.trusts(tcp("198.51.100.1")))
-            self.assertEqual(proxies.said(values, [])[0], tcp(expected))
+            self.assertEqual(proxies.client_and_scheme(values, [])[0], tcp(expected))
 
     @examples
     @given(st.lists(st.sampled_from([*TRUSTED, *FOREIGN, *WRONG, ""])), st.data())
@@ -133,7 +133,7 @@ class ClientTests(SynchronousTestCase):
     @given(st.lists(st.binary(max_size=80), min_size=1))
     def test_any_bytes(self, values: list[bytes]) -> None:
         """No bytes make it raise."""
-        PROXIES.said(values, values)
+        PROXIES.client_and_scheme(values, values)
 
 
 class TrustTests(SynchronousTestCase):
@@ -156,7 +156,7 @@ class SchemeTests(SynchronousTestCase):
     def said(self, *values: bytes, passed: int = 0) -> bool | None:
         """What these values say of a client with so many proxies of ours before it."""
         addresses = [b"192.0.2.1", *[b"10.0.0.1"] * passed]
-        return PROXIES.said(addresses, values)[1]
+        return PROXIES.client_and_scheme(addresses, values)[1]
 
     def test_schemes(self) -> None:
         """The schemes of HTTP and of WebSockets are known, and no other."""
@@ -185,9 +185,9 @@ class SchemeTests(SynchronousTestCase):
 
     def test_all_are_proxies(self) -> None:
         """It stands first if the client does; and counts as the last one if there is none."""
-        self.assertIs(PROXIES.said([b"10.0.0.2,10.0.0.1"], [b"https,http"])[1], True)
+        self.assertIs(PROXIES.client_and_scheme([b"10.0.0.2,10.0.0.1"], [b"https,http"])[1], True)
         for addresses in ([], [b""], [b"x, 10.0.0.1"]):
-            self.assertIs(PROXIES.said(addresses, [b"https,http"])[1], False)
+            self.assertIs(PROXIES.client_and_scheme(addresses, [b"https,http"])[1], False)
 
 
 class Seen(Resource):

@@ -97,7 +97,7 @@ class CrowdTests(DrainTestCase):
 
     def crowd(self) -> None:
         """Clients begin to wait."""
-        self.server.connections.is_crowded = lambda: True
+        self.server.connections.has_clients_waiting = lambda: True
 
     def test_nobody_waits(self) -> None:
         """As long as nobody does, who is idle may stay."""
@@ -327,7 +327,7 @@ class DeadlineTests(DrainTestCase):
             [
                 CutRequest("-", "-", 20, ConnectionPhase.READING.value),
                 CutRequest("PUT", "/files/x", 22, ConnectionPhase.READING.value),
-                CutRequest("DELETE", "/accounts/7", 27, ConnectionPhase.ANSWERING.value),
+                CutRequest("DELETE", "/accounts/7", 27, ConnectionPhase.RESPONDING.value),
             ],
         )
         self.assertEqual(report.exit_status, 1)

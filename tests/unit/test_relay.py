@@ -66,7 +66,7 @@ class RelayTests(SynchronousTestCase):
     def test_arrived(self) -> None:
         """One that has arrived is closed here, and counted there."""
         (descriptor,) = self.arrive(1)
-        self.idle.sent[0].let_go()
+        self.idle.sent[0].release()
         self.assert_closed(descriptor)
         self.assertEqual(self.idle.connections, 3)
 

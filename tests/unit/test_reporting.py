@@ -14,7 +14,7 @@ from twisted_graceful.admin.overview import Overview
 from twisted_graceful.http.base_connection import Connection
 from twisted_graceful.http.http1.channel import Channel
 from twisted_graceful.http.http2.connection import Http2Connection
-from twisted_graceful.http.io.proxy_header import Preface
+from twisted_graceful.http.io.proxy_header import ProxyHeaderReader
 from twisted_graceful.http.io.tls import Handshake
 from twisted_graceful.http.websocket.connection import WebSocket
 from twisted_graceful.process.host.process_status import Status
@@ -35,12 +35,12 @@ class AbstractTests(SynchronousTestCase):
         class Incomplete(Connection):
             """A protocol without the methods that are its own."""
 
-        with self.assertRaisesRegex(TypeError, "under_way"):
+        with self.assertRaisesRegex(TypeError, "requests_in_flight"):
             Incomplete()  # type: ignore[abstract]
 
     def test_ours_are_complete(self) -> None:
         """Each class of connections that a server makes is complete."""
-        for kind in (Channel, Http2Connection, WebSocket, Preface, Handshake):
+        for kind in (Channel, Http2Connection, WebSocket, ProxyHeaderReader, Handshake):
             self.assertEqual(kind.__abstractmethods__, frozenset(), kind)
 
 
@@ -56,7 +56,9 @@ class ConnectionTests(SynchronousTestCase):
         broken = next(each for each in server.connections if each._head.target == b"/0")
         broken._head.target = "/text where bytes belong"
         for _ in range(3):
-            self.assertEqual([each.path for each in server.connections.under_way()], ["/1"])
+            self.assertEqual(
+                [each.path for each in server.connections.requests_in_flight()], ["/1"]
+            )
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
         self.assertEqual(server.connections.counters["report_failures"], 3)
 
@@ -97,11 +99,11 @@ class ConnectionTests(SynchronousTestCase):
         """A client in its TLS handshake is a connection, and no request."""
         server = SecureServer(self, Echo())
         server.connect().send(b"\x16")
-        self.assertEqual(list(server.connections.under_way()), [])
+        self.assertEqual(list(server.connections.requests_in_flight()), [])
         self.assertEqual([each.phase.name for each in server.connections], ["HANDSHAKING"])
 
 
-class Broken(Watcher):
+class Http2ConnectionError(Watcher):
     """A watcher that fails, or makes a report that is too long."""
 
     text: str | None = None
@@ -138,7 +140,7 @@ class SignsOfLifeTests(SynchronousTestCase):
         clock: Any = Clock()
         self.service = GracefulService(new("127.0.0.1:0", Resource(), reactor=clock), reactor=clock)
         self.service._generation = self.told = Told()
-        self.watcher = Broken()
+        self.watcher = Http2ConnectionError()
         self.service.watcher = self.watcher
 
     def test_sent_without_a_report(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from twisted.internet.task import Clock
 
-from twisted_graceful.http.time_sharing import SLICE, Turns
+from twisted_graceful.http.time_sharing import SLICE, TurnScheduler
 
 from ..case import SynchronousTestCase
 
@@ -17,7 +17,7 @@ class TurnsTests(SynchronousTestCase):
     def setUp(self) -> None:
         """A clock that work moves."""
         self.clock = Clock()
-        self.turns = Turns(self.clock)
+        self.turns = TurnScheduler(self.clock)
         self.done: list[str] = []
 
     def work(self, name: str, *, again: int = 0) -> Callable[[], None]:

@@ -67,7 +67,7 @@ class BrokenConnectionTests(SynchronousTestCase):
             raise ValueError("broken")
 
         for connection in server.connections:
-            if b"broken" in connection._asked_for()[1]:  # type: ignore[attr-defined]
+            if b"broken" in connection._method_and_target()[1]:  # type: ignore[attr-defined]
                 connection.end = broken  # type: ignore[method-assign]
         report = server.stop()
         self.assertEqual([cut.path for cut in report.cut], ["/other"])

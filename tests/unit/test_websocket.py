@@ -98,13 +98,13 @@ class LibraryMixin:
         client.send(TextMessage("ment"))
         self.assertEqual(self.app.messages, ["text", b"x" * 100_000, "fragment"])
         self.assertEqual(client.messages[0], "text")
-        self.assertEqual(self.phases, [ConnectionPhase.UPGRADED])
+        self.assertEqual(self.phases, [ConnectionPhase.WEBSOCKET])
 
     def test_tracked(self: Any) -> None:
         """A silent WebSocket is known for as long as it is open."""
         self.connect()
         self.pass_time(3600)
-        self.assertEqual(self.phases, [ConnectionPhase.UPGRADED])
+        self.assertEqual(self.phases, [ConnectionPhase.WEBSOCKET])
         self.assertEqual(self.app.lost, [])
 
     def test_client_closes(self: Any) -> None:
@@ -414,7 +414,7 @@ class HandshakeTests(Base):
         self.shake_hands()
         self.held.take(self.app)
         [cut] = self.server.stop().cut
-        self.assertEqual((cut.path, cut.doing), ("/", ConnectionPhase.ANSWERING.value))
+        self.assertEqual((cut.path, cut.doing), ("/", ConnectionPhase.RESPONDING.value))
 
     def test_frames_with_the_handshake(self) -> None:
         """A client that does not wait for the answer is heard after the answer, in order."""
@@ -488,7 +488,7 @@ class HandshakeTests(Base):
         protocol.transport.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\nanything")
         self.assertTrue(self.raw.received.endswith(b"anything"))
         [cut] = self.server.stop().cut
-        self.assertEqual((cut.path, cut.doing), ("/", ConnectionPhase.ANSWERING.value))
+        self.assertEqual((cut.path, cut.doing), ("/", ConnectionPhase.RESPONDING.value))
         self.assertTrue(self.raw.reset)
         self.assert_gone()
 
@@ -500,7 +500,7 @@ class HandshakeTests(Base):
         self.assertIsNot(self.held.request, first)
         protocol = self.held.take(self.app)
         protocol.transport.write(ANSWER)
-        self.assertEqual(self.phases, [ConnectionPhase.UPGRADED])
+        self.assertEqual(self.phases, [ConnectionPhase.WEBSOCKET])
         self.raw.send(frame(TEXT, b"a"))
         self.assertEqual(self.app.messages, ["a"])
 
@@ -537,7 +537,7 @@ class FailingStartTests(Base):
         self.server.site.resource = app.resource()
         client = self.connect()
         client.say("a")
-        self.assertEqual((self.phases, client.messages), ([ConnectionPhase.UPGRADED], ["a"]))
+        self.assertEqual((self.phases, client.messages), ([ConnectionPhase.WEBSOCKET], ["a"]))
 
 
 class KeepAliveTests(Base):
@@ -577,7 +577,7 @@ class KeepAliveTests(Base):
         for byte in frame(TEXT, b"a" * 30):
             self.pass_time(1)
             client.connection.send(bytes([byte]))
-        self.assertEqual(self.phases, [ConnectionPhase.UPGRADED])
+        self.assertEqual(self.phases, [ConnectionPhase.WEBSOCKET])
 
     def test_gone_without_a_word(self) -> None:
         """A client whose network is gone, and which takes nothing, is ended likewise."""
@@ -596,7 +596,7 @@ class KeepAliveTests(Base):
         for _ in range(200):
             self.server.advance(0.25)
             client.connection.take_some(70)
-        self.assertEqual(self.phases, [ConnectionPhase.UPGRADED])
+        self.assertEqual(self.phases, [ConnectionPhase.WEBSOCKET])
         self.server.advance(6)
         self.assertEqual(self.phases, [])
 
@@ -618,7 +618,7 @@ class NoKeepAliveTests(Base):
         self.setUp()
         client = self.connect(polite=False)
         self.pass_time(3600)
-        self.assertEqual((client.pings, self.phases), ([], [ConnectionPhase.UPGRADED]))
+        self.assertEqual((client.pings, self.phases), ([], [ConnectionPhase.WEBSOCKET]))
 
     def test_no_timeout(self) -> None:
         """With a timeout of 0 clients are pinged, and need not answer."""
@@ -626,7 +626,7 @@ class NoKeepAliveTests(Base):
         self.setUp()
         client = self.connect(polite=False)
         self.pass_time(35)
-        self.assertEqual((len(client.pings), self.phases), (3, [ConnectionPhase.UPGRADED]))
+        self.assertEqual((len(client.pings), self.phases), (3, [ConnectionPhase.WEBSOCKET]))
 
 
 class GoingAwayTests(Base):
@@ -708,7 +708,7 @@ class GoingAwayTests(Base):
         report = self.server.stop()
         [cut] = report.cut
         self.assertEqual(
-            (cut.method, cut.path, cut.doing), ("GET", "/", ConnectionPhase.LEAVING.value)
+            (cut.method, cut.path, cut.doing), ("GET", "/", ConnectionPhase.WEBSOCKET_CLOSING.value)
         )
         self.assertTrue(client.connection.reset)
         self.assert_gone()
@@ -739,7 +739,7 @@ class GoingAwayTests(Base):
         for each in (first, second):
             each.look()
         self.assertEqual([first.closed_with, second.closed_with], [GOING_AWAY, None])
-        self.assertEqual(self.phases, [ConnectionPhase.UPGRADED])
+        self.assertEqual(self.phases, [ConnectionPhase.WEBSOCKET])
 
     def test_within_a_frame_of_the_application(self) -> None:
         """A frame that is sent in pieces is not broken: its end is waited for."""
@@ -808,11 +808,11 @@ class FlowTests(Base):
         client = self.connect(polite=False)
         connection: Any
         [connection] = self.server.connections
-        self.app.on_message = lambda message: connection.outlet.pauseProducing()
+        self.app.on_message = lambda message: connection.app_transport.pauseProducing()
         client.connection.send(frame(BINARY, b"a") * 2000)
         self.assertLess(len(self.app.messages), 300)
         self.app.on_message = lambda message: None
-        connection.outlet.resumeProducing()
+        connection.app_transport.resumeProducing()
         self.server.turn()
         self.assertEqual(len(self.app.messages), 2000)
 

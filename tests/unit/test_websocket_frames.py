@@ -13,8 +13,8 @@ from twisted_graceful.http.websocket.frames import (
     FRAGMENTS_PER_MESSAGE,
     PING,
     PONG,
-    Code,
-    Frames,
+    CloseCode,
+    FrameTracker,
     close_frame,
     control_frame,
 )
@@ -50,9 +50,11 @@ def announced(opcode: int, size: int, *, final: bool = True) -> bytes:
 class FrameTests(SynchronousTestCase):
     """What is passed on, and what is not."""
 
-    def follow(self, *chunks: bytes, limit: int = 0, swallowed: bytes | None = None) -> Frames:
+    def follow(
+        self, *chunks: bytes, limit: int = 0, swallowed: bytes | None = None
+    ) -> FrameTracker:
         """Follow chunks; what was passed on is in `passed`."""
-        frames = Frames(limit, swallowed)
+        frames = FrameTracker(limit, swallowed)
         self.passed = [frames.follow(chunk) for chunk in chunks]
         return frames
 
@@ -61,16 +63,16 @@ class FrameTests(SynchronousTestCase):
         data = frame(TEXT, b"a" * 200) + frame(PING, b"b") + frame(BINARY, b"c" * 70_000)
         frames = self.follow(data)
         self.assertIs(self.passed[0], data)
-        self.assertTrue(frames.between)
+        self.assertTrue(frames.is_between_frames)
 
     def test_within_a_payload(self) -> None:
         """A payload is passed on as it comes, and is followed to its end."""
         data = frame(BINARY, b"x" * 1000)
         frames = self.follow(data[:500])
         self.assertEqual(self.passed, [data[:500]])
-        self.assertFalse(frames.between)
+        self.assertFalse(frames.is_between_frames)
         self.assertEqual(frames.follow(data[500:]), data[500:])
-        self.assertTrue(frames.between)
+        self.assertTrue(frames.is_between_frames)
 
     def test_half_a_header(self) -> None:
         """A begun header waits for its rest, so that a frame may be put before it."""
@@ -78,7 +80,7 @@ class FrameTests(SynchronousTestCase):
         for cut in range(1, 14):
             frames = self.follow(data[:cut], data[cut:])
             self.assertEqual(self.passed, [b"", data])
-            self.assertTrue(frames.between)
+            self.assertTrue(frames.is_between_frames)
 
     def test_half_a_control_frame(self) -> None:
         """So does a control frame, while what was before it is passed on."""
@@ -108,45 +110,47 @@ class FrameTests(SynchronousTestCase):
 class LimitTests(SynchronousTestCase):
     """Messages and control frames that are too long."""
 
-    def refused(self, data: bytes, limit: int = 1000) -> tuple[Code | None, int]:
+    def rejection(self, data: bytes, limit: int = 1000) -> tuple[CloseCode | None, int]:
         """With which code these bytes are refused, and how many of them are passed on."""
-        frames = Frames(limit)
+        frames = FrameTracker(limit)
         passed = frames.follow(data)
-        return frames.refused and frames.refused[0], len(passed)
+        return frames.rejection and frames.rejection[0], len(passed)
 
     def test_message(self) -> None:
         """A message may be as large as the limit, and not larger."""
         largest = frame(BINARY, b"x" * 1000)
-        self.assertEqual(self.refused(largest * 3), (None, 3 * len(largest)))
-        self.assertEqual(self.refused(frame(TEXT, b"x" * 1001)), (Code.MESSAGE_TOO_BIG, 0))
+        self.assertEqual(self.rejection(largest * 3), (None, 3 * len(largest)))
+        self.assertEqual(self.rejection(frame(TEXT, b"x" * 1001)), (CloseCode.MESSAGE_TOO_BIG, 0))
 
     def test_announced(self) -> None:
         """The announced length counts, before anything of it has come."""
-        self.assertEqual(self.refused(announced(BINARY, 1001)), (Code.MESSAGE_TOO_BIG, 0))
-        self.assertEqual(self.refused(announced(BINARY, (1 << 64) - 1)), (Code.MESSAGE_TOO_BIG, 0))
+        self.assertEqual(self.rejection(announced(BINARY, 1001)), (CloseCode.MESSAGE_TOO_BIG, 0))
+        self.assertEqual(
+            self.rejection(announced(BINARY, (1 << 64) - 1)), (CloseCode.MESSAGE_TOO_BIG, 0)
+        )
 
     def test_fragments(self) -> None:
         """The fragments of a message count together, control frames between them do not."""
         first = frame(TEXT, b"x" * 600, final=False) + frame(PING, b"y" * 125)
-        self.assertEqual(self.refused(first + frame(0, b"x" * 400)), (None, len(first) + 408))
+        self.assertEqual(self.rejection(first + frame(0, b"x" * 400)), (None, len(first) + 408))
         self.assertEqual(
-            self.refused(first + frame(0, b"x" * 401)), (Code.MESSAGE_TOO_BIG, len(first))
+            self.rejection(first + frame(0, b"x" * 401)), (CloseCode.MESSAGE_TOO_BIG, len(first))
         )
 
     def test_next_message(self) -> None:
         """After the last fragment the count begins anew."""
         message = frame(TEXT, b"x" * 900, final=False) + frame(0, b"x" * 100)
-        self.assertEqual(self.refused(message * 2), (None, 2 * len(message)))
+        self.assertEqual(self.rejection(message * 2), (None, 2 * len(message)))
 
     def test_new_message_within_one(self) -> None:
         """A message that is begun within another one, which is an error, gives no more room."""
         data = frame(TEXT, b"x" * 600, final=False) + frame(TEXT, b"x" * 600, final=False)
-        self.assertEqual(self.refused(data)[0], Code.MESSAGE_TOO_BIG)
+        self.assertEqual(self.rejection(data)[0], CloseCode.MESSAGE_TOO_BIG)
 
     def test_what_came_before(self) -> None:
         """What came before is passed on, nothing comes after."""
         before = frame(TEXT, b"a")
-        frames = Frames(1000)
+        frames = FrameTracker(1000)
         self.assertEqual(frames.follow(before + announced(TEXT, 1001)), before)
         self.assertEqual(frames.follow(before), b"")
 
@@ -154,24 +158,26 @@ class LimitTests(SynchronousTestCase):
         """A message may have so many fragments, even empty ones, and not more."""
         first, more = frame(TEXT, final=False), frame(0, final=False)
         allowed = first + more * (FRAGMENTS_PER_MESSAGE - 1)
-        self.assertEqual(self.refused(allowed), (None, len(allowed)))
-        self.assertEqual(self.refused(allowed + more), (Code.MESSAGE_TOO_BIG, len(allowed)))
+        self.assertEqual(self.rejection(allowed), (None, len(allowed)))
+        self.assertEqual(self.rejection(allowed + more), (CloseCode.MESSAGE_TOO_BIG, len(allowed)))
 
     def test_number_of_fragments_of_a_large_message(self) -> None:
         """With a large limit there may be one for each KiB of it."""
         data = frame(BINARY, final=False) + frame(0, final=False) * (2 * FRAGMENTS_PER_MESSAGE)
-        self.assertEqual(self.refused(data, 3 << 20), (None, len(data)))
+        self.assertEqual(self.rejection(data, 3 << 20), (None, len(data)))
 
     def test_no_limit(self) -> None:
         """Without a limit a message may have any size, and any number of fragments."""
         data = frame(0, final=False) * (2 * FRAGMENTS_PER_MESSAGE) + announced(0, 1 << 40)
-        self.assertEqual(self.refused(data, 0), (None, len(data)))
+        self.assertEqual(self.rejection(data, 0), (None, len(data)))
 
     def test_control_frame(self) -> None:
         """A control frame may carry 125 bytes (section 5.5)."""
-        self.assertEqual(self.refused(frame(PING, b"x" * 125)), (None, 131))
+        self.assertEqual(self.rejection(frame(PING, b"x" * 125)), (None, 131))
         for opcode in (CLOSE, PING, PONG, 0xF):
-            self.assertEqual(self.refused(frame(opcode, b"x" * 126)), (Code.PROTOCOL_ERROR, 0))
+            self.assertEqual(
+                self.rejection(frame(opcode, b"x" * 126)), (CloseCode.PROTOCOL_ERROR, 0)
+            )
 
 
 class OwnFrameTests(SynchronousTestCase):
@@ -183,7 +189,7 @@ class OwnFrameTests(SynchronousTestCase):
         client.receive_bytes(
             control_frame(PING, b"x" * 125)
             + control_frame(PONG)
-            + close_frame(Code.GOING_AWAY, "restart")
+            + close_frame(CloseCode.GOING_AWAY, "restart")
         )
         read = [(each.opcode, each.payload) for each in client.received_frames()]
         self.assertEqual(
@@ -225,16 +231,16 @@ class SplitTests(SynchronousTestCase):
     def test_any_split(self, stream: tuple[bytes, list[bytes]]) -> None:
         """However the bytes are split, the same of them is passed on, with the same verdict."""
         data, chunks = stream
-        whole, parts = Frames(1000, b"ours!"), Frames(1000, b"ours!")
+        whole, parts = FrameTracker(1000, b"ours!"), FrameTracker(1000, b"ours!")
         self.assertEqual(b"".join(map(parts.follow, chunks)), whole.follow(data))
-        for each in ("closed", "refused", "between"):
+        for each in ("closed", "rejection", "is_between_frames"):
             self.assertEqual(getattr(parts, each), getattr(whole, each), each)
 
     @given(st.binary(max_size=200))
     @examples
     def test_nonsense(self, data: bytes) -> None:
         """Whatever comes, byte by byte, nothing raises, and nothing is made up."""
-        frames = Frames(1000)
+        frames = FrameTracker(1000)
         passed = b"".join(frames.follow(data[i : i + 1]) for i in range(len(data)))
         self.assertTrue(data.startswith(passed))
 
@@ -250,4 +256,4 @@ class SplitTests(SynchronousTestCase):
             expected += each
             if opcode == CLOSE:
                 break
-        self.assertEqual(Frames().follow(b"".join(sent)), expected)
+        self.assertEqual(FrameTracker().follow(b"".join(sent)), expected)

@@ -154,7 +154,7 @@ class Leaving:
 
     def __init__(self, connection: socket.socket) -> None:
         self.handed = HandedConnection(connection.fileno(), "127.0.0.1:80", "{}", b"")
-        self.let_go = connection.close
+        self.release = connection.close
 
     def take_back(self) -> None:
         """It stays."""

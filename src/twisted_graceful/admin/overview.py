@@ -154,7 +154,7 @@ class Overview(Watcher):
                 "doing": each.doing,
             }
             for server in self.service.servers
-            for each in server.under_way
+            for each in server.requests_in_flight
         ]
         return sorted(own + self._crew.requests, key=_age, reverse=True)[:REQUESTS]
 

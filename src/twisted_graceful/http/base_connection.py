@@ -80,7 +80,7 @@ class Connection(Protocol, ABC):
     _reader: RateWatch | None = None
     _half_closed: RateWatch | None = None
     _stalled = False
-    unsettled = False
+    needs_check = False
     _reading = True
     _client_finished = False
     _flushed = False
@@ -125,7 +125,7 @@ class Connection(Protocol, ABC):
         """The deadline of the present phase is over; this phase is not `CLOSING`."""
 
     @abstractmethod
-    def under_way(self) -> tuple[CutRequest, ...]:
+    def requests_in_flight(self) -> tuple[CutRequest, ...]:
         """The requests that an end of the connection now would cut."""
 
     @abstractmethod
@@ -163,7 +163,7 @@ class Connection(Protocol, ABC):
             return  # writeConnectionLost ends it
         self._wire.loseConnection()
 
-    def record_begun(self) -> None:
+    def tls_record_begun(self) -> None:
         """A part of a TLS record came: as far as we can know, a request that was begun."""
         timeout = self._settings.read_header_timeout
         if timeout and self.phase in WAITING:
@@ -220,24 +220,24 @@ class Connection(Protocol, ABC):
         if not self._wire.connected:
             self._connections.remove(self)  # an application took the transport, and it is gone
             return
-        if self.unsettled and self.phase is ConnectionPhase.IDLE:
+        if self.needs_check and self.phase is ConnectionPhase.IDLE:
             # The client is not idle before it has all of its answer.
-            self.unsettled = bool(getattr(self._wire, "undelivered", 0))
-            if self.unsettled:
+            self.needs_check = bool(getattr(self._wire, "undelivered", 0))
+            if self.needs_check:
                 self._enter(ConnectionPhase.IDLE, self._settings.idle_timeout)
             else:
-                self._rests()
+                self._release_buffers()
             if self._partial:
-                self.record_begun()  # while the last answer was under way
+                self.tls_record_begun()  # while the last answer was under way
         if now >= self.deadline:
             if self.phase is ConnectionPhase.CLOSING:
-                self._connections.hit("linger_timeout")
+                self._connections.count_limit("linger_timeout")
                 self.end()
             else:
                 self._timed_out()
         self._check_reader(now)
 
-    def _rests(self) -> None:
+    def _release_buffers(self) -> None:
         """All is delivered: keep no more memory than must be."""
 
     def _check_reader(self, now: float) -> None:
@@ -255,8 +255,8 @@ class Connection(Protocol, ABC):
             now, self._delivered, self._settings.write_timeout, self._settings.min_rate
         ):
             self._stalled = True
-            self._connections.hit("write_timeout")
-            self._connections.complaints.tell(
+            self._connections.count_limit("write_timeout")
+            self._connections.client_log.write(
                 self.client,
                 "The client {peer} does not read its answer: {cut}",
                 cut=listed(self.end(Outcome.TIMED_OUT)),
@@ -264,8 +264,8 @@ class Connection(Protocol, ABC):
         if self._half_closed is not None and self._half_closed.is_slow(
             now, self._delivered, self._settings.half_close_timeout, 0
         ):
-            self._connections.hit("half_close_timeout")
-            self._connections.complaints.tell(
+            self._connections.count_limit("half_close_timeout")
+            self._connections.client_log.write(
                 self.client,
                 "The client {peer} has closed its side, and is taken for gone: {cut}",
                 cut=listed(self.end(Outcome.CLIENT_GONE)),
@@ -332,7 +332,7 @@ class Connection(Protocol, ABC):
         """
         if self._aborted:
             return ()
-        cuts = self.under_way()
+        cuts = self.requests_in_flight()
         if not cuts:
             if self.phase is not ConnectionPhase.CLOSING:
                 self._enter(ConnectionPhase.CLOSING, self._settings.linger_timeout)
@@ -353,13 +353,13 @@ class Connection(Protocol, ABC):
         self.end()
 
 
-class Opening(Connection):
+class PreRequestConnection(Connection):
     """A connection before its first request: something else comes first.
 
     Nothing is written to it that a client could be slow to read.
     """
 
-    def under_way(self) -> tuple[CutRequest, ...]:
+    def requests_in_flight(self) -> tuple[CutRequest, ...]:
         """None."""
         return ()
 

@@ -44,7 +44,7 @@ class MovableConnection(Connection):
     """What it was doing before it was detached."""
 
     @property
-    def can_move(self) -> bool:
+    def can_hand_over(self) -> bool:
         """Whether it can be handed over, now or after this answer."""
         movable: bool = self.transport.movable
         return movable and not self._client_finished
@@ -61,7 +61,7 @@ class MovableConnection(Connection):
         """
         if (
             self.phase not in _NAMES
-            or not self.can_move
+            or not self.can_hand_over
             or not self._is_between_requests()
             or len(self._buffer) > _UNREAD_LIMIT
         ):
@@ -71,7 +71,7 @@ class MovableConnection(Connection):
         if transport.unsent or not transport.connected:
             return None
         self._pause_reading()
-        self._before, self.phase = self.phase, ConnectionPhase.MOVING
+        self._before, self.phase = self.phase, ConnectionPhase.HANDING_OVER
         now = self._seconds()
         facts = {
             "phase": _NAMES[self._before],
@@ -84,19 +84,19 @@ class MovableConnection(Connection):
             transport.fileno(), transport.listener, json.dumps(facts), self._buffer
         )
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Another process serves it: close our descriptor, and nothing else."""
-        if self.phase is ConnectionPhase.MOVING and self.transport.connected:
+        if self.phase is ConnectionPhase.HANDING_OVER and self.transport.connected:
             self._connections.handed_over += 1
-            self._leave()
+            self._close_descriptor()
 
-    def _leave(self) -> None:
+    def _close_descriptor(self) -> None:
         twisted_internals.close_without_shutdown(self.transport)
         self.transport.connectionLost(Failure(CONNECTION_DONE))
 
     def take_back(self) -> None:
         """Nobody else serves it; and nobody will."""
-        if self.phase is not ConnectionPhase.MOVING or not self.transport.connected:
+        if self.phase is not ConnectionPhase.HANDING_OVER or not self.transport.connected:
             return
         self.phase = self._before
         self._resume_reading()
@@ -115,19 +115,19 @@ class MovableConnection(Connection):
         idle = phase is ConnectionPhase.IDLE
         timeout = settings.idle_timeout if idle else settings.read_header_timeout
         self.deadline = self.since + timeout if timeout else NEVER
-        self.unsettled = True  # the kernel may still hold a part of the last answer
+        self.needs_check = True  # the kernel may still hold a part of the last answer
         if handed.unread:
             self.dataReceived(handed.unread)
 
     def check(self, now: float) -> None:
         """Do what the time has come for; nothing to one that is on its way, and maybe another's."""
-        if self.phase is not ConnectionPhase.MOVING:
+        if self.phase is not ConnectionPhase.HANDING_OVER:
             super().check(now)
 
     def end(self, outcome: Outcome = Outcome.CUT) -> tuple[CutRequest, ...]:
         """End the connection at once; one that is on its way is left to who takes it."""
-        if self.phase is ConnectionPhase.MOVING:
-            self._leave()
+        if self.phase is ConnectionPhase.HANDING_OVER:
+            self._close_descriptor()
             return ()
         return super().end(outcome)
 
@@ -139,7 +139,7 @@ class _Departure:
         self, connection: MovableConnection, handed: HandedConnection, refused: set[Connection]
     ) -> None:
         self.handed = handed
-        self.let_go = connection.let_go
+        self.release = connection.release
         self._connection = connection
         self._refused = refused
 
@@ -149,7 +149,7 @@ class _Departure:
         self._connection.take_back()
 
 
-class Mover:
+class HandoverQueue:
     """Moves the connections of a site to another process, one after the other.
 
     Those that wait for their turn are served here meanwhile.
@@ -167,11 +167,11 @@ class Mover:
         self._refused: set[Connection] = set()
         carrier.call_when_room(self._go_on)
 
-    def moves(self, connection: Connection) -> bool:
+    def will_hand_over(self, connection: Connection) -> bool:
         """Whether a connection will move when its present request is answered."""
         return (
             isinstance(connection, MovableConnection)
-            and connection.can_move
+            and connection.can_hand_over
             and connection not in self._refused
             and self._carrier.is_open
         )
@@ -185,7 +185,7 @@ class Mover:
             self._waiting.extend(
                 each
                 for each in connections
-                if isinstance(each, MovableConnection) and self.moves(each)
+                if isinstance(each, MovableConnection) and self.will_hand_over(each)
             )
         if self._waiting:
             self._schedule()
@@ -196,7 +196,7 @@ class Mover:
         Returns:
             Whether it is on its way; if not it is to be served: it cannot go, or not now.
         """
-        if len(self._detached) >= self._carrier.room or not self.moves(connection):
+        if len(self._detached) >= self._carrier.room or not self.will_hand_over(connection):
             return False
         departure = self._detach(connection)
         if departure is None:

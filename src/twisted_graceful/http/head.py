@@ -152,7 +152,7 @@ class HeadParser:
         self._lines: list[bytes] = []
         self._head: Head | None = None
 
-    def take(self, buffer: bytes) -> Head | None:
+    def parse(self, buffer: bytes) -> Head | None:
         """Read the head that begins here.
 
         Args:

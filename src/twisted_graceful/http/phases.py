@@ -13,11 +13,11 @@ class ConnectionPhase(Enum):
     SILENT = "accepted, not a byte yet"
     IDLE = "between requests"
     READING = "sending its request"
-    ANSWERING = "being answered"
-    UPGRADED = "speaking WebSocket"
-    LEAVING = "closing its WebSocket"
+    RESPONDING = "being answered"
+    WEBSOCKET = "speaking WebSocket"
+    WEBSOCKET_CLOSING = "closing its WebSocket"
     CLOSING = "reading its last answer"
-    MOVING = "on its way to another process"
+    HANDING_OVER = "on its way to another process"
 
 
 WAITING = (ConnectionPhase.SILENT, ConnectionPhase.IDLE)
@@ -25,8 +25,8 @@ WAITING = (ConnectionPhase.SILENT, ConnectionPhase.IDLE)
 
 _WAITING_TO = {
     "a part of a request": ConnectionPhase.READING,
-    "a whole request": ConnectionPhase.ANSWERING,
-    "offered to another process": ConnectionPhase.MOVING,
+    "a whole request": ConnectionPhase.RESPONDING,
+    "offered to another process": ConnectionPhase.HANDING_OVER,
     "its time or grace is over": ConnectionPhase.CLOSING,
 }
 
@@ -42,21 +42,23 @@ FOLLOWS: Mapping[ConnectionPhase, Mapping[str, ConnectionPhase]] = {
     },
     ConnectionPhase.IDLE: _WAITING_TO,
     ConnectionPhase.READING: {
-        "the rest of it": ConnectionPhase.ANSWERING,
-        "half a head, offered": ConnectionPhase.MOVING,
+        "the rest of it": ConnectionPhase.RESPONDING,
+        "half a head, offered": ConnectionPhase.HANDING_OVER,
         "refused, too slow, cut": ConnectionPhase.CLOSING,
     },
-    ConnectionPhase.ANSWERING: {
+    ConnectionPhase.RESPONDING: {
         "answered": ConnectionPhase.IDLE,
-        "answered with 101": ConnectionPhase.UPGRADED,
+        "answered with 101": ConnectionPhase.WEBSOCKET,
         "the last answer, or cut": ConnectionPhase.CLOSING,
     },
-    ConnectionPhase.UPGRADED: {
-        "a Close frame": ConnectionPhase.LEAVING,
+    ConnectionPhase.WEBSOCKET: {
+        "a Close frame": ConnectionPhase.WEBSOCKET_CLOSING,
         "lost or reset": ConnectionPhase.CLOSING,
     },
-    ConnectionPhase.LEAVING: {"the other Close frame, or none in time": ConnectionPhase.CLOSING},
-    ConnectionPhase.MOVING: {
+    ConnectionPhase.WEBSOCKET_CLOSING: {
+        "the other Close frame, or none in time": ConnectionPhase.CLOSING
+    },
+    ConnectionPhase.HANDING_OVER: {
         "taken back: silent": ConnectionPhase.SILENT,
         "taken back: idle": ConnectionPhase.IDLE,
         "taken back: half a head": ConnectionPhase.READING,

@@ -66,7 +66,7 @@ class Proxies:
             return True
         return address(peer.host) in self._networks
 
-    def said(
+    def client_and_scheme(
         self, addresses: Sequence[bytes], schemes: Sequence[bytes]
     ) -> tuple[IAddress | None, bool | None]:
         """What was said of a request.
@@ -161,7 +161,7 @@ class ForwardedRequest(Request):
         if addresses or schemes:
             proxies = channel.site.proxies
             assert proxies is not None  # or this class would not have been chosen
-            client, self._secure = proxies.said(addresses, schemes)
+            client, self._secure = proxies.client_and_scheme(addresses, schemes)
             if client is not None:
                 self.client = client
 

@@ -15,11 +15,11 @@ from ..config.settings import Settings
 from .log.client_log import ClientLog
 from .log.drain_report import CutRequest, DrainReport
 from .phases import WAITING, ConnectionPhase
-from .time_sharing import Turns
+from .time_sharing import TurnScheduler
 
 if TYPE_CHECKING:
     from .base_connection import Connection
-    from .handover import Mover
+    from .handover import HandoverQueue
 
 SWEEP_INTERVAL = 0.25
 """Seconds between two looks at connections: the precision of every deadline.
@@ -47,17 +47,17 @@ class ConnectionRegistry:
             connection's last.
         handed_over: how many connections have been moved to another process.
         received: bytes of the bodies of requests that have been read.
-        limits: how often each limit was hit, by the name of its setting.
+        limits: how often each limit was reached, by the name of its setting.
         report_failures: how often a connection could not be reported on.
-        mover: what moves them, in a drain.
-        complaints: what is told of clients in the log.
-        turns: shares each turn of the reactor between the connections that have much to do.
-        is_crowded: whether clients wait for a place; set by whoever accepts them.
+        handover: hands connections over to another process, in a drain; None if none does.
+        client_log: logs what clients do wrong.
+        scheduler: shares each turn of the reactor between the connections that have much to do.
+        has_clients_waiting: whether clients wait to be accepted; set by what accepts them.
         draining: whether a drain is announced or under way: the next answer of each
             connection is to be its last.
     """
 
-    is_crowded: Callable[[], bool] = staticmethod(lambda: False)
+    has_clients_waiting: Callable[[], bool] = staticmethod(lambda: False)
 
     _log = Logger()
 
@@ -70,9 +70,9 @@ class ConnectionRegistry:
         self.received = 0
         self.limits: dict[str, int] = {}
         self.report_failures = 0
-        self.mover: Mover | None = None
-        self.complaints = ClientLog(clock)
-        self.turns = Turns(clock)
+        self.handover: HandoverQueue | None = None
+        self.client_log = ClientLog(clock)
+        self.scheduler = TurnScheduler(clock)
         self.draining = False
         self._open: set[Connection] = set()
         self._drain: _Drain | None = None
@@ -94,8 +94,8 @@ class ConnectionRegistry:
             **limits,
         }
 
-    def hit(self, limit: str) -> None:
-        """Count that a limit was hit.
+    def count_limit(self, limit: str) -> None:
+        """Count that a limit was reached.
 
         Args:
             limit: the name of its setting.
@@ -131,7 +131,7 @@ class ConnectionRegistry:
             # To pass over one that is idle, as most of a great many are, takes a tenth of a check.
             if (
                 now < connection.deadline
-                and not connection.unsettled
+                and not connection.needs_check
                 and connection.phase in WAITING
             ):
                 continue
@@ -142,11 +142,12 @@ class ConnectionRegistry:
                 self.end(connection)
         try:
             if self._drain is not None:
-                if self.mover is not None:
-                    self.mover.add_waiting(self)  # of those that had to wait for their clients
+                if self.handover is not None:
+                    # Those that had to wait for their clients.
+                    self.handover.add_waiting(self)
                 self._drain.close_idle(now)
                 self._drain.send_away(now)
-            elif self.is_crowded():
+            elif self.has_clients_waiting():
                 self._make_room(now)
         finally:  # every deadline depends on the next sweep
             if self._open and self._sweep is None:
@@ -210,11 +211,11 @@ class ConnectionRegistry:
             self.end(connection)
             return False
 
-    def under_way(self) -> Iterator[CutRequest]:
+    def requests_in_flight(self) -> Iterator[CutRequest]:
         """The requests that are being read or answered, on all connections."""
         for connection in self:
             try:
-                yield from connection.under_way()
+                yield from connection.requests_in_flight()
             except Exception:
                 # The others are reported in any case. Logged once, since reports are frequent.
                 self.report_failures += 1
@@ -238,13 +239,13 @@ class ConnectionRegistry:
         self._drain_begins.discard(begins)
 
     @property
-    def welcomes_clients(self) -> bool:
+    def accepts_clients(self) -> bool:
         """Whether new connections may come: until a drain begins, though it be announced."""
         return self._drain is None
 
-    def moves(self, connection: Connection) -> bool:
+    def will_hand_over(self, connection: Connection) -> bool:
         """Whether another process will go on with a connection."""
-        return self.mover is not None and self.mover.moves(connection)
+        return self.handover is not None and self.handover.will_hand_over(connection)
 
     def announce(self) -> None:
         """Tell all applications, and each client with its next answer, that a drain will come.
@@ -260,30 +261,30 @@ class ConnectionRegistry:
             if not each.called:  # an application may have fired it on its own
                 each.callback(None)
 
-    def drain(self, mover: Mover | None = None) -> Deferred[DrainReport]:
+    def drain(self, handover: HandoverQueue | None = None) -> Deferred[DrainReport]:
         """Let what was begun end, close what is idle, and cut the rest at the deadline.
 
         The caller has stopped accepting. Asked again while it runs, it is the same drain.
 
         Args:
-            mover: what brings connections to the process that serves now; None if none does.
+            handover: what brings connections to the process that serves now; None if none does.
 
         Returns:
             A Deferred that fires when no connection is left.
         """
         if self._drain is None:
-            self.mover = mover  # before applications end their answers
+            self.handover = handover  # before applications end their answers
             self.announce()
             self._drain = _Drain(self, self._announced)
             self._drain.check()
-            if mover is not None:
-                mover.add_waiting(self)
+            if handover is not None:
+                handover.add_waiting(self)
         return self._drain.report()
 
     def resume(self) -> None:
         """Forget the drain: connections live on as if it had not been announced."""
         drain, self._drain = self._drain, None
-        self.mover = None
+        self.handover = None
         self.draining = False
         if drain is not None:
             drain.finish()
@@ -354,7 +355,7 @@ class _Drain:
             each.callback(self._report)
 
     def _time_is_over(self) -> None:
-        self._connections.hit("drain_timeout")
+        self._connections.count_limit("drain_timeout")
         self.cut_all()
 
     def cut_all(self) -> None:
@@ -369,7 +370,7 @@ class _Drain:
         second the number of those that may stay falls evenly to none, early enough for the
         last to be closed in order.
         """
-        there = [each for each in self._connections if each.phase is ConnectionPhase.UPGRADED]
+        there = [each for each in self._connections if each.phase is ConnectionPhase.WEBSOCKET]
         settings = self._connections.settings
         begin = self._begun + settings.drain_timeout / 2
         end = self._begun + settings.drain_timeout - settings.linger_timeout
@@ -384,7 +385,7 @@ class _Drain:
 
     def close_idle(self, now: float) -> None:
         for connection in self._connections.idle(now, self._begun):
-            if self._connections.moves(connection):
+            if self._connections.will_hand_over(connection):
                 continue
             self._closed_idle += 1
             self._connections.close(connection)

@@ -87,7 +87,7 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 """What can be a Content-Length; a larger number is beyond `int`, or any body."""
 
 
-class _Late:
+class _LazyAttribute:
     """An attribute that is made when it is first asked for."""
 
     def __init__(self, make: Callable[[Any], Any]) -> None:
@@ -204,10 +204,10 @@ class Request(TwistedRequest):
     _request_id = ""
 
     # Made when they are asked for:
-    requestHeaders: Any = _Late(_request_headers)
-    received_cookies: Any = _Late(_received_cookies)
-    args: Any = _Late(_args)
-    _adapterCache = _Late(lambda request: {})
+    requestHeaders: Any = _LazyAttribute(_request_headers)
+    received_cookies: Any = _LazyAttribute(_received_cookies)
+    args: Any = _LazyAttribute(_args)
+    _adapterCache = _LazyAttribute(lambda request: {})
 
     def __init__(self, channel: Channel | Stream, head: Head) -> None:
         site = channel.site
@@ -326,7 +326,7 @@ class Request(TwistedRequest):
                 content.close()
             raise RequestRejected(507, "The body could not be kept.") from None
 
-    def received(self) -> None:
+    def dispatch(self) -> None:
         """The body is complete: answer."""
         if self.head.length != 0:
             self.content.seek(0)
@@ -366,7 +366,7 @@ class Request(TwistedRequest):
             return  # no rule says which one counts
         if values[0].count(b",") >= limit:
             if limit:
-                connections.hit("max_ranges")
+                connections.count_limit("max_ranges")
                 self.setHeader(b"Connection", b"close")  # this client is broken, or an attacker
             return
         ranges = coalesced(values[0])
@@ -441,7 +441,7 @@ class Request(TwistedRequest):
             return failed
         connections = self.site.connections
         if error.limit:
-            connections.hit(error.limit)
+            connections.count_limit(error.limit)
         body = error_response.text(RequestRejected(error.status, str(error)))
         self.setResponseCode(error.status)
         self.setHeader(b"Content-Type", error_response.CONTENT_TYPE)
@@ -475,13 +475,13 @@ class Request(TwistedRequest):
             body = resource.render(self)
         except UnsupportedMethod as error:
             if self.method != b"HEAD" or b"GET" not in error.allowedMethods:
-                super().render(_Once(resource, error=error))
+                super().render(_AlreadyRendered(resource, error=error))
                 return
             body = self._render_as_get(resource)
         if body is NOT_DONE_YET:
             return
         if type(body) is not bytes:
-            super().render(_Once(resource, body=body))
+            super().render(_AlreadyRendered(resource, body=body))
             return
         is_head = self.method == b"HEAD"
         if body or not is_head or self._inFakeHead:
@@ -703,7 +703,7 @@ class Request(TwistedRequest):
             self.channel.loseConnection()  # what is missing does not come
 
 
-class _Once:
+class _AlreadyRendered:
     """A resource that has already rendered: what came of it, once; then the resource again."""
 
     def __init__(self, resource: Any, body: Any = None, error: Exception | None = None) -> None:

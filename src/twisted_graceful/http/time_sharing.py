@@ -13,7 +13,7 @@ _BUDGET = 0.02
 """Seconds of a reactor turn for all of them together: the time that any other client waits."""
 
 
-class Turns:
+class TurnScheduler:
     """Runs the work of connections within the time that a turn of the reactor has for it.
 
     Work that finds no time left is queued, and continued in the order in which it was queued.

@@ -264,7 +264,7 @@ class Listening:
             port = twisted_internals.port(kind, self._reactor, listener, factory)
             port.transport = transport
             port.room = self.room
-            port.hit = site.connections.hit
+            port.hit = site.connections.count_limit
             port.name = sockets.text(listener)
             if self.admission is not None:
                 port.refuses = partial(_refuses, self.admission, site.connections)
@@ -319,7 +319,7 @@ class Listening:
 def _refuses(admission: Admission, connections: ConnectionRegistry, client: Any) -> bool:
     reason = admission(client, connections)
     if reason:
-        connections.complaints.tell(
+        connections.client_log.write(
             client, "Refused a connection from {peer}: {reason}", reason=reason
         )
     return bool(reason)

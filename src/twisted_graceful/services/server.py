@@ -28,11 +28,11 @@ from ..config.settings import Settings
 from ..coroutines import needs_its_loop
 from ..errors import BindError, SettingsError
 from ..handover_interface import Carrier, HandedConnection
-from ..http.handover import Mover
+from ..http.handover import HandoverQueue
 from ..http.io.poller import transport_for
 from ..http.log.access_log import BUFFER, AccessLog
 from ..http.log.drain_report import CutRequest, DrainReport
-from ..http.log.request_metrics import Both, RequestMetrics
+from ..http.log.request_metrics import RequestMetrics, TeeRequestLog
 from ..http.site import Site
 from ..process.host.log_file import LogFile, LogFiles
 from ..process.host.process_status import Status
@@ -143,9 +143,9 @@ class Server(Service):
         return 0 if self._site is None else self._site.connections.answered
 
     @property
-    def under_way(self) -> list[CutRequest]:
+    def requests_in_flight(self) -> list[CutRequest]:
         """The requests that are being read or answered, as they would be told of if cut now."""
-        return [] if self._site is None else list(self._site.connections.under_way())
+        return [] if self._site is None else list(self._site.connections.requests_in_flight())
 
     @property
     def status(self) -> Status:
@@ -160,7 +160,7 @@ class Server(Service):
             + metered
             + Status(
                 connections.counters,
-                {"in_flight": sum(1 for _ in connections.under_way()), **phases},
+                {"in_flight": sum(1 for _ in connections.requests_in_flight()), **phases},
             )
         )
 
@@ -375,8 +375,8 @@ class Server(Service):
             )
         if self.meter is not None:
             log = site.access_log
-            site.access_log = self.meter if log is None else Both(log, self.meter)
-        site.connections.is_crowded = lambda: self.listening.room.is_waited_for
+            site.access_log = self.meter if log is None else TeeRequestLog(log, self.meter)
+        site.connections.has_clients_waiting = lambda: self.listening.room.is_waited_for
 
     async def _warm_up(self, site: Site) -> None:
         from ..http.warm_up import warm_up  # Twisted's client, which most servers do not need
@@ -497,8 +497,8 @@ class Server(Service):
         self.listening.end(None if carrier is None else gone)
         if self._site is None:
             return succeed(DrainReport())
-        mover = None if carrier is None else Mover(self._reactor, carrier)
-        return self._site.connections.drain(mover)
+        handover = None if carrier is None else HandoverQueue(self._reactor, carrier)
+        return self._site.connections.drain(handover)
 
     def cut(self) -> None:
         """End the drain that is under way, or the delay before it, and all that waits."""

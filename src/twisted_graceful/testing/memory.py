@@ -15,7 +15,7 @@ from ..app.loading import as_resource
 from ..config.settings import Settings
 from ..errors import AppError
 from ..handover_interface import Departure, HandedConnection
-from ..http.handover import Mover
+from ..http.handover import HandoverQueue
 from ..http.io.proxy_header import behind_proxies
 from ..http.io.transport import GatheringServer
 from ..http.log.access_log import AccessLog
@@ -81,7 +81,7 @@ class MemoryServer:
         Raises:
             ConnectionRefusedError: the server drains.
         """
-        if not self.connections.welcomes_clients:
+        if not self.connections.accepts_clients:
             raise ConnectionRefusedError("the server drains")
         kernel = MemorySocket()
         self.kernels[kernel.number] = kernel
@@ -187,7 +187,7 @@ class MemoryServer:
             A Deferred that fires with the report when the drain is over.
         """
         self._successor = successor
-        return self.connections.drain(Mover(self.clock, _Link(self, successor)))
+        return self.connections.drain(HandoverQueue(self.clock, _Link(self, successor)))
 
     def turn(self) -> None:
         """Read and send all that can be. Whoever looks at a connection does this first."""
@@ -325,7 +325,7 @@ class _Link:
             kernel = self._sender.kernels.pop(each.handed.descriptor)
             if self._receiver.can_take_up(each.handed):
                 kernel.owners += 1  # a duplicate of the descriptor
-                each.let_go()
+                each.release()
                 self._receiver.take_up(each.handed, kernel)
             else:
                 self._sender.kernels[kernel.number] = kernel

@@ -19,26 +19,26 @@ from ..base_connection import NEVER, in_kernel
 from ..data_rate import RateWatch
 from ..handover import MovableConnection
 from ..head import Head, RequestRejected
-from ..log.access_log import Fragment, Loggable, RequestLog
+from ..log.access_log import Loggable, PartialRequest, RequestLog
 from ..log.drain_report import CutRequest, Outcome
 from ..phases import WAITING, ConnectionPhase
 from ..producer import Producer
 from ..request import Request
 from ..websocket.connection import WebSocket
-from ..websocket.upgraded_transport import Nowhere
+from ..websocket.upgraded_transport import NullTransport
 from .body import Body, ChunkedBody, SizedBody
 
 _PIPELINE_LIMIT = 16384
 """Bytes of later requests that are read while one is answered; the rest waits in the kernel."""
 
 # To look a member up in an Enum takes as long as a call, before Python 3.12.
-_ANSWERING, _CLOSING, _IDLE = (
-    ConnectionPhase.ANSWERING,
+_RESPONDING, _CLOSING, _IDLE = (
+    ConnectionPhase.RESPONDING,
     ConnectionPhase.CLOSING,
     ConnectionPhase.IDLE,
 )
 
-_NOT_READING = (_ANSWERING, _CLOSING, ConnectionPhase.MOVING)
+_NOT_READING = (_RESPONDING, _CLOSING, ConnectionPhase.HANDING_OVER)
 
 _CR = 0x0D
 _EMPTY_LINES = re.compile(rb"(?:\r\n)+")
@@ -57,7 +57,7 @@ class Channel(MovableConnection):
     """
 
     _request: Request | None = None
-    _answered: Request | None = None
+    _sending_request: Request | None = None
     """A request whose answer is complete, and not sent yet; then it is logged."""
     _body: Body | None = None
     _producer: Any = None
@@ -65,7 +65,7 @@ class Channel(MovableConnection):
     _progress: RateWatch | None = None
     _head: Head | None = None
     _received = 0
-    _last = False
+    _is_last_response = False
     _parsing = False
     _blocked = False
 
@@ -74,7 +74,7 @@ class Channel(MovableConnection):
     def connectionMade(self) -> None:
         """A client connected."""
         super().connectionMade()
-        self._heads = heads.HeadParser(self._settings)
+        self._head_parser = heads.HeadParser(self._settings)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes arrived."""
@@ -83,7 +83,7 @@ class Channel(MovableConnection):
             self._linger()
             return
         self._buffer = self._buffer + data if self._buffer else data
-        if phase is not _ANSWERING and not self._blocked:
+        if phase is not _RESPONDING and not self._blocked:
             self._read_requests()
         elif len(self._buffer) > _PIPELINE_LIMIT:
             self._pause_reading()
@@ -109,7 +109,7 @@ class Channel(MovableConnection):
                 elif not self._read_head():
                     break
         except RequestRejected as refused:
-            self._refuse(refused)
+            self._reject(refused)
         finally:
             self._parsing = False
         if self._client_finished and self.phase not in _NOT_READING and not self._blocked:
@@ -131,13 +131,13 @@ class Channel(MovableConnection):
                     return False
             self._begun = now
             self._head = None
-        head = self._heads.take(buffer)
+        head = self._head_parser.parse(buffer)
         if head is None:
             if begins:
                 self._enter(ConnectionPhase.READING, settings.read_header_timeout)
             return False
         self._head = head
-        self._buffer = self._heads.rest
+        self._buffer = self._head_parser.rest
         self._served += 1
         length = head.length
         if length is not None and length > settings.max_body_size > 0:
@@ -146,11 +146,11 @@ class Channel(MovableConnection):
         if head.websocket:
             WebSocket(self, request)  # which it becomes if it is answered with 101
         if length == 0:
-            self.phase = _ANSWERING
+            self.phase = _RESPONDING
             self.since = now
             timeout = settings.handler_timeout
             self.deadline = now + timeout if timeout else NEVER
-            request.received()
+            request.dispatch()
         else:
             request.gotLength(length)
             self._body = ChunkedBody() if length is None else SizedBody(length)
@@ -174,25 +174,25 @@ class Channel(MovableConnection):
             request.handleContentChunk(data)
         if body.finished:
             self._buffer, self._body = body.rest, None
-            self._answer(request, self._seconds())
+            self._dispatch(request, self._seconds())
 
-    def _answer(self, request: Request, now: float) -> None:
-        self.phase = _ANSWERING
+    def _dispatch(self, request: Request, now: float) -> None:
+        self.phase = _RESPONDING
         self.since = now
         timeout = self._settings.handler_timeout
         self.deadline = now + timeout if timeout else NEVER
-        request.received()
+        request.dispatch()
 
     def _too_large(self) -> RequestRejected:
         return RequestRejected(
             413, f"The body is over {self._settings.max_body_size} bytes.", "max_body_size"
         )
 
-    def _refuse(
+    def _reject(
         self,
         refused: RequestRejected,
         outcome: Outcome = Outcome.REFUSED,
-        told: Exception | None = None,
+        shown: Exception | None = None,
     ) -> None:
         """Answer in the application's place, and close.
 
@@ -202,9 +202,9 @@ class Channel(MovableConnection):
             told: what the application is told, if it has seen the request.
         """
         if refused.limit:
-            self._connections.hit(refused.limit)
+            self._connections.count_limit(refused.limit)
         body = error_response.text(refused)
-        self._last = True
+        self._is_last_response = True
         length = len(body)
         if self._head is not None and self._head.method == b"HEAD":
             body = b""
@@ -223,11 +223,11 @@ class Channel(MovableConnection):
         )
         if self.site.access_log is not None:
             self.site.access_log.write(
-                self._asked(), self._begun, outcome, status=refused.status, sent=len(body)
+                self._loggable(), self._begun, outcome, status=refused.status, sent=len(body)
             )
         request, self._request = self._request, None
         if request is not None:
-            request.connectionLost(Failure(told or refused))
+            request.connectionLost(Failure(shown or refused))
         self.loseConnection()
 
     # Writing answers: what `Request` asks of its channel
@@ -239,8 +239,8 @@ class Channel(MovableConnection):
         self.deadline = NEVER
         raw = twisted_internals.raw_headers(headers)
         if code != b"101":  # after 101 the connection lives on in another protocol
-            self._last = self._is_last(raw)
-            if self._last:
+            self._is_last_response = self._ends_connection(raw)
+            if self._is_last_response:
                 raw[b"Connection"] = [b"close"]
         known = heads.SENDABLE
         if reason not in known:
@@ -254,13 +254,13 @@ class Channel(MovableConnection):
         parts += b"\r\n\r\n", data
         self.transport.write(b"".join(parts))
 
-    def _is_last(self, headers: dict[bytes, list[bytes]]) -> bool:
+    def _ends_connection(self, headers: dict[bytes, list[bytes]]) -> bool:
         head = self._head
         limit = self._settings.max_requests_per_connection
         if head is None:
             return True
         if 0 < limit <= self._served:
-            self._connections.hit("max_requests_per_connection")
+            self._connections.count_limit("max_requests_per_connection")
             return True
         if not head.persistent:
             # To HTTP/1.0 the close tells the end of an answer, if a length does not.
@@ -271,7 +271,7 @@ class Channel(MovableConnection):
             return True
         if (
             self._client_finished
-            or (self._connections.draining and not self._connections.moves(self))
+            or (self._connections.draining and not self._connections.will_hand_over(self))
         ) and not self.has_unread():
             self._connections.told_to_close += self._connections.draining
             return True
@@ -283,7 +283,7 @@ class Channel(MovableConnection):
         """Whether another process could go on with the connection."""
         return not (
             self._request
-            or self._answered
+            or self._sending_request
             or self._body
             or self._producer
             or self._blocked
@@ -307,17 +307,18 @@ class Channel(MovableConnection):
         """An answer is complete, and handed to the transport."""
         self._connections.answered += 1
         self._request = None
-        if self.phase is not _ANSWERING:
+        if self.phase is not _RESPONDING:
             return  # the connection closes already
-        if self._last:
+        if self._is_last_response:
             self.loseConnection()
             return
         self.phase = _IDLE
         self.since = now = self._seconds()
         timeout = self._settings.idle_timeout
         self.deadline = now + timeout if timeout else NEVER
-        self.unsettled = True
-        if self._connections.mover is not None and self._connections.mover.add(self):
+        self.needs_check = True
+        handover = self._connections.handover
+        if handover is not None and handover.add(self):
             return  # another process reads what follows
         if self._blocked:
             self._pause_reading()
@@ -364,7 +365,7 @@ class Channel(MovableConnection):
         self._blocked = True
         if self._producer is not None:
             self._producer.pauseProducing()
-        if self.phase is not ConnectionPhase.ANSWERING:
+        if self.phase is not ConnectionPhase.RESPONDING:
             self._pause_reading()
 
     def resumeProducing(self) -> None:
@@ -373,7 +374,7 @@ class Channel(MovableConnection):
         self._log_sent()
         if self._producer is not None:
             self._producer.resumeProducing()
-        if self.phase is not ConnectionPhase.ANSWERING:
+        if self.phase is not ConnectionPhase.RESPONDING:
             if not self._reading:
                 self._resume_reading()
             if not self._parsing:
@@ -397,28 +398,28 @@ class Channel(MovableConnection):
             self._check_body(now)
         super().check(now)
 
-    def _rests(self) -> None:
+    def _release_buffers(self) -> None:
         self._head = None
-        self._heads.forget()
+        self._head_parser.forget()
 
     def _timed_out(self) -> None:
         if self.phase is ConnectionPhase.READING:
-            self._refuse(
+            self._reject(
                 RequestRejected(408, "The request did not arrive in time.", "read_header_timeout"),
                 Outcome.TIMED_OUT,
             )
-        elif self.phase is ConnectionPhase.ANSWERING:
+        elif self.phase is ConnectionPhase.RESPONDING:
             producer, self._producer = self._producer, None
             if producer is not None:
                 producer.stopProducing()
-            self._refuse(
+            self._reject(
                 RequestRejected(503, "The application did not answer in time.", "handler_timeout"),
                 Outcome.TIMED_OUT,
                 HandlerTimeout("no answer in time"),
             )
         elif not in_kernel(self.transport):
             silent = self.phase is ConnectionPhase.SILENT
-            self._connections.hit("read_header_timeout" if silent else "idle_timeout")
+            self._connections.count_limit("read_header_timeout" if silent else "idle_timeout")
             self.loseConnection()
 
     def _check_body(self, now: float) -> None:
@@ -427,7 +428,7 @@ class Channel(MovableConnection):
         if progress is not None and progress.is_slow(
             now, self._arrived(), settings.read_timeout, settings.min_rate
         ):
-            self._refuse(
+            self._reject(
                 RequestRejected(408, "The body did not arrive in time.", "read_timeout"),
                 Outcome.TIMED_OUT,
             )
@@ -450,9 +451,9 @@ class Channel(MovableConnection):
             super().loseConnection()
 
     def _unfinished(self) -> bool:
-        return self.phase is ConnectionPhase.ANSWERING
+        return self.phase is ConnectionPhase.RESPONDING
 
-    def under_way(self) -> tuple[CutRequest, ...]:
+    def requests_in_flight(self) -> tuple[CutRequest, ...]:
         """The request that an end of the connection now would cut."""
         if self.phase is ConnectionPhase.CLOSING:
             done = self._flushed
@@ -462,9 +463,9 @@ class Channel(MovableConnection):
             return ()
         age = self._seconds() - self._begun
         doing = "reading its answer" if self.phase in WAITING else self.phase.value
-        return (CutRequest.of(*self._asked_for(), age=age, doing=doing),)
+        return (CutRequest.of(*self._method_and_target(), age=age, doing=doing),)
 
-    def _asked_for(self) -> tuple[bytes, bytes]:
+    def _method_and_target(self) -> tuple[bytes, bytes]:
         """Method and target of the present request, as far as they are known."""
         if self._head is not None:
             return self._head.method, self._head.target
@@ -479,12 +480,12 @@ class Channel(MovableConnection):
     def log(self, access_log: RequestLog, request: Request) -> None:
         """An answer is complete; of one that the client is slow to read the end is awaited."""
         if self._blocked or self._aborted:
-            self._answered = request
+            self._sending_request = request
         else:
             access_log.write(request, self._begun)
 
     def _log_sent(self) -> None:
-        request, self._answered = self._answered, None
+        request, self._sending_request = self._sending_request, None
         if request is not None and self.site.access_log is not None:
             self.site.access_log.write(request, self._begun)
 
@@ -495,16 +496,16 @@ class Channel(MovableConnection):
             and self.phase is ConnectionPhase.READING
             and self._request is None
         ):
-            access_log.write(self._asked(), self._begun, self._outcome, status=0)
+            access_log.write(self._loggable(), self._begun, self._outcome, status=0)
 
     def _log_lost(self, access_log: RequestLog, reason: Failure) -> None:
         """Whatever has not been logged ends with the connection."""
         if reason.check(ConnectionAborted) and not self._aborted:
             self._outcome = Outcome.CUT  # by the application, without asking us
-        request = self._answered or self._request
+        request = self._sending_request or self._request
         if request is None:
             self._log_half_a_head()
-        elif self._answered is not None and not self._aborted and not self._unsent:
+        elif self._sending_request is not None and not self._aborted and not self._unsent:
             self._log_sent()
         else:
             access_log.write(
@@ -515,13 +516,13 @@ class Channel(MovableConnection):
                 sent=max(0, request.sentLength - self._unsent),
             )
 
-    def _asked(self) -> Loggable:
+    def _loggable(self) -> Loggable:
         """The request that is under way, as far as it is known."""
         if self._request is not None:
             return self._request
         if self._head is not None:  # refused before there was a request
             return self.request_class(self, self._head)
-        return Fragment(self.client, *self._asked_for())
+        return PartialRequest(self.client, *self._method_and_target())
 
     def setTimeout(self, seconds: float | None) -> None:
         """Nothing: applications turn Twisted's timer off with this, and we have none."""
@@ -531,7 +532,7 @@ class Channel(MovableConnection):
         self.transport.protocol = protocol
         protocol.makeConnection(self.transport)
 
-    def retire(self) -> bytes:
+    def release_transport(self) -> bytes:
         """Let another protocol have the connection.
 
         Returns:
@@ -539,7 +540,7 @@ class Channel(MovableConnection):
         """
         self._connections.remove(self)
         self.phase = ConnectionPhase.CLOSING
-        self.transport = Nowhere()
+        self.transport = NullTransport()
         self._request = None
         self._aborted = True  # it ends and logs nothing any more
         rest, self._buffer = self._buffer, b""

@@ -16,8 +16,8 @@ from ..base_connection import NEVER, Connection, in_kernel
 from ..head import RequestRejected
 from ..log.drain_report import CutRequest, Outcome
 from ..phases import ConnectionPhase
-from .fields import Malformed
-from .frames import Broken
+from .fields import MalformedRequest
+from .frames import Http2ConnectionError
 from .h2_machine import ALL_STREAMS, H2Machine, goaway
 from .receiver import FrameReceiver
 from .sender import FrameSender
@@ -40,7 +40,7 @@ _FAREWELL = b"farewell"
 """What a client confirms an announcement with: the data of a PING."""
 
 
-class _End(Enum):
+class _GoawayState(Enum):
     """How far the connection is on its way to its end (RFC 9113 section 6.8)."""
 
     OPEN = "requests are welcome"
@@ -49,7 +49,7 @@ class _End(Enum):
     CONFIRMED = "later requests are refused"
 
 
-_UNSETTLED = (_End.POSTPONED, _End.ANNOUNCED)
+_GOAWAY_PENDING = (_GoawayState.POSTPONED, _GoawayState.ANNOUNCED)
 """The states in which the connection waits for something before it ends."""
 
 
@@ -60,7 +60,8 @@ class Http2Connection(Connection):
     client has confirmed that and all streams are over, a second one with the last stream that was
     answered, and the close. No request that was on its way is lost.
 
-    A client that accepts no frame after a GOAWAY gets only the second one (`Receiver.is_fragile`).
+    A client that accepts no frame after a GOAWAY gets only the second one
+    (`FrameReceiver.stops_at_goaway`).
 
     Attributes:
         streams: the requests that are not over, by the numbers of their streams.
@@ -82,10 +83,10 @@ class Http2Connection(Connection):
     _waiting: dict[Stream, None]
     """Complete requests that wait for room before the application gets them; in order."""
 
-    _end = _End.OPEN
-    _end_due = NEVER
+    _goaway = _GoawayState.OPEN
+    _goaway_due = NEVER
     """When the end continues without what it waits for."""
-    _client_leaves = False
+    _client_goes_away = False
     _failed = False
     _served = 0
     _replies = 0
@@ -120,7 +121,7 @@ class Http2Connection(Connection):
             self._linger()
             return
         self._receiver.feed(data)
-        if not self._connections.turns.run(self._turn):
+        if not self._connections.scheduler.run(self._turn):
             self._pause_reading()  # it has to wait for its turn
 
     def readConnectionLost(self) -> None:
@@ -134,7 +135,7 @@ class Http2Connection(Connection):
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """The connection is gone."""
         self.phase = ConnectionPhase.CLOSING
-        self._connections.turns.forget(self._turn)
+        self._connections.scheduler.forget(self._turn)
         try:
             self._drop_all(reason.value, self._outcome)
         finally:
@@ -148,7 +149,7 @@ class Http2Connection(Connection):
         """The client has read all that was written."""
         self.blocked = False
         self._replies = 0
-        self._connections.turns.run(self._turn)
+        self._connections.scheduler.run(self._turn)
 
     def stopProducing(self) -> None:
         """The connection is gone, as `connectionLost` will tell."""
@@ -167,26 +168,26 @@ class Http2Connection(Connection):
             self._sender.send()
             self._start_waiting()
             self.flush()
-        except Broken as broken:
-            self._fail(broken)
+        except Http2ConnectionError as error:
+            self._fail(error)
         except Exception:
             self._log.failure("A connection has failed, and is ended")
-            self._fail(Broken(ErrorCodes.INTERNAL_ERROR, "it has failed"))
+            self._fail(Http2ConnectionError(ErrorCodes.INTERNAL_ERROR, "it has failed"))
         finally:
             self._in_turn = False
         self._go_on()
 
     def _ask_for_turn(self) -> None:
         if not self._in_turn and self.phase is not ConnectionPhase.CLOSING:
-            self._connections.turns.queue(self._turn)
+            self._connections.scheduler.queue(self._turn)
 
     def _go_on(self) -> None:
         """Have another turn, or not; a client that does not read our replies is not read either."""
-        if self._end is _End.POSTPONED:
-            self._rest()  # all that has arrived is read
+        if self._goaway is _GoawayState.POSTPONED:
+            self._finish_or_idle()  # all that has arrived is read
         if self.phase is ConnectionPhase.CLOSING:
             return
-        behind = self._receiver.behind
+        behind = self._receiver.has_backlog
         may_read = not behind and not self.overwhelmed
         if self._reading and not may_read:
             self._pause_reading()
@@ -222,25 +223,25 @@ class Http2Connection(Connection):
 
     # What the client tells
 
-    def heard(self) -> None:
+    def first_frame_received(self) -> None:
         """The client has begun to speak."""
         if self.phase is ConnectionPhase.SILENT:
             self._enter(ConnectionPhase.IDLE, self._settings.idle_timeout)
 
-    def client_leaves(self) -> None:
+    def client_goes_away(self) -> None:
         """The client will send no more requests, and waits for its answers."""
-        self._client_leaves = True
-        self._rest()
+        self._client_goes_away = True
+        self._finish_or_idle()
 
-    def confirmed(self, data: bytes) -> None:
+    def pong_received(self, data: bytes) -> None:
         """The client has answered a PING."""
-        if data == _FAREWELL and self._end is _End.ANNOUNCED:
-            self._refuse_more()
+        if data == _FAREWELL and self._goaway is _GoawayState.ANNOUNCED:
+            self._reject_further_requests()
 
     @property
-    def welcomes_requests(self) -> bool:
+    def accepts_requests(self) -> bool:
         """Whether a new request is answered; if not, the client knows."""
-        return self._end is not _End.CONFIRMED
+        return self._goaway is not _GoawayState.CONFIRMED
 
     @property
     def is_full(self) -> bool:
@@ -248,16 +249,16 @@ class Http2Connection(Connection):
         opened = len(self.streams) + len(self.lingering)
         return opened >= self._settings.max_concurrent_streams
 
-    def began(self, stream: Stream) -> None:
+    def add_stream(self, stream: Stream) -> None:
         """A request came."""
         self.streams[stream.number] = stream
         self._served += 1
-        if self.phase is not ConnectionPhase.ANSWERING:
-            self._enter(ConnectionPhase.ANSWERING)
+        if self.phase is not ConnectionPhase.RESPONDING:
+            self._enter(ConnectionPhase.RESPONDING)
         enough = 0 < self._settings.max_requests_per_connection <= self._served
-        if (enough or self._connections.draining) and self._end is _End.OPEN:
+        if (enough or self._connections.draining) and self._goaway is _GoawayState.OPEN:
             if enough:
-                self.hit("max_requests_per_connection")
+                self.count_limit("max_requests_per_connection")
             self._begin_end()
 
     # What streams tell
@@ -279,15 +280,15 @@ class Http2Connection(Connection):
         sizes = [len(each.body) for each in self.streams.values()]
         return sum(sizes) - max(sizes, default=0)
 
-    def hit(self, limit: str) -> None:
+    def count_limit(self, limit: str) -> None:
         """Count that a limit was hit."""
-        self._connections.hit(limit)
+        self._connections.count_limit(limit)
 
     def attempt(self, stream: Stream, step: Callable[..., None], *arguments: Any) -> None:
         """Take a step of a stream, whose failure is that of no other."""
         try:
             step(*arguments)
-        except (RequestRejected, Malformed):
+        except (RequestRejected, MalformedRequest):
             raise
         except Exception:
             self._log.failure("A request has failed: its stream is reset")
@@ -299,12 +300,12 @@ class Http2Connection(Connection):
             self._sender.add(stream)
             self._ask_for_turn()
 
-    def answered(self, stream: Stream) -> None:
+    def response_made(self, stream: Stream) -> None:
         """The application has made all of an answer."""
         self._connections.answered += 1
         self.ready(stream)
 
-    def completed(self, stream: Stream) -> None:
+    def stream_sent(self, stream: Stream) -> None:
         """All of an answer is sent."""
         if stream.receiving:
             # Refused; some clients forget the answer if the reset comes with it.
@@ -331,10 +332,10 @@ class Http2Connection(Connection):
             self.drop(stream, ConnectionLost(why), outcome)
             self._ask_for_turn()
 
-    def stopped(self, number: int) -> None:
+    def stop_lingering(self, number: int) -> None:
         """The client sends no more of a request that was refused."""
         if self.lingering.pop(number, None) is not None:
-            self._rest()
+            self._finish_or_idle()
 
     def drop(self, stream: Stream, reason: BaseException | None, outcome: Outcome) -> None:
         """A stream is over, and its answer was not sent in whole."""
@@ -350,7 +351,7 @@ class Http2Connection(Connection):
         del self.streams[stream.number]
         self._waiting.pop(stream, None)
         self._sender.forget(stream)
-        self._rest()
+        self._finish_or_idle()
 
     # Deadlines
 
@@ -359,19 +360,19 @@ class Http2Connection(Connection):
         super().check(now)
         if self.phase is ConnectionPhase.CLOSING or self._aborted:
             return
-        if now >= self._end_due:
-            if self._end is _End.POSTPONED:
+        if now >= self._goaway_due:
+            if self._goaway is _GoawayState.POSTPONED:
                 self._announce()
             else:
-                self._refuse_more()
-        elif self._end is _End.POSTPONED:
-            self._rest()
-        elif self._connections.draining and self.streams and self._end is _End.OPEN:
+                self._reject_further_requests()
+        elif self._goaway is _GoawayState.POSTPONED:
+            self._finish_or_idle()
+        elif self._connections.draining and self.streams and self._goaway is _GoawayState.OPEN:
             self._begin_end()
         try:
             self._receiver.check(now)
-        except Broken as broken:
-            self._fail(broken)
+        except Http2ConnectionError as error:
+            self._fail(error)
         for stream in tuple(self.streams.values()):
             if not stream.over:
                 self._check_answer(stream, now)
@@ -379,25 +380,25 @@ class Http2Connection(Connection):
         for number, deadline in tuple(self.lingering.items()):
             if now >= deadline:
                 # The client may stop to send (RFC 9113 section 8.1).
-                self.hit("linger_timeout")
+                self.count_limit("linger_timeout")
                 self._machine.reset_stream(number, ErrorCodes.NO_ERROR)
-                self.stopped(number)
+                self.stop_lingering(number)
                 self._ask_for_turn()
-        if self._end in _UNSETTLED or self._receiver.awaits:
-            self.unsettled = True
+        if self._goaway in _GOAWAY_PENDING or self._receiver.awaits:
+            self.needs_check = True
 
     def _check_answer(self, stream: Stream, now: float) -> None:
         settings = self._settings
         if now >= stream.deadline:
-            stream.refuse(
+            stream.reject(
                 RequestRejected(503, "The application did not answer in time.", "handler_timeout"),
                 Outcome.TIMED_OUT,
                 HandlerTimeout("no answer in time"),
             )
         elif self._sender.is_slow(stream, now, settings.write_timeout, settings.min_rate):
-            self.hit("write_timeout")
+            self.count_limit("write_timeout")
             cut, why = stream.cut(now), "the client does not take its answer"
-            self._connections.complaints.tell(
+            self._connections.client_log.write(
                 self.client, "The client {peer} does not take {cut}", cut=cut
             )
             self.reset(stream, ErrorCodes.CANCEL, why, Outcome.TIMED_OUT)
@@ -409,14 +410,14 @@ class Http2Connection(Connection):
     def _timed_out(self) -> None:
         if not in_kernel(self._wire):
             silent = self.phase is ConnectionPhase.SILENT
-            self.hit("read_header_timeout" if silent else "idle_timeout")
+            self.count_limit("read_header_timeout" if silent else "idle_timeout")
             self.loseConnection()
 
     # The end
 
     def has_unread(self) -> bool:
         """Whether a further request may have been begun: here, or on its way."""
-        return self._end in _UNSETTLED or self._has_arrived()
+        return self._goaway in _GOAWAY_PENDING or self._has_arrived()
 
     def _has_arrived(self) -> bool:
         """Whether something has arrived that was not read yet, or not completely."""
@@ -431,80 +432,80 @@ class Http2Connection(Connection):
         """Announce the end; it comes when the client has confirmed that, and has its answers."""
         if self.phase is ConnectionPhase.SILENT:
             self._finish()  # it has not begun, and could not confirm
-        elif self._end is _End.OPEN:
+        elif self._goaway is _GoawayState.OPEN:
             self._begin_end()
 
     def _begin_end(self) -> None:
         if self._connections.draining and self.streams:  # else it is idle, and closed as such
             self._connections.told_to_close += 1
-        self.unsettled = True
-        if self._receiver.is_fragile:
-            self._end = _End.POSTPONED
-            self._end_due = self.now() + self._settings.drain_timeout / 2
-            self._rest()
+        self.needs_check = True
+        if self._receiver.stops_at_goaway:
+            self._goaway = _GoawayState.POSTPONED
+            self._goaway_due = self.now() + self._settings.drain_timeout / 2
+            self._finish_or_idle()
         else:
             self._announce()
 
     def _announce(self) -> None:
         """Tell the client to send no more requests; those that are on their way are answered."""
-        self._end = _End.ANNOUNCED
-        self._end_due = self.now() + self._settings.idle_grace
+        self._goaway = _GoawayState.ANNOUNCED
+        self._goaway_due = self.now() + self._settings.idle_grace
         self.flush()
         self._wire.write(goaway(ALL_STREAMS))
         self._machine.ping(_FAREWELL)
         self.flush()
 
-    def _refuse_more(self) -> None:
+    def _reject_further_requests(self) -> None:
         """Refuse requests from now on, but do not name the last one while others are open.
 
         h2 accepts no frame after that.
         """
-        self._end = _End.CONFIRMED
-        self._end_due = NEVER
-        self._rest()
+        self._goaway = _GoawayState.CONFIRMED
+        self._goaway_due = NEVER
+        self._finish_or_idle()
 
     def _finish(self) -> None:
         """Name the last stream that was answered, and close."""
-        self._end_due = NEVER
+        self._goaway_due = NEVER
         self.flush()
         self._wire.write(goaway(self._machine.highest_inbound_stream_id))
         super().loseConnection()
 
-    def _fail(self, broken: Broken) -> None:
+    def _fail(self, error: Http2ConnectionError) -> None:
         """The connection cannot go on."""
-        if broken.limit:
-            self.hit(broken.limit)
-        self._connections.complaints.tell(
+        if error.limit:
+            self.count_limit(error.limit)
+        self._connections.client_log.write(
             self.client,
             "The connection of {peer} is ended: {why} ({code})",
-            why=broken.detail,
-            code=broken.code.name,
+            why=error.detail,
+            code=error.code.name,
         )
         self._machine.clear_outbound_data_buffer()
         last = self._machine.highest_inbound_stream_id
-        self._wire.write(goaway(last, broken.code, broken.detail))
+        self._wire.write(goaway(last, error.code, error.detail))
         self._failed = True
-        self._drop_all(ConnectionLost(broken.detail), Outcome.CUT)
+        self._drop_all(ConnectionLost(error.detail), Outcome.CUT)
         super().loseConnection()
 
-    def _rest(self) -> None:
+    def _finish_or_idle(self) -> None:
         """If no stream is left, wait for the next one, or close."""
         if self.streams or self.lingering or self.phase is ConnectionPhase.CLOSING:
             return
         if self._failed:
             return  # the client is told why
-        client_knows = self._client_leaves or self._client_finished
-        postponed = self._end is _End.POSTPONED and not self._has_arrived()
-        if client_knows or postponed or self._end is _End.CONFIRMED:
+        client_knows = self._client_goes_away or self._client_finished
+        postponed = self._goaway is _GoawayState.POSTPONED and not self._has_arrived()
+        if client_knows or postponed or self._goaway is _GoawayState.CONFIRMED:
             self._finish()
-        elif self.phase is ConnectionPhase.ANSWERING:
+        elif self.phase is ConnectionPhase.RESPONDING:
             self._enter(ConnectionPhase.IDLE, self._settings.idle_timeout)
-            self.unsettled = True
+            self.needs_check = True
 
     def _unfinished(self) -> bool:
         return bool(self.streams)
 
-    def under_way(self) -> tuple[CutRequest, ...]:
+    def requests_in_flight(self) -> tuple[CutRequest, ...]:
         """The requests that an end of the connection now would cut."""
         cut = list(self.streams.values())
         if self._unsent:

@@ -16,7 +16,7 @@ from hpack.hpack import decode_integer
 from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
-from .frames import Broken
+from .frames import Http2ConnectionError
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -81,9 +81,11 @@ class FieldDecoder(Decoder):
         try:
             self._decode(bytes(data))
         except HPACKError as error:
-            raise Broken(ErrorCodes.COMPRESSION_ERROR, str(error)) from None
+            raise Http2ConnectionError(ErrorCodes.COMPRESSION_ERROR, str(error)) from None
         except IndexError:
-            raise Broken(ErrorCodes.COMPRESSION_ERROR, "a header block is incomplete") from None
+            raise Http2ConnectionError(
+                ErrorCodes.COMPRESSION_ERROR, "a header block is incomplete"
+            ) from None
         return []
 
     def _decode(self, data: bytes) -> None:

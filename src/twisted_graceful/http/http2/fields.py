@@ -25,7 +25,7 @@ _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _PATH = re.compile(rb"/[!\"$-~]*|\*")
 
 
-class Malformed(Exception):
+class MalformedRequest(Exception):
     """No request at all: an error of its stream (section 8.1.1).
 
     Args:
@@ -89,7 +89,7 @@ def check(head: Head, exceeded: str, settings: Settings, *, ended: bool) -> None
     heads.check(head)
     if ended:
         if head.length:
-            raise Malformed("the body is shorter than its Content-Length")
+            raise MalformedRequest("the body is shorter than its Content-Length")
     elif b"Content-Length" not in head.headers:
         head.length = None
 
@@ -101,12 +101,12 @@ def check_trailer(decoded: FieldDecoder) -> None:
         Malformed: it has, or is over a limit.
     """
     if decoded.exceeded:
-        raise Malformed("the trailer is too large")
+        raise MalformedRequest("the trailer is too large")
     if any(name[:1] == b":" for name, _ in decoded.fields):
-        raise Malformed("the trailer has a pseudo-header field")
+        raise MalformedRequest("the trailer has a pseudo-header field")
 
 
-def answer(code: bytes, headers: Headers) -> Fields:
+def response_fields(code: bytes, headers: Headers) -> Fields:
     """The fields of an answer, without those that have no meaning in HTTP/2."""
     fields = [(b":status", code)]
     dropped = _CONNECTION_SPECIFIC
@@ -131,26 +131,26 @@ def _split(fields: Fields) -> tuple[dict[bytes, bytes], Fields]:
         if name[:1] != b":":
             break
         if name in pseudo or name not in _PSEUDO:
-            raise Malformed("a pseudo-header field is unknown, or there twice")
+            raise MalformedRequest("a pseudo-header field is unknown, or there twice")
         pseudo[name] = value
     regular = fields[len(pseudo) :]
     for name, value in regular:
         if name != name.lower() or name[:1] in (b":", b""):
-            raise Malformed("the name of a field is in upper case, empty, or out of place")
+            raise MalformedRequest("the name of a field is in upper case, empty, or out of place")
         if name in _CONNECTION_SPECIFIC or (name == b"te" and value.lower() != b"trailers"):
-            raise Malformed("a field is about the connection")
+            raise MalformedRequest("a field is about the connection")
         if value != value.strip(b" \t"):
-            raise Malformed("the value of a field begins or ends with white space")
+            raise MalformedRequest("the value of a field begins or ends with white space")
     text = b"".join(value for _, value in fields)
     if len(text.translate(None, heads.CONTROLS)) != len(text):
-        raise Malformed("a field holds a control character")
+        raise MalformedRequest("a field holds a control character")
     return pseudo, regular
 
 
 def _method(pseudo: dict[bytes, bytes]) -> bytes:
     method = pseudo.get(b":method", b"")
     if _METHOD.fullmatch(method) is None:
-        raise Malformed("the method is missing or malformed")
+        raise MalformedRequest("the method is missing or malformed")
     return method
 
 
@@ -160,12 +160,12 @@ def _target(pseudo: dict[bytes, bytes]) -> bytes:
     if pseudo[b":method"] == b"CONNECT":
         authority = pseudo.get(b":authority", b"")
         if not authority or target or b":scheme" in pseudo:
-            raise Malformed("CONNECT has an authority, and nothing else")
+            raise MalformedRequest("CONNECT has an authority, and nothing else")
         return authority
     if not pseudo.get(b":scheme"):
-        raise Malformed("the scheme is missing")
+        raise MalformedRequest("the scheme is missing")
     if _PATH.fullmatch(target) is None:
-        raise Malformed("the path is missing or malformed")
+        raise MalformedRequest("the path is missing or malformed")
     return target
 
 
@@ -173,7 +173,7 @@ def _known(name: bytes) -> bytes:
     try:
         return heads.known_name(name)
     except RequestRejected as refused:
-        raise Malformed(refused.detail) from None
+        raise MalformedRequest(refused.detail) from None
 
 
 def _set_host(headers: dict[bytes, list[bytes]], authority: bytes | None) -> None:
@@ -182,5 +182,5 @@ def _set_host(headers: dict[bytes, list[bytes]], authority: bytes | None) -> Non
         return
     hosts = headers.setdefault(b"Host", [authority])
     if len(hosts) == 1 and hosts[0].lower() != authority.lower():
-        raise Malformed("the authority and the Host field differ")
+        raise MalformedRequest("the authority and the Host field differ")
     headers[b"Host"] = [authority, *hosts[1:]]

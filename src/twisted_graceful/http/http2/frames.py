@@ -45,7 +45,7 @@ class FrameType(IntEnum):
     CONTINUATION = 9
 
 
-class Broken(Exception):
+class Http2ConnectionError(Exception):
     """An error of the connection (section 5.4.1).
 
     Args:
@@ -101,7 +101,7 @@ class Frame(NamedTuple):
             Broken: there are too many.
         """
         if len(self.data) > _HEADER_LENGTH + 6 * _MAX_SETTINGS:
-            raise Broken(
+            raise Http2ConnectionError(
                 ErrorCodes.ENHANCE_YOUR_CALM,
                 f"a SETTINGS frame has over {_MAX_SETTINGS} entries",
                 "http2_frames",
@@ -114,9 +114,9 @@ class Frame(NamedTuple):
             Broken: it is no GOAWAY frame.
         """
         if self.stream:
-            raise Broken(ErrorCodes.PROTOCOL_ERROR, "a GOAWAY frame is of a stream")
+            raise Http2ConnectionError(ErrorCodes.PROTOCOL_ERROR, "a GOAWAY frame is of a stream")
         if len(self.data) < _HEADER_LENGTH + 8:
-            raise Broken(ErrorCodes.FRAME_SIZE_ERROR, "a GOAWAY frame is too short")
+            raise Http2ConnectionError(ErrorCodes.FRAME_SIZE_ERROR, "a GOAWAY frame is too short")
 
 
 class FrameReader(Iterator[Frame]):
@@ -179,7 +179,9 @@ class FrameReader(Iterator[Frame]):
             raise StopIteration
         length = buffer[at] << 16 | buffer[at + 1] << 8 | buffer[at + 2]
         if length > MAX_FRAME_SIZE:
-            raise Broken(ErrorCodes.FRAME_SIZE_ERROR, f"a frame is over {MAX_FRAME_SIZE} bytes")
+            raise Http2ConnectionError(
+                ErrorCodes.FRAME_SIZE_ERROR, f"a frame is over {MAX_FRAME_SIZE} bytes"
+            )
         end = at + _HEADER_LENGTH + length
         kind, flags = buffer[at + 3], buffer[at + 4]
         stream = int.from_bytes(buffer[at + 5 : at + 9], "big") & 0x7FFFFFFF
@@ -232,7 +234,7 @@ class FrameReader(Iterator[Frame]):
     def _read_preface(self) -> None:
         arrived = self._buffer[: len(self._preface)]
         if not self._preface.startswith(arrived):
-            raise Broken(ErrorCodes.PROTOCOL_ERROR, "this is not HTTP/2")
+            raise Http2ConnectionError(ErrorCodes.PROTOCOL_ERROR, "this is not HTTP/2")
         if arrived != self._preface:
             raise StopIteration
         self._preface = b""
@@ -241,14 +243,16 @@ class FrameReader(Iterator[Frame]):
     def _check_order(self, kind: int, flags: int, stream: int) -> None:
         """Sections 3.4 and 6.10."""
         if not self._begun and (kind != FrameType.SETTINGS or flags & _ACK):
-            raise Broken(ErrorCodes.PROTOCOL_ERROR, "the first frame is not SETTINGS")
+            raise Http2ConnectionError(ErrorCodes.PROTOCOL_ERROR, "the first frame is not SETTINGS")
         if self._block_stream and (kind != FrameType.CONTINUATION or stream != self._block_stream):
-            raise Broken(ErrorCodes.PROTOCOL_ERROR, "a frame comes in the middle of a header")
+            raise Http2ConnectionError(
+                ErrorCodes.PROTOCOL_ERROR, "a frame comes in the middle of a header"
+            )
 
     def _check_block(self, length: int) -> None:
         """A header without end is bounded as any (CVE-2024-27316)."""
         if self._block_size + length > self._max_block_size:
-            raise Broken(
+            raise Http2ConnectionError(
                 ErrorCodes.ENHANCE_YOUR_CALM,
                 f"a header is over {self._max_block_size} bytes",
                 "max_header_size",

@@ -20,14 +20,14 @@ from h2.exceptions import ProtocolError
 from twisted.internet.error import ConnectionLost
 
 from ..head import RequestRejected
-from ..log.access_log import Fragment
+from ..log.access_log import PartialRequest
 from ..log.drain_report import Outcome
 from ..phases import ConnectionPhase
 from ..time_sharing import SLICE
 from . import fields
 from .field_decoder import Fields
-from .fields import Malformed
-from .frames import Broken, Frame, FrameReader, FrameType, TokenBucket
+from .fields import MalformedRequest
+from .frames import Frame, FrameReader, FrameType, Http2ConnectionError, TokenBucket
 from .h2_machine import H2Machine, comes_from_h2
 from .stream import Stream
 from .uploads import Uploads
@@ -89,8 +89,8 @@ class FrameReceiver:
         self._raw_read = 0  # bytes that came up to the last that could be read, encrypted
         self.resets = TokenBucket(now, _RESETS, _RESETS_PER_SECOND)
         self.chatter = TokenBucket(now, _CHATTER, _CHATTER_PER_SECOND)
-        self.behind = False
-        self.is_fragile = False
+        self.has_backlog = False
+        self.stops_at_goaway = False
         self._settled = False
         self._awaited: int | None = None
         self._awaited_since = now
@@ -99,12 +99,12 @@ class FrameReceiver:
         """Bytes arrived, which `receive` will read."""
         self._frames.feed(data)
         self._raw_read = self._raw_received()
-        self.behind = True
+        self.has_backlog = True
 
     @property
     def has_unread(self) -> bool:
         """Whether something has come that was not read yet, or not in whole."""
-        return self.behind or bool(self._frames.arriving)
+        return self.has_backlog or bool(self._frames.arriving)
 
     def receive(self) -> None:
         """Read what has come, as much as one turn allows.
@@ -120,13 +120,13 @@ class FrameReceiver:
                 break
             frame = next(self._frames, None)
             if frame is None:
-                self.behind = False
+                self.has_backlog = False
                 self._note_awaited()
                 return
             self._receive(self._frames.joined(frame))
             if self._connection.blocked:
                 self._connection.flush()
-        self.behind = True
+        self.has_backlog = True
 
     def _arriving(self) -> int:
         """Bytes of an incomplete frame or TLS record, which may belong to a body."""
@@ -146,7 +146,7 @@ class FrameReceiver:
         awaited = self._frames.awaited
         if awaited != self._awaited:
             self._awaited, self._awaited_since = awaited, self._connection.now()
-            self._connection.unsettled = True
+            self._connection.needs_check = True
 
     def check(self, now: float) -> None:
         """Refuse what does not come in time.
@@ -156,7 +156,7 @@ class FrameReceiver:
         """
         timeout = self._settings.read_header_timeout
         if self.awaits and 0 < timeout <= now - self._awaited_since:
-            raise Broken(
+            raise Http2ConnectionError(
                 ErrorCodes.ENHANCE_YOUR_CALM,
                 "a header did not arrive in time",
                 "read_header_timeout",
@@ -164,7 +164,7 @@ class FrameReceiver:
         arriving = self._arriving()
         streams = self._connection.streams.values()
         for stream in self._uploads.slow(streams, self._received, arriving, now):
-            stream.refuse(
+            stream.reject(
                 RequestRejected(408, "The body did not arrive in time.", "read_timeout"),
                 Outcome.TIMED_OUT,
             )
@@ -176,10 +176,10 @@ class FrameReceiver:
         try:
             self._connection.attempt(stream, step, *arguments)
         except RequestRejected as refused:
-            stream.refuse(refused)
+            stream.reject(refused)
             if refused.status != 507:  # our disk is full
                 self.count_reset(_REJECTION_COST * cost)
-        except Malformed as malformed:
+        except MalformedRequest as malformed:
             code = ErrorCodes.PROTOCOL_ERROR
             self._connection.reset(stream, code, str(malformed), Outcome.REFUSED)
             self.count_reset(cost)
@@ -194,7 +194,7 @@ class FrameReceiver:
             Broken: there are too many.
         """
         if not self.resets.spend(self._connection.now(), cost):
-            raise Broken(
+            raise Http2ConnectionError(
                 ErrorCodes.ENHANCE_YOUR_CALM, "too many streams come to nothing", "http2_resets"
             )
 
@@ -202,22 +202,24 @@ class FrameReceiver:
         connection, machine = self._connection, self._machine
         cost = self._cost(frame)
         if cost and not self.chatter.spend(connection.now(), cost):
-            raise Broken(
+            raise Http2ConnectionError(
                 ErrorCodes.ENHANCE_YOUR_CALM, "too many frames that say nothing", "http2_frames"
             )
         if frame.kind == FrameType.SETTINGS:
             frame.check_settings()
         if frame.kind == FrameType.GOAWAY:
             frame.check_goaway()
-            connection.client_leaves()  # h2 would take it for the end of all streams
+            connection.client_goes_away()  # h2 would take it for the end of all streams
             return
         if frame.kind == FrameType.RST_STREAM and frame.stream > machine.highest_inbound_stream_id:
-            raise Broken(ErrorCodes.PROTOCOL_ERROR, "a stream is reset that never was")
+            raise Http2ConnectionError(
+                ErrorCodes.PROTOCOL_ERROR, "a stream is reset that never was"
+            )
         try:
             events = machine.receive_data(frame.data)
         except ProtocolError as error:
-            raise Broken(error.error_code, str(error)) from None
-        connection.heard()
+            raise Http2ConnectionError(error.error_code, str(error)) from None
+        connection.first_frame_received()
         for event in events:
             meant = _EVENTS.get(type(event))
             if meant is not None:
@@ -241,34 +243,34 @@ class FrameReceiver:
         connection, number = self._connection, event.stream_id
         decoder = self._machine.decoder
         cost = 1 + decoder.length / _BLOCK_UNIT
-        if not connection.welcomes_requests or connection.is_full:
-            if connection.welcomes_requests:
-                connection.hit("max_concurrent_streams")
+        if not connection.accepts_requests or connection.is_full:
+            if connection.accepts_requests:
+                connection.count_limit("max_concurrent_streams")
             self._machine.reset_stream(number, ErrorCodes.REFUSED_STREAM)
             self.count_reset(cost)
             return
         found = decoder.fields
         try:
-            asked = fields.read(found)
-        except Malformed:
+            head = fields.read(found)
+        except MalformedRequest:
             self._machine.reset_stream(number, ErrorCodes.PROTOCOL_ERROR)
             self._log_malformed(found)
             self.count_reset(cost)
             return
         receiving = event.stream_ended is None
-        stream = Stream(connection, number, asked, connection.now(), receiving=receiving)
-        connection.began(stream)
+        stream = Stream(connection, number, head, connection.now(), receiving=receiving)
+        connection.add_stream(stream)
         self._take_step(stream, self._admit, stream, decoder.exceeded, cost=cost)
 
     def _admit(self, stream: Stream, exceeded: str) -> None:
-        settings, asked = self._settings, stream.asked
-        fields.check(asked, exceeded, settings, ended=not stream.receiving)
-        if asked.length is not None and asked.length > settings.max_body_size > 0:
+        settings, head = self._settings, stream.request_head
+        fields.check(head, exceeded, settings, ended=not stream.receiving)
+        if head.length is not None and head.length > settings.max_body_size > 0:
             raise RequestRejected(
                 413, f"The body is over {settings.max_body_size} bytes.", "max_body_size"
             )
         stream.begin()
-        if asked.expects_continue and stream.receiving:
+        if head.expects_continue and stream.receiving:
             self._machine.send_headers(stream.number, [(b":status", b"100")])
 
     def _log_malformed(self, found: Fields) -> None:
@@ -276,7 +278,7 @@ class FrameReceiver:
         if access_log is not None:
             said = dict(found)
             method, target = said.get(b":method", b""), said.get(b":path", b"")
-            request = Fragment(self._connection.client, method, target, b"HTTP/2")
+            request = PartialRequest(self._connection.client, method, target, b"HTTP/2")
             access_log.write(request, self._connection.now(), Outcome.REFUSED, status=0)
 
     def _body_came(self, event: DataReceived) -> None:
@@ -300,7 +302,7 @@ class FrameReceiver:
         if stream is not None:
             self._take_step(stream, stream.received_all)
         else:
-            self._connection.stopped(event.stream_id)
+            self._connection.stop_lingering(event.stream_id)
 
     def _was_reset(self, event: StreamReset) -> None:
         stream = self._connection.streams.get(event.stream_id)
@@ -309,7 +311,7 @@ class FrameReceiver:
             self._connection.drop(stream, reason, Outcome.CLIENT_GONE)
             self.count_reset(1 if event.remote_reset else _REJECTION_COST)
         else:
-            self._connection.stopped(event.stream_id)
+            self._connection.stop_lingering(event.stream_id)
 
     def _window_opened(self, event: WindowUpdated) -> None:
         stream = self._connection.streams.get(event.stream_id)
@@ -319,14 +321,14 @@ class FrameReceiver:
     def _settings_came(self, event: RemoteSettingsChanged) -> None:
         if not self._settled:
             self._settled = True
-            self.is_fragile = comes_from_h2(event)
+            self.stops_at_goaway = comes_from_h2(event)
         self._machine.limit_memory(event)
         for stream in self._connection.streams.values():
             if stream.starving is not None:
                 self._connection.ready(stream)
 
     def _pong(self, event: PingAckReceived) -> None:
-        self._connection.confirmed(event.ping_data)
+        self._connection.pong_received(event.ping_data)
 
 
 _EVENTS: dict[type, Callable[[FrameReceiver, Any], None]] = {

@@ -101,21 +101,21 @@ class FrameSender:
             About how many bytes that was.
         """
         number = stream.number
-        if stream.head is None and not stream.body and not stream.finished:
+        if stream.response_head is None and not stream.body and not stream.finished:
             self._connection.attempt(stream, stream.produce)
             if stream.over:
                 return _OVERHEAD
-        if stream.head is not None:
-            head, stream.head = stream.head, None
+        if stream.response_head is not None:
+            head, stream.response_head = stream.response_head, None
             self._machine.send_headers(number, head, end_stream=stream.is_whole)
             if stream.is_whole:
-                self._connection.completed(stream)
+                self._connection.stream_sent(stream)
                 return _OVERHEAD
         if stream.body:
             return _OVERHEAD + self._send_body(stream)
         if stream.is_whole:
             self._machine.end_stream(number)
-            self._connection.completed(stream)
+            self._connection.stream_sent(stream)
         elif stream.error is not None and not stream.over:
             self._connection.reset(stream, stream.error, "the application has not finished it")
         return _OVERHEAD
@@ -125,7 +125,7 @@ class FrameSender:
         if room <= 0:
             self._wait(stream)
             return 0
-        data = stream.take(room)
+        data = stream.take_body(room)
         self._sent += len(data)
         self._machine.send_data(stream.number, data, end_stream=stream.is_whole)
         if not stream.body or len(data) >= _SMALL_FRAME:
@@ -133,7 +133,7 @@ class FrameSender:
         if not stream.body:
             stream.starving = None
         if stream.is_whole:
-            self._connection.completed(stream)
+            self._connection.stream_sent(stream)
         elif stream.wants_a_turn:
             self.add(stream)
         return len(data)

@@ -24,7 +24,7 @@ from ..producer import Producer
 from ..request import Request
 from . import fields
 from .field_decoder import Fields
-from .fields import Malformed
+from .fields import MalformedRequest
 
 if TYPE_CHECKING:
     from .connection import Http2Connection
@@ -43,7 +43,7 @@ class Stream:
     Args:
         connection: what it is a stream of.
         number: its identifier.
-        asked: what was asked for.
+        request_head: the head of the request.
         now: seconds.
         receiving: whether a body will come.
 
@@ -53,7 +53,7 @@ class Stream:
         received: bytes of the body.
         progress: of the body; None if none is awaited.
         deadline: when the answer must have begun.
-        head: the fields of the answer, until they are sent.
+        response_head: the fields of the response, until they are sent.
         body: what waits to be sent.
         finished: whether nothing will be added to it.
         error: what the stream ends with if its answer is not whole.
@@ -70,7 +70,7 @@ class Stream:
         self,
         connection: Http2Connection,
         number: int,
-        asked: Head,
+        request_head: Head,
         now: float,
         *,
         receiving: bool,
@@ -81,13 +81,13 @@ class Stream:
         self.host = connection.host
         self.transport = self
         self.number = number
-        self.asked = asked
+        self.request_head = request_head
         self.begun = now
         self.receiving = receiving
         self.received = 0
         self.progress: RateWatch | None = None
         self.deadline = NEVER
-        self.head: Fields | None = None
+        self.response_head: Fields | None = None
         self.body = bytearray()
         self.finished = False
         self.error: ErrorCodes | None = None
@@ -98,7 +98,7 @@ class Stream:
         self.over = False
         self._request: Request | None = None
         self._answered: Request | None = None
-        self._told = False
+        self._logged = False
         self._producer: Any = None
         self._pulls = False
         self._paused = False
@@ -112,23 +112,21 @@ class Stream:
         """What it is doing, in the terms of connections."""
         if self.over:
             return ConnectionPhase.CLOSING
-        return ConnectionPhase.READING if self.receiving else ConnectionPhase.ANSWERING
+        return ConnectionPhase.READING if self.receiving else ConnectionPhase.RESPONDING
 
     def cut(self, now: float) -> CutRequest:
         """What an end of the connection now would cut."""
-        asked = self.asked
-        return CutRequest.of(
-            asked.method, asked.target, age=now - self.begun, doing=self.phase.value
-        )
+        head = self.request_head
+        return CutRequest.of(head.method, head.target, age=now - self.begun, doing=self.phase.value)
 
     # The request comes
 
     def begin(self) -> None:
         """The head is complete, and checked."""
-        self._request = self.connection.request_class(self, self.asked)
+        self._request = self.connection.request_class(self, self.request_head)
         if self.receiving:
             self.progress = RateWatch(self.begun, 0)
-            self._request.gotLength(self.asked.length)
+            self._request.gotLength(self.request_head.length)
 
     def receive(self, data: bytes) -> None:
         """A part of the body came.
@@ -141,9 +139,9 @@ class Stream:
             return  # it was refused, and the client has not heard of it
         self.received += len(data)
         self.site.connections.received += len(data)
-        length, limit = self.asked.length, self._settings.max_body_size
+        length, limit = self.request_head.length, self._settings.max_body_size
         if length is not None and self.received > length:
-            raise Malformed("the body is longer than its Content-Length")
+            raise MalformedRequest("the body is longer than its Content-Length")
         if self.received > limit > 0:
             raise RequestRejected(413, f"The body is over {limit} bytes.", "max_body_size")
         self._request.handleContentChunk(data)
@@ -157,8 +155,8 @@ class Stream:
         self.receiving = False
         self.progress = None
         if self._request is not None:
-            if self.asked.length not in (None, self.received):
-                raise Malformed("the body is shorter than its Content-Length")
+            if self.request_head.length not in (None, self.received):
+                raise MalformedRequest("the body is shorter than its Content-Length")
             self.connection.start(self)
 
     def start(self, now: float) -> None:
@@ -166,13 +164,13 @@ class Stream:
         if self._request is not None:
             timeout = self._settings.handler_timeout
             self.deadline = now + timeout if timeout else NEVER
-            self._request.received()
+            self._request.dispatch()
 
-    def refuse(
+    def reject(
         self,
         refused: RequestRejected,
         outcome: Outcome = Outcome.REFUSED,
-        told: Exception | None = None,
+        shown: Exception | None = None,
     ) -> None:
         """Answer in the application's place.
 
@@ -183,18 +181,18 @@ class Stream:
         """
         self.rejected = True
         if refused.limit:
-            self.connection.hit(refused.limit)
+            self.connection.count_limit(refused.limit)
         text = error_response.text(refused)
-        self._tell(outcome, refused.status, len(text))
-        self._leave(Failure(told or refused))
-        self.head = [
+        self._log_outcome(outcome, refused.status, len(text))
+        self._detach_request(Failure(shown or refused))
+        self.response_head = [
             (b":status", b"%d" % refused.status),
             (b"server", self.site.server_name),
             (b"date", self.site.date()),
             (b"content-type", error_response.CONTENT_TYPE),
             (b"content-length", b"%d" % len(text)),
         ]
-        if self.asked.method != b"HEAD":
+        if self.request_head.method != b"HEAD":
             self.body += text
         self.progress = None
         self.deadline = NEVER
@@ -210,26 +208,28 @@ class Stream:
         """
         self.over = True
         self.body.clear()
-        self._tell(outcome, self._status, self.sent)
-        self._leave(reason)
+        self._log_outcome(outcome, self._status, self.sent)
+        self._detach_request(reason)
 
     def complete(self) -> None:
         """All was sent."""
         self.over = True
-        self._tell(Outcome.ANSWERED)
+        self._log_outcome(Outcome.ANSWERED)
 
-    def _tell(self, outcome: Outcome, status: int | None = None, sent: int | None = None) -> None:
+    def _log_outcome(
+        self, outcome: Outcome, status: int | None = None, sent: int | None = None
+    ) -> None:
         """Have the access log told how it ended, once."""
         access_log = self.site.access_log
-        if access_log is None or self._told:
+        if access_log is None or self._logged:
             return
-        self._told = True
+        self._logged = True
         request: Loggable | None = self._answered or self._request
         if request is None:
-            request = self.connection.request_class(self, self.asked)
+            request = self.connection.request_class(self, self.request_head)
         access_log.write(request, self.begun, outcome, status=status, sent=sent)
 
-    def _leave(self, reason: Failure) -> None:
+    def _detach_request(self, reason: Failure) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
             producer.stopProducing()
@@ -249,7 +249,7 @@ class Stream:
         """Whether there is something to send, or to be made."""
         return bool(self.body) or self.finished or self._pulls or self._paused
 
-    def take(self, size: int) -> bytes:
+    def take_body(self, size: int) -> bytes:
         """Take what is sent now, at most so many bytes."""
         data = bytes(self.body[:size])
         del self.body[:size]
@@ -270,7 +270,7 @@ class Stream:
     ) -> None:
         """The answer begins, with the first bytes of its body."""
         self.deadline = NEVER
-        self.head = fields.answer(code, headers)
+        self.response_head = fields.response_fields(code, headers)
         self.connection.ready(self)
         if data:
             self.write(data)
@@ -313,7 +313,7 @@ class Stream:
         """The answer is complete."""
         self._request = None
         self.finished = True
-        self.connection.answered(self)
+        self.connection.response_made(self)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """Let a producer make the answer, as fast as it can be sent.

@@ -15,7 +15,7 @@ from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import Factory
 
 from ...networks import Networks
-from ..base_connection import Opening
+from ..base_connection import PreRequestConnection
 from ..phases import ConnectionPhase
 from ..proxy import Proxies
 from ..site import Site
@@ -38,10 +38,12 @@ def behind_proxies(
     """
     if not site.connections.settings.proxy_protocol:
         return factory, transport
-    return _Prefaces(site, factory), type("PrefacedServer", (PrefacedServer, transport), {})
+    return _ProxyHeaderReaders(site, factory), type(
+        "PrefacedServer", (ProxyHeaderServer, transport), {}
+    )
 
 
-class _Prefaces(Factory):
+class _ProxyHeaderReaders(Factory):
     noisy = False
 
     def __init__(self, site: Site, factory: IProtocolFactory) -> None:
@@ -49,16 +51,16 @@ class _Prefaces(Factory):
         self._factory = factory
         self._allowed = Proxies(Networks.parse(site.connections.settings.forwarded_allow_ips))
 
-    def buildProtocol(self, addr: IAddress | None) -> Preface:  # type: ignore[override]
-        preface = Preface(self._factory, self._allowed)
-        preface.factory = preface.site = self._site
-        return preface
+    def buildProtocol(self, addr: IAddress | None) -> ProxyHeaderReader:  # type: ignore[override]
+        reader = ProxyHeaderReader(self._factory, self._allowed)
+        reader.factory = reader.site = self._site
+        return reader
 
 
-class PrefacedServer(GatheringServer):
+class ProxyHeaderServer(GatheringServer):
     """A transport that begins with a PROXY header, and has the addresses that it says.
 
-    Its protocol is first a `Preface`, and then what that has put in its place.
+    Its protocol is first a `ProxyHeaderReader`, and then what that has put in its place.
 
     Attributes:
         proxied: what the header says; None before it, and if it says nothing.
@@ -101,26 +103,26 @@ class PrefacedServer(GatheringServer):
         """Read once; called by the reactor."""
         if self._begun:
             return super().doRead()
-        preface: Preface = self.protocol
+        reader: ProxyHeaderReader = self.protocol
         kernel: socket.socket = self.getHandle()
         try:
             data = kernel.recv(LONGEST_V2, socket.MSG_PEEK)
             if not data:
                 return CONNECTION_DONE
-            kernel.recv(preface.look(data))
+            kernel.recv(reader.feed(data))
         except BlockingIOError:
             return None
         except OSError:
             return CONNECTION_LOST
-        if preface.header is None:
+        if reader.header is None:
             return None
         self._begun = True
-        self.proxied = preface.header.proxied
-        preface.give_way()
+        self.proxied = reader.header.proxied
+        reader.hand_to_protocol()
         return super().doRead()
 
 
-class Preface(Opening):
+class ProxyHeaderReader(PreRequestConnection):
     """A connection until its PROXY header has been read; it counts as silent.
 
     The header has ``read_header_timeout`` to arrive.
@@ -147,9 +149,9 @@ class Preface(Opening):
         # gunicorn closes too; nginx reads on, and only does not believe the header. But who is
         # no proxy has no business on such a port (section 2: no sharing of public and private).
         if not self._allowed.trusts(self.client):
-            self._refuse("it is not in forwarded_allow_ips")
+            self._reject("it is not in forwarded_allow_ips")
 
-    def look(self, data: bytes) -> int:
+    def feed(self, data: bytes) -> int:
         """Bytes have arrived.
 
         Returns:
@@ -162,10 +164,10 @@ class Preface(Opening):
         try:
             self.header = parse(self._received)
         except ProxyProtocolError as error:
-            self._refuse(f"it sent no PROXY header: {error}")
+            self._reject(f"it sent no PROXY header: {error}")
         return len(data) if self.header is None else self.header.length - known
 
-    def give_way(self) -> None:
+    def hand_to_protocol(self) -> None:
         """Let what follows have the transport."""
         transport = self.transport
         transport.unregisterProducer()
@@ -179,15 +181,15 @@ class Preface(Opening):
         """Whether a header has been begun."""
         return bool(self._received) or super().has_unread()
 
-    def _refuse(self, reason: str) -> None:
-        self._connections.complaints.tell(
+    def _reject(self, reason: str) -> None:
+        self._connections.client_log.write(
             self.client, "Closed the connection of {peer}: {reason}", reason=reason
         )
         self.end()
 
     def _timed_out(self) -> None:
-        self._connections.hit("read_header_timeout")
+        self._connections.count_limit("read_header_timeout")
         if self._received:
-            self._refuse(f"of its PROXY header only {self._received[:16]!r} came in time")
+            self._reject(f"of its PROXY header only {self._received[:16]!r} came in time")
         else:
             self.end()

@@ -20,8 +20,8 @@ from twisted.internet.protocol import Factory
 from twisted.logger import LogLevel
 from zope.interface import implementer
 
-from ..base_connection import Opening
-from ..log.access_log import Fragment
+from ..base_connection import PreRequestConnection
+from ..log.access_log import PartialRequest
 from ..log.drain_report import CutRequest, Outcome
 from ..phases import ConnectionPhase
 from ..site import Site
@@ -309,7 +309,7 @@ class TLSServer(GatheringServer):
         if end is not None:
             return end
         if tls.partial:
-            self.protocol.record_begun()
+            self.protocol.tls_record_begun()
         elif tls.ended:
             return CONNECTION_DONE  # the FIN behind it may never come
         elif tls.failure is not None:
@@ -355,7 +355,7 @@ class TLSServer(GatheringServer):
         return super()._closeWriteConnection()
 
 
-class Handshake(Opening):
+class Handshake(PreRequestConnection):
     """A connection until its TLS handshake is complete; then another takes its place.
 
     Until the client's first byte it counts as silent, so a drain closes it after its grace.
@@ -386,7 +386,7 @@ class Handshake(Opening):
 
     def failed(self, reason: object) -> None:
         """It will not be completed; the connection is about to be closed."""
-        self._connections.complaints.tell(
+        self._connections.client_log.write(
             self.client,
             "The TLS handshake with {peer} has failed: {reason}",
             level=LogLevel.debug,
@@ -397,7 +397,7 @@ class Handshake(Opening):
                 self.transport.getHandle().send(_PLAIN_HTTP)
             if self.site.access_log is not None:
                 self.site.access_log.write(
-                    Fragment(self.client),
+                    PartialRequest(self.client),
                     self.since,
                     Outcome.REFUSED,
                     status=400,
@@ -405,7 +405,7 @@ class Handshake(Opening):
                 )
 
     def _timed_out(self) -> None:
-        self._connections.hit("tls_handshake_timeout")
+        self._connections.count_limit("tls_handshake_timeout")
         self.failed("it took too long")
         self.end()
 

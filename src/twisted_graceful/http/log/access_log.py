@@ -73,7 +73,7 @@ class RequestLog(Protocol):
         """A request is over; the arguments are those of `AccessLog.write`."""
 
 
-class Fragment:
+class PartialRequest:
     """A request that was not read in whole: what is known of it, and nothing for the rest.
 
     Args:
@@ -237,7 +237,7 @@ class AccessLog:
         """Write the line of a request, soon.
 
         Args:
-            request: what was asked for; a `Fragment` if it was not read in whole.
+            request: what was asked for; a `PartialRequest` if it was not read in whole.
             begun: when its first byte was read, in seconds of the clock.
             outcome: how it ended.
             status: of the answer; 0 if none was begun, None for that of the request.

@@ -33,7 +33,7 @@ class ClientLog:
         self._clock = clock
         self._told: dict[str, tuple[int, float]] = {}
 
-    def tell(
+    def write(
         self, client: IAddress, text: str, *, level: Any = LogLevel.info, **values: Any
     ) -> None:
         """Write a line, if there have not been many like it.

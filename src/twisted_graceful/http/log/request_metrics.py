@@ -88,7 +88,7 @@ class RequestMetrics:
         return counters
 
 
-class Both:
+class TeeRequestLog:
     """Two logs in the place of one.
 
     Args:

@@ -17,7 +17,7 @@ from ..data_rate import RateWatch
 from ..log.drain_report import CutRequest, Outcome
 from ..phases import ConnectionPhase
 from ..producer import Producer
-from .frames import PING, Code, Frames, close_frame, control_frame
+from .frames import PING, CloseCode, FrameTracker, close_frame, control_frame
 from .upgraded_transport import WebSocketTransport
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class WebSocket(Connection):
         protocol: that is who; None until it has taken the connection over.
     """
 
-    phase = ConnectionPhase.ANSWERING
+    phase = ConnectionPhase.RESPONDING
     protocol: IProtocol | None = None
 
     _producer: Any = None
@@ -81,28 +81,28 @@ class WebSocket(Connection):
         self.host = channel.host
         self.transport = self._wire = channel._wire
         self.request = request
-        self.outlet = WebSocketTransport(self)
+        self.app_transport = WebSocketTransport(self)
         self.channel = channel
-        self._incoming = Frames(
+        self._incoming = FrameTracker(
             self._settings.max_message_size, swallowed=_PING, at_once=_FRAMES_AT_ONCE
         )
-        self._outgoing = Frames()
+        self._outgoing = FrameTracker()
         self._begun = channel._begun
-        channel.transport = request.transport = self.outlet
+        channel.transport = request.transport = self.app_transport
         request.notifyFinish().addBoth(self._request_over)
 
     # The opening handshake
 
-    def take(self, protocol: IProtocol) -> None:
+    def set_protocol(self, protocol: IProtocol) -> None:
         """Let a protocol speak, from the head of its answer on."""
         self.protocol = protocol
-        self.channel.transport = self.outlet  # which it may have taken away
+        self.channel.transport = self.app_transport  # which it may have taken away
 
     def _shake_hands(self, data: bytes) -> None:
         """Send a part of the answer; with ``101`` the WebSocket begins."""
         if self.protocol is None:
             self._wire.write(data)
-        elif self.channel.phase is ConnectionPhase.ANSWERING:
+        elif self.channel.phase is ConnectionPhase.RESPONDING:
             self._answer += data
             head = _ANSWER.match(self._answer)
             if head is not None and head[1] == b"101":
@@ -120,11 +120,11 @@ class WebSocket(Connection):
     def _begin(self) -> None:
         channel, wire = self.channel, self._wire
         self._connections.add(self)
-        arrived = channel.retire()
+        arrived = channel.release_transport()
         wire.protocol = self
         wire.unregisterProducer()
         wire.registerProducer(self, True)
-        self._enter(ConnectionPhase.UPGRADED)
+        self._enter(ConnectionPhase.WEBSOCKET)
         # The application hears nothing before it has come back from answering.
         self._pause_reading()
         self._connections.clock.callLater(0, self._start_reading, arrived)
@@ -136,13 +136,15 @@ class WebSocket(Connection):
 
     def _request_over(self, result: Failure | None) -> None:
         """The request that was the opening handshake has ended, in one way or the other."""
-        if self.phase is not ConnectionPhase.ANSWERING:
-            self._fail(Code.INTERNAL_ERROR)  # somebody has answered it once more, as an error is
+        if self.phase is not ConnectionPhase.RESPONDING:
+            self._fail(
+                CloseCode.INTERNAL_ERROR
+            )  # somebody has answered it once more, as an error is
             return
-        if self.channel.transport is self.outlet:
+        if self.channel.transport is self.app_transport:
             self.channel.transport = self._wire
         self.phase = ConnectionPhase.CLOSING
-        self._tell_lost(result or Failure(ConnectionDone()))
+        self._notify_lost(result or Failure(ConnectionDone()))
 
     # The transport tells us
 
@@ -152,43 +154,47 @@ class WebSocket(Connection):
         if self.phase is ConnectionPhase.CLOSING:
             return
         self._waiting += data
-        if not self._connections.turns.run(self._hear):
+        if not self._connections.scheduler.run(self._read_frames):
             self._read_on()
 
     @property
     def _has_more(self) -> bool:
         """Whether something has arrived that was not passed on yet, to share the time."""
-        return bool(self._waiting) or self._incoming.more
+        return bool(self._waiting) or self._incoming.has_more
 
-    def _hear(self) -> None:
+    def _read_frames(self) -> None:
         """Pass on what has arrived, within this connection's share of a reactor turn."""
         if self.phase is ConnectionPhase.CLOSING:
             return
         incoming = self._incoming
         waiting, self._waiting = self._waiting, b""
         data = incoming.follow(waiting)
-        if data and self.protocol is not None and not self._tell(self.protocol.dataReceived, data):
-            self._fail(Code.INTERNAL_ERROR)
+        if (
+            data
+            and self.protocol is not None
+            and not self._notify(self.protocol.dataReceived, data)
+        ):
+            self._fail(CloseCode.INTERNAL_ERROR)
         if self._blocked and self._unsent > _UNSENT_LIMIT:
             self._flooded = True
             self._read_on()
-        if incoming.refused is not None:
+        if incoming.rejection is not None:
             self._outcome = Outcome.REFUSED
-            self._fail(*incoming.refused)
+            self._fail(*incoming.rejection)
         elif incoming.closed:
-            self._leave()
-        elif incoming.more or not self._reading:
+            self._begin_close()
+        elif incoming.has_more or not self._reading:
             self._read_on()
 
-    def _hear_rest(self) -> None:
+    def _read_remaining_frames(self) -> None:
         """Pass on all that has arrived, since nothing more will."""
         while self._has_more and self.phase is not ConnectionPhase.CLOSING:
-            self._hear()
+            self._read_frames()
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """The connection is gone."""
         self.phase = ConnectionPhase.CLOSING
-        self._tell_lost(reason)
+        self._notify_lost(reason)
         if self.site.access_log is not None:
             self.site.access_log.write(
                 self.request, self._begun, self._outcome, status=101, sent=self._said
@@ -196,15 +202,15 @@ class WebSocket(Connection):
         self.request.connectionLost(reason)
         self._connections.remove(self)
 
-    def _tell_lost(self, reason: Failure) -> None:
+    def _notify_lost(self, reason: Failure) -> None:
         producer, self._producer = self._producer, None
         protocol, self.protocol = self.protocol, None
         if producer is not None:
             producer.stopProducing()
         if protocol is not None:
-            self._tell(protocol.connectionLost, reason)
+            self._notify(protocol.connectionLost, reason)
 
-    def _tell(self, tell: Callable[..., object], *args: object) -> bool:
+    def _notify(self, tell: Callable[..., object], *args: object) -> bool:
         """Tell the application something; whether it has borne it."""
         try:
             tell(*args)
@@ -217,14 +223,14 @@ class WebSocket(Connection):
 
     def send(self, data: bytes) -> None:
         """Send what the protocol says."""
-        if self.phase is ConnectionPhase.ANSWERING:
+        if self.phase is ConnectionPhase.RESPONDING:
             self._shake_hands(data)
         elif self.phase is not ConnectionPhase.CLOSING:
             data = self._outgoing.follow(data)
             self._said += len(data)
             self._wire.write(data)
             if self._outgoing.closed:
-                self._leave()
+                self._begin_close()
 
     def pause(self, paused: bool) -> None:
         """Do not read, or do again."""
@@ -237,10 +243,10 @@ class WebSocket(Connection):
             return  # what arrives is discarded
         if self._paused or self._flooded:
             self._pause_reading()
-            self._connections.turns.forget(self._hear)
+            self._connections.scheduler.forget(self._read_frames)
         elif self._has_more:
             self._pause_reading()
-            self._connections.turns.queue(self._hear)
+            self._connections.scheduler.queue(self._read_frames)
         elif not self._reading:
             self._resume_reading()
 
@@ -254,7 +260,7 @@ class WebSocket(Connection):
             raise RuntimeError(f"cannot register {producer}: {self._producer} is registered")
         producer = Producer(producer, self._producer_failed)
         if not streaming:
-            producer = twisted_internals.PullToPush(producer, self.outlet)
+            producer = twisted_internals.PullToPush(producer, self.app_transport)
         self._producer = producer
         self._producer_pulls = not streaming
         if not streaming:
@@ -272,7 +278,7 @@ class WebSocket(Connection):
         """The producer has raised an exception, so its output will not be complete."""
         self.unregisterProducer()
         self._log.failure("A producer failed: its WebSocket is closed", failure)
-        self._fail(Code.INTERNAL_ERROR)
+        self._fail(CloseCode.INTERNAL_ERROR)
 
     # The transport's buffer is full, and has room again
 
@@ -297,7 +303,7 @@ class WebSocket(Connection):
     def check(self, now: float) -> None:
         """Do what the time has come for; called for every connection, every now and then."""
         super().check(now)
-        if self.phase is ConnectionPhase.UPGRADED:
+        if self.phase is ConnectionPhase.WEBSOCKET:
             self._check_alive(now)
 
     def _check_alive(self, now: float) -> None:
@@ -311,14 +317,14 @@ class WebSocket(Connection):
         elif self._pong is not None:
             # The time begins when the ping has come through what was sent before it.
             if self._pong.is_slow(now, min(self._delivered, self._pinged), timeout, 0):
-                self._connections.complaints.tell(
+                self._connections.client_log.write(
                     self.client, "The client {peer} answers no ping", level=LogLevel.debug
                 )
-                self._connections.hit("websocket_ping_timeout")
+                self._connections.count_limit("websocket_ping_timeout")
                 self._outcome = Outcome.TIMED_OUT
-                self._close(Code.INTERNAL_ERROR, "no answer to a ping")
+                self._close(CloseCode.INTERNAL_ERROR, "no answer to a ping")
                 self.end()
-        elif 0 < interval <= now - self._silent_since and self._outgoing.between:
+        elif 0 < interval <= now - self._silent_since and self._outgoing.is_between_frames:
             self._wire.write(control_frame(PING, _PING))
             self._silent_since = now
             if timeout:
@@ -327,34 +333,34 @@ class WebSocket(Connection):
 
     def _timed_out(self) -> None:
         """The client has not answered our Close frame, or the protocol the client's."""
-        self._connections.hit("linger_timeout")
+        self._connections.count_limit("linger_timeout")
         self.loseConnection()
 
     # Closing
 
     def go_away(self) -> bool:
         """Tell the client to go elsewhere (section 7.4.1); it has a short time to answer."""
-        if self.phase is not ConnectionPhase.UPGRADED or not self._close(Code.GOING_AWAY):
+        if self.phase is not ConnectionPhase.WEBSOCKET or not self._close(CloseCode.GOING_AWAY):
             return False
-        self._leave()
+        self._begin_close()
         return True
 
-    def _close(self, code: Code, reason: str = "") -> bool:
+    def _close(self, code: CloseCode, reason: str = "") -> bool:
         """Send a Close frame; whether that was possible now."""
-        if not self._outgoing.between:
+        if not self._outgoing.is_between_frames:
             return False
         self._wire.write(self._outgoing.follow(close_frame(code, reason)))
         return True
 
-    def _leave(self) -> None:
+    def _begin_close(self) -> None:
         """One side has sent its Close frame: the other one has a short time for its own."""
-        if self.phase is ConnectionPhase.UPGRADED:
-            self._enter(ConnectionPhase.LEAVING, self._settings.linger_timeout)
+        if self.phase is ConnectionPhase.WEBSOCKET:
+            self._enter(ConnectionPhase.WEBSOCKET_CLOSING, self._settings.linger_timeout)
 
-    def _fail(self, code: Code, reason: str = "") -> None:
+    def _fail(self, code: CloseCode, reason: str = "") -> None:
         """Close, and hear nothing more of the client (section 7.1.7)."""
-        if code is Code.MESSAGE_TOO_BIG:
-            self._connections.hit("max_message_size")
+        if code is CloseCode.MESSAGE_TOO_BIG:
+            self._connections.count_limit("max_message_size")
         if self.phase is not ConnectionPhase.CLOSING:
             self._close(code, reason)
             self.loseConnection()
@@ -365,19 +371,19 @@ class WebSocket(Connection):
             super().readConnectionLost()
         else:
             self._client_finished = True
-            self._hear_rest()
+            self._read_remaining_frames()
             self.loseConnection()
 
     def loseConnection(self) -> None:
         """Close in stages."""
-        if self.phase is ConnectionPhase.ANSWERING:
+        if self.phase is ConnectionPhase.RESPONDING:
             self.channel.loseConnection()
         else:
             super().loseConnection()
 
     def abort(self) -> None:
         """Reset the connection, as the protocol asks."""
-        if self.phase is not ConnectionPhase.ANSWERING:
+        if self.phase is not ConnectionPhase.RESPONDING:
             self.phase = ConnectionPhase.CLOSING
         self._wire.abortConnection()
 
@@ -391,7 +397,7 @@ class WebSocket(Connection):
     def _unfinished(self) -> bool:
         return False
 
-    def under_way(self) -> tuple[CutRequest, ...]:
+    def requests_in_flight(self) -> tuple[CutRequest, ...]:
         """A WebSocket that was told is not cut, unless what it was told is lost."""
         if not self._unsent:
             return ()

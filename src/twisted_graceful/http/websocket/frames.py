@@ -29,7 +29,7 @@ fragments of a byte took it a minute. Go's WebSocket clients send fragments of 4
 """
 
 
-class Code(IntEnum):
+class CloseCode(IntEnum):
     """Why a WebSocket is closed (section 7.4.1)."""
 
     GOING_AWAY = 1001
@@ -48,7 +48,7 @@ def control_frame(opcode: int, payload: bytes = b"") -> bytes:
     return bytes((_FINAL | opcode, len(payload))) + payload
 
 
-def close_frame(code: Code, reason: str = "") -> bytes:
+def close_frame(code: CloseCode, reason: str = "") -> bytes:
     """A Close frame (section 5.5.1).
 
     Args:
@@ -58,7 +58,7 @@ def close_frame(code: Code, reason: str = "") -> bytes:
     return control_frame(CLOSE, code.to_bytes(2, "big") + reason.encode())
 
 
-class Frames:
+class FrameTracker:
     """One direction of a WebSocket, followed from frame to frame.
 
     Whatever the bytes are split into, the same of them is passed on. A begun header or control
@@ -77,8 +77,8 @@ class Frames:
             no message or control frame is too long, by what its header announces.
     """
 
-    closed = more = False
-    refused: tuple[Code, str] | None = None
+    closed = has_more = False
+    rejection: tuple[CloseCode, str] | None = None
 
     _rest = 0
     _held = b""
@@ -92,7 +92,7 @@ class Frames:
         self._swallowed = swallowed
 
     @property
-    def between(self) -> bool:
+    def is_between_frames(self) -> bool:
         """Whether what was passed on ends with a frame, so that another may follow."""
         return not self._rest
 
@@ -102,7 +102,7 @@ class Frames:
         Returns:
             What is to be passed on now.
         """
-        if self.closed or self.refused is not None:
+        if self.closed or self.rejection is not None:
             return b""
         if self._held:
             data, self._held = self._held + data, b""
@@ -110,10 +110,10 @@ class Frames:
         begin, at = 0, self._rest
         pieces = []
         left = self._at_once
-        self.more = False
+        self.has_more = False
         while at < size:
             if not left:
-                self._held, stop, self.more = data[at:], at, True
+                self._held, stop, self.has_more = data[at:], at, True
                 break
             left -= 1
             header = _header(data, at)
@@ -123,7 +123,7 @@ class Frames:
             payload, end = header
             opcode = data[at] & _OPCODE
             self._check(data[at], end - payload)
-            if self.refused is not None:
+            if self.rejection is not None:
                 stop = at
                 break
             if opcode & _CONTROL:
@@ -149,15 +149,15 @@ class Frames:
         if first & _CONTROL:
             if length > LONGEST_CONTROL:
                 reason = f"a control frame over {LONGEST_CONTROL} bytes"
-                self.refused = Code.PROTOCOL_ERROR, reason
+                self.rejection = CloseCode.PROTOCOL_ERROR, reason
             return
         self._message += length
         self._fragments += 1
         if 0 < self._limit < self._message:
-            self.refused = Code.MESSAGE_TOO_BIG, f"a message over {self._limit} bytes"
+            self.rejection = CloseCode.MESSAGE_TOO_BIG, f"a message over {self._limit} bytes"
         elif self._limit > 0 and self._fragments > self._most_fragments:
             reason = f"a message in over {self._most_fragments} fragments"
-            self.refused = Code.MESSAGE_TOO_BIG, reason
+            self.rejection = CloseCode.MESSAGE_TOO_BIG, reason
         elif first & _FINAL:
             self._message = self._fragments = 0
 

@@ -45,7 +45,7 @@ class WebSocketTransport:
 
     @protocol.setter
     def protocol(self, protocol: IProtocol) -> None:
-        self._connection.take(protocol)
+        self._connection.set_protocol(protocol)
 
     def getPeer(self) -> IAddress:
         """The client's address."""
@@ -92,7 +92,7 @@ class WebSocketTransport:
         self._connection.loseConnection()
 
 
-class Nowhere:
+class NullTransport:
     """The transport of a channel whose connection another protocol has."""
 
     def write(self, data: bytes) -> None:

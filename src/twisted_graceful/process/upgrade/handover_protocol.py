@@ -150,7 +150,7 @@ class ConnectionSender:
             if index in refused:
                 each.take_back()
             else:
-                each.let_go()
+                each.release()
         if self.is_open and departures:
             for call in self._callers:
                 call()

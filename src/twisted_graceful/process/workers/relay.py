@@ -107,7 +107,7 @@ class _Parcel:
         self.route: Route | None = None
         self._relay = relay
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """It has arrived."""
         os.close(self.handed.descriptor)
 
