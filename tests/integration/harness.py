@@ -36,6 +36,19 @@ GRACEFUL = (*FOREGROUND, "graceful", *PORT, *PATIENCE)
 
 DAEMON = (TWISTD, "--pidfile", "app.pid", "--logfile", "app.log", "graceful", *PORT, *PATIENCE)
 
+TAC = """\
+import os, sys
+sys.path.insert(0, os.getcwd())
+from twisted.application.service import Application
+from twisted_graceful import GracefulService, new
+import app
+
+application = Application("tac")
+service = GracefulService(new("127.0.0.1:0", app.resource), signals=True, probation=0)
+service.setServiceParent(application)
+"""
+
+
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # else servers of tests under nohup ignore it, too
 

@@ -1,4 +1,4 @@
-"""wrk: as much load as a server takes, until the test has seen enough."""
+"""Clients that ask again and again: wrk with as much load as a server takes, and one alone."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import signal
 import subprocess
 from dataclasses import dataclass
 
+from .client import Answer, Client
+from .harness import Server
 from .programs import program
 
 _AT_MOST = "100"  # seconds, if a test never ends it
@@ -61,3 +63,27 @@ class Load:
         assert requests is not None, said
         errors = re.findall(r"Socket errors: .*|Non-2xx .*", said)
         self.summary = Summary(int(requests[1]), tuple(errors))
+
+
+def wrong(answer: Answer) -> str:
+    """What is wrong with an answer, if anything."""
+    return "" if answer.status == 200 and answer.body in ("1", "2", "3") else repr(answer)
+
+
+class KeepAlive:
+    """A client that makes a new connection only when the server has announced the close."""
+
+    def __init__(self, server: Server) -> None:
+        self.last_seen = ""
+        self._server = server
+        self._client: Client | None = None
+
+    def __call__(self) -> str:
+        """Make one request; what is wrong with its answer."""
+        self._client = self._client or self._server.connect()
+        answer = self._client.ask("/")
+        self.last_seen = answer.body
+        if answer.last:
+            self._client.close()
+            self._client = None
+        return wrong(answer)

@@ -16,6 +16,10 @@ QUIET = ("--silent", "--max-time", "30")
 """curl says nothing but what it was asked for; and one that hangs is a failure of its own."""
 
 
+CONTAINER = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+"""A process in a namespace of its own, where it has the id 1; see unshare(1)."""
+
+
 def program(name: str) -> str:
     """The path of a program.
 

@@ -15,7 +15,7 @@ from ..case import SynchronousTestCase
 from ..certificates import EXPIRED, ONE, ONE_KEY, TWO_KEY
 from . import proc
 from .harness import DAEMON, FOREGROUND, TWIST, TWISTD, served
-from .test_warm_up import BROKEN, DOWN, SILENT
+from .warm_up_apps import BROKEN, DOWN, SILENT
 
 KINDS = """\
 from twisted.internet.defer import Deferred

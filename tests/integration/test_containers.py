@@ -8,13 +8,10 @@ from unittest import SkipTest
 
 from ..case import SynchronousTestCase
 from . import proc
+from .gracefulctl import command
 from .harness import GRACEFUL, Server
-from .programs import run
-from .test_gracefulctl import command
+from .programs import CONTAINER, run
 from .waiting import until
-
-CONTAINER = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
-"""A process in a namespace of its own, where it has the id 1; see unshare(1)."""
 
 INIT = f"""\
 #!{sys.executable}

@@ -11,10 +11,10 @@ from unittest import SkipTest
 
 from ..case import SynchronousTestCase
 from . import proc
+from .gracefulctl import DIES, LOADS_AT_A_GATE, command, ctl, interrupt_an_upgrade
 from .harness import DAEMON, Server, served
-from .test_gracefulctl import DIES, LOADS_AT_A_GATE, command, ctl, interrupt_an_upgrade
-from .test_warm_up import DOWN, WELL
 from .waiting import until
+from .warm_up_apps import DOWN, WELL
 
 ADMIN = ("--admin", "unix:admin.sock")
 LONG = ("--probation", "60")

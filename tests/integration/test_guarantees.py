@@ -6,39 +6,15 @@ import hashlib
 import signal
 
 from ..case import SynchronousTestCase
-from .client import Answer, Client, request
-from .harness import Server, served
+from .client import request
+from .harness import served
+from .load import KeepAlive, wrong
 from .waiting import Watch, until
-
-
-def wrong(answer: Answer) -> str:
-    """What is wrong with an answer, if anything."""
-    return "" if answer.status == 200 and answer.body in ("1", "2", "3") else repr(answer)
-
 
 DIE_SOON = """
 from twisted.internet import reactor
 reactor.callLater(0.5, os._exit, 1)
 """
-
-
-class KeepAlive:
-    """A client that makes a new connection only when the server has announced the close."""
-
-    def __init__(self, server: Server) -> None:
-        self.last_seen = ""
-        self._server = server
-        self._client: Client | None = None
-
-    def __call__(self) -> str:
-        """Make one request; what is wrong with its answer."""
-        self._client = self._client or self._server.connect()
-        answer = self._client.ask("/")
-        self.last_seen = answer.body
-        if answer.last:
-            self._client.close()
-            self._client = None
-        return wrong(answer)
 
 
 class GuaranteeTests(SynchronousTestCase):

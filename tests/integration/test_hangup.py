@@ -10,8 +10,8 @@ from twisted_graceful.ctl.server_process import Process
 
 from ..case import SynchronousTestCase
 from . import proc
+from .gracefulctl import ctl
 from .harness import GRACEFUL, Server
-from .test_gracefulctl import ctl
 from .waiting import until
 
 APP = ("--app", "app.resource")

@@ -17,8 +17,7 @@ from twisted_graceful import Settings
 from ..case import SynchronousTestCase
 from . import proc
 from .harness import PATIENCE, TWISTD, Server
-from .programs import run
-from .test_containers import CONTAINER
+from .programs import CONTAINER, run
 
 REPOSITORY = Path(__file__).parents[2]
 MOD = (REPOSITORY / "examples" / "mod.py").read_text()

@@ -9,24 +9,13 @@ from unittest import SkipTest
 
 from ..case import SynchronousTestCase
 from . import proc
-from .harness import DAEMON, FOREGROUND, GRACEFUL, PORT, TWIST, TWISTD, Server, served
-from .test_workers import workers
+from .harness import DAEMON, FOREGROUND, GRACEFUL, PORT, TAC, TWIST, TWISTD, Server, served
 from .waiting import until
+from .workers import workers
 
 RUN = ("--rundir", "run", "--umask", "027")
 LOG_TEXT = ("--log-format", "text", "graceful", *PORT, "--probation", "0", "--app", "app.resource")
 
-TAC = """\
-import os, sys
-sys.path.insert(0, os.getcwd())
-from twisted.application.service import Application
-from twisted_graceful import GracefulService, new
-import app
-
-application = Application("tac")
-service = GracefulService(new("127.0.0.1:0", app.resource), signals=True, probation=0)
-service.setServiceParent(application)
-"""
 
 TAC_WITH_WORKERS = TAC.replace("GracefulService", "serving").replace(
     "signals", "workers=2, signals"

@@ -10,8 +10,7 @@ import sysconfig
 import venv
 
 from ..case import SynchronousTestCase
-from .harness import PATIENCE, PORT, SERVED, TWISTD, Server
-from .test_launch_kinds import TAC
+from .harness import PATIENCE, PORT, SERVED, TAC, TWISTD, Server
 
 OPTIONS = ("-n", "--pidfile=../app.pid", "graceful", *PORT, *PATIENCE, "--app", "app.resource")
 

@@ -8,11 +8,11 @@ import signal
 from pathlib import Path
 
 from ..case import SynchronousTestCase
+from .admin import ADMIN, Admin
 from .harness import served
 from .load import Load
-from .test_admin import ADMIN, Admin
-from .test_workers import BROKEN, with_workers, workers
 from .waiting import until
+from .workers import BROKEN, with_workers, workers
 
 ENDED = r"Worker \d \(pid {}\) has ended: "
 

@@ -11,11 +11,11 @@ import ssl
 from ..case import SynchronousTestCase
 from ..certificates import EXPIRED, ONE, ONE_KEY, TWO, TWO_KEY
 from . import proc
+from .admin import ADMIN, Admin
 from .client import DEADLINE, Client, request, trusting
 from .harness import CERTIFICATE, Server, served
+from .load import KeepAlive, wrong
 from .programs import run
-from .test_admin import ADMIN, Admin
-from .test_guarantees import KeepAlive, wrong
 from .waiting import Watch, until
 
 FIRST = ONE + ONE_KEY

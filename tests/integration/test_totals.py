@@ -10,10 +10,10 @@ from functools import partial
 
 from ..case import SynchronousTestCase
 from . import proc
+from .admin import ADMIN, SOCKET, Admin
 from .harness import Server
-from .test_admin import ADMIN, SOCKET, Admin
-from .test_workers import PROGRAM, with_workers, workers
 from .waiting import until
+from .workers import PROGRAM, with_workers, workers
 
 REQUESTS = "graceful_http_requests_total{method=GET,status_class=2xx}"
 DURATIONS = "graceful_http_request_duration_seconds_count{}"

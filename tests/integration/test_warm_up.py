@@ -6,30 +6,11 @@ import signal
 
 from ..case import SynchronousTestCase
 from . import proc
+from .failed_upgrades import FaultTestCase
 from .harness import PORT, Server
-from .test_upgrade_faults import FaultTestCase
 from .waiting import until
+from .warm_up_apps import BROKEN, DOWN, SILENT, WELL
 
-PAGES = """\
-import os
-from app import Root
-
-class Pages(Root):
-    def render(self, request):
-        with open("asked", "a") as asked:
-            asked.write(f"{os.getpid()} {request.path.decode()}\\n")
-        if request.path == b"/ready":
-            return self.ready(request)
-        return super().render(request)
-    def ready(self, request):
-        READY
-
-app = Pages()
-"""
-WELL = PAGES.replace("READY", "return b'well'")
-DOWN = PAGES.replace("READY", "request.setResponseCode(503); return b'the database\\nis down'")
-SILENT = PAGES.replace("READY", "return 1")
-BROKEN = PAGES.replace("READY", "raise RuntimeError('no such table')")
 ANSWERED = r"the warm-up request GET /ready was answered 503 Service Unavailable\s+the database\s+"
 
 

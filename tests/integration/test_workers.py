@@ -12,37 +12,14 @@ from statistics import median
 from ..case import SynchronousTestCase
 from . import proc
 from .client import Client
-from .harness import SERVED, Server, served
+from .harness import SERVED, Server
 from .load import Load
 from .waiting import Watch, until
-
-PROGRAM = """\
-import app, twisted_graceful
-twisted_graceful.listen_and_serve_forever("127.0.0.1:0", app.resource, workers=2, probation=0)
-"""
+from .workers import BROKEN, PROGRAM, with_workers, workers
 
 TWO_ADDRESSES = PROGRAM.replace('"127.0.0.1:0"', '["127.0.0.1:0", "0.0.0.0:0"]').replace(
     "probation=0", "probation=30"
 )
-
-BROKEN = 'raise RuntimeError("the new code is broken")\n'
-
-
-def with_workers(*options: str, count: int = 2) -> Server:
-    """A server with workers."""
-    return served("--workers", str(count), *options)
-
-
-def workers(server: Server, count: int = 2) -> set[int]:
-    """The processes that serve, once there are as many as that and each answers."""
-    master = server.pid
-
-    def all_answer() -> set[int]:
-        there = set(filter(proc.alive, proc.children(master)))
-        seen = {int(server.get("/pid").body) for _ in range(4 * count)}
-        return there if len(there) == count and seen == there else set()
-
-    return until(all_answer, f"{count} workers answer")
 
 
 def polls(pid: int, inode: str) -> bool:

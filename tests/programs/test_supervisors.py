@@ -10,8 +10,8 @@ import sys
 from unittest import SkipTest
 
 from ..case import SynchronousTestCase
+from ..integration.gracefulctl import ctl
 from ..integration.harness import BESIDE_PYTHON, GRACEFUL, Server
-from ..integration.test_gracefulctl import ctl
 from ..integration.waiting import until
 
 APP = ("--app", "app.resource")

@@ -6,8 +6,8 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 
-from tests.unit.test_port import PortTestCase
-from tests.unit.test_service import RealReactorTestCase
+from tests.unit.ports import PortTestCase
+from tests.unit.real_reactor import RealReactorTestCase
 from tests.unit.web import GET, Echo, connect, fetch
 from twisted_graceful import GracefulService, new
 from twisted_graceful.admin.admin_server import AdminServer

@@ -24,12 +24,9 @@ from tests.unit.support import examples, temporary_directory
 from tests.unit.web import Echo, Fields, Held, timers_left
 from twisted_graceful import draining
 from twisted_graceful.http.phases import ConnectionPhase
-from twisted_graceful.http.registry import SWEEP_INTERVAL
 
 from ..case import SynchronousTestCase
-
-A_BIT = 2 * SWEEP_INTERVAL
-"""Seconds by which a deadline may be late."""
+from .http2_client import A_BIT
 
 ALL_STREAMS = 2**31 - 1
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 from hpack import Encoder
@@ -22,14 +20,13 @@ from twisted.internet.error import TimeoutError as HandlerTimeout
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from tests.unit.http2_client import Answer, Http2Client, fields, http2_server
-from tests.unit.test_http2 import A_BIT
-from tests.unit.web import Echo, Held
+from tests.unit.http2_client import A_BIT, Answer, Http2Client, fields, http2_server
+from tests.unit.web import Echo
 from twisted_graceful.http.http2 import connection as connection_module
 from twisted_graceful.http.http2.h2_machine import WINDOW
 from twisted_graceful.http.phases import ConnectionPhase
 
-from ..case import SynchronousTestCase
+from .http2_client import LimitsTestCase
 
 
 class Large(Resource):
@@ -42,49 +39,6 @@ class Large(Resource):
         """Make one."""
         Large.made += 1
         return bytes(60_000)
-
-
-class LimitsTestCase(SynchronousTestCase):
-    """A server with limits that a test can reach, and its client."""
-
-    def serve(self, **settings: Any) -> None:
-        """Connect a client to a server with these settings."""
-        self.app = Held()
-        self.server = http2_server(self.app, **settings)
-        self.client = Http2Client(self.server)
-        self.client.exchange()
-
-    def ask(self, *header: tuple[str, str], **how: Any) -> Answer:
-        """Send a request, and see what comes."""
-        number = self.client.request(*header, **how)
-        self.client.exchange()
-        return self.client.answers[number]
-
-    def send(self, *frames: Frame) -> None:
-        """Send frames as they are, and see what comes."""
-        self.client.wire.send(b"".join(each.serialize() for each in frames))
-        self.client.exchange()
-
-    def assertWhole(self, answer: Answer, status: int) -> None:
-        """It is a whole answer of the server itself."""
-        self.assertEqual((answer.status, answer.ended), (status, True))
-        self.assertEqual(answer.headers["content-type"], "text/plain; charset=utf-8")
-        self.assertEqual(int(answer.headers["content-length"]), len(answer.body))
-        self.assertTrue({"date", "server"} <= set(answer.headers))
-
-    def assertConnectionLives(self) -> None:
-        """Other requests are answered."""
-        answer = self.ask(*fields(path="/still-there"))
-        self.app.requests[-1].finish()
-        self.client.exchange()
-        self.assertEqual((answer.status, answer.ended), (200, True))
-
-    def assertEnded(self, code: ErrorCodes) -> None:
-        """The connection was ended, for this reason."""
-        self.assertEqual([code for _, code in self.client.goaways], [code])
-        self.assertTrue(self.client.wire.ended)
-        self.client.wire.close()
-        self.assertEqual(len(self.server.connections), 0)
 
 
 class SizeTests(LimitsTestCase):

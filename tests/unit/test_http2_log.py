@@ -7,8 +7,7 @@ from typing import Any
 
 from twisted.web.server import Request
 
-from tests.unit.http2_client import Http2Client, fields, http2_server
-from tests.unit.test_http2 import A_BIT
+from tests.unit.http2_client import A_BIT, Http2Client, fields, http2_server
 from tests.unit.web import Held
 from twisted_graceful.http.log.access_log import AccessLog
 

@@ -14,8 +14,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 
-from tests.unit.test_pool import FakeWorker
-from tests.unit.test_relay import FakeRoute
+from tests.unit.fake_workers import FakeRoute, FakeWorker
 from twisted_graceful import DrainReport, GracefulService, new, serving
 from twisted_graceful.errors import SettingsError
 from twisted_graceful.handover_interface import HandedConnection

@@ -12,7 +12,7 @@ from twisted_graceful.http.phases import FOLLOWS, ConnectionPhase
 from twisted_graceful.http.websocket.connection import WebSocket
 from twisted_graceful.testing import MemoryServer
 
-from .test_handover import GET, Generation
+from .generations import GET, Generation
 
 WALKS = (
     "test_registry",

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from twisted_graceful.process.workers.pool import Pool
 from twisted_graceful.process.workers.worker_slot import WorkerSlot
 
-from .test_pool import FakeWorker
+from .fake_workers import FakeWorker
 
 DIAGRAMS = Path(__file__).parents[2] / "docs" / "_ext"
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
@@ -17,52 +17,7 @@ from twisted_graceful.process.workers.pool import Pool
 from twisted_graceful.process.workers.worker_slot import IN_FULL_AGAIN
 
 from ..case import SynchronousTestCase
-
-
-class FakeWorker:
-    """What the pool sees of a worker."""
-
-    def __init__(self, number: int, pid: int) -> None:
-        self.number = number
-        self.pid = pid
-        self.connections = 0
-        self.is_ready = False
-        self.has_failed = False
-        self.report = ""
-        self.code = 0
-        self.retires = False
-        self.told: list[str] = []
-        self.drained: Deferred[None] = Deferred()
-        self.accepts: Deferred[None] = succeed(None)
-
-    def __repr__(self) -> str:
-        return f"{self.number}:{self.pid}"
-
-    def accept(self) -> Deferred[None]:
-        """It accepts from now on."""
-        self.told.append("accept")
-        return self.accepts
-
-    def drain(self, within: float, gone: Sequence[int] = ()) -> Deferred[None]:
-        """It does not any more."""
-        self.told.append("drain")
-        return self.drained
-
-    def move_out(self, within: float) -> None:
-        """It gives its connections away and ends."""
-        self.told.append("move out")
-
-    def leave(self, within: float) -> None:
-        """It ends."""
-        self.told.append("leave")
-
-    def cut(self, within: float) -> None:
-        """It ends at once."""
-        self.told.append("cut")
-
-    def tell_logs_moved(self) -> None:
-        """It opens its logs anew."""
-        self.told.append("logs moved")
+from .fake_workers import FakeWorker
 
 
 class PoolTests(SynchronousTestCase):

@@ -18,9 +18,9 @@ from twisted_graceful.testing import MemoryConnection, MemoryServer
 from twisted_graceful.testing.memory_transport import CLIENT, SERVER
 
 from ..case import SynchronousTestCase
+from .proxy_headers import BLOCK4, LOCAL, PROXY, SAID4, TCP4, tls, v2
 from .secure import SecureClient, SecureServer
 from .support import examples
-from .test_proxy_protocol import BLOCK4, LOCAL, PROXY, SAID4, TCP4, tls, v2
 from .web import ANSWER, GET, Echo
 
 V2 = v2(PROXY, 0x11, BLOCK4)

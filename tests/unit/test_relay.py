@@ -3,35 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 from twisted.internet.task import Clock
 
-from twisted_graceful.handover_interface import Departure, HandedConnection
+from twisted_graceful.handover_interface import HandedConnection
 from twisted_graceful.process.workers.relay import Relay
 
 from ..case import SynchronousTestCase
-
-
-class FakeRoute:
-    """A way to a process, and what it has been given."""
-
-    def __init__(self, connections: int = 0, room: int = 100) -> None:
-        self.connections = connections
-        self.is_open = True
-        self.room = room
-        self.carrier = self
-        self.calls: list[Callable[[], None]] = []
-        self.sent: list[Departure] = []
-
-    def call_when_room(self, call: Callable[[], None]) -> None:
-        """Call this when there is room."""
-        self.calls.append(call)
-
-    def send(self, departures: list[Departure]) -> None:
-        """Take connections."""
-        self.sent += departures
-        self.room -= len(departures)
+from .fake_workers import FakeRoute
 
 
 class RelayTests(SynchronousTestCase):

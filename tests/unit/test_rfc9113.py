@@ -6,8 +6,7 @@ from h2.errors import ErrorCodes
 from hpack import Encoder
 from hyperframe.frame import RstStreamFrame, SettingsFrame, WindowUpdateFrame
 
-from tests.unit.http2_client import fields
-from tests.unit.test_http2_limits import LimitsTestCase
+from tests.unit.http2_client import LimitsTestCase, fields
 from twisted_graceful.http.http2.frames import PREFACE, FrameType
 
 

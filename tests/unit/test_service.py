@@ -15,12 +15,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferTimeoutError
 from twisted.internet.task import deferLater
 from twisted.logger import LogLevel, capturedLogs, formatEvent
-from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
 from twisted.web.static import File
 
 from tests.unit.support import leaves_nothing_open, run_python, temporary_directory
-from tests.unit.web import ANSWER, GET, Echo, RawClient, connect, fetch, is_refused
+from tests.unit.web import ANSWER, GET, Echo, connect, fetch, is_refused
 from twisted_graceful import (
     AppError,
     BindError,
@@ -37,6 +36,8 @@ from twisted_graceful.http.io.port import limit_of_descriptors
 from twisted_graceful.process.listeners.activation import ActivatedListener
 from twisted_graceful.process.listeners.sockets import Listeners
 from twisted_graceful.testing.messages import take_response
+
+from .real_reactor import RealReactorTestCase, port, url
 
 
 class Nobody:
@@ -56,60 +57,12 @@ FOR_EVER = 3600
 """Seconds that no test waits for."""
 
 
-class RealReactorTestCase(TestCase):
-    """What the tests of this module share."""
-
-    timeout = 20
-
-    def server(self, app: Any, **settings: Any) -> Server:
-        """A server on a free port, stopped at the end of the test."""
-        server = new("127.0.0.1:0", app, **settings)
-        self.addCleanup(server.stopService)
-        return server
-
-    async def running(self, app: Any, **settings: Any) -> Server:
-        """The same, and it accepts."""
-        server = self.server(app, **settings)
-        accepts = server.ready()
-        server.startService()
-        await accepts
-        return server
-
-    async def until(self, condition: Callable[[], object]) -> None:
-        """Let the reactor run until something holds."""
-        from twisted.internet import reactor
-
-        for _ in range(1000):
-            if condition():
-                return
-            await deferLater(reactor, 0.01)
-        self.fail("it did not come to hold")
-
-    async def asking(self, server: Server, app: Echo) -> RawClient:
-        """A client whose request is being answered."""
-        client = await connect(port(server))
-        client.transport.write(GET)
-        before = len(app.held)
-        await self.until(lambda: len(app.held) > before)
-        return client
-
-
 async def turns() -> None:
     """Let the reactor do what it has been asked to do by now."""
     from twisted.internet import reactor
 
     for _ in range(2):
         await deferLater(reactor, 0)
-
-
-def port(server: Server) -> int:
-    """Where a server listens."""
-    return server.bound[0][1]
-
-
-def url(server: Server) -> str:
-    """The page that is asked for."""
-    return f"http://127.0.0.1:{port(server)}/x"
 
 
 class StartStopTests(RealReactorTestCase):

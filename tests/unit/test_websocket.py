@@ -18,16 +18,19 @@ from twisted.web.server import NOT_DONE_YET, Request
 from wsproto.events import BytesMessage, CloseConnection, Pong, TextMessage
 
 from tests.unit.support import examples
-from tests.unit.test_websocket_frames import BINARY, TEXT, announced, frame
 from tests.unit.web import timers_left
 from tests.unit.websockets import (
+    BINARY,
     HANDSHAKE,
+    TEXT,
     Application,
     TakingProtocol,
     WebSocketClient,
+    announced,
     as_autobahn,
     as_taking,
     as_twisted,
+    frame,
 )
 from twisted_graceful import draining, twisted_internals
 from twisted_graceful.http.log.access_log import AccessLog

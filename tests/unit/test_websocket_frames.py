@@ -21,30 +21,7 @@ from twisted_graceful.http.websocket.frames import (
 
 from ..case import SynchronousTestCase
 from .support import examples
-
-TEXT = 0x01
-BINARY = 0x02
-MASK = b"\x0f\xf0\x55\xaa"
-
-
-def frame(opcode: int, payload: bytes = b"", *, final: bool = True, masked: bool = True) -> bytes:
-    """A frame, as a client sends it, or as a server does."""
-    first = opcode | (0x80 if final else 0)
-    size, mask_bit = len(payload), 0x80 if masked else 0
-    if size < 126:
-        length = bytes([size | mask_bit])
-    elif size < 1 << 16:
-        length = bytes([126 | mask_bit]) + size.to_bytes(2, "big")
-    else:
-        length = bytes([127 | mask_bit]) + size.to_bytes(8, "big")
-    key = MASK if masked else b""
-    body = bytes(byte ^ MASK[i % 4] for i, byte in enumerate(payload)) if masked else payload
-    return bytes([first]) + length + key + body
-
-
-def announced(opcode: int, size: int, *, final: bool = True) -> bytes:
-    """The header of a frame whose payload has not come yet."""
-    return bytes([opcode | (0x80 if final else 0), 0xFF]) + size.to_bytes(8, "big") + MASK
+from .websockets import BINARY, TEXT, announced, frame
 
 
 class FrameTests(SynchronousTestCase):
