@@ -1,22 +1,18 @@
-"""Every private part of Twisted that we call or change, with the reason.
+"""Every private or undocumented part of Twisted, h2 and hpack that this package uses.
 
-For each, `tests/unit/test_twisted_internals.py` has a test that fails when Twisted changes it.
-What a subclass must share with its base is where the subclass is: in `http.channel`, `http.port`,
-`http.request` and `http.transport`. The internals of hpack that decode header blocks are in
-`http.http2.field_decoder`, which a test compares with hpack itself.
+`INTERNALS` lists them. `tests/unit/test_internals.py` compares the list with this package and
+with the installed libraries: it fails when a part is used that is not listed, when a listed one
+is no longer used, and when a library no longer has it.
+
+The functions below the list use internals on behalf of several modules.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
-from functools import wraps
-from inspect import unwrap
 from operator import attrgetter
 from socket import socket
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple
 
 from twisted.internet._producer_helpers import _PullToPush as PullToPush
 from twisted.logger import (
@@ -27,12 +23,14 @@ from twisted.logger import (
     globalLogPublisher,
 )
 from twisted.python import log
-from twisted.python.logfile import BaseLogFile, LogFile
+from twisted.python.logfile import BaseLogFile
 from twisted.web.http_headers import Headers
 from twisted.web.resource import _IEncodingResource as IEncodingResource
 
 __all__ = [
+    "INTERNALS",
     "IEncodingResource",
+    "Internal",
     "PullToPush",
     "close_without_shutdown",
     "headers",
@@ -44,10 +42,188 @@ __all__ = [
     "port",
     "raw_headers",
     "replace_log_streams",
-    "share_log_files",
-    "take_over_twistd",
     "was_told_to_stop",
 ]
+
+
+class Internal(NamedTuple):
+    """Parts of one class or module that its library may change without notice.
+
+    Attributes:
+        owner: the class or module.
+        names: its parts, separated by spaces. Those without an underscore are undocumented, or
+            this package replaces them, which their library does not expect.
+        kind: what each of them is. An attribute may be one of the class or of its instances.
+        since: the first version that has all of them; "8.0" of Twisted is the oldest looked at.
+        used_in: the modules of this package that use them.
+        why: what for.
+    """
+
+    owner: str
+    names: str
+    kind: Literal["attribute", "class", "function", "method", "variable"]
+    since: str
+    used_in: str
+    why: str
+
+
+# fmt: off
+INTERNALS = [
+    # Transports and ports
+    Internal("twisted.internet.abstract.FileDescriptor",
+             "dataBuffer offset _tempDataBuffer _tempDataLen _writeDisconnected",
+             "attribute", "8.0", "http.io.transport",
+             "how much is unsent, and whether a write may go to the socket before the poll"),
+    Internal("twisted.internet.abstract.FileDescriptor", "bufferSize",
+             "attribute", "8.0", "http.io.transport",
+             "how much is gathered before it is sent"),
+    Internal("twisted.internet.tcp.Connection", "_closeWriteConnection",
+             "method", "8.0", "http.io.tls",
+             "send close_notify first"),
+    Internal("twisted.internet.tcp._SocketCloser", "_shouldShutdown",
+             "attribute", "14.0", "twisted_internals",
+             "close a descriptor without shutdown(2), which ends the connection for every process"),
+    Internal("twisted.internet.tcp.Port", "_fromListeningDescriptor",
+             "method", "12.1", "twisted_internals http.io.unix_port",
+             "adopt a listener by a class of ours, and of a UNIX socket"),
+    Internal("twisted.internet.tcp.Port", "_preexistingSocket _realPortNumber",
+             "attribute", "12.1", "http.io.port http.io.unix_port",
+             "start without Twisted's log message"),
+    Internal("twisted.internet.tcp.Port", "_shouldShutdown", "attribute", "14.0", "http.io.port",
+             "start as Twisted's does"),
+    Internal("twisted.internet.tcp.Port", "_buildAddr",
+             "method", "8.0", "http.io.port http.io.unix_port",
+             "the address of a client, which is another one at a UNIX socket"),
+    Internal("twisted.internet.tcp.Port", "_logConnectionLostMsg", "method", "10.2", "http.io.port",
+             "log nothing when a port is closed"),
+    Internal("twisted.internet.tcp.Port", "_type", "attribute", "11.1", "http.io.unix_port",
+             "the name in messages of Twisted"),
+    Internal("twisted.internet.tcp.Port", "numberAccepts sessionno",
+             "attribute", "8.0", "http.io.port",
+             "accept as many at once as Twisted would, and number them as Twisted does"),
+
+    # The reactor
+    Internal("twisted.internet.base.ReactorBase", "seconds", "attribute", "8.0", "clock",
+             "replaced by a clock that nobody can set"),
+    Internal("twisted.internet.base.DelayedCall", "seconds", "attribute", "8.0", "clock",
+             "replaced in calls that were made before"),
+    Internal("twisted.internet.base.ReactorBase", "_exitSignal",
+             "attribute", "18.4", "twisted_internals",
+             "whether a signal stopped the reactor"),
+    Internal("twisted.internet.process", "reapProcessHandlers",
+             "variable", "8.0", "process.host.reaper",
+             "the children that the reactor waits for"),
+    Internal("twisted.internet._producer_helpers", "_PullToPush",
+             "class", "17.1", "twisted_internals",
+             "let a pull producer produce by itself"),
+    Internal("twisted.python.threadpool.ThreadPool", "threadFactory",
+             "attribute", "8.0", "app.wsgi.threads",
+             "threads that the interpreter does not wait for at exit"),
+
+    # twisted.web: `Request` and `Channel` replace the ones of Twisted
+    Internal("twisted.web.http.Request", "_disconnected", "attribute", "9.0", "http.request",
+             "Twisted's methods ask whether the client is gone"),
+    Internal("twisted.web.http.Request", "_forceSSL", "attribute", "8.0", "http.proxy",
+             "set by an application, it has priority over what a proxy says"),
+    Internal("twisted.web.http.Request", "_log", "attribute", "18.4", "http.request",
+             "methods of Twisted log with the id of the request"),
+    Internal("twisted.web.server.Request", "_encoder", "attribute", "12.3", "http.request",
+             "render with an encoder, as Twisted does"),
+    Internal("twisted.web.server.Request", "_inFakeHead", "attribute", "11.0", "http.request",
+             "Twisted's render sets and asks it"),
+    Internal("twisted.web.server.Request", "_handleStar", "method", "17.9", "http.request",
+             "answer OPTIONS *"),
+    Internal("twisted.web.server.Request", "_log", "attribute", "18.4", "http.request",
+             "as that of the base class"),
+    Internal("twisted.web.http.HTTPChannel", "_protocolUpgradeForWebsockets",
+             "method", "25.5", "http.http1.channel",
+             "called by twisted.web.websocket"),
+    Internal("twisted.python.components.Componentized", "_adapterCache",
+             "attribute", "8.0", "http.request",
+             "made only for requests that are adapted"),
+    Internal("twisted.web.resource", "_IEncodingResource", "class", "12.3", "twisted_internals",
+             "find an encoding resource as Twisted does"),
+    Internal("twisted.web.http_headers.Headers", "_rawHeaders",
+             "attribute", "8.2", "twisted_internals",
+             "read and write fields that are known to be clean, without checking them again"),
+
+    # The log
+    Internal("twisted.logger._global.LogBeginner", "_temporaryObserver",
+             "attribute", "15.2", "twisted_internals",
+             "whether a program has begun to log"),
+    Internal("twisted.logger._observer.LogPublisher", "_observers",
+             "attribute", "15.2", "twisted_internals",
+             "what writes the log now, and an observer before all others"),
+    Internal("twisted.logger._filter.FilteringLogObserver", "_observer _negativeObserver",
+             "attribute", "15.2", "twisted_internals",
+             "find the streams that the log is written to"),
+    Internal("twisted.logger._file.FileLogObserver", "_outFile",
+             "attribute", "15.2", "twisted_internals",
+             "replaced by a stream that never blocks"),
+    Internal("twisted.logger._legacy.LegacyLogObserverWrapper", "legacyObserver",
+             "attribute", "15.2", "twisted_internals",
+             "find the streams that the log is written to"),
+    Internal("twisted.python.log.FileLogObserver", "write flush",
+             "attribute", "8.0", "twisted_internals",
+             "replaced by those of a stream that never blocks"),
+    Internal("twisted.python.logfile.BaseLogFile", "_openFile",
+             "method", "8.0", "process.host.shared_log_files",
+             "replaced: several processes append to one file"),
+    Internal("twisted.python.logfile.BaseLogFile", "_file",
+             "attribute", "8.0", "process.host.shared_log_files",
+             "what is written to"),
+    Internal("twisted.python.logfile.LogFile", "shouldRotate rotate",
+             "method", "8.0", "process.host.shared_log_files",
+             "replaced: one of several processes rotates"),
+
+    # twistd
+    Internal("twisted.scripts._twistd_unix", "UnixApplicationRunner",
+             "class", "8.0", "process.host.twistd_files",
+             "the runner of twistd, which a .tac file cannot choose"),
+    Internal("twisted.scripts._twistd_unix.UnixApplicationRunner",
+             "setupEnvironment shedPrivileges removePID",
+             "method", "8.0", "process.host.twistd_files",
+             "replaced: pid file and privileges with successors in mind"),
+    Internal("twisted.application.app.AppLogger", "_getLogObserver",
+             "method", "8.2", "process.host.twistd_files",
+             "replaced: a log with an absolute path"),
+    Internal("twisted.application.app.AppLogger", "_logfilename",
+             "attribute", "8.2", "process.host.twistd_files",
+             "the path of the log"),
+    Internal("twisted.scripts._twistd_unix.UnixAppLogger", "_nodaemon",
+             "attribute", "8.2", "process.host.twistd_files",
+             "whether twistd is a daemon, which has a log"),
+
+    # HTTP/2
+    Internal("h2.connection.H2Connection", "MAX_CLOSED_STREAMS",
+             "attribute", "3.1", "http.http2.h2_machine",
+             "remember fewer closed streams"),
+    Internal("h2.connection.H2Connection", "local_settings remote_settings encoder decoder",
+             "attribute", "1.0", "http.http2.h2_machine",
+             "settings of ours, a bounded table of the encoder, and a decoder of ours"),
+    Internal("h2.connection.H2Connection", "highest_inbound_stream_id",
+             "attribute", "2.0", "http.http2.connection http.http2.receiver",
+             "the last stream that was served, for GOAWAY"),
+    Internal("hpack.hpack.Encoder", "table_size_changes",
+             "attribute", "2.0.1", "http.http2.h2_machine",
+             "a client cannot make it grow"),
+    Internal("hpack.hpack.Decoder", "header_table max_allowed_table_size",
+             "attribute", "3.0", "http.http2.field_decoder",
+             "the state that a decoder of ours keeps"),
+    Internal("hpack.hpack", "decode_integer", "function", "1.0", "http.http2.field_decoder",
+             "the parts of hpack's loop that ours keeps"),
+    Internal("hpack.huffman_table", "decode_huffman", "function", "2.2", "http.http2.field_decoder",
+             "likewise"),
+    Internal("hpack.table", "HeaderTable", "class", "1.1", "http.http2.field_decoder",
+             "the static and the dynamic table"),
+    Internal("hpack.table.HeaderTable", "STATIC_TABLE",
+             "attribute", "1.1", "http.http2.field_decoder",
+             "the static table"),
+    Internal("hpack.table.HeaderTable", "get_by_index add",
+             "method", "1.1", "http.http2.field_decoder",
+             "the dynamic table"),
+]
+# fmt: on
 
 
 def close_without_shutdown(transport: Any) -> None:
@@ -73,88 +249,6 @@ def port(kind: Any, reactor: Any, listener: socket, factory: Any) -> Any:
         The port; it does not listen yet.
     """
     return kind._fromListeningDescriptor(reactor, listener.fileno(), listener.family, factory)
-
-
-class _SharedFile(Protocol):
-    """What a shared log file is written through."""
-
-    @property
-    def is_regular(self) -> bool:
-        """Whether it can be rotated."""
-
-    def fileno(self) -> int:
-        """Its descriptor."""
-
-    def close(self) -> None:
-        """Close it."""
-
-
-def share_log_files(
-    opened: Callable[[str, int | None], _SharedFile],
-    locked: Callable[[str], AbstractContextManager[None]],
-) -> None:
-    """Let Twisted's log files, from now on, be shared by several processes; once is enough.
-
-    Twisted writes where it believes the end to be: two processes that share a log overwrite what
-    the other one has just written. So they are opened for appending. And a process whose file
-    another one has rotated, or logrotate has moved, goes on in the one that has the path now.
-    If several rotate it at the same time only one does. Streams and devices such as ``/dev/null``
-    are neither rotated nor renamed; if the path is a link, its target is.
-
-    Args:
-        opened: opens a file; a new one gets the permissions.
-        locked: holds the lock of a path; raises `OSError` if another process holds it.
-    """
-    if getattr(LogFile.rotate, "is_shared", False):
-        return
-    should_rotate, rotate = LogFile.shouldRotate, LogFile.rotate
-
-    @wraps(BaseLogFile._openFile)
-    def _openFile(self: BaseLogFile) -> None:
-        file = opened(self.path, self.defaultMode)
-        if file.is_regular:
-            self.path = os.path.realpath(self.path)
-        self._file = file  # type: ignore[assignment]
-        self.closed = False
-
-    def is_regular(self: BaseLogFile) -> bool:
-        return self._file.is_regular  # type: ignore[attr-defined,no-any-return]
-
-    def follow(self: LogFile) -> bool:
-        """Go on in the file that has the path, if that is another one; whether it was."""
-        status = os.fstat(self._file.fileno())
-        with suppress(OSError):
-            if os.path.samestat(status, os.stat(self.path)):
-                self.size = status.st_size  # what others have written counts too
-                return False
-        old = self._file
-        try:
-            self._openFile()
-        except OSError:
-            self._file = old  # there may be no right to make it anew
-            return False
-        old.close()
-        return True
-
-    @wraps(should_rotate)
-    def shouldRotate(self: LogFile) -> bool:
-        if not is_regular(self):
-            return False
-        follow(self)
-        return bool(should_rotate(self))
-
-    @wraps(rotate)
-    def rotate_once(self: LogFile) -> None:
-        if is_regular(self):
-            # Another process that rotates it does so for this one, too.
-            with suppress(OSError), locked(self.path):
-                if not follow(self):
-                    rotate(self)
-
-    rotate_once.is_shared = True  # type: ignore[attr-defined]
-    BaseLogFile._openFile = _openFile  # type: ignore[method-assign]
-    LogFile.shouldRotate = shouldRotate  # type: ignore[method-assign]
-    LogFile.rotate = rotate_once  # type: ignore[method-assign]
 
 
 def is_log_file(stream: object) -> bool:
@@ -200,68 +294,6 @@ def replace_log_streams(replaced: Callable[[Any], Any], observer: Any = None) ->
             if isinstance(old, log.FileLogObserver) and stream is not None:
                 new = replaced(stream)
                 old.write, old.flush = new.write, new.flush
-
-
-def take_over_twistd(
-    started: Callable[[str], None],
-    sheds: Callable[[int | None, int | None], bool],
-    ends: Callable[[], None],
-    located: Callable[[str], str],
-    observes: Callable[[Any], None],
-) -> None:
-    """Do what twistd does with files instead of it; nothing if this is not twistd.
-
-    twistd writes its pid file through links, and unlinks the path at exit even if another process,
-    our successor, owns it by then. It looks for the directory of its log when an application may
-    have changed to another one. It drops privileges that a successor does not have, and leaves
-    files behind that the successor cannot open. Its configuration cannot be reached from a
-    ``.tac`` file, but its runner class can.
-
-    Args:
-        started: is called when twistd has detached, with the absolute path of the pid file, which
-            twistd does not write; empty if there is none.
-        sheds: is called with user and group before twistd changes to them; returns whether it may.
-        ends: is called at exit, also when the start fails, and has to remove the pid file.
-        located: makes the path of the log absolute.
-        observes: is called with the observer that will write the log, before it does.
-    """
-    twistd = sys.modules.get("twisted.scripts._twistd_unix")
-    if twistd is None:
-        return
-
-    runner_class = twistd.UnixApplicationRunner
-    set_up_environment = unwrap(runner_class.setupEnvironment)
-    shed_privileges = unwrap(runner_class.shedPrivileges)
-    remove_pid_file = unwrap(runner_class.removePID)
-    logger_class = runner_class.loggerFactory
-    get_log_observer = unwrap(logger_class._getLogObserver)
-
-    @wraps(set_up_environment)
-    def setupEnvironment(runner: object, *args: Any) -> None:
-        set_up_environment(runner, *args[:-1], "")
-        started(args[-1] or "")
-
-    @wraps(shed_privileges)
-    def shedPrivileges(runner: object, euid: bool, uid: int | None, gid: int | None) -> None:
-        if sheds(uid, gid):
-            shed_privileges(runner, euid, uid, gid)
-
-    @wraps(remove_pid_file)
-    def removePID(runner: object, pidfile: str) -> None:
-        ends()
-
-    @wraps(get_log_observer)
-    def _getLogObserver(logger: Any) -> Any:
-        if logger._logfilename or not logger._nodaemon:
-            logger._logfilename = located(logger._logfilename or "twistd.log")
-        observer = get_log_observer(logger)
-        observes(observer)
-        return observer
-
-    logger_class._getLogObserver = _getLogObserver
-    runner_class.setupEnvironment = setupEnvironment
-    runner_class.shedPrivileges = shedPrivileges
-    runner_class.removePID = removePID
 
 
 def was_told_to_stop(reactor: Any) -> bool:

@@ -35,6 +35,7 @@ ORDER: dict[str, Layers] = {
         {"cpu_watchdog", "exit_phases", "log_file", "parent_death", "pid_file", "reaper"}
         | {"signals", "supervisors"},
         {"server_log", "twistd_files"},
+        {"shared_log_files"},
     ],
     "process.listeners": [{"activation", "unix_files"}, {"sockets"}],
     "process.upgrade": [

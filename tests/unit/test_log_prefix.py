@@ -78,7 +78,8 @@ from twisted.application.app import AppLogger
 from twisted.logger import Logger
 from twisted.python.components import Componentized
 from twisted.internet import reactor
-from twisted_graceful.process.host.server_log import share_log_files, never_wait
+from twisted_graceful.process.host.server_log import never_wait
+from twisted_graceful.process.host.shared_log_files import share_log_files
 share_log_files(reactor)
 logger = AppLogger({"logfile": sys.argv[1]})
 logger.start(Componentized())

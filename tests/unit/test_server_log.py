@@ -22,7 +22,8 @@ from twisted.python.logfile import LogFile as TwistedLogFile
 
 from twisted_graceful import twisted_internals
 from twisted_graceful.process.host import log_file
-from twisted_graceful.process.host.server_log import never_wait, share_log_files
+from twisted_graceful.process.host.server_log import never_wait
+from twisted_graceful.process.host.shared_log_files import share_log_files
 
 from ..case import SynchronousTestCase
 from .support import temporary_directory

@@ -1,25 +1,113 @@
-"""What is done with files at twistd's start, in its place."""
+"""What is done with files at twistd's start and end, in its place."""
 
 from __future__ import annotations
 
 import os
 import signal
 from pathlib import Path
-from unittest import SkipTest
 
 from twisted.internet.task import Clock
 from twisted.logger import LogPublisher, capturedLogs, formatEvent, textFileLogObserver
 from twisted.python.logfile import LogFile
 from twisted.scripts._twistd_unix import UnixApplicationRunner
+from twisted.trial.unittest import SkipTest
 
 from twisted_graceful import twisted_internals
-from twisted_graceful.process.host.server_log import share_log_files
+from twisted_graceful.process.host.shared_log_files import share_log_files
 from twisted_graceful.process.host.twistd_files import TwistdFiles
 
 from ..case import SynchronousTestCase
-from .support import temporary_directory
+from .support import run_python, temporary_directory
 
 USER = 54321
+
+
+def restore_twistd(test: SynchronousTestCase) -> None:
+    """Give twistd its own way back after a test."""
+    for name in ("removePID", "setupEnvironment", "shedPrivileges"):
+        test.patch(UnixApplicationRunner, name, getattr(UnixApplicationRunner, name))
+    logger = UnixApplicationRunner.loggerFactory
+    test.patch(logger, "_getLogObserver", logger._getLogObserver)
+
+
+class Runner(UnixApplicationRunner):
+    """twistd's own runner, of an application that does nothing, on no reactor."""
+
+    application = oldstdout = oldstderr = None
+
+    def startApplication(self, application: object) -> None:
+        """Start nothing."""
+
+    def startReactor(self, reactor: object, oldstdout: object, oldstderr: object) -> None:
+        """Run nothing."""
+
+
+class FailingRunner(Runner):
+    """The same, of an application that does not start."""
+
+    def startApplication(self, application: object) -> None:
+        """Fail to start."""
+        raise ValueError("this application does not start")
+
+
+class TakeOverTwistdTests(SynchronousTestCase):
+    """twistd's start and exit, as any user."""
+
+    def setUp(self) -> None:
+        """Take over."""
+        restore_twistd(self)
+        self.ended: list[str] = []
+        self.files = TwistdFiles(
+            "",
+            located=os.path.abspath,
+            is_successor=False,
+            written=list,
+            ends=lambda: self.ended.append("ends"),
+            observes=lambda observer: None,
+        )
+        self.files.take_over_twistd()
+
+    def test_the_start(self) -> None:
+        """The pid file that twistd's options name is written, and is known; without one none is."""
+        path = os.path.join(temporary_directory(self), "app.pid")
+        Runner({}).setupEnvironment(None, ".", True, None, "")
+        self.assertIsNone(self.files.pid_file)
+        Runner({}).setupEnvironment(None, ".", True, None, path)
+        self.assertEqual(self.files.pid_file and self.files.pid_file.path, path)
+        self.assertEqual(Path(path).read_text(), str(os.getpid()))
+
+    def test_the_exit(self) -> None:
+        """The pid file is removed by us at the end, also when the start fails."""
+        Runner({"pidfile": ""}).postApplication()
+        failing = FailingRunner({"pidfile": "app.pid"})
+        self.assertRaises(ValueError, failing.postApplication)
+        self.assertEqual(self.ended, ["ends", "ends"])
+
+    def test_twistd_calls_them(self) -> None:
+        """twistd's start goes through what we have put in place, the files before the user."""
+        names = UnixApplicationRunner.startApplication.__code__.co_names
+        order = [names.index(name) for name in ("setupEnvironment", "shedPrivileges")]
+        self.assertEqual(order, sorted(order))
+
+    def test_a_second_service_replaces_the_first(self) -> None:
+        """Of two services in a program the last one is called, and twistd's method once."""
+        self.test_the_start()
+        first, self.ended = self.ended, []
+        self.setUp()
+        Runner({"pidfile": ""}).postApplication()
+        self.assertEqual((first, self.ended), ([], ["ends"]))
+
+    def test_twistd_is_not_imported(self) -> None:
+        """In a program that is not twistd nothing is done, and nothing is imported."""
+        done = run_python(
+            "-c",
+            "import sys\n"
+            "from twisted_graceful.process.host.twistd_files import TwistdFiles\n"
+            "TwistdFiles('', located=str, is_successor=False, written=list, ends=print,"
+            " observes=print).take_over_twistd()\n"
+            "print('twisted.scripts._twistd_unix' in sys.modules)",
+        )
+        self.assertEqual((done.stdout, done.returncode), ("False\n", 0))
 
 
 class TwistdFilesTests(SynchronousTestCase):
@@ -29,10 +117,7 @@ class TwistdFilesTests(SynchronousTestCase):
         """Make the files; let nobody really become another user."""
         if os.geteuid():
             raise SkipTest("only root can give files away")
-        for name in ("removePID", "setupEnvironment", "shedPrivileges"):
-            self.patch(UnixApplicationRunner, name, getattr(UnixApplicationRunner, name))
-        logger = UnixApplicationRunner.loggerFactory
-        self.patch(logger, "_getLogObserver", logger._getLogObserver)
+        restore_twistd(self)
         self.changes: list[object] = []
         self.observers: list[object] = []
         self.patch(
@@ -57,7 +142,7 @@ class TwistdFilesTests(SynchronousTestCase):
             written=lambda: ["", "-", "/dev/fd/7", str(self.access_log)],
             ends=lambda: None,
             observes=self.observers.append,
-        )
+        ).take_over_twistd()
         runner = UnixApplicationRunner({})
         runner.setupEnvironment(None, ".", True, None, "" if named else path)
         runner.shedPrivileges(False, USER, USER)

@@ -10,7 +10,6 @@ import gzip
 import os
 import socket
 import sys
-from inspect import unwrap
 from typing import Any
 
 from twisted.internet import tcp
@@ -19,9 +18,6 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock, Cooperator
 from twisted.logger import Logger, LogPublisher, globalLogPublisher
 from twisted.python.failure import Failure
-from twisted.python.logfile import BaseLogFile, DailyLogFile, LogFile
-from twisted.scripts._twistd_unix import UnixApplicationRunner
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 from twisted.web.resource import EncodingResourceWrapper
 from twisted.web.server import GzipEncoderFactory
@@ -29,9 +25,9 @@ from twisted.web.server import GzipEncoderFactory
 from twisted_graceful import twisted_internals
 from twisted_graceful.http.io.port import ConnectionLimit, Port
 from twisted_graceful.http.io.unix_port import UnixPort
-from twisted_graceful.process.host.server_log import share_log_files
 from twisted_graceful.testing import MemoryServer
 
+from ..case import SynchronousTestCase
 from .support import run_python, temporary_directory
 from .web import Echo
 
@@ -79,191 +75,6 @@ class CloseWithoutShutdownTests(SynchronousTestCase):
         """If Twisted renames what we set, that is an error and not a connection cut later."""
         self.close()
         self.assertRaises(AttributeError, twisted_internals.close_without_shutdown, object())
-
-
-class ShareLogFilesTests(SynchronousTestCase):
-    """Two processes with the same log file."""
-
-    def setUp(self) -> None:
-        """Let log files be as Twisted has them, whatever was done before."""
-        self.patch(BaseLogFile, "_openFile", unwrap(BaseLogFile._openFile))
-        self.patch(LogFile, "shouldRotate", unwrap(LogFile.shouldRotate))
-        rotate: Any = LogFile.rotate
-        if getattr(rotate, "is_shared", False):
-            rotate = rotate.__wrapped__
-        self.patch(LogFile, "rotate", rotate)
-        self.directory = temporary_directory(self)
-
-    def written_by_two(self, kind: type[BaseLogFile]) -> str:
-        """What is in a log when an old writer writes after a new one."""
-        old = kind("log", self.directory)
-        new = kind("log", self.directory)
-        for log, text in ((old, "old 1\n"), (new, "new, longer\n"), (old, "old 2\n")):
-            log.write(text)
-        for log in (old, new):
-            log.close()
-        path = os.path.join(self.directory, "log")
-        with open(path) as file:
-            content = file.read()
-        os.unlink(path)
-        return content
-
-    def test_no_generation_overwrites_the_other(self) -> None:
-        """Every line of two writers is in the file, in the order in which it was written."""
-        share_log_files(Clock())
-        for kind in (LogFile, DailyLogFile):
-            self.assertEqual(self.written_by_two(kind), "old 1\nnew, longer\nold 2\n")
-
-    def test_it_is_needed(self) -> None:
-        """Without it Twisted writes over what the other has written."""
-        self.assertNotIn("new, longer", self.written_by_two(LogFile))
-
-    def test_a_rotated_file_too(self) -> None:
-        """The file that is opened after a rotation is opened in the same way."""
-        share_log_files(Clock())
-        log = LogFile("log", self.directory)
-        log.write("before\n")
-        log.rotate()
-        self.addCleanup(log.close)
-        log.write("after 1\n")
-        with open(os.path.join(self.directory, "log"), "a") as other:
-            other.write("other\n")
-        log.write("after 2\n")
-        with open(os.path.join(self.directory, "log")) as file:
-            self.assertEqual(file.read(), "after 1\nother\nafter 2\n")
-
-    def test_twice_is_once(self) -> None:
-        """A second call, of a second service, changes nothing."""
-        share_log_files(Clock())
-        before = BaseLogFile._openFile, LogFile.shouldRotate, LogFile.rotate
-        share_log_files(Clock())
-        after = BaseLogFile._openFile, LogFile.shouldRotate, LogFile.rotate
-        self.assertEqual(after, before)
-        self.assertEqual(self.written_by_two(LogFile), "old 1\nnew, longer\nold 2\n")
-
-    def two(self, **options: int) -> tuple[LogFile, LogFile]:
-        """Two writers of a file, shared."""
-        share_log_files(Clock())
-        both = (
-            LogFile("log", self.directory, **options),
-            LogFile("log", self.directory, **options),
-        )
-        for each in both:
-            self.addCleanup(each.close)
-        return both
-
-    def content(self, name: str = "log") -> str:
-        """What a file has."""
-        with open(os.path.join(self.directory, name)) as file:
-            return file.read()
-
-    def test_who_has_not_rotated_follows(self) -> None:
-        """When one writer rotates the file the other goes on in the new one too."""
-        one, other = self.two()
-        one.write("before\n")
-        one.rotate()
-        other.write("other\n")
-        one.write("one\n")
-        self.assertEqual((self.content(), self.content("log.1")), ("other\none\n", "before\n"))
-
-    def test_only_one_rotates(self) -> None:
-        """Of two that are told to rotate one does, and no file is made for the other."""
-        one, other = self.two()
-        one.write("before\n")
-        one.rotate()
-        other.rotate()
-        other.write("after\n")
-        self.assertEqual(sorted(os.listdir(self.directory)), ["log", "log.1"])
-        self.assertEqual((self.content(), self.content("log.1")), ("after\n", "before\n"))
-
-    def test_the_size_is_that_of_the_file(self) -> None:
-        """What others have written counts: the file is as long as one writer would let it be."""
-        one, other = self.two(rotateLength=10)
-        other.write("123456789\n")
-        one.write("next\n")
-        self.assertEqual((self.content(), self.content("log.1")), ("next\n", "123456789\n"))
-
-    def test_a_file_that_was_moved_away(self) -> None:
-        """After another program has moved the file all go on in a new one, with no signal."""
-        both = self.two()
-        both[0].write("before\n")
-        os.rename(os.path.join(self.directory, "log"), os.path.join(self.directory, "old"))
-        for each in both:
-            each.write("after\n")
-        self.assertEqual((self.content(), self.content("old")), ("after\nafter\n", "before\n"))
-
-    def test_a_file_that_cannot_be_made_anew(self) -> None:
-        """If there is no place for a new file the old one is written on."""
-        one, _ = self.two()
-        os.rename(os.path.join(self.directory, "log"), os.path.join(self.directory, "old"))
-        self.patch(one, "path", os.path.join(self.directory, "gone", "log"))
-        one.write("after\n")
-        self.assertEqual(self.content("old"), "after\n")
-
-
-class Runner(UnixApplicationRunner):
-    """twistd's own runner, of an application that does nothing, on no reactor."""
-
-    application = oldstdout = oldstderr = None
-
-    def startApplication(self, application: object) -> None:
-        """Start nothing."""
-
-    def startReactor(self, reactor: object, oldstdout: object, oldstderr: object) -> None:
-        """Run nothing."""
-
-
-class FailingRunner(Runner):
-    """The same, of an application that does not start."""
-
-    def startApplication(self, application: object) -> None:
-        """Fail to start."""
-        raise ValueError("this application does not start")
-
-
-class TakeOverTwistdTests(SynchronousTestCase):
-    """twistd's start and exit."""
-
-    def setUp(self) -> None:
-        """Take over; give twistd its own way back after the test."""
-        logger = UnixApplicationRunner.loggerFactory
-        self.patch(logger, "_getLogObserver", logger._getLogObserver)
-        for name in ("removePID", "setupEnvironment", "shedPrivileges"):
-            self.patch(UnixApplicationRunner, name, getattr(UnixApplicationRunner, name))
-        self.told: list[object] = []
-        twisted_internals.take_over_twistd(
-            self.told.append,
-            lambda uid, gid: bool(self.told.append((uid, gid))),
-            lambda: self.told.append("ends"),
-            os.path.abspath,
-            self.told.append,
-        )
-
-    def test_the_start(self) -> None:
-        """At its start twistd tells us the path of its pid file, and does not write it."""
-        path = os.path.join(temporary_directory(self), "app.pid")
-        Runner({}).setupEnvironment(None, ".", True, None, path)
-        Runner({}).setupEnvironment(None, ".", True, None, "")
-        self.assertEqual(self.told, [path, ""])
-        self.assertFalse(os.path.exists(path))
-
-    def test_privileges(self) -> None:
-        """twistd passes on which user it changes to, and changes only if it may."""
-        Runner({}).shedPrivileges(False, 12345, 12345)
-        self.assertEqual(self.told, [(12345, 12345)])
-
-    def test_the_exit(self) -> None:
-        """It asks us to remove the pid file at the end, also when the start fails."""
-        Runner({"pidfile": ""}).postApplication()
-        failing = FailingRunner({"pidfile": "app.pid"})
-        self.assertRaises(ValueError, failing.postApplication)
-        self.assertEqual(self.told, ["ends", "ends"])
-
-    def test_twistd_calls_them(self) -> None:
-        """twistd's start goes through what we have put in place, the files before the user."""
-        names = UnixApplicationRunner.startApplication.__code__.co_names
-        order = [names.index(name) for name in ("setupEnvironment", "shedPrivileges")]
-        self.assertEqual(order, sorted(order))
 
 
 class HeadersTests(SynchronousTestCase):
@@ -371,19 +182,8 @@ class EncodingResourceTests(SynchronousTestCase):
         self.assertEqual(gzip.decompress(response.body), b"GET / ")
 
 
-class WithoutTwistdTests(SynchronousTestCase):
+class LoggingTests(SynchronousTestCase):
     """What is asked of a process as a whole, in fresh ones."""
-
-    def test_twistd_is_not_loaded_for_the_guard(self) -> None:
-        """In a program that is not twistd the guard does nothing, and imports nothing."""
-        done = run_python(
-            "-c",
-            "import sys\n"
-            "from twisted_graceful import twisted_internals\n"
-            "twisted_internals.take_over_twistd(print, print, print, print, print)\n"
-            "print('twisted.scripts._twistd_unix' in sys.modules)",
-        )
-        self.assertEqual((done.stdout, done.returncode), ("False\n", 0))
 
     def test_whether_logging_has_begun(self) -> None:
         """It is told apart whether somebody has said where to log to."""

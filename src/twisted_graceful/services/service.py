@@ -37,7 +37,8 @@ from ..process.host.forks import ForkGuard, keep_inheritance_from_children
 from ..process.host.log_prefix import prefix, prefix_lines
 from ..process.host.process_status import Status, resident_size
 from ..process.host.reaper import OrphanReaper
-from ..process.host.server_log import never_wait, share_log_files
+from ..process.host.server_log import never_wait
+from ..process.host.shared_log_files import share_log_files
 from ..process.host.signals import SignalHandlers
 from ..process.host.streams import canonical
 from ..process.host.supervisors import RECYCLED
@@ -163,6 +164,7 @@ class GracefulService(ServerGroup):
             ends=self._remove_pid_file,
             observes=partial(never_wait, reactor) if signals else lambda observer: None,
         )
+        self._files.take_over_twistd()
         if signals or inheritance is not None:
             number = 0 if inheritance is None else inheritance.generation
             prefix_lines(prefix(number, self._worker))

@@ -8,14 +8,12 @@ cannot be written, up to a limit, and counts what it then drops.
 from __future__ import annotations
 
 import stat
-from functools import partial
 from os import fstat
 from typing import Any
 
 from ... import twisted_internals
-from .lock import locked
 from .log_file import LogFile
-from .streams import NAMES, canonical
+from .streams import NAMES
 
 PATIENCE = 0.5
 """Seconds that the last lines may wait for a reader, all together."""
@@ -50,16 +48,6 @@ class LogLines:
     def tell(self) -> int:
         """How long the file is; 0 for a stream."""
         return fstat(self.fileno()).st_size if self.is_regular else 0
-
-
-def share_log_files(reactor: Any) -> None:
-    """Let Twisted's log files (``--logfile``) be shared by processes, from now on."""
-
-    def opened(path: str, mode: int | None) -> LogLines:
-        # An absolute path already.
-        return LogLines(LogFile(canonical(path, "/"), reactor, mode=mode))
-
-    twisted_internals.share_log_files(opened, partial(locked, patience=0.0))
 
 
 def never_wait(reactor: Any, observer: Any = None) -> None:
