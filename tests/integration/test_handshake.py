@@ -173,7 +173,7 @@ class KilledPredecessorTests(EveryStep, StepTestCase):
 OTHER_VERSION = """
 
 from twisted.protocols import amp
-from twisted_graceful.process.upgrade import control, predecessor
+from twisted_graceful.process.upgrade import control_channel, parent
 
 class Novel(amp.Command):
     arguments = [(b"content", amp.String())]
@@ -181,16 +181,16 @@ class Novel(amp.Command):
 class NovelTold(Novel):
     requiresAnswer = False
 
-def let_go(self, listeners, let_go=predecessor.Predecessor.let_go):
+def ready(self, listeners, ready=parent.Parent.ready):
     for command in (Novel, NovelTold, Novel):
         self._channel.tell(command, content=b"x" * 60000)
-    return let_go(self, listeners)
+    return ready(self, listeners)
 
-def locate(self, name, locate=control.ControlChannel.locateResponder):
+def locate(self, name, locate=control_channel.ControlChannel.locateResponder):
     return None if name in (b"Goodbye", b"LogsMoved", b"Offer") else locate(self, name)
 
-predecessor.Predecessor.let_go = let_go
-control.ControlChannel.locateResponder = locate
+parent.Parent.ready = ready
+control_channel.ControlChannel.locateResponder = locate
 """
 
 

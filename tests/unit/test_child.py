@@ -15,7 +15,6 @@ from twisted.python.failure import Failure
 from twisted_graceful.process.listeners.activation import ActivatedListener
 from twisted_graceful.process.upgrade import output
 from twisted_graceful.process.upgrade.child import Child
-from twisted_graceful.process.upgrade.control import Ready
 from twisted_graceful.process.upgrade.inheritance import VARIABLE
 from twisted_graceful.process.upgrade.launch import Launch
 
@@ -55,6 +54,7 @@ class Witness:
     """Notes that the child is ready."""
 
     is_ready = False
+    reason = ""
 
     def child_ready(self) -> None:
         """It is."""
@@ -62,6 +62,7 @@ class Witness:
 
     def child_ended(self, reason: str, output: str) -> None:
         """It has ended."""
+        self.reason = reason
 
 
 class ListenersTests(SynchronousTestCase):
@@ -76,7 +77,7 @@ class ListenersTests(SynchronousTestCase):
             self.addCleanup(each.close)
         reactor = Reactor()
         self.witness = Witness()
-        self.child = Child(reactor, self.witness, 60)  # type: ignore[arg-type]
+        self.child = Child(reactor, self.witness, 60, {})  # type: ignore[arg-type]
 
         def spawn(*_: Any, env: dict[str, str], childFDs: dict[int, int], **__: Any) -> None:
             self.inheritance = json.loads(env[VARIABLE])
@@ -87,41 +88,52 @@ class ListenersTests(SynchronousTestCase):
         names = [(":80", self.listeners[:2]), (":81", self.listeners[2:])]
         self.child.start(Launch("python", (), "/", {}), 1, names)
         self.addCleanup(reactor.real.iterate, 0)
-        self.addCleanup(self.child.processEnded, Failure(ProcessDone(0)))
+        self.addCleanup(self.end)
+
+    def end(self) -> None:
+        """The process ends."""
+        if not self.witness.reason:
+            self.child.processEnded(Failure(ProcessDone(0)))
 
     def inodes(self, *listeners: socket.socket) -> list[int]:
         """What the child says of listeners."""
         return [os.fstat(each.fileno()).st_ino for each in listeners]
 
-    def test_that_are_gone(self) -> None:
-        """Those that it does not name are gone, whatever else it names."""
+    def test_some_are_removed(self) -> None:
+        """Those that it does not name are removed, whatever else it names."""
         first, second, third = self.listeners
         with socket.create_server(("127.0.0.1", 0)) as new:
-            self.child.received(Ready, listeners=self.inodes(second, new))
-        self.assertEqual(self.child.gone, [first, third])
+            self.child._on_ready(self.inodes(second, new))
+        self.assertEqual(self.child.removed_listeners, [first, third])
         self.assertTrue(self.witness.is_ready)
 
     def test_that_names_none(self) -> None:
         """One of an older version, which does not say, serves all."""
-        self.child.received(Ready, listeners=None)
-        self.assertEqual(self.child.gone, [])
+        self.child._on_ready(None)
+        self.assertEqual(self.child.removed_listeners, [])
 
     def test_none(self) -> None:
         """One that serves none of them says so."""
-        self.child.received(Ready, listeners=[])
-        self.assertEqual(self.child.gone, self.listeners)
+        self.child._on_ready([])
+        self.assertEqual(self.child.removed_listeners, self.listeners)
 
     def test_that_have_been_closed(self) -> None:
         """One that we have closed meanwhile is no fault."""
         served = self.inodes(*self.listeners[1:])
         self.listeners[0].close()
-        self.child.received(Ready, listeners=served)
-        self.assertEqual(self.child.gone, self.listeners[:1])
+        self.child._on_ready(served)
+        self.assertEqual(self.child.removed_listeners, self.listeners[:1])
 
     def test_of_a_service_manager(self) -> None:
         """It is told which are bound by a service manager."""
         (number,) = self.inheritance["activated"]
         self.assertEqual(self.descriptors[number], self.listeners[2].fileno())
+
+    def test_a_failure_without_a_reason(self) -> None:
+        """One of an older version may not say why it will never be ready."""
+        self.child._on_failed(None)
+        self.end()
+        self.assertEqual(self.witness.reason, "it does not say why")
 
 
 class NoRoomTests(SynchronousTestCase):
@@ -133,7 +145,7 @@ class NoRoomTests(SynchronousTestCase):
         reactor.spawnProcess = spawn
         before = reactor.real.getDelayedCalls()
         with leaves_nothing_open(self):
-            child = Child(reactor, None, 60)  # type: ignore[arg-type]
+            child = Child(reactor, None, 60, {})  # type: ignore[arg-type]
             with self.assertRaises(OSError) as caught:
                 child.start(Launch("python", (), "/", {}), 1, [])
             self.assertEqual(caught.exception.errno, expected)
@@ -150,7 +162,7 @@ class NoRoomTests(SynchronousTestCase):
         one = os.open(os.devnull, os.O_RDONLY)
         files = iter((one,))
         self.patch(output, "_memory_file", lambda: next(files, None) or full())
-        child = Child(Reactor(), None, 60)  # type: ignore[arg-type]
+        child = Child(Reactor(), None, 60, {})  # type: ignore[arg-type]
         self.assertRaises(OSError, child.start, Launch("python", (), "/", {}), 1, [])
         self.assertRaises(OSError, os.fstat, one)
 

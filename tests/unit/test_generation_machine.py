@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
+from twisted.protocols.amp import Command
 
 from twisted_graceful.process.upgrade import generation
 from twisted_graceful.process.upgrade.generation_machine import (
@@ -21,6 +22,7 @@ from twisted_graceful.process.upgrade.generation_machine import (
 )
 from twisted_graceful.process.upgrade.inheritance import Inheritance
 from twisted_graceful.process.upgrade.launch import Launch
+from twisted_graceful.process.upgrade.messages import Upgrade
 
 from ..case import SynchronousTestCase
 from .support import examples
@@ -172,27 +174,14 @@ class _World:
     def end(self, reason: str) -> None:
         self.child = "ending"
 
-    def let_go(self, listeners: object = None) -> Deferred[Any]:
+    def release(self) -> Deferred[None]:
         self.said_goodbye = True
-        return succeed(True)
-
-    def pass_on_upgrade(self) -> None:
-        assert self.child == "ready", "passed on to nobody"
-        self.passed_on = True
-
-    # The predecessor
-
-    def note_upgrade(self) -> None:
-        pass
-
-    def stopping(self) -> Deferred[None]:
         return succeed(None)
 
-    def must_end_within(self, seconds: float, since: str) -> None:
-        self.limits.append((seconds, since))
-
-    def need_not_end(self) -> None:
-        self.limits.append(None)
+    def tell(self, command: type[Command]) -> None:
+        assert command is Upgrade
+        assert self.child == "ready", "passed on to nobody"
+        self.passed_on = True
 
     # The workload
 
@@ -200,7 +189,7 @@ class _World:
         return []
 
     carrier: Any = None
-    gone: Any = ()
+    removed_listeners: Any = ()
 
     def close_unused(self) -> None:
         pass
@@ -215,6 +204,9 @@ class _World:
     def alone(self) -> None:
         pass
 
+    def logs_moved(self) -> None:
+        pass
+
     def accept(self) -> None:
         self.did.append("accept")
 
@@ -223,6 +215,28 @@ class _World:
 
     def cut(self) -> None:
         pass
+
+
+class _Predecessor:
+    """The predecessor of the process."""
+
+    def __init__(self, world: _World) -> None:
+        self._world = world
+
+    def ready(self, listeners: object) -> Deferred[bool]:
+        return succeed(True)
+
+    def tell(self, command: type[Command]) -> None:
+        pass
+
+    def stopping(self) -> Deferred[None]:
+        return succeed(None)
+
+    def must_end_within(self, seconds: float, since: str) -> None:
+        self._world.limits.append((seconds, since))
+
+    def need_not_end(self) -> None:
+        self._world.limits.append(None)
 
 
 class UpgradeTests(SynchronousTestCase):
@@ -234,8 +248,8 @@ class UpgradeTests(SynchronousTestCase):
         """A process, alone in its world."""
         world = _World(predecessor=predecessor)
         self.patch(generation, "release", lambda *_: None)
-        for name in ("Child", "Predecessor"):
-            self.patch(generation, name, lambda *_: world)
+        self.patch(generation, "Child", lambda *_: world)
+        self.patch(generation, "Parent", lambda *_: _Predecessor(world))
         world.generation = generation.Generation(
             world.clock,
             world,

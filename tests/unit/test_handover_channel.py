@@ -10,12 +10,11 @@ from typing import Any
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
-from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from twisted_graceful.handover_interface import HandedConnection
 from twisted_graceful.process.upgrade import handover_protocol
-from twisted_graceful.process.upgrade.control import ControlChannel, Grant, Offer, Ready, Revoke
+from twisted_graceful.process.upgrade.control_channel import ControlChannel
 from twisted_graceful.process.upgrade.handover_protocol import (
     BATCH,
     TIMEOUT,
@@ -24,6 +23,7 @@ from twisted_graceful.process.upgrade.handover_protocol import (
     ConnectionReceiver,
     ConnectionSender,
 )
+from twisted_graceful.process.upgrade.messages import Ready
 
 from ..case import SynchronousTestCase
 from .support import leaves_nothing_open
@@ -61,24 +61,15 @@ class Ends:
         self.taken: list[HandedConnection] = []
         self.wanted = True
         self.receiver = ConnectionReceiver(self)
-        self.sending = ControlChannel(self)
-        self.receiving = ControlChannel(self)
+        self.sending = ControlChannel({}, self.channel_lost)
+        handlers = {Ready: lambda listeners: None, **self.receiver.handlers}
+        self.receiving = ControlChannel(handlers, self.channel_lost)
         self.there, self.back = Wire(self.receiving), Wire(self.sending)
         self.sending.makeConnection(self.there)
         self.receiving.makeConnection(self.back)
         self.sender = ConnectionSender(self.clock, self.sending)
 
     # The owner of both ends, and the recipient
-
-    def received(self, command: type[amp.Command], **arguments: Any) -> dict[str, Any] | None:
-        """As in a successor."""
-        if command is Offer:
-            return {"refused": self.receiver.offered(**arguments)}
-        if command is Grant:
-            self.receiver.granted(**arguments)
-        if command is Revoke:
-            self.receiver.revoked(**arguments)
-        return None
 
     def channel_lost(self, reason: Failure) -> None:
         """As in a successor."""

@@ -39,10 +39,11 @@ ORDER: dict[str, Layers] = {
     ],
     "process.listeners": [{"activation", "unix_files"}, {"sockets"}],
     "process.upgrade": [
-        {"accept_retry", "control", "generation_machine", "inheritance", "output"}
+        {"accept_retry", "generation_machine", "inheritance", "messages", "output"}
         | {"upgrade_events"},
-        {"handover_protocol", "launch", "predecessor_deadline"},
-        {"child", "predecessor", "upgrade_record"},
+        {"control_channel", "launch", "predecessor_deadline", "spawn"},
+        {"handover_protocol", "upgrade_record"},
+        {"child", "parent"},
         {"announcer"},
         {"generation"},
     ],

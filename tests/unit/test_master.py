@@ -18,7 +18,7 @@ from tests.unit.fake_workers import FakeRoute, FakeWorker
 from twisted_graceful import DrainReport, GracefulService, new, serving
 from twisted_graceful.errors import SettingsError
 from twisted_graceful.handover_interface import HandedConnection
-from twisted_graceful.process.upgrade.control import inode
+from twisted_graceful.process.upgrade.messages import inode
 from twisted_graceful.process.upgrade.upgrade_events import RollingRestart
 from twisted_graceful.process.workers.balance import ConnectionCounts
 from twisted_graceful.process.workers.worker_handle import WorkerPhase

@@ -18,7 +18,7 @@ from twisted_graceful.http.io.proxy_header import ProxyHeaderReader
 from twisted_graceful.http.io.tls import Handshake
 from twisted_graceful.http.websocket.connection import WebSocket
 from twisted_graceful.process.host.process_status import Status
-from twisted_graceful.process.upgrade.control import REPORT_LIMIT
+from twisted_graceful.process.upgrade.messages import REPORT_LIMIT
 from twisted_graceful.process.upgrade.upgrade_events import Shielded, Watcher
 from twisted_graceful.process.workers.worker import Worker, WorkerState
 from twisted_graceful.testing import MemoryServer

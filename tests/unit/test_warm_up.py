@@ -17,7 +17,7 @@ from twisted.web.server import NOT_DONE_YET
 from twisted_graceful import Server, SettingsError, WarmUpError, new
 from twisted_graceful.config.settings import Settings
 from twisted_graceful.http import warm_up
-from twisted_graceful.process.upgrade.control import REASON_LIMIT
+from twisted_graceful.process.upgrade.messages import REASON_LIMIT
 
 from ..case import TestCase
 from ..certificates import ONE, ONE_KEY

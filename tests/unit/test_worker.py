@@ -17,10 +17,10 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.handover_interface import HandedConnection
-from twisted_graceful.process.upgrade import child, predecessor
+from twisted_graceful.process.upgrade import child, parent
 from twisted_graceful.process.upgrade.accept_retry import AGAIN
 from twisted_graceful.process.upgrade.child import EXIT_AFTER_EOF, KILL_AFTER
-from twisted_graceful.process.upgrade.control import HEARD_TIMEOUT, ControlChannel
+from twisted_graceful.process.upgrade.control_channel import HEARD_TIMEOUT, ControlChannel
 from twisted_graceful.process.upgrade.inheritance import VARIABLE, Inheritance
 from twisted_graceful.process.upgrade.launch import Launch
 from twisted_graceful.process.workers import worker
@@ -167,7 +167,7 @@ class WorkerTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         """Start it, as number 2 of generation 5."""
         channels: list[ControlChannel] = []
-        for module in (child, predecessor):
+        for module in (child, parent):
             self.patch(module, "open_channel", lambda *opened: channels.append(opened[-1]))
         self.released: list[tuple[int, int]] = []
         self.patch(worker, "release", lambda *streams: self.released.append(streams))

@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 
-from twisted_graceful.process.upgrade.control import ControlChannel
+from twisted_graceful.process.upgrade.control_channel import ControlChannel
 
 
 class Wire:

@@ -17,7 +17,7 @@ from ..clock import time_of_day
 from ..http.log.request_metrics import RequestMetrics
 from ..http.phases import ConnectionPhase
 from ..process.host.process_status import Status, StatusTotals
-from ..process.upgrade.control import REPORT_LIMIT
+from ..process.upgrade.messages import REPORT_LIMIT
 from ..process.upgrade.upgrade_events import (
     RollingRestart,
     UpgradeProgress,

@@ -20,10 +20,10 @@ from ..process.host.cpu_count import usable
 from ..process.host.process_status import Status
 from ..process.listeners import sockets
 from ..process.upgrade.child import KILL_AFTER
-from ..process.upgrade.control import inode
 from ..process.upgrade.generation import Generation
 from ..process.upgrade.generation_machine import GenerationState
 from ..process.upgrade.inheritance import is_worker
+from ..process.upgrade.messages import inode
 from ..process.upgrade.upgrade_events import RollingRestart
 from ..process.workers.balance import ConnectionCounts
 from ..process.workers.pool import Pool

@@ -47,11 +47,11 @@ from ..process.host.title import set_title, title
 from ..process.host.twistd_files import TwistdFiles
 from ..process.listeners import activation
 from ..process.listeners.sockets import Listeners
-from ..process.upgrade.control import REPORT_LIMIT
 from ..process.upgrade.generation import Generation
 from ..process.upgrade.generation_machine import GenerationState
 from ..process.upgrade.inheritance import Inheritance, claim, seize
 from ..process.upgrade.launch import Launch
+from ..process.upgrade.messages import REPORT_LIMIT
 from ..process.upgrade.upgrade_events import Shielded, Watcher
 from ..process.upgrade.upgrade_record import UpgradeRecord
 from ..process.workers.balance import share_of

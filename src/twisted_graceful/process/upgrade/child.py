@@ -1,4 +1,4 @@
-"""A successor, or a worker, as the process that started it sees it."""
+"""A child process, as its parent sees it: a successor, or a worker of a master."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import errno
 import os
 import signal
 import socket
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from itertools import count
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -20,62 +18,36 @@ from twisted.python.failure import Failure
 
 from ...handover_interface import Recipient
 from ..host.forks import keep_from_children, keep_number_from_children, passing_on
-from ..host.streams import kept as kept_streams
-from ..listeners.activation import ActivatedListener
-from ..listeners.unix_files import UnixListener
-from .control import (
-    Answer,
-    ControlChannel,
-    Failed,
-    Goodbye,
-    Grant,
-    LogsMoved,
-    NotNow,
-    Offer,
-    Ready,
-    Report,
-    Revoke,
-    Stopping,
-    Upgrade,
-    inode,
-    open_channel,
-)
+from .control_channel import Answer, ControlChannel, Handlers, open_channel
 from .handover_protocol import ConnectionReceiver, ConnectionSender
-from .inheritance import VARIABLE, Inheritance
+from .inheritance import VARIABLE
 from .launch import Launch
+from .messages import Failed, Goodbye, NotNow, Ready, Stopping, inode
 from .output import Capture
+from .spawn import descriptors_for_child, existing_directory
 
 KILL_AFTER = 3.0
 """Seconds between SIGTERM and SIGKILL for a child that is to end; it serves nobody yet."""
 
 EXIT_AFTER_EOF = 1.0
-"""Seconds between the EOF of a child that ends and its exit status, which says more. Who has not
-ended by then has broken the channel."""
+"""Seconds between the EOF of a child that ends and its exit status, which says more. A child that
+has not ended by then has broken the channel."""
 
 
 class ChildObserver(Protocol):
-    """Who is told what becomes of a child."""
+    """The owner of a child, which is told about its life."""
 
     def child_ready(self) -> Answer:
-        """It can serve; when this returns, or what it returns fires, it does."""
+        """The child can serve; it does when this returns, or when the returned Deferred fires."""
 
     def child_stopping(self) -> None:
-        """It was told to stop, by somebody else."""
+        """Another process told the child to stop."""
 
-    def child_upgrade(self) -> None:
-        """An upgrade was asked for of it, which it will do when we are gone."""
-
-    def logs_moved(self) -> None:
-        """It was told that the log files have been moved."""
-
-    def child_said(self, command: type[amp.Command], arguments: Mapping[str, Any]) -> Answer:
-        """It sent a command that not every child has."""
-
-    def child_unheard(self, reason: str) -> None:
-        """It was ready, has broken the channel since, for this reason, and has not ended."""
+    def child_channel_broken(self, reason: str) -> None:
+        """The child was ready, has broken the channel since, and has not ended."""
 
     def child_ended(self, reason: str, output: str) -> None:
-        """It has ended and is reaped.
+        """The child has ended and is reaped.
 
         Args:
             reason: why, in words.
@@ -91,12 +63,14 @@ class Child(ProcessProtocol):
         reactor: starts it and keeps the time.
         observer: is told; every child that was started is reported ended, once.
         timeout: seconds it may take until it is ready.
-        recipient: takes the connections up that it hands over; None if it is to have none.
+        handlers: what to call for the commands that not every child sends.
+        recipient: takes up the connections that the child hands over; None for a child that may
+            not hand over any.
 
     Attributes:
         pid: of the process; it is known when it has been started.
-        carrier: brings connections to it, when it serves.
-        gone: the listeners that it inherited and does not serve; known when it is ready.
+        carrier: hands connections over to it, when it serves.
+        removed_listeners: those that it inherited and does not serve; known when it is ready.
         has_failed: whether it has ended with a status other than 0, or by a signal.
     """
 
@@ -108,22 +82,32 @@ class Child(ProcessProtocol):
         reactor: Any,
         observer: ChildObserver,
         timeout: float,
+        handlers: Handlers,
         recipient: Recipient | None = None,
     ) -> None:
         self._reactor = reactor
         self._observer = observer
         self._timeout = timeout
-        self._channel = ControlChannel(self)
-        self.carrier = ConnectionSender(reactor, self._channel)
         self._receiver = None if recipient is None else ConnectionReceiver(recipient)
-        self.gone: list[socket.socket] = []
-        self._inherits: dict[int, socket.socket] = {}  # by inode
+        self._channel = ControlChannel(
+            {
+                Ready: self._on_ready,
+                Failed: self._on_failed,
+                Stopping: self._on_stopping,
+                **({} if self._receiver is None else self._receiver.handlers),
+                **handlers,
+            },
+            self._channel_lost,
+        )
+        self.carrier = ConnectionSender(reactor, self._channel)
+        self.removed_listeners: list[socket.socket] = []
+        self.has_failed = False
+        self._inherited: dict[int, socket.socket] = {}  # by inode
         self._control: socket.socket | None = None
         self._capture: Capture | None = None
         self._timer: IDelayedCall | None = None
         self._ready_at: float | None = None
-        self._reason = ""
-        self.has_failed = False
+        self._reason = ""  # why it is to end
 
     def start(
         self,
@@ -156,50 +140,25 @@ class Child(ProcessProtocol):
             UpgradeRefused: the directory or the program does not exist.
         """
         launch.require_present()
+        self._inherited = {inode(each.fileno()): each for _, some in listeners for each in some}
         try:
             self._capture = Capture()
+            captured = self._capture.stdout, self._capture.stderr
             self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
             keep_from_children(self._control)
             with theirs:
                 open_channel(self._reactor, self._control, self._channel)
-                captured = self._capture.stdout, self._capture.stderr
-                descriptors = [0, *captured, theirs.fileno(), *streams]
-                names, files, activated = [], [], []
-                for name, sockets in listeners:
-                    first = len(descriptors)
-                    self._inherits |= {inode(each.fileno()): each for each in sockets}
-                    descriptors += [each.fileno() for each in sockets]
-                    names.append((name, tuple(range(first, len(descriptors)))))
-                    files += [
-                        (first + number, *each.file)
-                        for number, each in enumerate(sockets)
-                        if isinstance(each, UnixListener) and each.file is not None
-                    ]
-                    activated += [
-                        first + number
-                        for number, each in enumerate(sockets)
-                        if isinstance(each, ActivatedListener)
-                    ]
-                inherited = {name: it for name, it in (memory or {}).items() if it >= 0}
-                places: dict[str, Any] = dict(zip(inherited, count(len(descriptors)), strict=False))
-                descriptors += inherited.values()
-                kept = list(zip(kept_streams(), count(len(descriptors)), strict=False))
-                descriptors += kept_streams().values()
-                inheritance = Inheritance(
+                inheritance, descriptors = descriptors_for_child(
                     generation,
-                    control=3,
-                    stdout=4,
-                    stderr=5,
-                    listeners=tuple(names),
-                    files=tuple(files),
-                    worker=worker,
-                    activated=tuple(activated),
-                    patience=patience,
-                    kept=tuple(kept),
-                    ignores_hup=signal.getsignal(signal.SIGHUP) is signal.SIG_IGN,
-                    **places,
+                    worker,
+                    captured,
+                    theirs.fileno(),
+                    streams,
+                    listeners,
+                    memory or {},
+                    patience,
                 )
-                with _in_some_directory(), passing_on():
+                with existing_directory(), passing_on():
                     self._reactor.spawnProcess(
                         self,
                         launch.executable,
@@ -223,8 +182,10 @@ class Child(ProcessProtocol):
         self.pid = int(self.transport.pid)
         return self.pid
 
+    # What the owner does with it
+
     def end(self, reason: str) -> None:
-        """End the process: SIGTERM, and SIGKILL if it does not heed it.
+        """End the process: SIGTERM, and SIGKILL if it does not heed that.
 
         Args:
             reason: why; the first one given is the one that is reported.
@@ -238,7 +199,7 @@ class Child(ProcessProtocol):
             reason: as for `end`.
         """
         self._end(reason, signal.SIGABRT)
-        self._signal(signal.SIGCONT)  # one that was stopped heeds nothing else before
+        self._signal(signal.SIGCONT)  # a stopped process heeds nothing else before
 
     def _end(self, reason: str, number: int) -> None:
         self._reason = self._reason or reason
@@ -246,9 +207,17 @@ class Child(ProcessProtocol):
         self._signal(number)
         self._timer = self._reactor.callLater(KILL_AFTER, self._signal, signal.SIGKILL)
 
-    def tell(self, command: type[amp.Command]) -> None:
-        """Send a command and do not wait."""
-        self._channel.tell(command)
+    def stop(self) -> None:
+        """Let it drain and end, where the channel cannot tell it to."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill it now."""
+        self._signal(signal.SIGKILL)
+
+    def tell(self, command: type[amp.Command], **arguments: Any) -> None:
+        """Send a command without waiting for its answer."""
+        self._channel.tell(command, **arguments)
 
     def ask(self, command: type[amp.Command], **arguments: Any) -> Deferred[None]:
         """Send a command.
@@ -258,86 +227,55 @@ class Child(ProcessProtocol):
         """
         return self._channel.ask(command, **arguments)
 
-    def stop(self) -> None:
-        """Let it drain and end, where the channel cannot tell it to."""
-        self._signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """Do not wait any more for the process to heed its `end`."""
-        self._signal(signal.SIGKILL)
-
-    def pass_on_upgrade(self) -> None:
-        """Tell it that an upgrade is due; it starts it when this process is gone."""
-        self._channel.tell(Upgrade)
-
-    def tell_logs_moved(self) -> None:
-        """Tell it that the log files have been moved."""
-        self._channel.tell(LogsMoved)
-
-    def report(self, report: str) -> Deferred[None]:
-        """Tell it of this process.
+    def ask_briefly(self, command: type[amp.Command], **arguments: Any) -> Deferred[None]:
+        """Send a command.
 
         Returns:
-            A Deferred that fires when it knows, or is gone, and soon in any case.
+            A Deferred that fires when it is answered, or never will be, and soon in any case.
         """
-        return self._channel.inform(self._reactor, Report, report=report)
+        return self._channel.ask_briefly(self._reactor, command, **arguments)
 
-    def let_go(self) -> Deferred[None]:
+    def release(self) -> Deferred[None]:
         """Leave it alone from now on: it serves, and this process is about to end.
 
-        Our end of the channel stays open until the kernel closes it. Python would close
-        a socket object while it shuts down, and the successor would believe us gone too early.
+        Our end of the channel stays open until the kernel closes it. Python would close a socket
+        object while it shuts down, and the successor would take this process for ended too early.
 
         Returns:
-            A Deferred that fires when it has heard all that we have said; the reactor
-            throws away at its stop what it has not sent. It fires soon in any case.
+            A Deferred that fires when the child has received all messages, since the reactor
+            discards at its stop what it has not sent. It fires soon in any case.
         """
         if self._control is not None:
             keep_number_from_children(self._control.detach())
             self._control = None
-        return self._channel.inform(self._reactor, Goodbye)
+        return self.ask_briefly(Goodbye)
 
-    # Twisted and the channel tell us
+    # What the child and Twisted tell us
 
-    def received(self, command: type[amp.Command], **arguments: Any) -> Answer:
-        """The child sent a command."""
-        if command is Ready:
-            if self._ready_at is not None or self._reason:
-                raise NotNow(self._reason or "it was ready before")
-            self._ready_at = self._reactor.seconds()
-            self._cancel_timer()
-            self._note_served(arguments["listeners"])
-            return self._observer.child_ready()
-        if command is Failed:
-            self.end(str(arguments["reason"]))
-        elif command is Stopping:
-            if not self._reason:  # else it was us who told it to
-                self._observer.child_stopping()
-        elif command is Upgrade:
-            self._observer.child_upgrade()
-        elif command is LogsMoved:
-            self._observer.logs_moved()
-        elif command is Offer and self._receiver is not None:
-            return {"refused": self._receiver.offered(**arguments)}
-        elif command is Grant and self._receiver is not None:
-            self._receiver.granted(**arguments)
-        elif command is Revoke and self._receiver is not None:
-            self._receiver.revoked(**arguments)
-        else:
-            return self._observer.child_said(command, arguments)
-        return None
+    def _on_ready(self, listeners: Sequence[int] | None) -> Answer:
+        if self._ready_at is not None or self._reason:
+            raise NotNow(self._reason or "it was ready before")
+        self._ready_at = self._reactor.seconds()
+        self._cancel_timer()
+        if listeners is not None:
+            self.removed_listeners = [
+                each for number, each in self._inherited.items() if number not in listeners
+            ]
+        return self._observer.child_ready()
 
-    def _note_served(self, served: Sequence[int] | None) -> None:
-        if served is not None:
-            self.gone = [each for number, each in self._inherits.items() if number not in served]
+    def _on_failed(self, reason: str | None) -> None:
+        self.end(reason or "it does not say why")
 
-    def channel_lost(self, reason: Failure) -> None:
-        """The child closed the channel, ended, or wrote what is no message."""
+    def _on_stopping(self) -> None:
+        if not self._reason:  # else it was this process that ended it
+            self._observer.child_stopping()
+
+    def _channel_lost(self, reason: Failure) -> None:
         if self._receiver is not None:
             self._receiver.lost()
         if self._control is None or self._reason:
             return
-        then = self.end if self._ready_at is None else self._observer.child_unheard
+        then = self.end if self._ready_at is None else self._observer.child_channel_broken
         self._cancel_timer()
         self._timer = self._reactor.callLater(
             EXIT_AFTER_EOF, then, f"it broke the control channel ({reason.value})"
@@ -354,7 +292,7 @@ class Child(ProcessProtocol):
         if self._ready_at is not None:
             lived = self._reactor.seconds() - self._ready_at
             when = f"{lived:.1f} seconds after it was ready"
-        self._observer.child_ended(self._reason or f"{_status(reason)} {when}", output)
+        self._observer.child_ended(self._reason or f"{_exit_in_words(reason)} {when}", output)
 
     def _close(self) -> None:
         if self._capture is not None:
@@ -378,28 +316,7 @@ class Child(ProcessProtocol):
             timer.cancel()
 
 
-@contextmanager
-def _in_some_directory() -> Iterator[None]:
-    """Make sure that the working directory exists, since spawnProcess asks for its path.
-
-    This process may have been started in a release directory that has been removed.
-    """
-    try:
-        os.getcwd()
-    except FileNotFoundError:
-        here = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC)
-        try:
-            os.chdir("/")
-            yield
-        finally:
-            os.fchdir(here)
-            os.close(here)
-    else:
-        yield
-
-
-def _status(reason: Failure) -> str:
-    """How a process ended, in words."""
+def _exit_in_words(reason: Failure) -> str:
     number = getattr(reason.value, "signal", None)
     if number is not None:
         return f"it was killed by {signal.Signals(number).name}"

@@ -12,7 +12,6 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
-from twisted.protocols.amp import Command
 
 from ...errors import UpgradeRefused
 from ..host.pid_file import PidFile
@@ -22,7 +21,7 @@ from ..interfaces import Workload
 from .accept_retry import Acceptor, require_descriptors
 from .announcer import Announcer
 from .child import Child
-from .control import Report
+from .control_channel import Handlers
 from .generation_machine import (
     ACCEPTING,
     GenerationInput,
@@ -32,8 +31,9 @@ from .generation_machine import (
 )
 from .inheritance import Inheritance
 from .launch import Launch
+from .messages import Goodbye, LogsMoved, Report, Upgrade
 from .output import FaultFile, LastWords, release
-from .predecessor import Predecessor
+from .parent import Parent
 from .upgrade_events import RollingRestart, Watcher
 from .upgrade_record import UpgradeRecord
 
@@ -130,10 +130,21 @@ class Generation:
         }
         first = GenerationState.LOADING if inheritance is None else GenerationState.SUCCEEDING
         self._machine = GenerationMachine(first, outputs)
-        self._predecessor: Predecessor | None = None
+        self._predecessor: Parent | None = None
         if inheritance is not None:
-            self._predecessor = Predecessor(
-                reactor, inheritance.control, self, workload, inheritance.stacks
+            handlers: Handlers = {
+                Upgrade: self.upgrade,
+                LogsMoved: workload.logs_moved,
+                Report: self._predecessor_reported,
+                Goodbye: lambda: None,  # its answer is all that the predecessor waits for
+            }
+            self._predecessor = Parent(
+                reactor,
+                inheritance.control,
+                workload,
+                handlers,
+                self.predecessor_gone,
+                inheritance.stacks,
             )
 
     @property
@@ -165,7 +176,7 @@ class Generation:
             else:
                 # First: what it then closes has to be closed here too, for clients to be refused.
                 self._workload.close_unused()
-                allowed = self._predecessor.let_go(self._workload.listeners())
+                allowed = self._predecessor.ready(self._workload.listeners())
                 self._limit_predecessor("this process was ready to serve")
                 allowed.addCallback(self._may_serve)
         else:
@@ -210,7 +221,7 @@ class Generation:
         """Replace this process by one that runs the code that is on disk now."""
         if self._successor is not None:
             # Whoever read the pid file a moment ago means the process that serves.
-            self._successor.pass_on_upgrade()
+            self._successor.tell(Upgrade)
         elif self.state is GenerationState.STOPPING:
             self._chronicle.refused("this process is stopping")
         self._machine.send(GenerationInput.UPGRADE)
@@ -259,7 +270,7 @@ class Generation:
         if self._successor is None:
             return self._farewell
         # Not before the drain is over: the connections that it hands over come first.
-        both = gatherResults([self._successor.let_go(), self._supervisor.heard()])
+        both = gatherResults([self._successor.release(), self._supervisor.heard()])
         return both.addCallback(lambda _: None)
 
     def drained(self, report: str, cut: int, clean: bool) -> None:
@@ -304,7 +315,7 @@ class Generation:
         """Tell the predecessor or the successor that the log files have been moved."""
         for other in (self._predecessor, self._child, self._successor):
             if other is not None:
-                other.tell_logs_moved()
+                other.tell(LogsMoved)
 
     def report(self) -> Deferred[Any]:
         """Tell the other generations of this one, if there is something to tell.
@@ -319,18 +330,13 @@ class Generation:
         ):
             text = self._watcher.report(name) if other is not None else ""
             if other is not None and text:
-                heard.append(other.report(text))
+                heard.append(other.ask_briefly(Report, report=text))
         return gatherResults(heard)
 
     # What the predecessor and the successor tell us
 
-    def predecessor_reported(self, report: str) -> None:
-        """The predecessor told of itself."""
+    def _predecessor_reported(self, report: str) -> None:
         self._watcher.reported("predecessor", report)
-
-    def logs_moved(self) -> None:
-        """Somebody has told one of them that the log files have been moved."""
-        self._workload.logs_moved()
 
     def predecessor_gone(self) -> None:
         """The predecessor has ended."""
@@ -353,18 +359,17 @@ class Generation:
         self._upgrade_due = True
         self._machine.send(GenerationInput.CHILD_UPGRADE)
 
-    def child_said(self, command: type[Command], arguments: Mapping[str, Any]) -> None:
-        """The successor told of itself; not after its end, when all that it told is settled."""
-        if command is Report and (self._child is not None or self._successor is not None):
-            self._watcher.reported("successor", arguments["report"])
+    def _successor_reported(self, report: str) -> None:
+        if self._child is not None or self._successor is not None:  # else it has ended
+            self._watcher.reported("successor", report)
 
     def child_stopping(self) -> None:
         """The successor was told to stop."""
         self._successor_stops = True
         self._machine.send(GenerationInput.CHILD_STOPPING)
 
-    def child_unheard(self, reason: str) -> None:
-        """The successor serves on as if this process were gone; its end is noticed all the same."""
+    def child_channel_broken(self, reason: str) -> None:
+        """The successor serves on as if this process had ended; its own end is noticed anyway."""
 
     def child_ended(self, reason: str, output: str) -> None:
         """The successor has ended."""
@@ -412,7 +417,12 @@ class Generation:
     def _spawn(self) -> None:
         self._chronicle.begins(self._upgrade_timeout)
         self._successor_stops = False
-        self._child = Child(self._reactor, self, self._upgrade_timeout)
+        handlers: Handlers = {
+            Upgrade: self.child_upgrade,
+            LogsMoved: self._workload.logs_moved,
+            Report: self._successor_reported,
+        }
+        self._child = Child(self._reactor, self, self._upgrade_timeout, handlers)
         self._child_ended = Deferred()
         try:
             self._launch.require_possible()
@@ -443,7 +453,7 @@ class Generation:
             self._upgrade_due = True
             self._chronicle.remembered()
             if self._predecessor is not None:
-                self._predecessor.note_upgrade()
+                self._predecessor.tell(Upgrade)
 
     def _catch_up(self) -> None:
         if self._upgrade_due:
@@ -453,7 +463,7 @@ class Generation:
     def _pass_on(self) -> None:
         # It stays noted here too: should the successor die, it is ours again.
         if self._upgrade_due and self._child is not None:
-            self._child.pass_on_upgrade()
+            self._child.tell(Upgrade)
 
     def _watch(self) -> None:
         if self._upgrade_due or not self._probation:
@@ -486,7 +496,7 @@ class Generation:
                 self._chronicle.drained()
                 self._machine.send(GenerationInput.DRAINED)
 
-        handed_over = self._workload.hand_over(self._child.carrier, self._child.gone)
+        handed_over = self._workload.hand_over(self._child.carrier, self._child.removed_listeners)
         handed_over.addCallback(drained)
 
     def _resume(self) -> None:

@@ -26,7 +26,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ...handover_interface import Departure, HandedConnection, Recipient
-from .control import NO_DESCRIPTOR, ControlChannel, Grant, Offer, Revoke
+from .control_channel import ControlChannel, Handlers
+from .messages import NO_DESCRIPTOR, Grant, Offer, Revoke
 
 VERSION = 1
 """Of an offer and of what follows it; a receiver that knows another refuses."""
@@ -176,6 +177,9 @@ class ConnectionReceiver:
 
     Args:
         recipient: serves them.
+
+    Attributes:
+        handlers: what the channel has to call for the messages of a handover.
     """
 
     _log = Logger()
@@ -184,19 +188,20 @@ class ConnectionReceiver:
         self._recipient = recipient
         self._held: dict[int, list[HandedConnection]] = {}
         self._stops = False
+        self.handlers: Handlers = {
+            Offer: self._offered,
+            Grant: self._granted,
+            Revoke: self._revoked,
+        }
 
     def stop(self) -> None:
         """Refuse what is offered from now on; what is held may still be granted."""
         self._stops = True
 
-    def offered(
+    def _offered(
         self, version: int, batch: int, connections: Sequence[Mapping[str, Any]]
-    ) -> list[int]:
-        """The sender offers connections.
-
-        Returns:
-            The indices of those that are refused; their descriptors are closed.
-        """
+    ) -> dict[str, Any]:
+        """Keep the connections; close those that are refused, and answer with their indices."""
         refused = []
         held = self._held[batch] = []
         for index, each in enumerate(connections):
@@ -206,7 +211,7 @@ class ConnectionReceiver:
             else:
                 refused.append(index)
                 _close(handed)
-        return refused
+        return {"refused": refused}
 
     def _wants(self, handed: HandedConnection) -> bool:
         # This process stops, or has as many descriptors as it may have.
@@ -218,23 +223,21 @@ class ConnectionReceiver:
             self._log.failure("Nobody can tell whether a connection would be served")
             return False
 
-    def granted(self, batch: int) -> None:
-        """What is held of a batch is ours."""
+    def _granted(self, batch: int) -> None:
         for handed in self._held.pop(batch, ()):
             try:
                 self._recipient.take_up(handed)
             except Exception:
                 self._log.failure("A connection that was handed over is lost")
 
-    def revoked(self, batch: int) -> None:
-        """It is not."""
+    def _revoked(self, batch: int) -> None:
         for handed in self._held.pop(batch, ()):
             _close(handed)
 
     def lost(self) -> None:
         """The channel has ended, and nothing more will be granted."""
         for batch in list(self._held):
-            self.revoked(batch)
+            self._revoked(batch)
 
 
 def _is_text(name: str) -> bool:

@@ -13,16 +13,24 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
-from twisted.protocols import amp
 
 from ..host.parent_death import when_parent_ends
 from ..interfaces import Workload
 from ..upgrade.accept_retry import Acceptor
-from ..upgrade.control import Alive, Answer, CutShort, Drain, Drained, Leave, Resume, Retire, inode
-from ..upgrade.handover_protocol import ConnectionSender
 from ..upgrade.inheritance import Inheritance
+from ..upgrade.messages import (
+    Alive,
+    CutShort,
+    Drain,
+    Drained,
+    Leave,
+    LogsMoved,
+    Resume,
+    Retire,
+    inode,
+)
 from ..upgrade.output import release
-from ..upgrade.predecessor import Predecessor
+from ..upgrade.parent import Parent
 
 
 class WorkerState(Enum):
@@ -59,39 +67,6 @@ TABLE: Mapping[WorkerState, Mapping[WorkerInput, WorkerState]] = {
     WorkerState.STOPPING: {},
 }
 """Where an input leads. What has no place here comes too late, and changes nothing."""
-
-
-class _Master(Predecessor):
-    """The other end of the channel. Most of what is said there is said to a successor, too."""
-
-    def __init__(self, reactor: Any, control: int, member: Worker, workload: Workload) -> None:
-        super().__init__(reactor, control, member, workload)
-        self._member = member
-        self.carrier = ConnectionSender(reactor, self._channel)
-
-    def received(self, command: type[amp.Command], **arguments: Any) -> Answer:
-        """The master sent a command."""
-        if command is Drain:
-            return self._member.drain(arguments.get("gone") or ())
-        if command is Resume:
-            self._member.resume()
-        elif command is Leave:
-            self._member.leave()
-        elif command is CutShort:
-            self._member.cut()
-        return super().received(command, **arguments)
-
-    def alive(self, report: str) -> None:
-        """Give a sign of life."""
-        self._channel.tell(Alive, status=report)
-
-    def retire(self, reason: str) -> None:
-        """Ask for another one."""
-        self._channel.tell(Retire, reason=reason)
-
-    def drained(self, report: str) -> Deferred[None]:
-        """Say what the drain did; fires when that is known, or soon in any case."""
-        return self._channel.inform(self._reactor, Drained, report=report)
 
 
 class Worker:
@@ -137,7 +112,19 @@ class Worker:
         self._arrived: Deferred[None] = succeed(None)
         if master_ends is not None:
             when_parent_ends(inheritance.control, master_ends)
-        self._master = _Master(reactor, inheritance.control, self, workload)
+        self._master = Parent(
+            reactor,
+            inheritance.control,
+            workload,
+            {
+                LogsMoved: workload.logs_moved,
+                Drain: self._on_drain,
+                Resume: self._on_resume,
+                Leave: self.leave,
+                CutShort: self.cut,
+            },
+            self._master_ended,
+        )
 
     def _happens(self, event: WorkerInput) -> bool:
         """Move to where an input leads; whether it leads anywhere."""
@@ -148,7 +135,7 @@ class Worker:
 
     def loaded(self) -> None:
         """All that is to be served can be served."""
-        self._master.let_go(self._workload.listeners()).addCallback(self._may_serve)
+        self._master.ready(self._workload.listeners()).addCallback(self._may_serve)
 
     def _may_serve(self, allowed: bool) -> None:
         if not allowed and self.state is WorkerState.LOADING:
@@ -193,7 +180,7 @@ class Worker:
         Args:
             report: how this process is, as `Status` encodes it, or more.
         """
-        self._master.alive(report)
+        self._master.tell(Alive, status=report)
 
     def retire(self, reason: str) -> None:
         """Ask the master for another worker in the place of this one.
@@ -201,7 +188,7 @@ class Worker:
         Args:
             reason: why; the master logs it.
         """
-        self._master.retire(reason)
+        self._master.tell(Retire, reason=reason)
 
     def service_stops(self) -> None:
         """The service is being stopped."""
@@ -217,7 +204,7 @@ class Worker:
         Returns:
             A Deferred that fires when it knows.
         """
-        return self._master.drained(json.dumps(report))
+        return self._master.ask_briefly(Drained, report=json.dumps(report))
 
     def ended(self) -> None:
         """This process serves no more, and ends."""
@@ -233,29 +220,20 @@ class Worker:
 
     def tell_logs_moved(self) -> None:
         """Tell the master, and so all others, that the log files have been moved."""
-        self._master.tell_logs_moved()
+        self._master.tell(LogsMoved)
 
     # What the master tells us
 
-    def logs_moved(self) -> None:
-        """The log files have been moved."""
-        self._workload.logs_moved()
-
-    def drain(self, gone: Sequence[int] = ()) -> Deferred[dict[str, Any]] | None:
-        """Hand over what can move, and drain; fires when nothing is left.
-
-        Args:
-            gone: the inodes of listeners that are to be closed.
-        """
+    def _on_drain(self, gone: Sequence[int] | None) -> Deferred[dict[str, Any]] | None:
+        """Hand over what can move, and drain; fires when nothing is left."""
         if not self._happens(WorkerInput.DRAIN):
             return None
         listeners = (each for _, sockets in self._workload.listeners() for each in sockets)
-        closed = [each for each in listeners if inode(each.fileno()) in gone]
+        closed = [each for each in listeners if inode(each.fileno()) in (gone or ())]
         drained: Deferred[Any] = self._workload.hand_over(self._master.carrier, closed)
         return drained.addCallback(lambda _: {})
 
-    def resume(self) -> None:
-        """Accept again."""
+    def _on_resume(self) -> None:
         if self._happens(WorkerInput.RESUME):
             self._acceptor.accept()
 
@@ -269,11 +247,8 @@ class Worker:
         self._workload.cut()
         self.leave()
 
-    def predecessor_reported(self, report: str) -> None:
-        """The master told of itself, which nobody here asks for."""
-
-    def predecessor_gone(self) -> None:
-        """The master has ended. Nobody would replace this process, or stop it one day."""
+    def _master_ended(self) -> None:
+        # No process would replace this one, or stop it one day.
         if self.state is not WorkerState.STOPPING:
             self._log.warn("The master has ended: worker {worker} drains", worker=self.worker)
         self._workload.make_way()

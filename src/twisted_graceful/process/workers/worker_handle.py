@@ -9,12 +9,20 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.protocols.amp import Command
 
 from ...handover_interface import Carrier, Recipient
 from ..upgrade.child import Child
-from ..upgrade.control import Alive, Answer, CutShort, Drain, Drained, Leave, Resume, Retire
 from ..upgrade.launch import Launch
+from ..upgrade.messages import (
+    Alive,
+    CutShort,
+    Drain,
+    Drained,
+    Leave,
+    LogsMoved,
+    Resume,
+    Retire,
+)
 from .heartbeat import HeartbeatWatch
 
 ACCEPTS_WITHIN = 5.0
@@ -98,7 +106,18 @@ class WorkerHandle:
         self.retires = False
         self._reactor = reactor
         self._observer = observer
-        self._child = Child(reactor, self, timeout, recipient)
+        self._child = Child(
+            reactor,
+            self,
+            timeout,
+            {
+                LogsMoved: observer.logs_moved,
+                Alive: self._on_alive,
+                Drained: self._on_drained,
+                Retire: self._on_retire,
+            },
+            recipient,
+        )
         self._silence = silence
         self._silent = f"its reactor stood still for {silence:g} seconds"
         self._watch = HeartbeatWatch(reactor, silence, self._is_silent)
@@ -200,7 +219,7 @@ class WorkerHandle:
 
     def tell_logs_moved(self) -> None:
         """Tell it that the log files have been moved."""
-        self._child.tell_logs_moved()
+        self._child.tell(LogsMoved)
 
     # What it tells us
 
@@ -217,27 +236,19 @@ class WorkerHandle:
         """It was told to stop."""
         self._observer.worker_stopping(self)
 
-    def child_upgrade(self) -> None:
-        """No worker says that."""
+    def _on_alive(self, status: str) -> None:
+        if self.is_ready:  # while it loads it is the upgrade timeout that ends it
+            self._watch.alive()
+        self._observer.worker_said(self, status)
 
-    def logs_moved(self) -> None:
-        """It was told that the log files have been moved."""
-        self._observer.logs_moved()
+    def _on_drained(self, report: str) -> None:
+        self.report = report
 
-    def child_said(self, command: type[Command], arguments: Mapping[str, Any]) -> Answer:
-        """What only workers say."""
-        if command is Drained:
-            self.report = str(arguments["report"])
-        elif command is Alive:
-            if self.is_ready:  # while it loads it is the upgrade timeout that ends it
-                self._watch.alive()
-            self._observer.worker_said(self, str(arguments["status"]))
-        elif command is Retire:
-            self._observer.worker_retires(self, str(arguments["reason"]))
-        return None
+    def _on_retire(self, reason: str) -> None:
+        self._observer.worker_retires(self, reason)
 
-    def child_unheard(self, reason: str) -> None:
-        """It has broken the channel, and does not hear us; nor do we hear that it is alive."""
+    def child_channel_broken(self, reason: str) -> None:
+        """It has broken the channel: it cannot be told anything, and its heartbeats are lost."""
         if self.report:
             self._watch.stop()  # it ends, and may take its time
             return

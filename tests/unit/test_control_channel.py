@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
@@ -10,9 +11,8 @@ from twisted.internet.testing import StringTransport
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
-from twisted_graceful.process.upgrade.control import (
-    HEARD_TIMEOUT,
-    ControlChannel,
+from twisted_graceful.process.upgrade.control_channel import HEARD_TIMEOUT, ControlChannel
+from twisted_graceful.process.upgrade.messages import (
     Failed,
     Goodbye,
     NotNow,
@@ -36,10 +36,13 @@ class NovelTold(Novel):
     requiresAnswer = False
 
 
-class Peer:
-    """Notes what it receives, and may fail at it."""
+class Owner:
+    """The owner of one end: notes the commands that arrive, and may fail at them."""
 
     def __init__(self) -> None:
+        commands = (Failed, Goodbye, Ready, Stopping, Upgrade)
+        handlers = {each: partial(self.received, each) for each in commands}
+        self.channel = ControlChannel(handlers, self.channel_lost)
         self.commands: list[tuple[type[amp.Command], dict[str, Any]]] = []
         self.fault: Exception | None = None
         self.lost = False
@@ -60,8 +63,8 @@ class ChannelTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Connect them."""
-        self.peers = Peer(), Peer()
-        self.ends = ControlChannel(self.peers[0]), ControlChannel(self.peers[1])
+        self.owners = Owner(), Owner()
+        self.ends = self.owners[0].channel, self.owners[1].channel
         self.wires = StringTransport(), StringTransport()
         for end, wire in zip(self.ends, self.wires, strict=True):
             end.makeConnection(wire)
@@ -94,15 +97,15 @@ class ChannelTests(SynchronousTestCase):
 
     def check_whole(self) -> None:
         """The channel still carries a command, and its answer."""
-        self.peers[1].fault = None
+        self.owners[1].fault = None
         self.assertEqual(self.ask(Upgrade), {})
-        self.assertEqual(self.peers[1].commands[-1], (Upgrade, {}))
+        self.assertEqual(self.owners[1].commands[-1], (Upgrade, {}))
         self.assertEqual([wire.disconnecting for wire in self.wires], [False, False])
 
     def test_a_command_and_its_answer(self) -> None:
         """What one end sends the other one receives, and the first learns that it has."""
         self.assertEqual(self.ask(Failed, reason="it fell"), {})
-        self.assertEqual(self.peers[1].commands, [(Failed, {"reason": "it fell"})])
+        self.assertEqual(self.owners[1].commands, [(Failed, {"reason": "it fell"})])
 
     def test_the_end_between_two_messages(self) -> None:
         """If a message ends this process, those that came with it are ignored."""
@@ -115,7 +118,7 @@ class ChannelTests(SynchronousTestCase):
         second.addErrback(lambda failure: failure.trap(ConnectionDone))
         self.carry()
         self.successResultOf(second)
-        self.assertTrue(self.peers[0].lost)
+        self.assertTrue(self.owners[0].lost)
 
     def test_an_unknown_command(self) -> None:
         """A command of another version is answered as unknown; the channel stays whole."""
@@ -128,25 +131,25 @@ class ChannelTests(SynchronousTestCase):
         self.carry()
         self.ends[0].callRemote(NovelTold, content=b"")
         self.carry()
-        self.assertEqual(self.peers[1].commands, [])
+        self.assertEqual(self.owners[1].commands, [])
         self.check_whole()
 
     def test_an_unknown_argument(self) -> None:
         """An argument of another version is ignored."""
         self.assertIn(b"_answer", self.write(_command=b"Stopping", since=b"now"))
-        self.assertEqual(self.peers[1].commands, [(Stopping, {})])
+        self.assertEqual(self.owners[1].commands, [(Stopping, {})])
         self.check_whole()
 
     def test_a_missing_argument(self) -> None:
-        """A reason that another version does not give is made up for."""
+        """A reason that another version does not give is None."""
         self.assertIn(b"_answer", self.write(_command=b"Failed"))
-        self.assertEqual(self.peers[1].commands, [(Failed, {"reason": "it does not say why"})])
+        self.assertEqual(self.owners[1].commands, [(Failed, {"reason": None})])
         self.check_whole()
 
     def test_an_argument_that_makes_no_sense(self) -> None:
         """Bytes that are no text are an error of this command, and of nothing else."""
         self.assertIn(b"_error", self.write(_command=b"Failed", reason=b"\xff"))
-        self.assertEqual(self.peers[1].commands, [])
+        self.assertEqual(self.owners[1].commands, [])
         self.assertEqual(len(self.flushLoggedErrors(UnicodeDecodeError)), 1)
         self.check_whole()
 
@@ -154,26 +157,26 @@ class ChannelTests(SynchronousTestCase):
         """It names those that it serves, be it none; a version that names none says nothing."""
         for served in ([], [5, 2**40]):
             self.assertEqual(self.ask(Ready, listeners=served), {})
-            self.assertEqual(self.peers[1].commands[-1], (Ready, {"listeners": served}))
+            self.assertEqual(self.owners[1].commands[-1], (Ready, {"listeners": served}))
         self.assertIn(b"_answer", self.write(_command=b"Ready"))
-        self.assertEqual(self.peers[1].commands[-1], (Ready, {"listeners": None}))
+        self.assertEqual(self.owners[1].commands[-1], (Ready, {"listeners": None}))
 
     def test_a_refusal(self) -> None:
         """A refusal reaches the sender as what it is."""
-        self.peers[1].fault = NotNow("too late")
+        self.owners[1].fault = NotNow("too late")
         self.assertIsInstance(self.ask(Ready), NotNow)
         self.check_whole()
 
     def test_a_fault(self) -> None:
         """A fault in what a command leads to is logged and answered; the channel stays whole."""
-        self.peers[1].fault = ZeroDivisionError("a fault")
+        self.owners[1].fault = ZeroDivisionError("a fault")
         self.assertIsInstance(self.ask(Goodbye), amp.RemoteAmpError)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.check_whole()
 
     def test_whoever_asks_goes_on(self) -> None:
         """Be it answered, refused or unknown there, or the channel open no more, or not yet."""
-        self.peers[1].fault = NotNow("too late")
+        self.owners[1].fault = NotNow("too late")
         for command in (Goodbye, Ready, Novel):
             asked = self.ends[0].ask(command, **({"content": b""} if command is Novel else {}))
             self.assertNoResult(asked)
@@ -182,13 +185,13 @@ class ChannelTests(SynchronousTestCase):
         self.flushLoggedErrors(NotNow)  # no answer to a Goodbye
         asked = self.ends[0].ask(Goodbye)
         self.ends[0].connectionLost(Failure(ConnectionDone()))
-        for each in (asked, self.ends[0].ask(Goodbye), ControlChannel(Peer()).ask(Goodbye)):
+        for each in (asked, self.ends[0].ask(Goodbye), Owner().channel.ask(Goodbye)):
             self.successResultOf(each)
 
     def test_whoever_informs_goes_on_soon(self) -> None:
         """It waits for the answer of an end that stands still, but not for long."""
         clock = Clock()
-        told = self.ends[0].inform(clock, Failed, reason="it fell")
+        told = self.ends[0].ask_briefly(clock, Failed, reason="it fell")
         clock.advance(HEARD_TIMEOUT - 0.1)
         self.assertNoResult(told)
         clock.advance(0.1)
@@ -199,6 +202,6 @@ class ChannelTests(SynchronousTestCase):
     def test_the_end(self) -> None:
         """After the end of the channel nothing is an error that is only told."""
         self.ends[0].connectionLost(Failure(ConnectionResetError()))
-        self.assertTrue(self.peers[0].lost)
+        self.assertTrue(self.owners[0].lost)
         self.ends[0].tell(Upgrade)
         self.failureResultOf(self.ends[0].callRemote(Goodbye), ConnectionResetError)
