@@ -1,0 +1,3 @@
+import pypiserver
+
+application = pypiserver.app(root="packages", password_file=".", authenticate=[])

@@ -1,0 +1,3 @@
+from scrapyd import get_application
+
+application = get_application()
