@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from twisted.internet.defer import Deferred, succeed
 
 from twisted_graceful.handover_interface import Departure
+from twisted_graceful.process.listeners.listener import Listener
 
 
 class FakeWorker:
@@ -33,7 +34,7 @@ class FakeWorker:
         self.told.append("accept")
         return self.accepts
 
-    def drain(self, within: float, gone: Sequence[int] = ()) -> Deferred[None]:
+    def drain(self, within: float, removed: Sequence[Listener] = ()) -> Deferred[None]:
         """It does not any more."""
         self.told.append("drain")
         return self.drained

@@ -9,6 +9,7 @@ import socket
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
+from twisted_graceful.process.listeners.listener import Listener
 from twisted_graceful.process.upgrade import accept_retry
 from twisted_graceful.process.upgrade.accept_retry import (
     AGAIN,
@@ -81,7 +82,7 @@ class RequireDescriptorsTests(SynchronousTestCase):
         with socket.socket() as one, socket.socket() as other, leaves_nothing_open(self):
             patch = self.patch(accept_retry.os, "open", open_one)
             try:
-                require_descriptors([(":80", [one]), (":81", [other])])
+                require_descriptors([Listener(":80", [one]), Listener(":81", [other])])
             finally:
                 patch.restore()
 

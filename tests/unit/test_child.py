@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from twisted.internet.error import ProcessDone, ProcessExitedAlready
 from twisted.python.failure import Failure
 
-from twisted_graceful.process.listeners.activation import ActivatedListener
+from twisted_graceful.process.listeners.listener import Listener
 from twisted_graceful.process.upgrade import output
 from twisted_graceful.process.upgrade.child import Child
 from twisted_graceful.process.upgrade.inheritance import VARIABLE
@@ -70,9 +70,10 @@ class ListenersTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Start one that inherits three listeners, of which a service manager has bound one."""
-        self.listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-        descriptor = socket.create_server(("127.0.0.1", 0)).detach()
-        self.listeners.append(ActivatedListener(fileno=descriptor))
+        self.listeners = [
+            Listener(name, [socket.create_server(("127.0.0.1", 0))], is_activated=name == ":81")
+            for name in (":80", ":80", ":81")
+        ]
         for each in self.listeners:
             self.addCleanup(each.close)
         reactor = Reactor()
@@ -85,8 +86,7 @@ class ListenersTests(SynchronousTestCase):
             self.child.transport = Spawned()  # type: ignore[assignment]
 
         reactor.spawnProcess = spawn
-        names = [(":80", self.listeners[:2]), (":81", self.listeners[2:])]
-        self.child.start(Launch("python", (), "/", {}), 1, names)
+        self.child.start(Launch("python", (), "/", {}), 1, self.listeners)
         self.addCleanup(reactor.real.iterate, 0)
         self.addCleanup(self.end)
 
@@ -95,15 +95,11 @@ class ListenersTests(SynchronousTestCase):
         if not self.witness.reason:
             self.child.processEnded(Failure(ProcessDone(0)))
 
-    def inodes(self, *listeners: socket.socket) -> list[int]:
-        """What the child says of listeners."""
-        return [os.fstat(each.fileno()).st_ino for each in listeners]
-
     def test_some_are_removed(self) -> None:
         """Those that it does not name are removed, whatever else it names."""
         first, second, third = self.listeners
         with socket.create_server(("127.0.0.1", 0)) as new:
-            self.child._on_ready(self.inodes(second, new))
+            self.child._on_ready([*second.inodes, *Listener("new", [new]).inodes])
         self.assertEqual(self.child.removed_listeners, [first, third])
         self.assertTrue(self.witness.is_ready)
 
@@ -119,7 +115,7 @@ class ListenersTests(SynchronousTestCase):
 
     def test_that_have_been_closed(self) -> None:
         """One that we have closed meanwhile is no fault."""
-        served = self.inodes(*self.listeners[1:])
+        served = [number for each in self.listeners[1:] for number in each.inodes]
         self.listeners[0].close()
         self.child._on_ready(served)
         self.assertEqual(self.child.removed_listeners, self.listeners[:1])
@@ -127,7 +123,7 @@ class ListenersTests(SynchronousTestCase):
     def test_of_a_service_manager(self) -> None:
         """It is told which are bound by a service manager."""
         (number,) = self.inheritance["activated"]
-        self.assertEqual(self.descriptors[number], self.listeners[2].fileno())
+        self.assertEqual(self.descriptors[number], self.listeners[2].sockets[0].fileno())
 
     def test_a_failure_without_a_reason(self) -> None:
         """One of an older version may not say why it will never be ready."""

@@ -141,7 +141,7 @@ class RootTests(SynchronousTestCase):
             give(str(self.home / name), USER, USER)
         self.assertEqual(os.stat("/dev/null").st_uid, before)
         self.assertEqual((self.path.stat().st_uid, (self.home / "d").stat().st_uid), (0, 0))
-        listener = unix_files.bind(UnixAddress(str(self.home / "app.sock")), 5, 0o660)
+        listener, _ = unix_files.bind(UnixAddress(str(self.home / "app.sock")), 5, 0o660)
         self.addCleanup(listener.close)
         give(str(self.home / "app.sock"), USER, USER)
         self.assertEqual((self.home / "app.sock").stat().st_uid, USER)

@@ -194,7 +194,7 @@ class _World:
     def close_unused(self) -> None:
         pass
 
-    def hand_over(self, carrier: object, gone: object) -> Deferred[None]:
+    def hand_over(self, carrier: object, removed: object) -> Deferred[None]:
         self.did.append("hand over")
         if self.idle:
             return succeed(None)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 import socket
+from dataclasses import replace
 from typing import Any
 
 from twisted_graceful.errors import InheritanceError
-from twisted_graceful.process.listeners.activation import ActivatedListener
+from twisted_graceful.process.listeners.listener import Listener
+from twisted_graceful.process.listeners.unix_files import SocketFile
 from twisted_graceful.process.upgrade import inheritance
 from twisted_graceful.process.upgrade.inheritance import VARIABLE, Inheritance
+from twisted_graceful.process.upgrade.spawn import descriptors_for_child
 
 from ..case import SynchronousTestCase
+from .support import temporary_directory
 
 
 class InheritanceTests(SynchronousTestCase):
@@ -164,11 +168,43 @@ class InheritanceTests(SynchronousTestCase):
         inheritance = Inheritance(
             1, 0, 1, 2, listeners=((":80", (self.listener.dup().detach(),)), (":0", ()))
         )
-        (name, (listener,)), second = inheritance.sockets()
-        self.opened(listener)
-        self.assertEqual((name, second), (":80", (":0", [])))
-        self.assertEqual(listener.getsockname(), self.listener.getsockname())
-        self.assertFalse(listener.getblocking())
+        first, second = inheritance.take_listeners()
+        (sock,) = first.sockets
+        self.opened(sock)
+        self.assertEqual((first.name, second.name, second.sockets), (":80", ":0", ()))
+        self.assertEqual(sock.getsockname(), self.listener.getsockname())
+        self.assertFalse(sock.getblocking())
+        self.assertEqual((first.is_inherited, first.owns_file), (True, False))
+
+    def test_listeners_pass_through(self) -> None:
+        """What a parent says of listeners is what its child makes of it, file and origin too."""
+        path = f"{temporary_directory(self)}/app.sock"
+        unix = self.opened(socket.socket(socket.AF_UNIX))
+        unix.bind(path)
+        unix.listen()
+        datagrams = self.opened(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        datagrams.bind(("127.0.0.1", 0))
+        file = SocketFile.at(path)
+        given = [
+            Listener(":80", [self.listener, datagrams], is_activated=True),
+            Listener(f"unix:{path}", [unix], file=file),
+        ]
+        told, descriptors = descriptors_for_child(1, 0, (1, 2), 0, (1, 2), given, {}, 0)
+        here = {number: os.dup(descriptors[number]) for number in told.listening()}
+        taken = replace(
+            told,
+            listeners=tuple(
+                (name, tuple(here[it] for it in each)) for name, each in told.listeners
+            ),
+            files=tuple((here[number], *rest) for number, *rest in told.files),
+            activated=tuple(here[it] for it in told.activated),
+        ).take_listeners()
+        for listener in taken:
+            self.addCleanup(listener.close)
+        self.assertEqual(
+            [(each.name, each.inodes, each.file, each.is_activated) for each in taken],
+            [(each.name, each.inodes, each.file, each.is_activated) for each in given],
+        )
 
     def test_what_a_service_manager_has_bound(self) -> None:
         """It is known as such in every generation; older releases do not say it of any."""
@@ -182,13 +218,15 @@ class InheritanceTests(SynchronousTestCase):
         inheritance = Inheritance(
             1, 0, 1, 2, listeners=((":80", (one,)), (":81", (other,))), activated=(other,)
         )
-        kinds = [type(self.opened(each)) for _, (each,) in inheritance.sockets()]
-        self.assertEqual(kinds, [socket.socket, ActivatedListener])
+        listeners = inheritance.take_listeners()
+        for listener in listeners:
+            self.opened(listener.sockets[0])
+        self.assertEqual([each.is_activated for each in listeners], [False, True])
 
     def not_listening(self, descriptor: int) -> str:
         """Why a descriptor is no listener."""
         wrong = Inheritance(1, 0, 1, 2, listeners=((":80", (descriptor,)),))
-        return str(self.assertRaises(InheritanceError, wrong.sockets))
+        return str(self.assertRaises(InheritanceError, wrong.take_listeners))
 
     def test_a_socket_that_does_not_listen_is_refused(self) -> None:
         """A socket that does not listen is refused, by its name and number."""

@@ -37,7 +37,12 @@ ORDER: dict[str, Layers] = {
         {"server_log", "twistd_files"},
         {"shared_log_files"},
     ],
-    "process.listeners": [{"activation", "unix_files"}, {"sockets"}],
+    "process.listeners": [
+        {"unix_files"},
+        {"listener"},
+        {"activation", "binding"},
+        {"listener_registry"},
+    ],
     "process.upgrade": [
         {"accept_retry", "generation_machine", "inheritance", "messages", "output"}
         | {"upgrade_events"},
@@ -200,7 +205,7 @@ class LayerTests(SynchronousTestCase):
         """The test sees the imports of each form that the package uses."""
         seen = {name: set(imports(name, path)) for name, path in modules()}
         self.assertIn("errors.SettingsError", seen["config.settings"])
-        self.assertIn("process.listeners.sockets", seen["services.listening"])
+        self.assertIn("process.listeners.listener.Listener", seen["services.listening"])
         self.assertIn("config.settings.Settings", seen["http.site"])
         self.assertIn("process.upgrade.inheritance.claim", seen["services.service"])
 

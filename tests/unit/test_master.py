@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 from unittest import mock
@@ -18,7 +17,7 @@ from tests.unit.fake_workers import FakeRoute, FakeWorker
 from twisted_graceful import DrainReport, GracefulService, new, serving
 from twisted_graceful.errors import SettingsError
 from twisted_graceful.handover_interface import HandedConnection
-from twisted_graceful.process.upgrade.messages import inode
+from twisted_graceful.process.listeners.listener import Listener
 from twisted_graceful.process.upgrade.upgrade_events import RollingRestart
 from twisted_graceful.process.workers.balance import ConnectionCounts
 from twisted_graceful.process.workers.worker_handle import WorkerPhase
@@ -47,8 +46,8 @@ class Worker(FakeWorker):
     def __init__(self, number: int) -> None:
         super().__init__(number, 0)
         self.carrier = FakeRoute()
-        self.listeners: list[int] = []
-        self.gone: Sequence[int] = ()
+        self.listeners: list[Listener] = []
+        self.removed: Sequence[Listener] = ()
         self.phase = WorkerPhase.SERVING
         self.counts = ConnectionCounts()
 
@@ -57,11 +56,11 @@ class Worker(FakeWorker):
     ) -> None:
         """It has been started."""
         self.counts = ConnectionCounts(os.dup(memory["balance"]))
-        self.listeners = [inode(each.fileno()) for _, sockets in listeners for each in sockets]
+        self.listeners = list(listeners)
 
-    def drain(self, within: float, gone: Sequence[int] = ()) -> Deferred[None]:
-        """It accepts no more, and closes what is gone."""
-        self.gone = gone
+    def drain(self, within: float, removed: Sequence[Listener] = ()) -> Deferred[None]:
+        """It accepts no more, and closes what is removed."""
+        self.removed = removed
         return super().drain(within)
 
 
@@ -89,7 +88,7 @@ class MasterTests(SynchronousTestCase):
         )
         self.addCleanup(lambda: self.listening.close())
         self.master.startService()
-        self.first, *self.others = self.listening.sockets
+        self.first, *self.others = self.listening.listeners_in_use
 
     def make(self, reactor: Any, number: int, *rest: object) -> Worker:
         """A worker, in the place of a real one."""
@@ -107,16 +106,15 @@ class MasterTests(SynchronousTestCase):
         self.ready(0)
         self.ready(1)
 
-    def handed(self, listener: socket.socket) -> HandedConnection:
+    def handed(self, listener: Listener) -> HandedConnection:
         """A connection that came in there."""
         descriptor = os.open(os.devnull, os.O_RDONLY)
-        host, port = listener.getsockname()[:2]
-        return HandedConnection(descriptor, f"{host}:{port}", "{}", b"")
+        return HandedConnection(descriptor, listener.addresses[0], "{}", b"")
 
     def test_load(self) -> None:
         """It serves when all workers are ready, and each inherits all listeners."""
-        inodes = [inode(each.fileno()) for each in self.listening.sockets]
-        self.assertEqual([each.listeners for each in self.started], [inodes, inodes])
+        listeners = self.listening.listeners_in_use
+        self.assertEqual([each.listeners for each in self.started], [listeners, listeners])
         self.ready(0)
         self.assertFalse(self.master.is_accepting())
         self.ready(1)
@@ -179,21 +177,20 @@ class MasterTests(SynchronousTestCase):
             worker.drained.callback(None)
         self.successResultOf(drained)
 
-    def test_what_is_gone(self) -> None:
-        """It is closed here and by the workers, who keep its connections."""
+    def test_removed_listeners(self) -> None:
+        """They are closed here and by the workers, who keep their connections."""
         self.serve()
-        gone = [inode(each.fileno()) for each in self.others]
         stays = self.handed(self.first)
         goes = self.handed(self.others[0])
         for handed in (stays, goes):
             self.addCleanup(os.close, handed.descriptor)
         self.master.hand_over(FakeRoute(), self.others)
-        self.assertEqual([each.gone for each in self.started], [gone, gone])
-        self.assertEqual(self.listening.sockets, [self.first])
+        self.assertEqual([each.removed for each in self.started], [self.others, self.others])
+        self.assertEqual(self.listening.listeners_in_use, [self.first])
         self.assertTrue(self.master.can_take_up(stays))
         self.assertFalse(self.master.can_take_up(goes))
 
-    def test_what_was_gone_comes_back(self) -> None:
+    def test_removed_listeners_come_back(self) -> None:
         """When it serves again, the log names it, and the next worker that starts has it."""
         self.serve()
         self.master.hand_over(FakeRoute(), self.others)
@@ -201,11 +198,10 @@ class MasterTests(SynchronousTestCase):
             self.master.accept()
         [told] = [text for event in events if "Closed for" in (text := formatEvent(event))]
         self.assertIn("localhost:0. HUP", told)
-        self.assertEqual(self.listening.sockets, [self.first])
+        self.assertEqual(self.listening.listeners_in_use, [self.first])
         self.master.reload()
-        self.assertGreater(len(self.listening.sockets), 1)
-        inodes = [inode(each.fileno()) for each in self.listening.sockets]
-        self.assertEqual(self.started[2].listeners, inodes)
+        self.assertEqual(len(self.listening.listeners_in_use), 2)
+        self.assertEqual(self.started[2].listeners, self.listening.listeners_in_use)
 
     def test_resume(self) -> None:
         """All workers accept again, and get the connections again."""

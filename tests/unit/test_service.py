@@ -33,8 +33,8 @@ from twisted_graceful import (
 )
 from twisted_graceful.handover_interface import Departure
 from twisted_graceful.http.io.port import limit_of_descriptors
-from twisted_graceful.process.listeners.activation import ActivatedListener
-from twisted_graceful.process.listeners.sockets import Listeners
+from twisted_graceful.process.listeners import activation
+from twisted_graceful.process.listeners.listener import Listener
 from twisted_graceful.testing.messages import take_response
 
 from .real_reactor import RealReactorTestCase, port, url
@@ -793,16 +793,16 @@ class GracefulServiceTests(RealReactorTestCase):
         await service.stopService()
         self.assertFalse(service.is_accepting())
 
-    async def test_listeners_that_are_gone(self) -> None:
+    async def test_removed_listeners(self) -> None:
         """At a hand-over they are closed, and their queues served; a resume binds them anew."""
         apps = [Echo(), Echo()]
         servers = [new("127.0.0.1:0", app) for app in apps]
         service = await self.started(*servers)
         where = [port(each) for each in servers]
-        names = [name for name, _ in service.listeners()]
+        names = [each.name for each in service.listeners()]
         client = await connect(where[0])  # and nobody has accepted it
         client.transport.write(GET)
-        drained = service.hand_over(Nobody(), service.listeners()[0][1])
+        drained = service.hand_over(Nobody(), service.listeners()[:1])
         self.assertEqual([is_refused(each) for each in where], [True, False])
         self.assertEqual((servers[0].bound, servers[0].urls), ([], []))
         self.assertIn(ANSWER, await client.lost)
@@ -811,24 +811,24 @@ class GracefulServiceTests(RealReactorTestCase):
         self.assertEqual([port(each) for each in servers], where)
         for each in servers:
             self.assertEqual(await fetch(url(each)), ANSWER)
-        self.assertEqual(sorted(name for name, _ in service.listeners()), sorted(names))
+        self.assertEqual(sorted(each.name for each in service.listeners()), sorted(names))
 
     async def test_resumed_in_the_same_turn(self) -> None:
         """A successor that dies as soon as it is ready is no reason to lose an address."""
         server = new("127.0.0.1:0", Echo())
         service = await self.started(server)
         where = port(server)
-        service.hand_over(Nobody(), service.listeners()[0][1])
+        service.hand_over(Nobody(), service.listeners()[:1])
         service.accept()
         self.assertEqual(port(server), where)
         self.assertEqual(await fetch(url(server)), ANSWER)
 
-    async def test_gone_and_taken(self) -> None:
+    async def test_removed_and_taken(self) -> None:
         """What cannot be bound anew is an error in the log, and all else is served."""
         loses, keeps = servers = [new("127.0.0.1:0", Echo()) for _ in range(2)]
         service = await self.started(*servers)
         where = port(loses)
-        await service.hand_over(Nobody(), service.listeners()[0][1])
+        await service.hand_over(Nobody(), service.listeners()[:1])
         with socket.create_server(("127.0.0.1", where)), capturedLogs() as logs:
             service.accept()
         told = [formatEvent(each) for each in logs if each["log_level"] is LogLevel.error]
@@ -841,19 +841,19 @@ class GracefulServiceTests(RealReactorTestCase):
         service.accept()
         self.assertEqual(port(loses), where)
 
-    async def test_gone_and_a_service_managers(self) -> None:
+    async def test_removed_and_a_service_managers(self) -> None:
         """What nobody could bind anew is kept open, and accepted on after a resume."""
-        descriptor = socket.create_server(("127.0.0.1", 0)).detach()
-        listener = ActivatedListener(fileno=descriptor)
-        listener.setblocking(False)
-        where = listener.getsockname()[1]
+        sock = socket.create_server(("127.0.0.1", 0))
+        sock.setblocking(False)
+        where = sock.getsockname()[1]
+        activated = Listener("a", [sock], is_activated=True)
+        self.patch(activation, "claim", lambda: [activated])
         server = new(f"127.0.0.1:{where}", Echo())
         service = self.service(server)
-        server.listening.listeners = Listeners((), [("a", listener)])
         accepts = server.ready()
         service.startService()
         await accepts
-        await service.hand_over(Nobody(), [listener])
+        await service.hand_over(Nobody(), service.listeners())
         waits = await connect(where)
         waits.transport.write(GET)
         service.accept()

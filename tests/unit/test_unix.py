@@ -10,11 +10,17 @@ import stat
 import threading
 from unittest import SkipTest
 
-from twisted_graceful.address import UnixAddress, parse
+from twisted_graceful.address import UnixAddress
 from twisted_graceful.errors import BindError
 from twisted_graceful.process.host.lock import locked
-from twisted_graceful.process.listeners import sockets, unix_files
-from twisted_graceful.process.listeners.sockets import Listeners, text
+from twisted_graceful.process.listeners import unix_files
+from twisted_graceful.process.listeners.listener import (
+    Listener,
+    bound_address,
+    has_pending_connection,
+)
+from twisted_graceful.process.listeners.listener_registry import ListenerRegistry
+from twisted_graceful.process.listeners.unix_files import SocketFile
 
 from ..case import SynchronousTestCase
 from .support import leaves_nothing_open, temporary_directory
@@ -29,11 +35,9 @@ class UnixTestCase(SynchronousTestCase):
         self.path = os.path.join(self.directory, "app.sock")
         self.address = UnixAddress(self.path)
 
-    def bind(
-        self, address: UnixAddress | None = None, mode: int = 0o660
-    ) -> unix_files.UnixListener:
+    def bind(self, address: UnixAddress | None = None, mode: int = 0o660) -> socket.socket:
         """Bind, and close after the test."""
-        listener = unix_files.bind(address or self.address, 5, mode)
+        listener, self.file = unix_files.bind(address or self.address, 5, mode)
         self.addCleanup(listener.close)
         return listener
 
@@ -51,7 +55,7 @@ class UnixTestCase(SynchronousTestCase):
         """Whether a client of the path is in the queue of a listener."""
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(self.path)
-            return sockets.pending(listener)
+            return has_pending_connection(listener)
 
 
 class BindTests(UnixTestCase):
@@ -61,7 +65,7 @@ class BindTests(UnixTestCase):
         """A client of the path reaches the socket, and its text is its address."""
         listener = self.bind()
         self.assertTrue(self.reaches(listener))
-        self.assertEqual(text(listener), f"unix:{self.path}")
+        self.assertEqual(bound_address(listener), f"unix:{self.path}")
         self.assertEqual((listener.getblocking(), listener.get_inheritable()), (False, False))
         self.assertEqual(os.listdir(self.directory), ["app.sock"])
 
@@ -174,9 +178,9 @@ class BindTests(UnixTestCase):
         """An abstract socket has no file; a second one of its name is refused."""
         address = UnixAddress(f"@{self.directory}")
         listener = self.bind(address)
-        self.assertEqual(text(listener), str(address))
+        self.assertEqual(bound_address(listener), str(address))
         self.assertIn("another process listens there", self.refused(address))
-        listener.remove_file()
+        self.assertIsNone(self.file)
         self.assertEqual(os.listdir(self.directory), [])
 
 
@@ -187,14 +191,14 @@ class RaceTests(UnixTestCase):
         """Of many that find a stale file at once one listens, and the others are refused."""
         for _ in range(20):
             self.bind().close()
-            won: list[unix_files.UnixListener] = []
+            won: list[socket.socket] = []
             refused: list[str] = []
             barrier = threading.Barrier(8)
 
             def start() -> None:
                 barrier.wait()  # noqa: B023 - the threads end in this round
                 try:
-                    won.append(unix_files.bind(self.address, 50, 0o660))  # noqa: B023
+                    won.append(unix_files.bind(self.address, 50, 0o660)[0])  # noqa: B023
                 except BindError as error:
                     refused.append(str(error))  # noqa: B023
 
@@ -226,158 +230,154 @@ class RaceTests(UnixTestCase):
 class RemoveTests(UnixTestCase):
     """The end of a socket file."""
 
-    def test_its_own(self) -> None:
-        """The file is removed, once; who is in the queue already stays there."""
+    def bound(self) -> tuple[socket.socket, SocketFile]:
+        """A socket and its file."""
         listener = self.bind()
+        assert self.file is not None
+        return listener, self.file
+
+    def test_its_own(self) -> None:
+        """The file is removed, once; connections in the backlog stay there."""
+        listener, file = self.bound()
         client = socket.socket(socket.AF_UNIX)
         self.addCleanup(client.close)
         client.connect(self.path)
-        listener.remove_file()
+        file.remove()
         self.assertFalse(os.path.exists(self.path))
-        self.assertTrue(sockets.pending(listener))
-        listener.remove_file()
+        self.assertTrue(has_pending_connection(listener))
+        file.remove()
 
     def test_of_another(self) -> None:
         """A file that another one has put there meanwhile is not removed."""
-        listener = self.bind()
+        _, file = self.bound()
         os.unlink(self.path)
         other = self.bind()
-        self.assertFalse(listener.is_reachable())
-        listener.remove_file()
+        self.assertFalse(file.is_in_place())
+        file.remove()
         self.assertTrue(self.reaches(other))
 
     def test_of_outside(self) -> None:
         """That of a socket which was passed from outside is not removed."""
         outside = self.bind()
-        listener = unix_files.UnixListener(fileno=os.dup(outside.fileno()))
-        self.addCleanup(listener.close)
-        listener.remove_file()
+        Listener("a", [outside.dup()]).close()
         self.assertTrue(self.reaches(outside))
 
     def test_no_permission(self) -> None:
         """That it cannot be removed is no error."""
-        listener = self.bind()
+        _, file = self.bound()
 
         def fail(path: str) -> None:
             raise PermissionError(errno.EACCES, "Permission denied")
 
         self.patch(os, "unlink", fail)
-        listener.remove_file()
+        file.remove()
 
 
-class ListenersTests(UnixTestCase):
-    """The UNIX sockets of a process, over generations."""
+class GenerationsTests(UnixTestCase):
+    """Which generation removes a socket file."""
 
-    def open(self, listeners: Listeners, text: str = "") -> socket.socket:
-        """The one socket of an address."""
-        address = parse(text) if text else self.address
-        (listener,) = listeners.open(address, 5, 0o660)
+    def setUp(self) -> None:
+        """The first generation listens."""
+        super().setUp()
+        self.first = ListenerRegistry()
+        self.old = self.open(self.first)
+
+    def open(self, registry: ListenerRegistry, name: str = "app.sock") -> Listener:
+        """The listener of a file."""
+        listener = registry.open(UnixAddress(f"{self.directory}/{name}"), 5, 0o660)
         self.addCleanup(listener.close)
         return listener
 
-    def inherit(self, listeners: Listeners) -> Listeners:
-        """What the listeners of a successor are."""
-        inherited = []
-        for name, each in listeners.in_use():
-            copies = []
-            for one in each:
-                assert isinstance(one, unix_files.UnixListener)
-                copy = unix_files.UnixListener(fileno=os.dup(one.fileno()))
-                copy.file = one.file
-                self.addCleanup(copy.close)
-                copies.append(copy)
-            inherited.append((name, copies))
-        return Listeners(inherited)
+    def successor(self) -> ListenerRegistry:
+        """The listeners of a successor, which has inherited those of the first generation."""
+        inherited = [
+            Listener(
+                each.name,
+                [sock.dup() for sock in each.sockets],
+                file=each.file,
+                is_inherited=True,
+            )
+            for each in self.first.in_use
+        ]
+        for each in inherited:
+            for sock in each.sockets:
+                self.addCleanup(sock.close)
+        return ListenerRegistry(inherited)
 
-    def exists(self) -> bool:
-        """Whether the file is there."""
-        return os.path.exists(self.path)
+    def files(self) -> list[str]:
+        """The files that are there."""
+        return sorted(os.listdir(self.directory))
 
     def test_alone(self) -> None:
         """Without an upgrade the file ends with the listener."""
-        listeners = Listeners()
-        listeners.close([self.open(listeners)])
-        self.assertFalse(self.exists())
+        self.first.close(self.old)
+        self.assertEqual(self.files(), [])
 
     def test_of_the_predecessor(self) -> None:
         """A successor that fails leaves the file of its predecessor, and removes what it bound."""
-        first = Listeners()
-        self.open(first)
-        second = self.inherit(first)
-        new = os.path.join(self.directory, "new.sock")
-        both = [self.open(second), self.open(second, f"unix:{new}")]
-        second.close(both)
-        self.assertEqual(os.listdir(self.directory), ["app.sock"])
+        second = self.successor()
+        for each in [self.open(second), self.open(second, "new.sock")]:
+            second.close(each)
+        self.assertEqual(self.files(), ["app.sock"])
 
     def test_handed_over(self) -> None:
-        """After a hand-over the predecessor leaves the file, and its successor removes it."""
-        first = Listeners()
-        old = self.open(first)
-        second = self.inherit(first)
+        """After a handover the predecessor leaves the file, and its successor removes it."""
+        second = self.successor()
         new = self.open(second)
-        first.entrust()
-        second.own()
-        first.close([old])
-        self.assertTrue(self.reaches(new))
-        second.close([new])
-        self.assertFalse(self.exists())
+        self.first.hand_over(())
+        second.take_over()
+        self.first.close(self.old)
+        self.assertTrue(self.reaches(new.sockets[0]))
+        second.close(new)
+        self.assertEqual(self.files(), [])
 
     def test_handed_over_in_part(self) -> None:
-        """The file of what the successor does not serve goes at the hand-over."""
-        first = Listeners()
-        gone, kept = self.open(first), self.open(first, f"unix:{self.directory}/kept.sock")
-        first.entrust([gone])
-        first.remove_files([gone, kept])
-        self.assertEqual(os.listdir(self.directory), ["kept.sock"])
+        """The file of a listener that the successor does not serve goes at the handover."""
+        kept = self.open(self.first, "kept.sock")
+        self.first.hand_over([self.old])
+        for each in (self.old, kept):
+            each.remove_file()
+        self.assertEqual(self.files(), ["kept.sock"])
 
     def test_resumed(self) -> None:
-        """One that serves again after a failed upgrade removes it in the end."""
-        first = Listeners()
-        old = self.open(first)
-        first.entrust()
-        first.own()
-        first.close([old])
-        self.assertFalse(self.exists())
+        """A process that serves again after a failed upgrade removes the file in the end."""
+        self.first.hand_over(())
+        self.first.take_over()
+        self.first.close(self.old)
+        self.assertEqual(self.files(), [])
 
-    def test_given_back(self) -> None:
-        """One that serves, and ends so that its predecessor resumes, removes only what is new."""
-        first = Listeners()
-        self.open(first)
-        second = self.inherit(first)
-        both = [self.open(second), self.open(second, f"unix:{self.directory}/new.sock")]
-        second.own()
-        second.give_back()
-        second.close(both)
-        self.assertEqual(os.listdir(self.directory), ["app.sock"])
+    def test_handed_back(self) -> None:
+        """A successor that ends so that its predecessor resumes removes only what is new."""
+        second = self.successor()
+        both = [self.open(second), self.open(second, "new.sock")]
+        second.take_over()
+        second.hand_back()
+        for each in both:
+            second.close(each)
+        self.assertEqual(self.files(), ["app.sock"])
 
     def test_not_served_any_more(self) -> None:
         """The file of an address that is not served any more goes with its socket, if owned."""
-        first = Listeners()
-        self.open(first)
-        second = self.inherit(first)
-        second.close_unused()
-        self.assertTrue(self.exists())
-        third = self.inherit(first)
-        third.own()
+        self.successor().close_unused()
+        self.assertEqual(self.files(), ["app.sock"])
+        third = self.successor()
+        third.take_over()
         third.close_unused()
-        self.assertFalse(self.exists())
+        self.assertEqual(self.files(), [])
 
     def test_removed_meanwhile(self) -> None:
         """If the path does not lead to the inherited socket any more, a new one is bound there."""
-        first = Listeners()
-        old = self.open(first)
         os.unlink(self.path)
-        new = self.open(self.inherit(first))
-        self.assertEqual((self.reaches(new), sockets.pending(old)), (True, False))
+        new = self.open(self.successor())
+        self.assertTrue(self.reaches(new.sockets[0]))
+        self.assertFalse(has_pending_connection(self.old.sockets[0]))
 
     def test_removed_and_not_to_be_bound(self) -> None:
         """If that is not possible, the inherited one is kept: abstract names and upgrades go on."""
-        first = Listeners()
-        self.open(first)
         os.unlink(self.path)
         open(self.path, "x").close()
-        second = self.inherit(first)
+        second = self.successor()
         inherited = self.open(second)
-        self.assertEqual(second.in_use(), [(self.address.name, [inherited])])
+        self.assertEqual((inherited.inodes, second.in_use), (self.old.inodes, [inherited]))
         second.close_unused()
-        self.assertGreaterEqual(inherited.fileno(), 0)
+        self.assertGreaterEqual(inherited.sockets[0].fileno(), 0)

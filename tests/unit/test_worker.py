@@ -119,7 +119,7 @@ class Workload:
         if self.refuses:
             raise OSError(errno.EMFILE, "too many open files")
 
-    def hand_over(self, carrier: object, gone: object) -> Deferred[None]:
+    def hand_over(self, carrier: object, removed: object) -> Deferred[None]:
         """Accept no more."""
         self.did.append("hand over")
         return self.drained

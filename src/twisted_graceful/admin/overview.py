@@ -63,7 +63,7 @@ class Event:
         return json.dumps({"event": self.name, **self.facts}).encode() + b"\n"
 
 
-Listener = Callable[[Event], None]
+EventObserver = Callable[[Event], None]
 
 _NOTED = ("started", "loading", "warm-up", "ready", "drained", "failed", "rolling")
 """The events that tell of an upgrade or a roll afterwards."""
@@ -103,7 +103,7 @@ class Overview(Watcher):
         self._crew = WorkerTotals(clock)
         self._drain_begun: float | None = None
         self._can_drain = False  # only who has accepted can
-        self._listeners: list[Listener] = []
+        self._listeners: list[EventObserver] = []
         self._warm_up: str | None = None
         self.last_upgrade: list[dict[str, Any]] = []
         self.history = History()
@@ -309,11 +309,11 @@ class Overview(Watcher):
 
     # Who waits
 
-    def listen(self, listener: Listener) -> None:
+    def listen(self, listener: EventObserver) -> None:
         """Call this with each event."""
         self._listeners.append(listener)
 
-    def forget(self, listener: Listener) -> None:
+    def forget(self, listener: EventObserver) -> None:
         """Do not, any more."""
         if listener in self._listeners:
             self._listeners.remove(listener)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
 from ..handover_interface import Carrier, Recipient
+from .listeners.listener import Listener
 
 
 class Workload(Recipient, Protocol):
     """What a generation runs."""
 
-    def listeners(self) -> Sequence[tuple[str, Sequence[socket.socket]]]:
+    def listeners(self) -> Sequence[Listener]:
         """What a successor inherits."""
 
     def accept(self) -> None:
@@ -30,12 +30,12 @@ class Workload(Recipient, Protocol):
     def alone(self) -> None:
         """No other generation holds the listeners; said once the last one has gone."""
 
-    def hand_over(self, carrier: Carrier, gone: Sequence[socket.socket]) -> Deferred[Any]:
+    def hand_over(self, carrier: Carrier, removed: Collection[Listener]) -> Deferred[Any]:
         """Stop accepting, give away what can move, and drain.
 
         Args:
             carrier: brings connections to the successor.
-            gone: the listeners on which nobody serves from now on.
+            removed: the listeners on which nobody serves from now on.
 
         Returns:
             A Deferred that fires when nothing is left.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from twisted.application.service import IService, MultiService
@@ -18,7 +17,8 @@ from ..http.io.port import ConnectionLimit
 from ..http.log.drain_report import DrainReport
 from ..process.host.log_file import LogFiles, lost_lines
 from ..process.host.process_status import Status, resident_size
-from ..process.listeners.sockets import Listeners, text
+from ..process.listeners.listener import Listener
+from ..process.listeners.listener_registry import ListenerRegistry
 from ..process.workers.balance import WorkerBalance
 from .server import Server
 
@@ -30,7 +30,7 @@ class ServerGroup(MultiService):
 
     Args:
         reactor: runs everything.
-        listeners: where the sockets come from.
+        listeners: where the listeners come from.
         share: of the connections of all processes that accept on these addresses at the same time;
             None if no other does.
     """
@@ -38,7 +38,7 @@ class ServerGroup(MultiService):
     _log = Logger()
 
     def __init__(
-        self, reactor: Any, listeners: Listeners, share: WorkerBalance | None = None
+        self, reactor: Any, listeners: ListenerRegistry, share: WorkerBalance | None = None
     ) -> None:
         super().__init__()
         self._reactor = reactor
@@ -64,7 +64,7 @@ class ServerGroup(MultiService):
     @property
     def listening(self) -> list[tuple[str, list[str]]]:
         """The listeners, by their names, and where each is bound."""
-        return [(name, [text(each) for each in bound]) for name, bound in self._listeners.in_use()]
+        return [(each.name, list(each.addresses)) for each in self._listeners.in_use]
 
     @property
     def is_ready(self) -> bool:
@@ -146,9 +146,9 @@ class ServerGroup(MultiService):
 
     # What a generation asks of it
 
-    def listeners(self) -> Sequence[tuple[str, Sequence[socket.socket]]]:
+    def listeners(self) -> Sequence[Listener]:
         """What a successor inherits."""
-        return self._listeners.in_use()
+        return self._listeners.in_use
 
     def close_unused(self) -> None:
         """Close the inherited listeners that no server has."""
@@ -156,13 +156,13 @@ class ServerGroup(MultiService):
 
     def alone(self) -> None:
         """Be the only generation: own the listeners, and close those that are not served."""
-        self._listeners.own()
+        self._listeners.take_over()
         self._listeners.close_unused()
 
     def accept(self) -> None:
         """Let every server accept."""
         self._accepting = True
-        self._listeners.own()
+        self._listeners.take_over()
         if self._share is not None:
             self._share.begin()
         for server in self._all_servers:
@@ -175,23 +175,23 @@ class ServerGroup(MultiService):
         self._logs.reopen()
 
     def hand_over(
-        self, carrier: Carrier, gone: Sequence[socket.socket] = ()
+        self, carrier: Carrier, removed: Collection[Listener] = ()
     ) -> Deferred[list[DrainReport]]:
         """Let every server stop accepting, give away what can move, and drain."""
         self._accepting = False
         self._end_share()
-        self._listeners.entrust(gone)
-        self._drain_apart(carrier, gone)
-        return gatherResults([server.drain(carrier, gone) for server in self.servers])
+        self._listeners.hand_over(removed)
+        self._drain_apart(carrier, removed)
+        return gatherResults([server.drain(carrier, removed) for server in self.servers])
 
     def _end_share(self) -> None:
         if self._share is not None:
             self._share.end()
 
-    def _drain_apart(self, carrier: Carrier, gone: Sequence[socket.socket]) -> None:
+    def _drain_apart(self, carrier: Carrier, removed: Collection[Listener]) -> None:
         for server in self._apart:
             # Nobody waits for its end: it tells how the drain of the others goes.
-            server.drain(carrier, gone)
+            server.drain(carrier, removed)
 
     def can_take_up(self, handed: HandedConnection) -> bool:
         """Whether a server has the listener of a connection, and would serve it."""

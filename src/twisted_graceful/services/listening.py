@@ -22,7 +22,8 @@ from ..http.io.transport import GatheringServer
 from ..http.io.unix_port import of_family
 from ..http.registry import ConnectionRegistry
 from ..http.site import Site
-from ..process.listeners import sockets
+from ..process.listeners.listener import Listener, has_pending_connection
+from ..process.listeners.listener_registry import ListenerRegistry
 from ..process.upgrade.launch import working_directory
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Listening:
 
     Attributes:
         addresses: what was written.
-        listeners: where the sockets come from; replaced by whoever has inherited some.
+        listeners: where the listeners come from; replaced by whoever has inherited some.
         room: what the connections share; replaced by whoever has several servers.
         admission: says of a client that connects why it is refused, or nothing; given its address
             and the open connections. None if all may connect.
@@ -68,7 +69,7 @@ class Listening:
     ) -> None:
         here = working_directory(os.environ)
         self.addresses = [addresses.parse(each).within(here) for each in written]
-        self.listeners = sockets.Listeners()
+        self.listeners = ListenerRegistry()
         self.room = ConnectionLimit(reactor, settings.max_connections)
         self.admission: Admission | None = None
         self.share: AcceptBalance | None = None
@@ -76,43 +77,47 @@ class Listening:
         self._reactor = reactor
         self._transport = transport
         self._log = log
-        # By the place of their address among all; and the port of each that was given up.
-        self._opened: dict[int, list[socket.socket]] = {}
-        self._given_up: dict[int, int] = {}
-        self._secure: set[socket.socket] = set()
+        self._endpoints = [_Endpoint(each, self._is_secure(each)) for each in self.addresses]
         self._certificate: ssl.SSLContext | None = None
         self._certificate_facts: CertificateFacts | None = None
-        self._ports: dict[socket.socket, Port] = {}
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.addresses))
 
     @property
+    def listeners_in_use(self) -> list[Listener]:
+        """The listeners that are open, in the order of the addresses."""
+        return [each.listener for each in self._endpoints if each.listener is not None]
+
+    @property
     def sockets(self) -> list[socket.socket]:
         """What is bound, in the order of the addresses."""
-        return [each for _, opened in sorted(self._opened.items()) for each in opened]
+        return [sock for each in self.listeners_in_use for sock in each.sockets]
+
+    @property
+    def urls(self) -> list[str]:
+        """The root of what is served on each socket; for a UNIX socket its address."""
+        return [url for each in self._endpoints for url in each.urls]
 
     @property
     def given_up(self) -> list[str]:
-        """The addresses that were closed for a successor, and are not bound anew."""
-        return [str(self.addresses[place]) for place in sorted(self._given_up)]
+        """The addresses that were closed for a successor, and are not bound again."""
+        return [str(each.address) for each in self._endpoints if each.lost_port is not None]
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether a listener is open."""
+        return bool(self.listeners_in_use)
 
     @property
     def is_accepting(self) -> bool:
         """Whether a port is open."""
-        return bool(self._ports)
+        return any(each.ports for each in self._endpoints)
 
     @property
     def all_secure(self) -> bool:
         """Whether TLS is spoken on each address."""
-        return all(map(self._is_secure, self.addresses))
-
-    def url(self, listener: socket.socket) -> str:
-        """The root of what is served there; for a UNIX socket its address."""
-        secure = listener in self._secure
-        if listener.family == socket.AF_UNIX:
-            return f"{'https:' if secure else ''}{sockets.text(listener)}"
-        return f"{'https' if secure else 'http'}://{sockets.text(listener)}"
+        return all(each.is_secure for each in self._endpoints)
 
     def _is_secure(self, address: addresses.ListenAddress) -> bool:
         return address.scheme == "https" or (not address.scheme and bool(self._settings.tls_cert))
@@ -182,7 +187,7 @@ class Listening:
         for warning in self.certificate_warnings:
             self._log.warn("{warning}", warning=warning)
 
-    # Sockets
+    # Listeners
 
     def bind(self) -> None:
         """Bind what is not bound; connections queue in the kernel until `accept`.
@@ -190,29 +195,33 @@ class Listening:
         Raises:
             BindError: the system refused an address.
         """
-        for place in range(len(self.addresses)):
-            if place not in self._opened:
-                self._bind(place)
+        for each in self._endpoints:
+            if each.listener is None:
+                self._bind(each)
 
-    def _bind(self, place: int, port: int = 0) -> None:
-        address, settings = self.addresses[place], self._settings
-        opened = self.listeners.open(address, settings.backlog, settings.unix_mode, port)
-        self._opened[place] = opened
-        if self._is_secure(address):
-            self._secure.update(opened)
+    def _bind(self, endpoint: _Endpoint) -> None:
+        endpoint.listener = self.listeners.open(
+            endpoint.address,
+            self._settings.backlog,
+            self._settings.unix_mode,
+            endpoint.lost_port or 0,
+        )
+        endpoint.lost_port = None
 
     def close(self) -> None:
-        """Close all sockets; other processes that share them go on."""
-        self.listeners.close(self.sockets)
-        self._opened.clear()
-        self._given_up.clear()
-        self._secure.clear()
+        """Close all listeners; other processes that have them go on listening."""
+        for each in self._endpoints:
+            listener, each.listener, each.lost_port = each.listener, None, None
+            if listener is not None:
+                self.listeners.close(listener)
 
-    def bind_anew(self) -> None:
-        """Bind what was given up for a successor; what cannot be bound is told in the log."""
-        for place, port in list(self._given_up.items()):
+    def bind_again(self) -> None:
+        """Bind what was closed for a successor; the log tells what cannot be bound."""
+        for each in self._endpoints:
+            if each.lost_port is None:
+                continue
             try:
-                self._bind(place, port)
+                self._bind(each)
             except BindError as error:
                 self._log.error(
                     "{error}. The successor that has ended did not serve there, so that was closed "
@@ -220,25 +229,18 @@ class Listening:
                     "that is possible",
                     error=error,
                 )
-            else:
-                del self._given_up[place]
 
-    def _give_up(self, gone: Collection[socket.socket]) -> None:
-        """Close what no successor serves; should we have to serve again, it is bound anew.
+    def _close_for_successor(self, endpoint: _Endpoint, listener: Listener) -> None:
+        """Close a listener that no successor serves; it is bound again if we have to serve again.
 
-        If it is shared that is done by whoever shares it out.
+        A worker leaves that to its master.
         """
-        for place, opened in list(self._opened.items()):
-            # What cannot be bound anew is kept, though its clients wait.
-            if set(gone).issuperset(opened) and all(map(sockets.can_be_bound_anew, opened)):
-                for each in opened:
-                    self._log.info("No longer listening on {url}", url=self.url(each))
-                where = opened[0].getsockname()
-                if self.share is None:
-                    self._given_up[place] = 0 if opened[0].family == socket.AF_UNIX else where[1]
-                self._secure.difference_update(opened)
-                del self._opened[place]
-                self.listeners.close(opened)
+        for url in endpoint.urls:
+            self._log.info("No longer listening on {url}", url=url)
+        if self.share is None:
+            endpoint.lost_port = _port(listener.sockets[0])
+        endpoint.listener = None
+        self.listeners.close(listener)
 
     # Ports
 
@@ -255,65 +257,117 @@ class Listening:
         """
         self.room.check()
         self.room.share = self.share
-        self.bind_anew()
-        for listener in self.sockets:
-            if listener in self._ports:
+        self.bind_again()
+        for endpoint in self._endpoints:
+            listener = endpoint.listener
+            if listener is None or len(endpoint.ports) == len(listener.sockets):
                 continue
-            kind, transport = of_family(listener.family, self._transport)
-            factory, transport = self._connections_of(listener, site, transport)
-            port = twisted_internals.port(kind, self._reactor, listener, factory)
-            port.transport = transport
-            port.room = self.room
-            port.hit = site.connections.count_limit
-            port.name = sockets.text(listener)
-            if self.admission is not None:
-                port.refuses = partial(_refuses, self.admission, site.connections)
-            port.startListening()
-            self._ports[listener] = port
+            # If the system refuses one, the next call makes those that are missing.
+            for number in range(len(endpoint.ports), len(listener.sockets)):
+                sock, address = listener.sockets[number], listener.addresses[number]
+                endpoint.ports.append(self._port(sock, address, endpoint.is_secure, site))
             if self.share is None:  # else the master says so, once for all
-                self._log.info("Listening on {url}", url=self.url(listener))
+                for url in endpoint.urls:
+                    self._log.info("Listening on {url}", url=url)
+
+    def _port(self, sock: socket.socket, address: str, is_secure: bool, site: Site) -> Port:
+        kind, transport = of_family(sock.family, self._transport)
+        factory, transport = self._connections_of(is_secure, site, transport)
+        port: Port = twisted_internals.port(kind, self._reactor, sock, factory)
+        port.transport = transport
+        port.room = self.room
+        port.hit = site.connections.count_limit
+        port.name = address
+        if self.admission is not None:
+            port.refuses = partial(_refuses, self.admission, site.connections)
+        port.startListening()
+        return port
 
     def _connections_of(
-        self, listener: socket.socket, site: Site, transport: type[GatheringServer]
+        self, is_secure: bool, site: Site, transport: type[GatheringServer]
     ) -> tuple[Any, type[GatheringServer]]:
-        """What makes the connections of a listener, and the transport for what is spoken there."""
+        """What makes the connections of a port, and the transport for what is spoken there."""
         factory: Any = site
-        if self._certificate is not None and listener in self._secure:
+        if self._certificate is not None and is_secure:
             from ..http.io.tls import over_tls
 
             factory, transport = over_tls(site, transport, self._certificate)
         return behind_proxies(site, factory, transport)
 
-    def end(self, gone: Collection[socket.socket] | None = None) -> None:
-        """Accept no more.
+    def end(self, removed: Collection[Listener] | None = None) -> None:
+        """Stop accepting.
 
         Args:
-            gone: the sockets with which no other process goes on; None for all of them. They are
-                closed, and their files removed, when what waits in their queues is accepted.
+            removed: the listeners that no other process takes over; None for all of them. They are
+                closed, and their files removed, when the connections in their backlogs have been
+                accepted. One that cannot be bound again is kept open if we might serve again.
         """
-        ends = set(self.sockets if gone is None else gone)
-        ports, self._ports = self._ports, {}
-        self.listeners.remove_files(ends.intersection(self.sockets))
-        for listener, port in ports.items():
-            if listener in ends:
-                self._accept_queued(port, listener)
-            port.close()
-        if gone is None:
+        ends = {
+            each: each.listener
+            for each in self._endpoints
+            if each.listener is not None and (removed is None or each.listener in removed)
+        }
+        for listener in ends.values():
+            listener.remove_file()
+        for endpoint in self._endpoints:
+            ports, endpoint.ports = endpoint.ports, []
+            for port in ports:
+                if endpoint in ends:
+                    self._accept_queued(port)
+                port.close()
+        if removed is None:
             self.close()
-        else:
-            self._give_up(ends)
+            return
+        for endpoint, listener in ends.items():
+            if listener.can_be_bound_again:
+                self._close_for_successor(endpoint, listener)
 
-    def _accept_queued(self, port: Port, listener: socket.socket) -> None:
+    def _accept_queued(self, port: Port) -> None:
         # A close would reset what the kernel has queued. Bounded, for under a flood of new
         # connections the queue is never empty; and by the room that there is.
         for _ in range(self._settings.backlog):
-            if port.waits or not sockets.pending(listener):
+            if port.waits or not has_pending_connection(port.socket):
                 break
             port.doRead()
 
     def port_of(self, handed: HandedConnection) -> Port | None:
         """The port of the listener that a connection of another process came in by, if any."""
-        return next((each for each in self._ports.values() if each.name == handed.listener), None)
+        ports = (port for each in self._endpoints for port in each.ports)
+        return next((each for each in ports if each.name == handed.listener), None)
+
+
+class _Endpoint:
+    """One address of a server.
+
+    Attributes:
+        listener: while it is bound; None before that, and when it was closed for a successor.
+        ports: what accepts from the sockets of the listener.
+        lost_port: the port of a listener that was closed for a successor, and is to be bound again
+            if that dies (0 for a UNIX socket); None if none was.
+    """
+
+    def __init__(self, address: addresses.ListenAddress, is_secure: bool) -> None:
+        self.address = address
+        self.is_secure = is_secure
+        self.listener: Listener | None = None
+        self.ports: list[Port] = []
+        self.lost_port: int | None = None
+
+    @property
+    def urls(self) -> list[str]:
+        """The root of what is served on each socket; for a UNIX socket its address."""
+        listener = self.listener
+        return [] if listener is None else [self._url(each) for each in listener.addresses]
+
+    def _url(self, bound: str) -> str:
+        if isinstance(self.address, addresses.UnixAddress):
+            return f"{'https:' if self.is_secure else ''}{bound}"
+        return f"{'https' if self.is_secure else 'http'}://{bound}"
+
+
+def _port(sock: socket.socket) -> int:
+    where = sock.getsockname()
+    return 0 if sock.family == socket.AF_UNIX else int(where[1])
 
 
 def _refuses(admission: Admission, connections: ConnectionRegistry, client: Any) -> bool:

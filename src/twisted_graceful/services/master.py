@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -18,12 +17,11 @@ from ..handover_interface import Carrier, HandedConnection
 from ..http.log.drain_report import DrainReport
 from ..process.host.cpu_count import usable
 from ..process.host.process_status import Status
-from ..process.listeners import sockets
+from ..process.listeners.listener import Listener
 from ..process.upgrade.child import KILL_AFTER
 from ..process.upgrade.generation import Generation
 from ..process.upgrade.generation_machine import GenerationState
 from ..process.upgrade.inheritance import is_worker
-from ..process.upgrade.messages import inode
 from ..process.upgrade.upgrade_events import RollingRestart
 from ..process.workers.balance import ConnectionCounts
 from ..process.workers.pool import Pool
@@ -75,7 +73,7 @@ class MasterService(GracefulService):
         self._relay = Relay(self._reactor, self._routes)
         self._counts: ConnectionCounts | None = None
         self._delay: Deferred[None] | None = None
-        self._gone: frozenset[str] = frozenset()  # where only our workers go on
+        self._removed: frozenset[Listener] = frozenset()  # which only our workers still serve
 
     @property
     def status(self) -> Status:
@@ -113,7 +111,7 @@ class MasterService(GracefulService):
         assert isinstance(generation, Generation)
         self._launch.require_possible()
         for server in self.servers:
-            server.listening.bind_anew()
+            server.listening.bind_again()
         memory = {}
         if self._counts is not None:
             self._counts.size = self._pool.size
@@ -250,8 +248,8 @@ class MasterService(GracefulService):
             self._log.info("Listening on {urls}", urls=", ".join(self._urls()))
         self._accepting = True
         self._successor = None
-        self._listeners.own()
-        self._gone = frozenset()
+        self._listeners.take_over()
+        self._removed = frozenset()
         given_up = [each for server in self.servers for each in server.listening.given_up]
         if given_up:
             self._log.warn(
@@ -271,23 +269,22 @@ class MasterService(GracefulService):
         super().logs_moved()
         self._pool.logs_moved()
 
-    def hand_over(self, carrier: Carrier, gone: Sequence[socket.socket] = ()) -> Deferred[Any]:
+    def hand_over(self, carrier: Carrier, removed: Collection[Listener] = ()) -> Deferred[Any]:
         """Let every worker stop accepting, give away what can move, and drain.
 
-        What is gone is closed here and there. Only a worker that is started later has it again,
-        should this process have to serve once more.
+        Removed listeners are closed here and there. Should this process have to serve again, only
+        workers that are started later have them.
         """
         self.watcher.drains()
         self._ending.drains(True)
         self._accepting = False
-        self._gone = frozenset(map(sockets.text, gone))
-        inodes = [inode(each.fileno()) for each in gone if sockets.can_be_bound_anew(each)]
-        self._listeners.entrust(gone)
-        self._drain_apart(carrier, gone)
+        self._removed = frozenset(removed)
+        self._listeners.hand_over(removed)
+        self._drain_apart(carrier, removed)
         self._successor = _Successor(carrier)
-        drained = self._pool.drain(inodes)
+        drained = self._pool.drain([each for each in removed if each.can_be_bound_again])
         for server in self.servers:
-            server.listening.end(gone)
+            server.listening.end(removed)
         return drained.addCallback(self._drained)
 
     def _routes(self) -> Iterable[Route]:
@@ -297,10 +294,10 @@ class MasterService(GracefulService):
         """Whether there is somebody to pass a connection on to, or it is for ourselves."""
         if any(each.listens_on(handed) for each in self._apart):
             return super().can_take_up(handed)
-        return (
-            self._relay.is_open
-            and handed.listener not in self._gone
-            and handed.listener in map(sockets.text, self._sockets())
+        return self._relay.is_open and any(
+            handed.listener in each.addresses
+            for each in self.listeners()
+            if each not in self._removed
         )
 
     def take_up(self, handed: HandedConnection) -> None:

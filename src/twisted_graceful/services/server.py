@@ -6,7 +6,7 @@ import atexit
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,6 +37,7 @@ from ..http.site import Site
 from ..process.host.log_file import LogFile, LogFiles
 from ..process.host.process_status import Status
 from ..process.host.streams import canonical
+from ..process.listeners.listener import Listener
 from ..process.upgrade.launch import working_directory
 from .listening import Listening
 
@@ -170,7 +171,7 @@ class Server(Service):
 
         There are no URLs for UNIX sockets: ``unix:/run/app.sock``, or ``https:unix:/run/app.sock``.
         """
-        return [self.listening.url(each) for each in self.listening.sockets]
+        return self.listening.urls
 
     def ready(self) -> Deferred[None]:
         """A Deferred that fires when this server accepts; it fails if that never happens."""
@@ -279,7 +280,7 @@ class Server(Service):
             CertificateError: there is no certificate that can be used.
             LogFileError: the access log cannot be opened.
         """
-        if self.listening.sockets:
+        if self.listening.is_bound:
             return
         self.listening.read_certificate()
         if self.listening.share is None:  # else the master warns, once for all
@@ -482,19 +483,20 @@ class Server(Service):
         self._delay = None
 
     def drain(
-        self, carrier: Carrier | None = None, gone: Sequence[socket.socket] = ()
+        self, carrier: Carrier | None = None, removed: Collection[Listener] = ()
     ) -> Deferred[DrainReport]:
         """Stop accepting, let what was begun end, and cut the rest at the deadline.
 
         Args:
-            carrier: brings connections to the process that goes on with the listening sockets.
-            gone: those with which it does not go on. They are closed, as all are if there is no
-                such process, and connections that wait in their queues are ours, and are served.
+            carrier: brings connections to the process that takes over the listeners; None if there
+                is none.
+            removed: the listeners that it does not take over. They are closed, as all are without
+                such a process, and the connections in their backlogs are served here.
 
         Returns:
             A Deferred of the report; of the same one if a drain is under way.
         """
-        self.listening.end(None if carrier is None else gone)
+        self.listening.end(None if carrier is None else removed)
         if self._site is None:
             return succeed(DrainReport())
         handover = None if carrier is None else HandoverQueue(self._reactor, carrier)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -46,7 +46,8 @@ from ..process.host.terminal import ControllingTerminal
 from ..process.host.title import set_title, title
 from ..process.host.twistd_files import TwistdFiles
 from ..process.listeners import activation
-from ..process.listeners.sockets import Listeners
+from ..process.listeners.listener import Listener
+from ..process.listeners.listener_registry import ListenerRegistry
 from ..process.upgrade.generation import Generation
 from ..process.upgrade.generation_machine import GenerationState
 from ..process.upgrade.inheritance import Inheritance, claim, seize
@@ -124,9 +125,10 @@ class GracefulService(ServerGroup):
         settings = Settings.of({name: it for name, it in chosen.items() if it is not None})
         inheritance = claim()
         reactor = global_reactor() if reactor is None else reactor
-        inherited = () if inheritance is None else inheritance.sockets()
+        inherited = () if inheritance is None else inheritance.take_listeners()
         self._worker = 0 if inheritance is None else inheritance.worker
-        super().__init__(reactor, Listeners(inherited, activation.claim()), share_of(inheritance))
+        listeners = ListenerRegistry(inherited, activation.claim())
+        super().__init__(reactor, listeners, share_of(inheritance))
         self.report: DrainReport | None = None
         self._watcher: Watcher = Watcher()
         if signals:  # a reactor that others run too is theirs to change
@@ -337,13 +339,13 @@ class GracefulService(ServerGroup):
         self.open()
         if self._owns_process:
             never_wait(self._reactor)
-        for name, where in self._listeners.not_served():
+        for listener in self._listeners.unclaimed:
             self._log.warn(
                 "The service manager passed a socket that nothing here serves: {where} (of the "
                 "name {name}). Clients that connect there wait without end; give a server that "
                 "address (--port)",
-                where=where,
-                name=name,
+                where=", ".join(listener.addresses),
+                name=listener.name,
             )
         inheritance, self._inheritance = self._inheritance, None
         self._at_once = self._leaving = False
@@ -429,7 +431,7 @@ class GracefulService(ServerGroup):
             if not self._owns_process and twisted_internals.was_told_to_stop(self._reactor):
                 generation.stop()
             if generation.predecessor_resumes:
-                self._listeners.give_back()
+                self._listeners.hand_back()
             generation.service_stops()
         self.watcher.drains()
         report = await self._drain()
@@ -495,12 +497,12 @@ class GracefulService(ServerGroup):
             self._heart.start()
 
     def hand_over(
-        self, carrier: Carrier, gone: Sequence[socket.socket] = ()
+        self, carrier: Carrier, removed: Collection[Listener] = ()
     ) -> Deferred[list[DrainReport]]:
         """Let every server stop accepting, give away what can move, and drain."""
         self.watcher.drains()
         self._ending.drains(True)
-        return super().hand_over(carrier, gone).addCallback(self._drained)
+        return super().hand_over(carrier, removed).addCallback(self._drained)
 
     def _drained(self, result: Any) -> Any:
         self.watcher.drained()
@@ -547,7 +549,7 @@ class GracefulService(ServerGroup):
 
     def _sockets(self) -> Iterable[socket.socket]:
         """All sockets that listen here."""
-        return (each for _, listening in self.listeners() for each in listening)
+        return (sock for each in self.listeners() for sock in each.sockets)
 
     def _stop_takes(self) -> float:
         """Seconds after which a stop has hung."""

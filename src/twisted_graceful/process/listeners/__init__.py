@@ -1,4 +1,7 @@
-"""Listening sockets: bound, inherited from a predecessor, or passed by a service manager.
+"""Listeners: bound here, inherited from a predecessor, or passed by a service manager.
+
+`Listener` is the value that all other code passes around: the sockets of one configured name, of
+whatever protocol. A process has one `ListenerRegistry`, which says where each listener comes from.
 
 May import `process.host`.
 """

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import ActivationError
+from .listener import Listener
 
 COUNT, NAMES, PID = "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID"
 
@@ -17,13 +18,6 @@ FIRST = 3
 """The descriptor of the first one."""
 
 _UNNAMED = "unknown"  # as libsystemd says
-
-
-class ActivatedListener(socket.socket):
-    """A listening socket that a service manager has bound, in whichever generation it is.
-
-    It is open there too. So nobody can bind its address anew, and a close turns no client away.
-    """
 
 
 @dataclass(frozen=True)
@@ -68,19 +62,22 @@ class Activation:
         """Every descriptor that was passed."""
         return range(FIRST, FIRST + len(self.names))
 
-    def sockets(self) -> list[tuple[str, socket.socket]]:
-        """The sockets, which own the descriptors from now on, with their names.
+    def listeners(self) -> list[Listener]:
+        """The sockets, each as a listener of the service manager's name, which owns it.
 
         Raises:
             ActivationError: one is no socket that accepts connections.
         """
-        return [(name, _listening(name, FIRST + at)) for at, name in enumerate(self.names)]
+        return [
+            Listener(name, [_listening(name, descriptor)], is_activated=True)
+            for name, descriptor in zip(self.names, self.descriptors(), strict=True)
+        ]
 
 
-def _listening(name: str, descriptor: int) -> ActivatedListener:
+def _listening(name: str, descriptor: int) -> socket.socket:
     passed = f"the service manager passed {name} (descriptor {descriptor})"
     try:
-        listener = ActivatedListener(fileno=descriptor)
+        listener = socket.socket(fileno=descriptor)
     except OSError as error:
         raise ActivationError(f"{passed}, which is no socket: {error.strerror}") from error
     if listener.type != socket.SOCK_STREAM:
@@ -111,8 +108,8 @@ def seize() -> None:
         _seized = error
 
 
-def claim() -> list[tuple[str, socket.socket]]:
-    """The sockets with their names, for the one who serves; who claims them next finds none.
+def claim() -> list[Listener]:
+    """The listeners, for the service that serves them; whoever claims them next finds none.
 
     Raises:
         ActivationError: what was passed cannot be used.
@@ -122,7 +119,7 @@ def claim() -> list[tuple[str, socket.socket]]:
     seized, _seized = _seized, Activation()
     if isinstance(seized, ActivationError):
         raise seized
-    return seized.sockets() if seized is not None else []
+    return seized.listeners() if seized is not None else []
 
 
 def _first_environment() -> dict[str, str]:

@@ -14,7 +14,7 @@ import os
 import socket
 import stat
 from contextlib import suppress
-from typing import TypeAlias
+from dataclasses import dataclass
 
 from twisted.logger import Logger
 
@@ -22,9 +22,6 @@ from ...address import UnixAddress
 from ...errors import BindError
 from ..host import chown
 from ..host.lock import locked
-
-File: TypeAlias = tuple[int, int]
-"""Device and inode of a socket file. While its socket is open no other file has them."""
 
 _PATIENCE = 2.0
 """Seconds to wait for the lock, which others hold for the time of a bind."""
@@ -35,42 +32,46 @@ _LONGEST = 107
 _log = Logger()
 
 
-class UnixListener(socket.socket):
-    """A listening UNIX socket.
+@dataclass(frozen=True)
+class SocketFile:
+    """The file of a UNIX socket.
 
-    Attributes:
-        file: which file is its own; None if there is none, or if it is not ours to remove.
+    Device and inode prove that a file is this one: no other file can have them while the socket is
+    open.
     """
 
-    file: File | None = None
+    path: str
+    device: int
+    inode: int
 
-    def is_reachable(self) -> bool:
-        """Whether its path still leads to it; if there is no file of its own, it does."""
-        return self.file is None or self.file == _file_at(self.getsockname())
+    @classmethod
+    def at(cls, path: str) -> SocketFile | None:
+        """The file that a path leads to now; None if there is none."""
+        try:
+            found = os.lstat(path)
+        except OSError:
+            return None
+        return cls(path, found.st_dev, found.st_ino)
 
-    def remove_file(self) -> None:
-        """Remove its file, if that is still its own. Connections in the queue stay there."""
-        if self.file is None:
+    def is_in_place(self) -> bool:
+        """Whether the path still leads to it."""
+        return SocketFile.at(self.path) == self
+
+    def remove(self) -> None:
+        """Remove it, unless something else has the path by now."""
+        if not self.is_in_place():
             return
-        path = self.getsockname()
-        if self.is_reachable():
-            try:
-                os.unlink(path)
-            except OSError as error:
-                _log.info(
-                    "Cannot remove {path}: {reason}; the next start replaces it",
-                    path=path,
-                    reason=error.strerror,
-                )
-        self.file = None
+        try:
+            os.unlink(self.path)
+        except OSError as error:
+            _log.info(
+                "Cannot remove {path}: {reason}; the next start replaces it",
+                path=self.path,
+                reason=error.strerror,
+            )
 
 
-def is_reachable(listener: socket.socket) -> bool:
-    """Whether clients find a socket at its path, as far as we can know."""
-    return not isinstance(listener, UnixListener) or listener.is_reachable()
-
-
-def bind(address: UnixAddress, backlog: int, mode: int) -> UnixListener:
+def bind(address: UnixAddress, backlog: int, mode: int) -> tuple[socket.socket, SocketFile | None]:
     """Bind and listen.
 
     Args:
@@ -79,7 +80,8 @@ def bind(address: UnixAddress, backlog: int, mode: int) -> UnixListener:
         mode: permissions of the file; who may write it may connect. The umask does not count.
 
     Returns:
-        A listening, non-blocking socket. It is the caller's to close.
+        A listening, non-blocking socket, which is the caller's to close, and its file; an abstract
+        socket has none.
 
     Raises:
         BindError: the system refused, somebody listens there, or it is no socket that is there.
@@ -96,21 +98,25 @@ def bind(address: UnixAddress, backlog: int, mode: int) -> UnixListener:
         raise BindError(f"cannot listen on {address}: {_explain(error, address)}") from error
 
 
-def _listen(address: UnixAddress, backlog: int, mode: int | None) -> UnixListener:
-    listener = UnixListener(socket.AF_UNIX, socket.SOCK_STREAM)
+def _listen(
+    address: UnixAddress, backlog: int, mode: int | None
+) -> tuple[socket.socket, SocketFile | None]:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    file = None
     try:
         listener.setblocking(False)
         listener.bind(address.sockaddr)
         if mode is not None:
-            listener.file = _file_at(address.file)
-            # Until it listens nobody can connect, so it was never more open than this.
-            chown.set_mode(address.file, mode, listener.file)
+            file = SocketFile.at(address.file)
+            # Nobody can connect until it listens, so it was never open to more users than this.
+            chown.set_mode(address.file, mode, None if file is None else (file.device, file.inode))
         listener.listen(backlog)
     except BaseException:
-        listener.remove_file()
+        if file is not None:
+            file.remove()
         listener.close()
         raise
-    return listener
+    return listener, file
 
 
 def _remove_stale(path: str) -> None:
@@ -141,14 +147,6 @@ def _remove_stale(path: str) -> None:
                 if error.errno not in (errno.EAGAIN, errno.EPROTOTYPE):
                     raise  # not: its queue is full, or it is of another type
         raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-
-
-def _file_at(path: str) -> File | None:
-    try:
-        found = os.lstat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _explain(error: OSError, address: UnixAddress) -> str:

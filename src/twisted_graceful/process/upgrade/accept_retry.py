@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+
+from ..listeners.listener import Listener
 
 AGAIN = 1.0
 """Seconds between two tries to accept while the system refuses."""
@@ -47,16 +48,16 @@ class Acceptor:
             self._clock.callLater(AGAIN, self.accept)
 
 
-def require_descriptors(listeners: Sequence[tuple[str, Sequence[socket.socket]]]) -> None:
+def require_descriptors(listeners: Sequence[Listener]) -> None:
     """Make sure that this process can accept.
 
     Args:
-        listeners: on which, with names.
+        listeners: on which.
 
     Raises:
         OSError: it has no descriptors for that (EMFILE), or the system has none (ENFILE).
     """
-    needed = SPARE_DESCRIPTORS + sum(len(sockets) for _, sockets in listeners)
+    needed = SPARE_DESCRIPTORS + sum(len(each.sockets) for each in listeners)
     with ExitStack() as opened:
         for _ in range(needed):
             opened.callback(os.close, os.open(os.devnull, os.O_RDONLY))

@@ -18,11 +18,12 @@ from twisted.python.failure import Failure
 
 from ...handover_interface import Recipient
 from ..host.forks import keep_from_children, keep_number_from_children, passing_on
+from ..listeners.listener import Listener
 from .control_channel import Answer, ControlChannel, Handlers, open_channel
 from .handover_protocol import ConnectionReceiver, ConnectionSender
 from .inheritance import VARIABLE
 from .launch import Launch
-from .messages import Failed, Goodbye, NotNow, Ready, Stopping, inode
+from .messages import Failed, Goodbye, NotNow, Ready, Stopping
 from .output import Capture
 from .spawn import descriptors_for_child, existing_directory
 
@@ -100,9 +101,9 @@ class Child(ProcessProtocol):
             self._channel_lost,
         )
         self.carrier = ConnectionSender(reactor, self._channel)
-        self.removed_listeners: list[socket.socket] = []
+        self.removed_listeners: list[Listener] = []
         self.has_failed = False
-        self._inherited: dict[int, socket.socket] = {}  # by inode
+        self._inherited: Sequence[Listener] = ()
         self._control: socket.socket | None = None
         self._capture: Capture | None = None
         self._timer: IDelayedCall | None = None
@@ -113,7 +114,7 @@ class Child(ProcessProtocol):
         self,
         launch: Launch,
         generation: int,
-        listeners: Sequence[tuple[str, Sequence[socket.socket]]],
+        listeners: Sequence[Listener],
         worker: int = 0,
         streams: tuple[int, int] = (1, 2),
         memory: Mapping[str, int] | None = None,
@@ -140,7 +141,7 @@ class Child(ProcessProtocol):
             UpgradeRefused: the directory or the program does not exist.
         """
         launch.require_present()
-        self._inherited = {inode(each.fileno()): each for _, some in listeners for each in some}
+        self._inherited = listeners
         try:
             self._capture = Capture()
             captured = self._capture.stdout, self._capture.stderr
@@ -259,7 +260,7 @@ class Child(ProcessProtocol):
         self._cancel_timer()
         if listeners is not None:
             self.removed_listeners = [
-                each for number, each in self._inherited.items() if number not in listeners
+                each for each in self._inherited if not {*each.inodes} & {*listeners}
             ]
         return self._observer.child_ready()
 

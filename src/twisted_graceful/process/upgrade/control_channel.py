@@ -21,7 +21,8 @@ from zope.interface import implementer
 
 from ... import twisted_internals
 from ..host.forks import keep_from_children
-from .messages import NO_DESCRIPTOR, inode
+from ..listeners.listener import inode
+from .messages import NO_DESCRIPTOR
 
 HEARD_TIMEOUT = 2.0
 """Seconds that the other end has to answer our last word; it has nothing else to do."""

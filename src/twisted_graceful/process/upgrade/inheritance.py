@@ -20,8 +20,8 @@ from ...errors import InheritanceError
 from ..host import streams
 from ..host.forks import keep_inheritance_from_children
 from ..host.parent_death import die_with_parent
-from ..listeners.activation import ActivatedListener
-from ..listeners.unix_files import UnixListener
+from ..listeners.listener import Listener
+from ..listeners.unix_files import SocketFile
 
 VARIABLE = "TWISTED_GRACEFUL_INHERITANCE"
 VERSION = 1
@@ -137,23 +137,30 @@ class Inheritance:
         """The file descriptors of the listeners."""
         return [each for _, descriptors in self.listeners for each in descriptors]
 
-    def sockets(self) -> list[tuple[str, list[socket.socket]]]:
-        """The listeners as sockets, which own the descriptors from now on.
+    def take_listeners(self) -> list[Listener]:
+        """The listeners, which own the descriptors from now on.
 
         Raises:
-            InheritanceError: a descriptor is not a listening socket.
+            InheritanceError: a descriptor is not a bound socket, or does not listen.
         """
         files = {descriptor: (device, inode) for descriptor, device, inode in self.files}
         listeners = []
         for name, descriptors in self.listeners:
-            sockets = [
-                _listening(name, descriptor, descriptor in self.activated)
-                for descriptor in descriptors
+            sockets = [_socket(name, each) for each in descriptors]
+            owned = [
+                SocketFile(sock.getsockname(), *files[each])
+                for each, sock in zip(descriptors, sockets, strict=True)
+                if each in files
             ]
-            for descriptor, each in zip(descriptors, sockets, strict=True):
-                if isinstance(each, UnixListener):
-                    each.file = files.get(descriptor)
-            listeners.append((name, sockets))
+            listeners.append(
+                Listener(
+                    name,
+                    sockets,
+                    file=owned[0] if owned else None,
+                    is_inherited=True,
+                    is_activated=not set(descriptors).isdisjoint(self.activated),
+                )
+            )
         return listeners
 
 
@@ -221,20 +228,17 @@ def claim() -> Inheritance | None:
     return _seized
 
 
-def _listening(name: str, descriptor: int, activated: bool) -> socket.socket:
-    kind = ActivatedListener if activated else socket.socket
+def _socket(name: str, descriptor: int) -> socket.socket:
     try:
-        listener = kind(fileno=descriptor)
-        if not activated and listener.family == socket.AF_UNIX:
-            listener = UnixListener(fileno=listener.detach())
-        listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        sock = socket.socket(fileno=descriptor)
+        listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError as error:
         raise InheritanceError(
             f"the inherited listener {name} (descriptor {descriptor}) is no socket: {error}"
         ) from error
-    if not listening:
+    if not listens and sock.type != socket.SOCK_DGRAM:
         raise InheritanceError(
             f"the inherited listener {name} (descriptor {descriptor}) does not listen"
         )
-    listener.setblocking(False)
-    return listener
+    sock.setblocking(False)
+    return sock

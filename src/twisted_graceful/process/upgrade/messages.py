@@ -5,10 +5,11 @@ Who receives them has a table from command to handler (`ControlChannel`).
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from twisted.protocols import amp
+
+from ..listeners.listener import inode
 
 REASON_LIMIT = 4096
 """Characters of a reason; an AMP value holds 65,535 bytes at most."""
@@ -23,11 +24,6 @@ NO_DESCRIPTOR = -1
 
 class NotNow(Exception):
     """The parent does not wait for this child any more."""
-
-
-def inode(descriptor: int) -> int:
-    """What identifies a socket, and is the same in all processes (fstat(2))."""
-    return os.fstat(descriptor).st_ino
 
 
 class SocketDescriptor(amp.Argument):

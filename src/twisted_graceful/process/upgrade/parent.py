@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -11,9 +11,10 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from ...handover_interface import Recipient
+from ..listeners.listener import Listener
 from .control_channel import HEARD_TIMEOUT, ControlChannel, Handlers, open_channel
 from .handover_protocol import ConnectionReceiver, ConnectionSender
-from .messages import REASON_LIMIT, Failed, NotNow, Ready, Stopping, inode
+from .messages import REASON_LIMIT, Failed, NotNow, Ready, Stopping
 from .predecessor_deadline import PredecessorDeadline
 
 
@@ -50,11 +51,11 @@ class Parent:
             self._deadline = PredecessorDeadline(reactor, end, stacks)
             open_channel(reactor, end, self._channel)
 
-    def ready(self, listeners: Sequence[tuple[str, Sequence[socket.socket]]]) -> Deferred[bool]:
+    def ready(self, listeners: Iterable[Listener]) -> Deferred[bool]:
         """Say that this process can serve, and wait until it may.
 
         Args:
-            listeners: those that it serves, with names; a predecessor closes its others.
+            listeners: those that it serves; a predecessor closes its others.
 
         Returns:
             A Deferred that fires with True when the predecessor has stopped accepting, or has
@@ -65,7 +66,7 @@ class Parent:
             # A process that has ended does not accept.
             return failure.check(NotNow, amp.RemoteAmpError) is None
 
-        served = [inode(each.fileno()) for _, sockets in listeners for each in sockets]
+        served = [inode for each in listeners for inode in each.inodes]
         answer: Deferred[Any] = self._channel.callRemote(Ready, listeners=served)
         return answer.addCallbacks(lambda _: True, failed)
 

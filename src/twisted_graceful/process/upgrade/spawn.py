@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from ..host.streams import kept as kept_streams
-from ..listeners.activation import ActivatedListener
-from ..listeners.unix_files import UnixListener
+from ..listeners.listener import Listener
 from .inheritance import Inheritance
 
 
@@ -20,7 +18,7 @@ def descriptors_for_child(
     captured: tuple[int, int],
     control: int,
     streams: tuple[int, int],
-    listeners: Sequence[tuple[str, Sequence[socket.socket]]],
+    listeners: Sequence[Listener],
     memory: Mapping[str, int],
     patience: float,
 ) -> tuple[Inheritance, list[int]]:
@@ -47,15 +45,15 @@ def descriptors_for_child(
         descriptors.append(descriptor)
         return len(descriptors) - 1
 
-    names, files, activated = [], [], []
-    for name, sockets in listeners:
-        places = [place(each.fileno()) for each in sockets]
-        names.append((name, tuple(places)))
-        for here, each in zip(places, sockets, strict=True):
-            if isinstance(each, UnixListener) and each.file is not None:
-                files.append((here, *each.file))
-            if isinstance(each, ActivatedListener):
-                activated.append(here)
+    names, files = [], []
+    activated: list[int] = []
+    for each in listeners:
+        places = tuple(place(sock.fileno()) for sock in each.sockets)
+        names.append((each.name, places))
+        if each.file is not None:
+            files.append((places[0], each.file.device, each.file.inode))
+        if each.is_activated:
+            activated += places
     inheritance = Inheritance(
         generation,
         control=3,
@@ -66,7 +64,7 @@ def descriptors_for_child(
         worker=worker,
         activated=tuple(activated),
         patience=patience,
-        **{name: place(each) for name, each in memory.items() if each >= 0},  # type: ignore[arg-type]
+        **{name: place(number) for name, number in memory.items() if number >= 0},  # type: ignore[arg-type]
         kept=tuple((number, place(each)) for number, each in kept_streams().items()),
         ignores_hup=signal.getsignal(signal.SIGHUP) is signal.SIG_IGN,
     )

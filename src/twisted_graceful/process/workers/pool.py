@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from ...errors import WorkerError
 from ..host.process_status import Status
+from ..listeners.listener import Listener
 from ..upgrade.upgrade_events import RollingRestart, UpgradeStage
 from .backoff import Backoff, in_words
 from .worker_handle import WorkerHandle
@@ -152,11 +153,11 @@ class Pool:
         if self._is_roll_due:
             self.roll()
 
-    def drain(self, gone: Sequence[int] = ()) -> Deferred[None]:
+    def drain(self, removed: Sequence[Listener] = ()) -> Deferred[None]:
         """Let all workers stop accepting, hand over what can move, and stand by.
 
         Args:
-            gone: the inodes of listeners that they are to close.
+            removed: listeners that they are to close.
 
         Returns:
             A Deferred that fires when they have nothing left.
@@ -178,7 +179,7 @@ class Pool:
             slot.successor = None
             if slot.worker not in serving:
                 slot.worker = None
-        drains = [worker.drain(self._patience, gone) for worker in serving] + [self._when_gone()]
+        drains = [worker.drain(self._patience, removed) for worker in serving] + [self._when_gone()]
         return gatherResults(drains).addCallback(lambda _: None)
 
     def leave(self) -> Deferred[None]:

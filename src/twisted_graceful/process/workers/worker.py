@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from enum import Enum
 from typing import Any
 
@@ -27,7 +27,6 @@ from ..upgrade.messages import (
     LogsMoved,
     Resume,
     Retire,
-    inode,
 )
 from ..upgrade.output import release
 from ..upgrade.parent import Parent
@@ -224,13 +223,13 @@ class Worker:
 
     # What the master tells us
 
-    def _on_drain(self, gone: Sequence[int] | None) -> Deferred[dict[str, Any]] | None:
+    def _on_drain(self, gone: Collection[int] | None) -> Deferred[dict[str, Any]] | None:
         """Hand over what can move, and drain; fires when nothing is left."""
         if not self._happens(WorkerInput.DRAIN):
             return None
-        listeners = (each for _, sockets in self._workload.listeners() for each in sockets)
-        closed = [each for each in listeners if inode(each.fileno()) in (gone or ())]
-        drained: Deferred[Any] = self._workload.hand_over(self._master.carrier, closed)
+        listeners = self._workload.listeners()
+        removed = [each for each in listeners if {*each.inodes} <= {*(gone or ())}]
+        drained: Deferred[Any] = self._workload.hand_over(self._master.carrier, removed)
         return drained.addCallback(lambda _: {})
 
     def _on_resume(self) -> None:

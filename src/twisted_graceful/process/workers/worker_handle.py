@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Protocol
 
@@ -11,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
 from ...handover_interface import Carrier, Recipient
+from ..listeners.listener import Listener
 from ..upgrade.child import Child
 from ..upgrade.launch import Launch
 from ..upgrade.messages import (
@@ -138,7 +138,7 @@ class WorkerHandle:
         self,
         launch: Launch,
         generation: int,
-        listeners: Sequence[tuple[str, Sequence[socket.socket]]],
+        listeners: Sequence[Listener],
         streams: tuple[int, int],
         memory: Mapping[str, int],
     ) -> None:
@@ -165,18 +165,19 @@ class WorkerHandle:
         # Of one that has just been permitted to, it is answered when it does.
         return self._child.ask(Resume).addTimeout(ACCEPTS_WITHIN, self._reactor)
 
-    def drain(self, within: float, gone: Sequence[int] = ()) -> Deferred[None]:
+    def drain(self, within: float, removed: Iterable[Listener] = ()) -> Deferred[None]:
         """Stop accepting, hand over what can move, and stand by.
 
         Args:
             within: seconds that are waited for that.
-            gone: the inodes of listeners that it is to close.
+            removed: listeners that it is to close.
 
         Returns:
             A Deferred that fires when nothing is left, it has ended, or the time is over.
         """
         self.phase = WorkerPhase.DRAINING
-        return self._child.ask(Drain, gone=list(gone)).addTimeout(within, self._reactor)
+        inodes = [number for each in removed for number in each.inodes]
+        return self._child.ask(Drain, gone=inodes).addTimeout(within, self._reactor)
 
     def move_out(self, within: float) -> None:
         """Drain while others go on with its connections, and then end; as `leave` otherwise."""

@@ -1,4 +1,4 @@
-"""Listening sockets: bound by hand, kept by name."""
+"""Binding the addresses of IPv4 and IPv6; those of UNIX sockets are in `test_unix`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from twisted_graceful.address import Address, parse
 from twisted_graceful.errors import BindError
-from twisted_graceful.process.listeners import sockets
-from twisted_graceful.process.listeners.sockets import Listeners, bind, pending, text
+from twisted_graceful.process.listeners import binding
+from twisted_graceful.process.listeners.listener import bound_address, has_pending_connection
 
 from ..case import SynchronousTestCase
 from .support import leaves_nothing_open, why_no_ipv6
@@ -22,26 +22,26 @@ class SocketTestCase(SynchronousTestCase):
 
     def bind(self, address: Address) -> list[socket.socket]:
         """Bind, and close after the test."""
-        bound = bind(address, 5)
-        self.addCleanup(sockets.close, bound)
-        return bound
+        listener = binding.bind(address, 5, 0o666)
+        self.addCleanup(listener.close)
+        return list(listener.sockets)
 
     def refused(self, address: Address) -> str:
         """Why an address cannot be bound; nothing is left open by that."""
         with leaves_nothing_open(self):
-            return str(self.assertRaises(BindError, bind, address, 5))
+            return str(self.assertRaises(BindError, binding.bind, address, 5, 0o666))
 
 
 class BindTests(SocketTestCase):
     """One address."""
 
     def test_it_listens_where_it_says(self) -> None:
-        """A client reaches the socket at the address that its text shows."""
+        """A client reaches the socket at the address that the listener shows."""
         (listener,) = self.bind(LOCAL)
-        self.assertFalse(pending(listener))
-        at = parse(text(listener))
+        self.assertFalse(has_pending_connection(listener))
+        at = parse(bound_address(listener))
         with socket.create_connection((at.host, at.port), timeout=5):
-            self.assertTrue(pending(listener))
+            self.assertTrue(has_pending_connection(listener))
 
     def test_it_does_not_block_and_is_not_inherited(self) -> None:
         """Accepting never waits, and no program that is started inherits the socket."""
@@ -51,20 +51,20 @@ class BindTests(SocketTestCase):
 
     def test_it_can_be_bound_again_at_once(self) -> None:
         """A restart does not wait until the last connections have timed out in the kernel."""
-        (listener,) = bind(LOCAL, 5)
-        at = parse(text(listener))
+        (listener,) = self.bind(LOCAL)
+        at = parse(bound_address(listener))
         with socket.create_connection((at.host, at.port), timeout=5) as client:
             accepted, _ = listener.accept()
             accepted.close()  # the server closes first, so the server's port is in TIME_WAIT
             client.recv(1)
         listener.close()
-        self.assertEqual(text(self.bind(at)[0]), str(at))
+        self.assertEqual(bound_address(self.bind(at)[0]), str(at))
 
     def test_port_in_use(self) -> None:
         """A port in use is refused by name, with the way to find out who uses it."""
         (listener,) = self.bind(LOCAL)
-        reason = self.refused(parse(text(listener)))
-        self.assertIn(f"cannot listen on {text(listener)}: ", reason)
+        reason = self.refused(parse(bound_address(listener)))
+        self.assertIn(f"cannot listen on {bound_address(listener)}: ", reason)
         self.assertIn("another process listens there", reason)
 
     def test_an_address_of_another_machine(self) -> None:
@@ -74,7 +74,7 @@ class BindTests(SocketTestCase):
 
     def test_a_port_that_needs_privileges(self) -> None:
         """A port that only root may have is refused, with what it needs."""
-        self.patch(sockets, "_listen", failing(PermissionError(errno.EACCES, "Permission denied")))
+        self.patch(binding, "_listen", failing(PermissionError(errno.EACCES, "Permission denied")))
         reason = self.refused(Address("127.0.0.1", 80))
         self.assertIn("127.0.0.1:80: Permission denied; ports below 1024 need root", reason)
 
@@ -92,7 +92,7 @@ class BindTests(SocketTestCase):
 
     def test_a_port_that_is_taken_in_one_family(self) -> None:
         """A free port that the next address cannot have is given up for another one."""
-        listen, taken = sockets._listen, {2, 4}
+        listen, taken = binding._listen, {2, 4}
         calls: list[int] = []
 
         def sometimes_taken(*arguments: Any) -> socket.socket:
@@ -102,8 +102,8 @@ class BindTests(SocketTestCase):
             return listen(*arguments)
 
         two = [(socket.AF_INET, "127.0.0.1", ()), (socket.AF_INET, "127.0.0.2", ())]
-        self.patch(sockets, "_resolve", lambda address: two)
-        self.patch(sockets, "_listen", sometimes_taken)
+        self.patch(binding, "_resolve", lambda address: two)
+        self.patch(binding, "_listen", sometimes_taken)
         first, second = self.bind(Address("", 0))
         self.assertEqual(first.getsockname()[1], second.getsockname()[1])
         # More than that if other processes have such a port in truth.
@@ -112,7 +112,7 @@ class BindTests(SocketTestCase):
     def test_looking_for_a_free_port_ends(self) -> None:
         """If no port is free, that is refused and not tried for ever."""
         in_use = OSError(errno.EADDRINUSE, "Address already in use")
-        self.patch(sockets, "_listen", failing(in_use))
+        self.patch(binding, "_listen", failing(in_use))
         self.assertIn("Address already in use", self.refused(Address("", 0)))
 
 
@@ -141,9 +141,11 @@ class AllInterfacesTests(SocketTestCase):
         four, six = self.bind(parse(":0"))
         port = four.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port), timeout=5):
-            self.assertEqual((pending(four), pending(six)), (True, False))
+            self.assertEqual(
+                (has_pending_connection(four), has_pending_connection(six)), (True, False)
+            )
         with socket.create_connection(("::1", port), timeout=5):
-            self.assertTrue(pending(six))
+            self.assertTrue(has_pending_connection(six))
 
     def test_a_port_in_use_in_one_family(self) -> None:
         """If only IPv6 has the port in use, nothing is bound, for IPv4 neither."""
@@ -153,14 +155,14 @@ class AllInterfacesTests(SocketTestCase):
 
     def test_without_ipv6(self) -> None:
         """Where the system has no IPv6, `:0` is IPv4 alone."""
-        listen = sockets._listen
+        listen = binding._listen
 
         def four_only(family: int, *arguments: Any) -> socket.socket:
             if family == socket.AF_INET6:
                 raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
             return listen(family, *arguments)
 
-        self.patch(sockets, "_listen", four_only)
+        self.patch(binding, "_listen", four_only)
         (listener,) = self.bind(parse(":0"))
         self.assertEqual(listener.family, socket.AF_INET)
 
@@ -177,72 +179,6 @@ class AllInterfacesTests(SocketTestCase):
         )
         six, four = self.bind(Address("localhost", 0))
         port = four.getsockname()[1]
-        self.assertEqual([text(six), text(four)], [f"[::1]:{port}", f"127.0.0.1:{port}"])
-
-
-class ListenersTests(SocketTestCase):
-    """The sockets of a process, by name."""
-
-    def test_an_inherited_address_is_not_bound_again(self) -> None:
-        """An address that was inherited, by its name, keeps its sockets."""
-        inherited = self.bind(LOCAL)
-        opened = Listeners([(str(LOCAL), inherited)]).open(LOCAL, 5, 0o666)
-        self.assertEqual(opened, inherited)
-
-    def test_whatever_is_spoken_there(self) -> None:
-        """A port that turns from plain to TLS, or back, is the same listener."""
-        plain, secure = Address("127.0.0.1", 0), Address("127.0.0.1", 0, "https")
-        first = Listeners()
-        opened = first.open(plain, 5, 0o666)
-        self.addCleanup(sockets.close, opened)
-        second = Listeners(first.in_use())
-        self.assertEqual(second.open(secure, 5, 0o666), opened)
-        self.assertEqual(Listeners(second.in_use()).open(plain, 5, 0o666), opened)
-
-    def test_a_new_address_is_bound(self) -> None:
-        """An address that was not inherited gets new sockets."""
-        inherited = self.bind(LOCAL)
-        (new,) = Listeners([(":80", inherited)]).open(LOCAL, 5, 0o666)
-        self.addCleanup(new.close)
-        self.assertNotIn(new, inherited)
-
-    def test_two_of_the_same_name_keep_their_order(self) -> None:
-        """Two servers on any free port have the same two ports in the next generation."""
-        first = Listeners()
-        opened = [first.open(LOCAL, 5, 0o666), first.open(LOCAL, 5, 0o666)]
-        for each in opened:
-            self.addCleanup(sockets.close, each)
-        self.assertEqual(first.in_use(), [(str(LOCAL), each) for each in opened])
-        second = Listeners(first.in_use())
-        self.assertEqual([second.open(LOCAL, 5, 0o666), second.open(LOCAL, 5, 0o666)], opened)
-        self.assertEqual(second.in_use(), first.in_use())
-
-    def test_any_free_port_again(self) -> None:
-        """The free port that an address once got can be asked for; it keeps its name by that."""
-        listeners = Listeners()
-        (first,) = listeners.open(LOCAL, 5, 0o666)
-        where = first.getsockname()
-        listeners.close([first])
-        (again,) = listeners.open(LOCAL, 5, 0o666, where[1])
-        self.addCleanup(again.close)
-        self.assertEqual(again.getsockname(), where)
-        self.assertEqual(listeners.in_use(), [(str(LOCAL), [again])])
-
-    def test_what_is_not_served_any_more_is_closed(self) -> None:
-        """Inherited sockets that no server asked for are closed, all others stay open."""
-        used, unused = self.bind(LOCAL), self.bind(LOCAL)
-        listeners = Listeners([(str(LOCAL), used), (":80", unused)])
-        listeners.open(LOCAL, 5, 0o666)
-        listeners.close_unused()
-        self.assertEqual((used[0].fileno() >= 0, unused[0].fileno()), (True, -1))
-        self.assertEqual(listeners.in_use(), [(str(LOCAL), used)])
-
-    def test_a_successor_inherits_what_is_in_use(self) -> None:
-        """Closed sockets are not inherited, and an address can be opened again after a close."""
-        listeners = Listeners()
-        opened = listeners.open(LOCAL, 5, 0o666)
-        listeners.close(opened)
-        self.assertEqual((opened[0].fileno(), listeners.in_use()), (-1, []))
-        again = listeners.open(LOCAL, 5, 0o666)
-        self.addCleanup(sockets.close, again)
-        self.assertEqual(listeners.in_use(), [(str(LOCAL), again)])
+        self.assertEqual(
+            [bound_address(six), bound_address(four)], [f"[::1]:{port}", f"127.0.0.1:{port}"]
+        )
