@@ -23,13 +23,13 @@ from harness import (
     OURS,
     START_TIMEOUT,
     SUCCESS,
-    TROUBLE,
     Server,
     Trouble,
-    complete,
+    complete_with,
+    exit_after,
     free_ports,
+    report,
     until,
-    write_json,
 )
 from machine import facts
 from served import place
@@ -125,6 +125,20 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def table(rounds: Sequence[Round], options: argparse.Namespace) -> str:
+    """What was measured, in sentences."""
+    most = [each.shares[-1] for each in rounds]
+    return (
+        f"{options.clients} clients, {options.workers} workers, {options.rounds} rounds, "
+        f"{options.busy} busy processes: the fewest that a worker had were "
+        f"{min(each.shares[0] for each in rounds)}, the most {max(most)} "
+        f"({sum(most) / len(most):.1f} in the mean of the rounds); all were answered after "
+        f"{median(each.milliseconds for each in rounds):.0f} ms, at most "
+        f"{max(each.milliseconds for each in rounds):.0f} ms\n"
+        + ", ".join(f"{name} {value}" for name, value in facts().items())
+    )
+
+
 def main() -> int:
     """Run the benchmark.
 
@@ -137,28 +151,10 @@ def main() -> int:
         command = f"{OURS}/twistd -n --pidfile {files}/pid graceful --port {HOST}:{port}"
         words = [*command.split(), "--app", "upgrade_app.resource"]
         server = Server([*words, "--workers", str(options.workers)], (HOST, port), log)
-        try:
-            rounds = complete(measure(server, options), options.timeout)
-        except Trouble as error:
-            print(f"{error}\n{server.output()}", file=sys.stderr)
-            return TROUBLE
-        finally:
-            server.kill()
-    most = [each.shares[-1] for each in rounds]
-    if options.json != "-":
-        print(
-            f"{options.clients} clients, {options.workers} workers, {options.rounds} rounds, "
-            f"{options.busy} busy processes: the fewest that a worker had were "
-            f"{min(each.shares[0] for each in rounds)}, the most {max(most)} "
-            f"({sum(most) / len(most):.1f} in the mean of the rounds); all were answered after "
-            f"{median(each.milliseconds for each in rounds):.0f} ms, at most "
-            f"{max(each.milliseconds for each in rounds):.0f} ms"
-        )
-        print(", ".join(f"{name} {value}" for name, value in facts().items()))
-    if options.json is not None:
-        write_json([asdict(each) for each in rounds], options.json)
+        rounds = complete_with(server, measure(server, options), options.timeout)
+    report(table(rounds, options), [asdict(each) for each in rounds], options.json)
     return SUCCESS
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_after(main)

@@ -11,13 +11,12 @@ import asyncio
 import re
 import signal
 import socket
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 
-from harness import FAILED, SUCCESS, TROUBLE, Trouble, align, complete, write_json
+from harness import FAILED, SUCCESS, Trouble, align, complete_with, exit_after, report
 from idle import ask, connect, ended
 from machine import Process, facts, raise_file_limit
 from served import Served, place
@@ -177,31 +176,19 @@ def main() -> int:
         The exit status.
     """
     options = parse()
-    results: list[Measured] = []
-    try:
-        if raise_file_limit() < options.connections * 4 / 3 + SPARE_FILES:
-            raise Trouble("the limit of open files (ulimit -Hn) is too low for so many")
-        for connections in (0, options.connections):
-            with place(options.log) as (files, log):
-                served = Served(default_command(), signal.SIGUSR2, log, files)
-                if len(served.endpoints) <= options.unix:
-                    raise Trouble("this version of the server has no UNIX sockets")
-                try:
-                    run = measure(served, int(options.unix), connections)
-                    results.append(complete(run, options.timeout))
-                except Trouble as error:
-                    raise Trouble(f"{error}\n{served.output()}") from error
-                finally:
-                    served.kill()
-    except Trouble as error:
-        print(error, file=sys.stderr)
-        return TROUBLE
-    if options.json != "-":
-        print(table(results))
-    if options.json is not None:
-        write_json([asdict(each) for each in results], options.json)
+    if raise_file_limit() < options.connections * 4 / 3 + SPARE_FILES:
+        raise Trouble("the limit of open files (ulimit -Hn) is too low for so many")
+    results = []
+    for connections in (0, options.connections):
+        with place(options.log) as (files, log):
+            served = Served(default_command(), signal.SIGUSR2, log, files)
+            if len(served.endpoints) <= options.unix:
+                raise Trouble("this version of the server has no UNIX sockets")
+            run = measure(served, int(options.unix), connections)
+            results.append(complete_with(served, run, options.timeout))
+    report(table(results), [asdict(each) for each in results], options.json)
     return SUCCESS if all(each.newest == each.connections for each in results) else FAILED
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_after(main)

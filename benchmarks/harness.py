@@ -16,7 +16,7 @@ from contextlib import ExitStack, suppress
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 HERE = Path(__file__).resolve().parent
 HOST = "127.0.0.1"
@@ -143,6 +143,10 @@ class Server:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
+    def trouble(self, text: object) -> Trouble:
+        """Why a benchmark of it cannot go on, with the end of what it wrote."""
+        return Trouble(f"{text}\nThe last the server wrote:\n{self.output()}")
+
     def output(self, lines: int = 30) -> str:
         """The end of what it wrote."""
         with suppress(OSError):
@@ -211,6 +215,37 @@ def complete(run: Coroutine[Any, Any, T], seconds: float) -> T:
         raise Trouble(f"the run took more than {seconds:g} seconds") from None
     except (asyncio.CancelledError, KeyboardInterrupt):
         raise Trouble("interrupted") from None
+
+
+def complete_with(server: Server, run: Coroutine[Any, Any, T], seconds: float) -> T:
+    """Run a benchmark of a server to its end, and end the server then.
+
+    Raises:
+        Trouble: as `complete` does, with the end of what the server wrote.
+    """
+    try:
+        return complete(run, seconds)
+    except Trouble as error:
+        raise server.trouble(error) from error
+    finally:
+        server.kill()
+
+
+def exit_after(main: Callable[[], int]) -> NoReturn:
+    """Run a benchmark and exit with its status, or with `TROUBLE` if it cannot go on."""
+    try:
+        sys.exit(main())
+    except Trouble as error:
+        print(error, file=sys.stderr)
+        sys.exit(TROUBLE)
+
+
+def report(table: str, result: object, json_path: str | None) -> None:
+    """Print a table, and write JSON where it is wanted; ``-`` prints that instead."""
+    if json_path != "-":
+        print(table)
+    if json_path is not None:
+        write_json(result, json_path)
 
 
 def align(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -10,14 +10,13 @@ import argparse
 import asyncio
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from random import Random, SystemRandom
 
 from exchanges import KINDS
-from harness import FAILED, SUCCESS, TROUBLE, Trouble, complete, until, write_json
+from harness import FAILED, SUCCESS, TROUBLE, Trouble, complete_with, exit_after, report, until
 from load import Group, Load
 from machine import Process, raise_file_limit
 from ownership import clients_of, queued, stand_still
@@ -329,24 +328,12 @@ def main() -> int:
     with place(options.log) as (files, log):
         command = COMMAND.format(workers=options.workers, options=options.options)
         served = Served(command, signal.SIGHUP, log, files)
-        try:
-            result = complete(
-                Storm(options, served).run(), options.timeout or options.seconds + 120
-            )
-        except Trouble as error:
-            trouble = str(error)
-        else:
-            trouble = result.trouble
-            if options.json != "-":
-                print(table(result))
-            if options.json is not None:
-                write_json(_jsonable(result), options.json)
-        finally:
-            served.kill()
-        if not trouble:
-            return result.exit_status
-        print(f"{trouble}\nThe last the server wrote:\n{served.output()}", file=sys.stderr)
-        return TROUBLE
+        run = Storm(options, served).run()
+        result = complete_with(served, run, options.timeout or options.seconds + 120)
+        report(table(result), _jsonable(result), options.json)
+        if result.trouble:
+            raise served.trouble(result.trouble)
+    return result.exit_status
 
 
 def _jsonable(result: Result) -> dict[str, object]:
@@ -355,4 +342,4 @@ def _jsonable(result: Result) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_after(main)

@@ -30,8 +30,9 @@ from harness import (
     Trouble,
     align,
     complete,
+    exit_after,
     graceful_has,
-    write_json,
+    report,
 )
 from load import ANSWER_TIMEOUT, Group, Load
 from machine import raise_file_limit
@@ -416,13 +417,10 @@ def main() -> int:
     raise_file_limit()
     with place(options.log) as (files, log):
         log.write_bytes(b"")
-        try:
-            soak = serve(options, files, log)
-            result = complete(soak.run(), options.timeout or options.seconds + 180)
-        except Trouble as error:
-            print(error, file=sys.stderr)
-            return TROUBLE
-        report(result, soak, options)
+        soak = serve(options, files, log)
+        result = complete(soak.run(), options.timeout or options.seconds + 180)
+        report(table(result), asdict(result), options.json)
+        draw(result, soak, options)
         if result.exit_status:
             print(
                 f"{result.trouble or 'Failures'}\nThe last the server wrote:\n{soak.output()}",
@@ -431,17 +429,13 @@ def main() -> int:
         return result.exit_status
 
 
-def report(result: Result, soak: Soak, options: argparse.Namespace) -> None:
-    """Print the table, draw, and write the JSON where it is wanted."""
-    if options.json != "-":
-        print(table(result))
+def draw(result: Result, soak: Soak, options: argparse.Namespace) -> None:
+    """Draw the picture, or say why there is none."""
     if plot.available():
         soak.draw(result, options.plot)
     elif options.json != "-":
         print("no picture: matplotlib is missing (pip install 'twisted-graceful[benchmark]')")
-    if options.json:
-        write_json(asdict(result), options.json)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_after(main)

@@ -26,7 +26,7 @@ from contenders import (
     make_peers,
     versions,
 )
-from harness import SUCCESS, TROUBLE, Server, Trouble, complete, free_ports, write_json
+from harness import SUCCESS, TROUBLE, Server, Trouble, complete, exit_after, free_ports, write_json
 from idle import WARM_UP, bytes_per_connection
 from machine import facts, pinned, raise_file_limit, two_cores
 from results import Comparison, Idle, Measured, Report
@@ -397,15 +397,11 @@ def main() -> int:
     """
     options = parse()
     with tempfile.TemporaryDirectory() as temporary:
-        try:
-            report = benchmark(options, Path(temporary))
-        except Trouble as error:
-            print(error, file=sys.stderr)
-            return TROUBLE
+        report = benchmark(options, Path(temporary))
     if options.json:
         write_json(report.as_json(), options.json)
     return SUCCESS if report.complete() else TROUBLE
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_after(main)

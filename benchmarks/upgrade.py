@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,9 +21,10 @@ from harness import (
     SUCCESS,
     TROUBLE,
     Trouble,
-    complete,
+    complete_with,
+    exit_after,
     graceful_has,
-    write_json,
+    report,
 )
 from load import Group, Load
 from machine import Process, raise_file_limit
@@ -206,14 +206,6 @@ def _describe(failure: Failure, upgrades: Sequence[Upgrade]) -> str:
     return f"{failure.outcome}: {failure.kind}, {when}: {failure.detail}"
 
 
-def report(result: Result, json_path: str | None) -> None:
-    """Print the table, and write the JSON where it is wanted; ``-`` prints it instead."""
-    if json_path != "-":
-        print(table(result))
-    if json_path is not None:
-        write_json(asdict(result), json_path)
-
-
 # The command line
 
 
@@ -292,20 +284,12 @@ def main() -> int:
             log,
             files,
         )
-        try:
-            result = complete(run(options, served), options.timeout)
-        except Trouble as error:
-            trouble = str(error)
-        else:
-            report(result, options.json)
-            trouble = result.trouble
-        finally:
-            served.kill()
-        if not trouble:
-            return result.exit_status(options.closes_fail)
-        print(f"{trouble}\nThe last the server wrote:\n{served.output()}", file=sys.stderr)
-        return TROUBLE
+        result = complete_with(served, run(options, served), options.timeout)
+        report(table(result), asdict(result), options.json)
+        if result.trouble:
+            raise served.trouble(result.trouble)
+    return result.exit_status(options.closes_fail)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_after(main)

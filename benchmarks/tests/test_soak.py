@@ -6,9 +6,8 @@ import os
 import sys
 from functools import partial
 
+from benchmarking import benchmark
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
-
-from .benchmarking import benchmark
 
 TIMEOUT = 90
 

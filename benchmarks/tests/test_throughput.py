@@ -7,9 +7,8 @@ import shutil
 import sys
 from functools import partial
 
+from benchmarking import benchmark
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
-
-from .benchmarking import benchmark
 
 SHORT = ("--rounds", "1", "--seconds", "1", "--connections", "4", "--idle-connections", "1000")
 TIMEOUT = 90

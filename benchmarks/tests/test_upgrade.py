@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from functools import partial
 
+from benchmarking import benchmark
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
-
-from .benchmarking import benchmark
 
 PLAIN = (
     "twistd -n --pidfile {pidfile} graceful --port 127.0.0.1:{port} --app upgrade_app.resource"

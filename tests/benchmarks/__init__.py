@@ -1,1 +1,0 @@
-"""The benchmarks in short runs: they complete, and they report what fails."""
