@@ -6,32 +6,29 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from twisted_graceful.config import options, settings
+from twisted_graceful.config import options, process_settings, server_settings
 from twisted_graceful.config.option_types import Flag
 from twisted_graceful.config.options import OPTIONS, Option
 from twisted_graceful.config.settings import Settings
 
 
 def reasons() -> dict[str, str]:
-    """The comment above each field of `Settings`, which says why its default is what it is."""
-    source = inspect.getsource(settings)
-    lines = source.splitlines()
-    [found] = [
-        each
-        for each in ast.parse(source).body
-        if isinstance(each, ast.ClassDef) and each.name == Settings.__name__
-    ]
-    return {
-        each.target.id: " ".join(_comment_of(lines, each))
-        for each in found.body
-        if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
-    }
+    """The comment above each setting, which says why its default is what it is."""
+    found = {}
+    for module in (server_settings, process_settings):
+        source = inspect.getsource(module)
+        lines = source.splitlines()
+        for each in ast.walk(ast.parse(source)):
+            if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name):
+                found[each.target.id] = " ".join(_comment_of(lines, each))
+    return found
 
 
 def _comment_of(lines: list[str], field: ast.AnnAssign) -> list[str]:
@@ -56,7 +53,7 @@ def described(option: Option, reason: str) -> Iterator[str]:
     yield f"   | Default: {_default(option)}.{f' {_plain(reason)}' if reason else ''}"
     yield f"   | Accepts {_plain(str(option.kind))}{_each(option)}."
     names = [f"Variable ``{option.variable}``", f"TOML key ``{option.name}``"]
-    if option.key in {each.name for each in Settings.describe()}:
+    if option.key in {each.name for each in fields(Settings)}:
         names.append(f"in programs ``new(..., {option.key}=...)``")
     yield f"   | {', '.join(names)}."
     yield ""
@@ -93,7 +90,7 @@ class Options(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Make them."""
-        for module in (settings, options):
+        for module in (server_settings, process_settings, options):
             self.env.note_dependency(module.__file__)
         why = reasons()
         lines = [line for each in OPTIONS for line in described(each, why.get(each.key, ""))]

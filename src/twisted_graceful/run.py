@@ -108,30 +108,26 @@ def listen_and_serve_forever(
 def wait_group(
     *servers: Server,
     upgrade: bool = False,
-    workers: int | str = 0,
-    upgrade_timeout: float | None = None,
-    probation: float | None = None,
     admin: str | Sequence[str] = (),
     admin_allow: str = "",
     admin_hosts: Collection[str] = (),
     log_to: TextIO | None = sys.stderr,
     reactor: Any = None,
+    **settings: Any,
 ) -> DrainReport:
     """Run several servers, and stop all of them gracefully at TERM or INT.
 
     Args:
         servers: what `new` returned.
         upgrade: whether USR2 or HUP replaces the process by a new one.
-        workers: how many processes serve, each of which runs this program; the first one only looks
-            after them. ``"auto"``: one for each processor that may be used; 0: this process serves.
-        upgrade_timeout: seconds that the new one may take until it is ready.
-        probation: seconds after that in which this process accepts again should the new one
-            die; 0 for none.
         admin: where to serve health, metrics, status and actions: an address, or several.
         admin_allow: networks whose clients may ask there, beside this machine.
         admin_hosts: names under which they may ask, beside addresses and ``localhost``.
         log_to: where to log to if the program has not begun to log; None for nowhere.
         reactor: None for the global one.
+        settings: settings of the process, by name, such as ``workers=4`` and ``probation=60``.
+            What is not given is taken from the servers. With workers each of them runs this
+            program, and the first process only looks after them.
 
     Returns:
         What the drains did, together; the reactor has stopped.
@@ -141,6 +137,7 @@ def wait_group(
         BindError: the system refused an address.
         CertificateError: there is no certificate that can be used.
         RequestsCut: the drain deadline cut a request.
+        SettingsError: there is no such setting, or its value is out of range.
         TypeError: what was passed is no server.
     """
     if not servers or not all(isinstance(each, Server) for each in servers):
@@ -155,13 +152,11 @@ def wait_group(
     status: list[int] = []
     service = serving(
         *servers,
-        workers=workers,
         signals=True,
         upgradable=upgrade,
-        upgrade_timeout=upgrade_timeout,
-        probation=probation,
         exit_with=status.append,
         reactor=reactor,
+        **settings,
     )
     if admin:
         from .admin.admin_server import add_admin  # which most programs do not need
@@ -195,9 +190,6 @@ def _serve(
     return wait_group(
         server,
         upgrade=upgrade,
-        workers=server.settings.workers,
-        upgrade_timeout=server.settings.upgrade_timeout,
-        probation=server.settings.probation,
         admin=admin,
         admin_allow=admin_allow,
         admin_hosts=admin_hosts,

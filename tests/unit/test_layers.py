@@ -204,9 +204,9 @@ class LayerTests(SynchronousTestCase):
     def test_imports_are_seen(self) -> None:
         """The test sees the imports of each form that the package uses."""
         seen = {name: set(imports(name, path)) for name, path in modules()}
-        self.assertIn("errors.SettingsError", seen["config.settings"])
+        self.assertIn("errors.SettingsError", seen["config.server_settings"])
         self.assertIn("process.listeners.listener.Listener", seen["services.listening"])
-        self.assertIn("config.settings.Settings", seen["http.site"])
+        self.assertIn("config.server_settings.ServerSettings", seen["http.site"])
         self.assertIn("process.upgrade.inheritance.claim", seen["services.service"])
 
     def test_no_module_installs_a_reactor(self) -> None:

@@ -289,14 +289,16 @@ class NobodyStartsThemTests(SynchronousTestCase):
         """It does not take the server, and says who starts workers."""
         for take in (
             lambda server: GracefulService(server, reactor=Reactor()),
-            lambda server: serving(server, reactor=Reactor()),
+            lambda server: server.setServiceParent(GracefulService(reactor=Reactor())),
             lambda server: server.startService(),
         ):
             error = self.assertRaises(SettingsError, take, self.server())
             self.assertIn("workers: 2 is not accepted", str(error))
             self.assertIn("serving(..., workers=2)", str(error))
 
-    def test_a_master(self) -> None:
-        """It has its own number, and takes the server."""
-        master = serving(self.server(), workers=3, reactor=Reactor())
-        self.assertEqual(master.workers, 3)
+    def test_serving(self) -> None:
+        """It starts as many workers as its caller says, else as many as the server is to have."""
+        for given, workers in (({}, 2), ({"workers": 3}, 3), ({"workers": 0}, 0)):
+            with self.subTest(given=given):
+                master = serving(self.server(), reactor=Reactor(), **given)
+                self.assertEqual(master.workers, workers)

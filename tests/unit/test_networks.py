@@ -83,13 +83,10 @@ class SettingTests(SynchronousTestCase):
 
     def test_checked_at_once(self) -> None:
         """Settings with a wrong network cannot be made, and the error names the part."""
-        for wrong in (
-            self.assertRaises(SettingsError, Settings, forwarded_allow_ips="::1,10.0.0.1/8"),
-            self.assertRaises(SettingsError, Settings.parse, "forwarded_allow_ips", "10.0.0.1/8"),
-        ):
-            self.assertIn("forwarded_allow_ips: ", str(wrong))
-            self.assertIn("10.0.0.0/8, separated by commas", str(wrong))
-            self.assertIn("10.0.0.1/8 has host bits set", str(wrong))
+        wrong = self.assertRaises(SettingsError, Settings, forwarded_allow_ips="::1,10.0.0.1/8")
+        self.assertIn("forwarded_allow_ips: ", str(wrong))
+        self.assertIn("10.0.0.0/8, separated by commas", str(wrong))
+        self.assertIn("10.0.0.1/8 has host bits set", str(wrong))
 
     def test_no_text(self) -> None:
         """What is no text is refused."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,7 +32,7 @@ class TableTests(SynchronousTestCase):
     def test_every_setting_is_in_it(self) -> None:
         """Each setting of a server is an option, with the setting's kind and default."""
         options = {option.key: option for option in OPTIONS}
-        for each in Settings.describe():
+        for each in fields(Settings):
             self.assertEqual(options[each.name].default, each.default)
             kind = each.metadata["kind"]
             several = isinstance(kind, Several)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from dataclasses import fields
 from io import BytesIO, StringIO
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +23,8 @@ from twisted_graceful.cli.autoreload import Reload
 from twisted_graceful.cli.plugin import Options, makeService
 from twisted_graceful.config.option_types import FilePath, Flag, NetworkList, Number, Several, Text
 from twisted_graceful.config.options import OPTIONS
-from twisted_graceful.config.settings import Settings, kind_of
+from twisted_graceful.config.setting_fields import kind_of
+from twisted_graceful.config.settings import Settings
 from twisted_graceful.process.twistd import complaints, only_look, skip_what_is_done
 from twisted_graceful.process.upgrade import inheritance
 from twisted_graceful.process.upgrade.inheritance import VARIABLE
@@ -61,7 +63,7 @@ class OptionsTests(SynchronousTestCase):
         """Without options it is port 8080 on all interfaces, and every setting's default."""
         parsed = options()
         self.assertEqual((parsed["port"], parsed["app"]), ((Address("", 8080),), ()))
-        for each in Settings.describe():
+        for each in fields(Settings):
             self.assertEqual(parsed[each.name.replace("_", "-")], each.default)
 
     def test_ports_and_apps_are_repeatable(self) -> None:
@@ -127,7 +129,7 @@ class OptionsTests(SynchronousTestCase):
 
     def test_every_setting_is_an_option(self) -> None:
         """Each setting can be given, by its name with hyphens."""
-        for each in Settings.describe():
+        for each in fields(Settings):
             name = each.name.replace("_", "-")
             kind = kind_of(each)
             if isinstance(kind, Flag):
@@ -148,7 +150,7 @@ class OptionsTests(SynchronousTestCase):
 
     def test_a_wrong_value(self) -> None:
         """A wrong value is refused by the option's name, as given, with unit and range."""
-        numbers = (each for each in Settings.describe() if isinstance(kind_of(each), Number))
+        numbers = (each for each in fields(Settings) if isinstance(kind_of(each), Number))
         for each in numbers:
             name = each.name.replace("_", "-")
             for value in ("soon", "-1"):
@@ -159,7 +161,7 @@ class OptionsTests(SynchronousTestCase):
     def test_help_has_every_unit_and_default(self) -> None:
         """`--help` shows unit and default of every setting, and the default of the rest."""
         text = " ".join(str(options()).split())
-        for each in Settings.describe():
+        for each in fields(Settings):
             if isinstance(kind_of(each), Flag):
                 continue
             name = each.name.replace("_", "-")

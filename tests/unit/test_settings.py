@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, fields
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twisted_graceful.config.option_types import MAXIMUM, Number, Size, Text
-from twisted_graceful.config.settings import Settings, kind_of
+from twisted_graceful.config.option_types import MAXIMUM, Number, Size, Text, parse
+from twisted_graceful.config.process_settings import ProcessSettings
+from twisted_graceful.config.setting_fields import kind_of
+from twisted_graceful.config.settings import Settings
 from twisted_graceful.errors import GracefulError, SettingsError
 
 from ..case import SynchronousTestCase
 from .support import examples
 
-ALL = list(Settings.describe())
-NUMBERED = {each.name: kind for each in ALL if isinstance(kind := kind_of(each), Number)}
+ALL = fields(Settings)
+KINDS = {each.name: kind_of(each) for each in ALL}
+NUMBERED = {name: kind for name, kind in KINDS.items() if isinstance(kind, Number)}
 """The kinds of the settings that are numbers."""
 NUMBERS = st.one_of(st.integers(), st.floats(), st.booleans())
+
+
+def from_text(name: str, text: str) -> Any:
+    """The value of a setting, from text."""
+    return parse(name, KINDS[name], text)
 
 
 class SettingsTests(SynchronousTestCase):
@@ -42,7 +50,7 @@ class SettingsTests(SynchronousTestCase):
         for each in ALL:
             several = isinstance(each.default, tuple)
             text = " ".join(each.default) if several else str(each.default)
-            self.assertEqual(Settings.parse(each.name, text), each.default)
+            self.assertEqual(from_text(each.name, text), each.default)
 
     def test_a_minimum_is_accepted_and_less_is_refused(self) -> None:
         """The minimum is the first value in range, from code and from text."""
@@ -50,9 +58,9 @@ class SettingsTests(SynchronousTestCase):
             minimum = kind.minimum
             less = minimum - 1 if kind.whole else minimum - 0.001
             self.assertEqual(getattr(Settings(**{name: minimum}), name), minimum)
-            self.assertEqual(Settings.parse(name, str(minimum)), minimum)
+            self.assertEqual(from_text(name, str(minimum)), minimum)
             self.assertRaises(SettingsError, Settings, **{name: less})
-            self.assertRaises(SettingsError, Settings.parse, name, str(less))
+            self.assertRaises(SettingsError, from_text, name, str(less))
 
     def test_what_is_no_number_is_refused(self) -> None:
         """No number is a text, None, a truth value, NaN or infinity in code."""
@@ -65,7 +73,7 @@ class SettingsTests(SynchronousTestCase):
         """No number is a text that is no finite number in range."""
         for name in NUMBERED:
             for text in ("", "soon", "-1", "nan", "inf", "1e999", "30s", "1,5", "0x10"):
-                self.assertRaises(SettingsError, Settings.parse, name, text)
+                self.assertRaises(SettingsError, from_text, name, text)
 
     def test_a_size_has_prefixes(self) -> None:
         """A size is bytes, or a number of KiB, MiB or GiB, whatever the spelling."""
@@ -77,9 +85,9 @@ class SettingsTests(SynchronousTestCase):
             ("1M", 1 << 20),
             ("1GiB", 1 << 30),
         ):
-            self.assertEqual(Settings.parse("max_body_size", text), size, text)
+            self.assertEqual(from_text("max_body_size", text), size, text)
         for text in ("1.5MiB", "KiB", "1 T", "2GiB", "1 MiBs", "1 i"):
-            self.assertRaises(SettingsError, Settings.parse, "max_body_size", text)
+            self.assertRaises(SettingsError, from_text, "max_body_size", text)
 
     def test_every_size_is_one(self) -> None:
         """All settings in bytes take prefixes, and only they."""
@@ -95,7 +103,7 @@ class SettingsTests(SynchronousTestCase):
     def test_a_count_is_a_whole_number(self) -> None:
         """A setting that counts things takes no fraction."""
         self.assertRaises(SettingsError, Settings, backlog=1.5)
-        self.assertRaises(SettingsError, Settings.parse, "backlog", "1.5")
+        self.assertRaises(SettingsError, from_text, "backlog", "1.5")
 
     def test_a_number_that_the_system_cannot_take_is_refused(self) -> None:
         """A number that does not fit listen(2) is refused, and the largest one is named."""
@@ -115,6 +123,42 @@ class SettingsTests(SynchronousTestCase):
         self.assertGreaterEqual(value, NUMBERED[name].minimum)
 
 
+class CombinedTests(SynchronousTestCase):
+    """The settings of a process with several servers."""
+
+    def test_combined(self) -> None:
+        """The caller decides, then the servers: of values other than the default the smallest."""
+        name = "max_requests"
+        for caller, servers, expected in (
+            ({}, [], 0),
+            ({}, [{}, {}], 0),
+            ({}, [{}, {name: 5}], 5),
+            ({}, [{name: 7}, {name: 5}], 5),
+            ({name: None}, [{name: 7}], 7),
+            ({name: 9}, [{name: 7}], 9),
+            ({name: 0}, [{name: 7}], 0),
+        ):
+            with self.subTest(caller=caller, servers=servers):
+                settings = [Settings(**each) for each in servers]
+                combined = ProcessSettings.combined(caller, settings)
+                self.assertEqual(combined, ProcessSettings(max_requests=expected))
+
+    def test_no_limit(self) -> None:
+        """A server that turns off what is on by default turns it off for the process."""
+        combined = ProcessSettings.combined({}, [Settings(), Settings(probation=0)])
+        self.assertEqual(combined, ProcessSettings(probation=0))
+
+    def test_auto_is_more_than_any_number(self) -> None:
+        """Where one server has a number of workers and another says auto, the number counts."""
+        asked = [Settings(workers="auto"), Settings(workers=2)]
+        self.assertEqual(ProcessSettings.combined({}, asked).workers, 2)
+        self.assertEqual(ProcessSettings.combined({}, asked[:1]).workers, "auto")
+
+    def test_a_setting_of_a_server(self) -> None:
+        """A setting that is not one of the process is refused."""
+        self.assertRaises(SettingsError, ProcessSettings.combined, {"idle_timeout": 3}, [])
+
+
 class ErrorTests(SynchronousTestCase):
     """What a user reads."""
 
@@ -122,7 +166,7 @@ class ErrorTests(SynchronousTestCase):
         """An error says which setting, what was given and what is accepted."""
         for wrong in (
             self.assertRaises(SettingsError, Settings, drain_timeout=-5),
-            self.assertRaises(SettingsError, Settings.parse, "drain_timeout", "-5"),
+            self.assertRaises(SettingsError, from_text, "drain_timeout", "-5"),
         ):
             self.assertIn("drain_timeout", str(wrong))
             self.assertIn("-5", str(wrong))
@@ -142,7 +186,7 @@ class ErrorTests(SynchronousTestCase):
         error = self.assertRaises(SettingsError, Settings.of, {"drain_timout": 3})
         self.assertIn("did you mean drain_timeout?", str(error))
         error = self.assertRaises(SettingsError, Settings.of, {"colour": 3})
-        self.assertIn("one of " + ", ".join(each.name for each in Settings.describe()), str(error))
+        self.assertIn("one of " + ", ".join(KINDS), str(error))
 
     def test_every_range_is_told_in_words(self) -> None:
         """The accepted values of each setting name its unit and its minimum."""

@@ -336,8 +336,6 @@ class SettingTests(TestCase):
         """One text is one path; a sequence is kept in its order."""
         self.assertEqual(Settings(warm_up="/a").warm_up, ("/a",))  # type: ignore[arg-type]
         self.assertEqual(Settings(warm_up=["/b", "/a"]).warm_up, ("/b", "/a"))  # type: ignore[arg-type]
-        self.assertEqual(Settings.parse("warm_up", "/b /a"), ("/b", "/a"))
-        self.assertEqual(Settings.parse("warm_up", ""), ())
 
     def test_what_is_no_path(self) -> None:
         """What could not be sent as it is, or has no path, is refused by its name."""

@@ -111,7 +111,7 @@ class AdminServer(Server):
             read_header_timeout=2,
             read_timeout=2,
             # From a hand-over on, while somebody may be told how the drain and the probation go.
-            drain_timeout=longest + service.probation + _SLACK,
+            drain_timeout=longest + service.settings.probation + _SLACK,
             idle_grace=0,
             linger_timeout=0.5,
             max_concurrent_streams=0,

@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import redirect_stderr
+from dataclasses import fields
 from io import TextIOWrapper
 from typing import Any
 
@@ -281,7 +282,7 @@ def makeService(options: Options) -> IService:
                 require_free(options["pid_file"])
         if options.get("check"):
             return _check(options, chosen, servers)
-        service = _service(options, chosen, servers, launch)
+        service = _service(options, servers, launch)
         service.open()
     except GracefulError as error:
         raise SystemExit(_said(error)) from None
@@ -290,7 +291,7 @@ def makeService(options: Options) -> IService:
 
 def _settings(options: Options) -> Settings:
     try:
-        return Settings(**{each.name: options[option_name(each)] for each in Settings.describe()})
+        return Settings(**{each.name: options[option_name(each)] for each in fields(Settings)})
     except SettingsError as error:  # each is accepted, but not with the others
         name = error.name.replace("_", "-")
         raise ConfigError(
@@ -350,14 +351,9 @@ def _check(options: Options, settings: Settings, servers: list[Server]) -> Check
     return check
 
 
-def _service(
-    options: Options, settings: Settings, servers: list[Server], launch: Launch
-) -> GracefulService:
+def _service(options: Options, servers: list[Server], launch: Launch) -> GracefulService:
     service = serving(
         *servers,
-        workers=settings.workers,
-        upgrade_timeout=settings.upgrade_timeout,
-        probation=settings.probation,
         signals=True,
         pid_file=options["pid_file"],
         launch=launch,

@@ -10,8 +10,8 @@ from __future__ import annotations
 import difflib
 import json
 import textwrap
-from collections.abc import Iterable, Mapping
-from dataclasses import Field, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import Field, dataclass, fields
 from typing import Any
 
 from .. import address
@@ -28,7 +28,9 @@ from .option_types import (
     Text,
     parse,
 )
-from .settings import Settings, kind_of
+from .process_settings import ProcessSettings
+from .server_settings import ServerSettings
+from .setting_fields import kind_of
 
 PREFIX = "GRACEFUL_"
 CONFIG = f"{PREFIX}CONFIG"
@@ -142,6 +144,14 @@ def _of_setting(setting: Field[Any]) -> Option:
     return Option(name, kind, setting.default, help)
 
 
+def _of_settings() -> Iterator[Option]:
+    """An option for each setting; those of the process stand before the warm-up."""
+    for each in fields(ServerSettings):
+        if each.name == "warm_up":
+            yield from map(_of_setting, fields(ProcessSettings))
+        yield _of_setting(each)
+
+
 OPTIONS = (
     Option(
         "port",
@@ -196,7 +206,7 @@ OPTIONS = (
         repeatable=True,
         otherwise="none",
     ),
-    *map(_of_setting, Settings.describe()),
+    *_of_settings(),
 )
 """All of them, but for those that are no configuration and only print something."""
 

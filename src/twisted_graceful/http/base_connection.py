@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ..config.settings import Settings
+from ..config.server_settings import ServerSettings
 from .data_rate import RateWatch
 from .log.drain_report import CutRequest, Outcome, listed
 from .phases import WAITING, ConnectionPhase
@@ -89,7 +89,7 @@ class Connection(Protocol, ABC):
     """How the requests ended that are unanswered when the connection is lost."""
 
     _connections: ConnectionRegistry
-    _settings: Settings
+    _settings: ServerSettings
     _seconds: Callable[[], float]
 
     @property

@@ -12,7 +12,7 @@ from itertools import chain
 
 from twisted.web.http_headers import Headers
 
-from ..config.settings import Settings
+from ..config.server_settings import ServerSettings
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 # A fragment is no part of a target (RFC 9110 section 7.1), and `#` is in none. The target of
@@ -141,7 +141,7 @@ class HeadParser:
 
     __slots__ = ("_bytes", "_head", "_lines", "_looked", "_settings", "rest")
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
         self._looked = 0
         self.forget()
@@ -203,7 +203,7 @@ class HeadParser:
         return headers
 
 
-def find(buffer: bytes, settings: Settings, looked: int = 0) -> int:
+def find(buffer: bytes, settings: ServerSettings, looked: int = 0) -> int:
     """Where a head ends.
 
     Args:
@@ -250,7 +250,7 @@ def find(buffer: bytes, settings: Settings, looked: int = 0) -> int:
     return 0
 
 
-def parse(head: bytes, settings: Settings) -> Head:
+def parse(head: bytes, settings: ServerSettings) -> Head:
     """Read a head.
 
     Args:
@@ -264,7 +264,7 @@ def parse(head: bytes, settings: Settings) -> Head:
     return _parse(request_line, _fields(lines))
 
 
-def _lines(head: bytes, settings: Settings) -> list[bytes]:
+def _lines(head: bytes, settings: ServerSettings) -> list[bytes]:
     """The lines of a head, of which each ends as it must, without the empty one."""
     *lines, _, _ = head.split(b"\r\n")
     # Without its control characters it must have lost one CR LF a line, and nothing else.

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from ..config.settings import Settings
+from ..config.server_settings import ServerSettings
 from .log.client_log import ClientLog
 from .log.drain_report import CutRequest, DrainReport
 from .phases import WAITING, ConnectionPhase
@@ -61,7 +61,7 @@ class ConnectionRegistry:
 
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime, settings: Settings) -> None:
+    def __init__(self, clock: IReactorTime, settings: ServerSettings) -> None:
         self.clock = clock
         self.settings = settings
         self.answered = 0

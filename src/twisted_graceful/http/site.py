@@ -13,7 +13,7 @@ from twisted.web.server import Site as TwistedSite
 from twisted.web.server import version
 
 from ..clock import time_of_day
-from ..config.settings import Settings
+from ..config.server_settings import ServerSettings
 from ..networks import Networks
 from .base_connection import Connection
 from .http1.channel import Channel
@@ -46,7 +46,9 @@ class Site(TwistedSite):
     access_log: RequestLog | None = None
     stopping = False
 
-    def __init__(self, resource: IResource, *, settings: Settings, reactor: IReactorTime) -> None:
+    def __init__(
+        self, resource: IResource, *, settings: ServerSettings, reactor: IReactorTime
+    ) -> None:
         super().__init__(resource, reactor=reactor)
         self.connections = ConnectionRegistry(reactor, settings)
         allowed = Networks.parse(settings.forwarded_allow_ips)

@@ -250,11 +250,6 @@ class ServerGroup(MultiService):
     def _others(self) -> list[IService]:
         return [each for each in reversed(list(self)) if not isinstance(each, Server)]
 
-    def _least(self, name: str) -> Any:
-        """The least that a setting of a server says, in which 0 is without end."""
-        values = [getattr(each.settings, name) for each in self.servers]
-        return min(filter(None, values), default=0)
-
     def _longest_delay(self) -> float:
         return max((each.settings.shutdown_delay for each in self.servers), default=0.0)
 

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from .. import address as addresses
 from .. import twisted_internals
 from ..clock import time_of_day
-from ..config.settings import Settings
+from ..config.server_settings import ServerSettings
 from ..errors import BindError, CertificateError
 from ..handover_interface import HandedConnection
 from ..http.io.port import AcceptBalance, ConnectionLimit, Port
@@ -62,7 +62,7 @@ class Listening:
     def __init__(
         self,
         written: Sequence[str | int],
-        settings: Settings,
+        settings: ServerSettings,
         reactor: Any,
         transport: type[GatheringServer],
         log: Logger,

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
 
 from ..config.option_types import AUTO
+from ..config.process_settings import ProcessSettings
 from ..errors import CertificateError
 from ..handover_interface import Carrier, HandedConnection
 from ..http.log.drain_report import DrainReport
@@ -59,16 +60,17 @@ class MasterService(GracefulService):
 
     Args:
         servers: what is served.
-        workers: how many processes serve; 1 or more, or ``auto``.
         options: as for `GracefulService`. Whoever handles the signals itself calls `reload` and
             `resize`.
     """
 
     _has_workers = True
 
-    def __init__(self, *servers: Server, workers: int | str, **options: Any) -> None:
+    def __init__(self, *servers: Server, **options: Any) -> None:
         super().__init__(*servers, **options)
-        self._pool = Pool(self._reactor, count(workers), self, self._patience(), self._probation)
+        settings = self.settings
+        workers = count(settings.workers)
+        self._pool = Pool(self._reactor, workers, self, self._patience(), settings.probation)
         self._successor: _Successor | None = None
         self._relay = Relay(self._reactor, self._routes)
         self._counts: ConnectionCounts | None = None
@@ -98,8 +100,8 @@ class MasterService(GracefulService):
 
     def make_worker(self, number: int) -> WorkerHandle:
         """The worker of a place."""
-        silence = self._least("worker_timeout")
-        return WorkerHandle(self._reactor, number, self._pool, self, self._upgrade_timeout, silence)
+        ready, silent = self.settings.upgrade_timeout, self.settings.worker_timeout
+        return WorkerHandle(self._reactor, number, self._pool, self, ready, silent)
 
     def start_worker(self, worker: WorkerHandle) -> None:
         """Start it, with all listeners.
@@ -167,7 +169,7 @@ class MasterService(GracefulService):
         if not self.replaces_workers:
             self.upgrade()  # or say why not
         else:
-            within = self._upgrade_timeout + self._probation
+            within = self.settings.upgrade_timeout + self.settings.probation
             self._supervisor.reloads("Replacing the workers", within)
             self._pool.roll()
 
@@ -316,19 +318,21 @@ class MasterService(GracefulService):
         super().cut()
 
 
-def serving(*servers: Server, workers: int | str = 0, **options: Any) -> GracefulService:
+def serving(*servers: Server, workers: int | str | None = None, **options: Any) -> GracefulService:
     """What serves, in this process or in several: a service for the application of a ``.tac`` file.
 
     Args:
         servers: what is served.
         workers: how many processes serve below this one, each of which runs the same command;
             ``auto``: one for each processor that may be used; 0 if it does so itself, as it does
-            if it is such a worker.
+            if it is such a worker; None for what the settings of the servers say.
         options: as for `GracefulService`.
     """
-    if not workers or is_worker():
+    options["workers"] = workers
+    asked = ProcessSettings.combined({"workers": workers}, [each.settings for each in servers])
+    if not asked.workers or is_worker():
         return GracefulService(*servers, **options)
-    return MasterService(*servers, workers=workers, **options)
+    return MasterService(*servers, **options)
 
 
 def count(workers: int | str) -> int:

@@ -53,7 +53,8 @@ class Server(Service):
         address: where to listen; `twisted_graceful.address.parse` says how it is written.
             A sequence of addresses serves the application on each.
         app: anything that `twisted_graceful.app.as_resource` takes.
-        settings: timeouts and limits.
+        settings: timeouts and limits. Those of a process are for the `GracefulService` that the
+            server is in.
         wsgi: take ``app`` for a WSGI callable, whatever it looks like.
         reactor: None for the global one.
 
@@ -201,30 +202,14 @@ class Server(Service):
             BindError: the system refused the address.
             CertificateError: there is no certificate that can be used.
             LogFileError: the access log cannot be opened.
-            SettingsError: it is to have workers, and nobody is there who would start them.
+            SettingsError: workers are configured, but this server runs on its own.
         """
-        if not self.coordinated:
-            self.require_no_workers()
+        if self.settings.workers and not self.coordinated:
+            raise workers_not_started(self.settings.workers)
         super().startService()
         self.open()
         if not self.coordinated:
             self.load().addCallbacks(lambda _: self.accept(), self._not_loaded)
-
-    def require_no_workers(self) -> None:
-        """Make sure that no others are to serve in the place of this process.
-
-        Raises:
-            SettingsError: they are.
-        """
-        workers = self.settings.workers
-        if workers:
-            raise SettingsError(
-                "workers",
-                workers,
-                "0 here, where one process serves: give it to "
-                f"`serving(..., workers={workers!r})` or `wait_group(..., workers={workers!r})` "
-                "instead",
-            )
 
     def stopService(self) -> Deferred[DrainReport]:
         """Stop accepting, after ``shutdown_delay``, and drain.
@@ -508,6 +493,16 @@ class Server(Service):
         if self._site is not None:
             self._site.connections.cut()
             self._threads.abandon()
+
+
+def workers_not_started(workers: int | str) -> SettingsError:
+    """The error for workers that are configured where nothing starts them."""
+    return SettingsError(
+        "workers",
+        workers,
+        "0 here, where one process serves: give it to "
+        f"`serving(..., workers={workers!r})` or `wait_group(..., workers={workers!r})` instead",
+    )
 
 
 def located(settings: Settings, directory: str) -> Settings:

@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from .. import twisted_internals
 from ..app.loading import log_not_served
 from ..clock import keep_steady
-from ..config.settings import Settings
+from ..config.process_settings import ProcessSettings
 from ..errors import GracefulError, SettingsError
 from ..handover_interface import Carrier
 from ..http.log.drain_report import DrainReport
@@ -61,7 +61,7 @@ from ..process.workers.pool import Pool
 from ..process.workers.recycling import Recycling
 from ..process.workers.worker import Worker
 from .group import ServerGroup
-from .server import Server, global_reactor
+from .server import Server, global_reactor, workers_not_started
 
 # Whatever the application starts while it is imported must not inherit what we inherited.
 seize()
@@ -79,9 +79,6 @@ class GracefulService(ServerGroup):
 
     Args:
         servers: what is served.
-        upgrade_timeout: seconds that a successor may take until it is ready.
-        probation: seconds after that in which this process accepts again should the
-            successor die, even if it has drained; 0 for none.
         signals: whether TERM, INT and QUIT stop this process, USR2 and HUP upgrade it, and USR1
             reopens its logs; a HUP from a terminal that was closed stops it. If so its exit
             status is 1 when a stop cut a request, and the reactor's clock does not follow when the
@@ -92,6 +89,8 @@ class GracefulService(ServerGroup):
         title: what is served, for the title of the process; empty if nobody knows a name for it.
         exit_with: sets the exit status of the process.
         reactor: None for the global one.
+        settings: the settings of a process, by name. What is not given is taken from the
+            settings of the servers.
 
     Attributes:
         report: what the last drain did; None before.
@@ -102,7 +101,8 @@ class GracefulService(ServerGroup):
     Raises:
         ActivationError: a service manager passed sockets that cannot be used.
         InheritanceError: this process was started as a successor, but not by us.
-        SettingsError: a server is to have workers, which `serving` would start.
+        SettingsError: there is no such setting, or its value is out of range; or workers are
+            configured, which `serving` would start.
     """
 
     _log = Logger()
@@ -111,8 +111,6 @@ class GracefulService(ServerGroup):
     def __init__(
         self,
         *servers: Server,
-        upgrade_timeout: float | None = None,
-        probation: float | None = None,
         signals: bool = False,
         upgradable: bool = True,
         pid_file: str | None = None,
@@ -120,9 +118,10 @@ class GracefulService(ServerGroup):
         title: str = "",
         exit_with: Callable[[int], None] = exit_with,
         reactor: Any = None,
+        **settings: Any,
     ) -> None:
-        chosen = {"upgrade_timeout": upgrade_timeout, "probation": probation}
-        settings = Settings.of({name: it for name, it in chosen.items() if it is not None})
+        ProcessSettings.combined(settings, ())  # an error must leave the inheritance unclaimed
+        self._given = settings
         inheritance = claim()
         reactor = global_reactor() if reactor is None else reactor
         inherited = () if inheritance is None else inheritance.take_listeners()
@@ -133,8 +132,6 @@ class GracefulService(ServerGroup):
         self._watcher: Watcher = Watcher()
         if signals:  # a reactor that others run too is theirs to change
             keep_steady(reactor)
-        self._upgrade_timeout = settings.upgrade_timeout
-        self._probation = settings.probation
         self.upgradable = upgradable
         self._owns_process = signals
         self._exit_with = exit_with
@@ -184,11 +181,11 @@ class GracefulService(ServerGroup):
 
         Raises:
             RuntimeError: a server was added after the start.
-            SettingsError: a server is to have workers, and this service has none.
+            SettingsError: workers are configured, and this service starts none.
         """
-        if isinstance(service, Server) and not (self._worker or self._has_workers):
-            service.require_no_workers()
         super().addService(service)
+        if self.settings.workers and not (self._worker or self._has_workers):
+            raise workers_not_started(self.settings.workers)
 
     @property
     def watcher(self) -> Watcher:
@@ -205,9 +202,9 @@ class GracefulService(ServerGroup):
         return self._reactor
 
     @property
-    def probation(self) -> float:
-        """Seconds for which this process stays after a successor is ready."""
-        return self._probation
+    def settings(self) -> ProcessSettings:
+        """The settings of this process: those given to it, the rest from its servers."""
+        return ProcessSettings.combined(self._given, [each.settings for each in self.servers])
 
     @property
     def generation(self) -> Generation | None:
@@ -268,7 +265,7 @@ class GracefulService(ServerGroup):
         if self._owns_process and self._inheritance is None and not self._has_workers:
             supervisor = self._launch.supervised(os.getpid())
         for name in ("max_requests", "max_rss"):
-            limit = self._least(name)
+            limit = getattr(self.settings, name)
             if limit and supervisor is not None and not supervisor.restarts:
                 raise SettingsError(
                     name,
@@ -370,7 +367,8 @@ class GracefulService(ServerGroup):
             self._log.info(
                 "HUP is ignored, as it was when this process was started (nohup); USR2 upgrades"
             )
-        self._supervisor.loads("Loading", self._upgrade_timeout)
+        settings = self.settings
+        self._supervisor.loads("Loading", settings.upgrade_timeout)
         self._generation = generation = self._begin(inheritance)
         if self._owns_process:
             set_title(
@@ -382,9 +380,9 @@ class GracefulService(ServerGroup):
                 )
             )
         self._retirement = Recycling(
-            self._reactor, *map(self._least, ("max_requests", "max_requests_jitter", "max_rss"))
+            self._reactor, settings.max_requests, settings.max_requests_jitter, settings.max_rss
         )
-        timeout = self._least("worker_timeout")
+        timeout = settings.worker_timeout
         self._heart = Heartbeat(self._reactor, self._beat, interval(timeout))
         self._watchdog = CpuWatchdog(timeout if self._worker and self._owns_process else 0)
         if self.generation is not None:
@@ -406,8 +404,8 @@ class GracefulService(ServerGroup):
             self,
             inheritance=inheritance,
             launch=self._launch,
-            upgrade_timeout=self._upgrade_timeout,
-            probation=self._probation,
+            upgrade_timeout=self.settings.upgrade_timeout,
+            probation=self.settings.probation,
             supervisor=self._supervisor,
             pid_file=self._files.pid_file,
             watcher=self.watcher,
@@ -560,7 +558,7 @@ class GracefulService(ServerGroup):
 
     def _master_has_ended(self) -> None:
         """In a signal handler or a thread: no process is left to notice that this one hangs."""
-        timeout = self._least("worker_timeout")
+        timeout = self.settings.worker_timeout
         self._ending.must_be_heard_within(timeout or self._stop_takes(), "its master had ended")
 
     def _killed(self) -> None:
@@ -570,7 +568,7 @@ class GracefulService(ServerGroup):
 
     def _leaves_within(self) -> float:
         """Seconds that this process may take to end once a successor serves."""
-        return self._probation + self._longest_drain() * (1 + len(self._others())) + SLACK
+        return self.settings.probation + self._longest_drain() * (1 + len(self._others())) + SLACK
 
     def _work_has(self) -> float:
         """Seconds that unfinished work has in a stop."""

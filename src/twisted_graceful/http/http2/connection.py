@@ -11,7 +11,7 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.error import TimeoutError as HandlerTimeout
 from twisted.python.failure import Failure
 
-from ...config.settings import Settings
+from ...config.server_settings import ServerSettings
 from ..base_connection import NEVER, Connection, in_kernel
 from ..head import RequestRejected
 from ..log.drain_report import CutRequest, Outcome
@@ -93,7 +93,7 @@ class Http2Connection(Connection):
     _in_turn = False
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> ServerSettings:
         """Those of the site."""
         return self._settings
 

@@ -9,7 +9,7 @@ import re
 
 from twisted.web.http_headers import Headers
 
-from ...config.settings import Settings
+from ...config.server_settings import ServerSettings
 from .. import head as heads
 from ..head import Head, RequestRejected
 from .field_decoder import FieldDecoder, Fields
@@ -57,7 +57,7 @@ def read(fields: Fields) -> Head:
     return head
 
 
-def check(head: Head, exceeded: str, settings: Settings, *, ended: bool) -> None:
+def check(head: Head, exceeded: str, settings: ServerSettings, *, ended: bool) -> None:
     """Check a head, and take note of the body that it announces.
 
     Args:

@@ -10,7 +10,7 @@ from h2.settings import SettingCodes
 from h2.settings import Settings as H2Settings
 from hyperframe.frame import GoAwayFrame
 
-from ...config.settings import Settings
+from ...config.server_settings import ServerSettings
 from .field_decoder import FieldDecoder
 from .frames import MAX_FRAME_SIZE, PREFACE
 
@@ -44,7 +44,7 @@ class H2Machine(H2Connection):
 
     decoder: FieldDecoder
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         super().__init__(
             H2Configuration(
                 client_side=False,

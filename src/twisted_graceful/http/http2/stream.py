@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
-from ...config.settings import Settings
+from ...config.server_settings import ServerSettings
 from .. import error_response
 from ..base_connection import NEVER
 from ..data_rate import RateWatch
@@ -104,7 +104,7 @@ class Stream:
         self._paused = False
 
     @property
-    def _settings(self) -> Settings:
+    def _settings(self) -> ServerSettings:
         return self.site.connections.settings
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ...config.settings import Settings
+from ...config.server_settings import ServerSettings
 from ..data_rate import RateWatch
 from .frames import MAX_FRAME_SIZE
 from .stream import Stream
@@ -21,7 +21,7 @@ class Uploads:
         settings: ``read_timeout`` and ``min_rate`` are read.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         self._timeout = settings.read_timeout
         self._rate = settings.min_rate
         self._progress: RateWatch | None = None
