@@ -210,8 +210,9 @@ class FileTests(SynchronousTestCase):
         with server:
             server.get()
             for path in (server.directory / "access.log", rotate(server, 1)):
-                status = path.stat()
-                self.assertEqual((status.st_uid, status.st_gid), (65534, 65534))
+                with self.subTest(path=path):
+                    status = path.stat()
+                    self.assertEqual((status.st_uid, status.st_gid), (65534, 65534))
             server.get()
             server.stop()
             self.assertEqual(len(lines(server)), 2)
@@ -261,10 +262,11 @@ class OutcomeTests(SynchronousTestCase):
                 request("/slow-body", "POST", "Content-Length: 5\r\n"): 408,
             }
             for sent, status in refused.items():
-                client = server.connect()
-                client.send(sent)
-                self.assertEqual(client.answer().status, status)
-                client.close()
+                with self.subTest(sent=sent, status=status):
+                    client = server.connect()
+                    client.send(sent)
+                    self.assertEqual(client.answer().status, status)
+                    client.close()
             server.hold("left").close()
             until(lambda: len(entries(server)) == len(refused) + 1, "all of them are logged")
             server.hold("never")

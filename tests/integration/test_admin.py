@@ -181,8 +181,9 @@ class AccessTests(SynchronousTestCase):
         options = ("--admin", "127.0.0.1:0", "--admin-host", "app", "--admin-host", ".svc.local")
         with served(*options) as server:
             for host, status in (("app", 200), ("app.shop.svc.local", 200), ("evil.example", 403)):
-                client = server.connect(server.ports[0])
-                client.send(f"GET /metrics HTTP/1.1\r\nHost: {host}:9000\r\n\r\n")
-                answer = client.answer()
-                self.assertEqual(answer.status, status, host)
+                with self.subTest(host=host, status=status):
+                    client = server.connect(server.ports[0])
+                    client.send(f"GET /metrics HTTP/1.1\r\nHost: {host}:9000\r\n\r\n")
+                    answer = client.answer()
+                    self.assertEqual(answer.status, status)
             self.assertIn("--admin-host", answer.body)

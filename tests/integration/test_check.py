@@ -98,13 +98,15 @@ class CheckTests(SynchronousTestCase):
         """Each kind of application can be served, at once or later; nothing is left behind."""
         self.write("kinds.py", KINDS)
         for name in ("app.resource", "app.Root", "app:wsgi", "kinds.coroutine", "kinds.deferred"):
-            self.passes("--app", name, "--warm-up", "/")
+            with self.subTest(name=name):
+                self.passes("--app", name, "--warm-up", "/")
         self.passes()
 
     def test_whatever_twistd_is_told(self) -> None:
         """It does not daemonize, and touches neither pid file nor logs, whatever twistd is told."""
         for command in (FOREGROUND, DAEMON[: DAEMON.index("graceful")]):
-            self.passes("--access-log", "access.log", command=[*command, "graceful"])
+            with self.subTest(command=command):
+                self.passes("--access-log", "access.log", command=[*command, "graceful"])
         self.passes(command=[TWIST, "graceful"])
         self.passes(command=[sys.executable, "-m", "twisted", "graceful"])
 
@@ -137,9 +139,10 @@ class CheckTests(SynchronousTestCase):
             (("--prot", "8080"), "did you mean --port?"),
             (("--config", "nowhere.toml"), "nowhere.toml"),
         ):
-            text = self.fails(*options)
-            self.assertIn(reason, text.splitlines()[0])
-            self.assertNotIn("Traceback", text)
+            with self.subTest(options=options, reason=reason):
+                text = self.fails(*options)
+                self.assertIn(reason, text.splitlines()[0])
+                self.assertNotIn("Traceback", text)
 
     def test_faults_of_the_application(self) -> None:
         """The traceback of the application's own exception is shown, and then the reason."""
@@ -149,10 +152,11 @@ class CheckTests(SynchronousTestCase):
             ("kinds.failing_factory", "in failing_factory", "RuntimeError: the factory is closed"),
             ("faulty.app", 'faulty.py", line 1', "ZeroDivisionError"),
         ):
-            text = self.fails("--app", name)
-            self.assertIn(frame, text)
-            self.assertIn(reason, text.splitlines()[-1])
-            self.assertNotIn("twisted_graceful/", text)
+            with self.subTest(name=name, frame=frame):
+                text = self.fails("--app", name)
+                self.assertIn(frame, text)
+                self.assertIn(reason, text.splitlines()[-1])
+                self.assertNotIn("twisted_graceful/", text)
 
     def test_warm_up(self) -> None:
         """An application that does not answer as it should cannot be served."""
@@ -162,8 +166,9 @@ class CheckTests(SynchronousTestCase):
             (BROKEN, "RuntimeError: no such table"),
             (SILENT, "GET /ready was not answered within 0.5 seconds"),
         ):
-            self.write("entry.py", code)
-            self.assertIn(reason, self.fails(*options))
+            with self.subTest(code=code, reason=reason):
+                self.write("entry.py", code)
+                self.assertIn(reason, self.fails(*options))
 
     def test_too_late(self) -> None:
         """An application that is never made is not waited for without end."""
@@ -181,16 +186,17 @@ class BesideTests(SynchronousTestCase):
             pid, port = server.pid, server.ports[0]
             self.assertEqual(server.pid_file, str(pid))
             for name, status in (("app.resource", 0), ("nowhere.resource", 1)):
-                options = ("--port", f"127.0.0.1:{port}", "--check", "--app", name)
-                done = subprocess.run(
-                    [*server.command, *options],
-                    cwd=server.directory,
-                    env=server.environment,
-                    capture_output=True,
-                    timeout=30,
-                    check=False,
-                )
-                self.assertEqual(done.returncode, status, done.stderr.decode())
+                with self.subTest(name=name, status=status):
+                    options = ("--port", f"127.0.0.1:{port}", "--check", "--app", name)
+                    done = subprocess.run(
+                        [*server.command, *options],
+                        cwd=server.directory,
+                        env=server.environment,
+                        capture_output=True,
+                        timeout=30,
+                        check=False,
+                    )
+                    self.assertEqual(done.returncode, status, done.stderr.decode())
             self.assertEqual(server.pid_file, str(pid))
             self.assertEqual(server.family(), [pid])
             self.assertEqual(server.get().body, "1")

@@ -153,7 +153,8 @@ class CommandTests(SynchronousTestCase):
             r"--upgrade-timeout=.*seconds.*\[default: 60\]",
             r"--backlog=.*connections.*\[default: 2048\]",
         ):
-            self.assertRegex(text, words)
+            with self.subTest(words=words):
+                self.assertRegex(text, words)
 
 
 class RefusalTests(SynchronousTestCase):
@@ -239,11 +240,12 @@ class RefusalTests(SynchronousTestCase):
             ("--backlog", "0", "a whole number of connections, 1 or more"),
             ("--upgrade-timeout", "nan", "a number of seconds"),
         ):
-            text = self.refused(f"{option}={given}")
-            self.assertIn(option, text)
-            self.assertIn(given, text)
-            self.assertIn(accepted, " ".join(text.split()))
-            self.assertNotIn("Traceback", text)
+            with self.subTest(option=option, given=given):
+                text = self.refused(f"{option}={given}")
+                self.assertIn(option, text)
+                self.assertIn(given, text)
+                self.assertIn(accepted, " ".join(text.split()))
+                self.assertNotIn("Traceback", text)
 
     def test_in_use_daemonized(self) -> None:
         """A daemon that cannot bind fails before it detaches, where its user sees it."""

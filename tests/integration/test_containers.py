@@ -41,7 +41,10 @@ class ContainerTests(SynchronousTestCase):
     def test_process_1(self) -> None:
         """As process 1 it refuses HUP and USR2; TERM and INT stop it; zombies are reaped."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            with Server("--app", "app.resource", command=(*CONTAINER, *GRACEFUL)) as server:
+            with (
+                self.subTest(number=number),
+                Server("--app", "app.resource", command=(*CONTAINER, *GRACEFUL)) as server,
+            ):
                 self.assertEqual(server.serving(0), 1)
                 (pid,) = proc.children(server.launched)
                 self.refuses_upgrades(server, pid, "this is process 1")
@@ -59,7 +62,10 @@ class ContainerTests(SynchronousTestCase):
     def test_process_1_that_is_to_be_recycled(self) -> None:
         """A limit that ends the process one day is refused at the start, with what to do."""
         for limit in (("--max-requests", "9"), ("--max-rss", "1GiB")):
-            with Server(*limit, command=(*CONTAINER, *GRACEFUL)) as server:
+            with (
+                self.subTest(limit=limit),
+                Server(*limit, command=(*CONTAINER, *GRACEFUL)) as server,
+            ):
                 self.assertEqual(server.exit_status(), 1)
                 self.assertRegex(server.log, f"^twistd graceful: {limit[0]}: .*--workers 1")
 

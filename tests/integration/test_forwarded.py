@@ -111,6 +111,7 @@ class HeaderTests(SynchronousTestCase):
             raise SkipTest(reason)
         for before in (nginx_before, haproxy_before):
             with (
+                self.subTest(before=before),
                 served("--proxy-headers") as server,
                 before(server) as peer,
                 connect(f"ws://127.0.0.1:{peer.ports[0]}/socket") as client,
@@ -156,12 +157,13 @@ class ProxyProtocolTests(SynchronousTestCase):
             "mode tcp", "mode tcp\n log stdout format raw local0\n option log-health-checks"
         )
         for version in ("send-proxy", "send-proxy-v2"):
-            config = example.replace("send-proxy-v2", f"{version} inter 100ms")
-            with served("--proxy-protocol") as server, free_port() as port:
-                config = filled_in(config, port, server.ports[0])
-                with haproxy(port, config=config) as peer:
-                    until(lambda: "web/app succeeded" in peer.log, "it checks us")
-                    self.check(server, peer)
+            with self.subTest(version=version):
+                config = example.replace("send-proxy-v2", f"{version} inter 100ms")
+                with served("--proxy-protocol") as server, free_port() as port:
+                    config = filled_in(config, port, server.ports[0])
+                    with haproxy(port, config=config) as peer:
+                        until(lambda: "web/app succeeded" in peer.log, "it checks us")
+                        self.check(server, peer)
 
     def test_nginx(self) -> None:
         """nginx says who its client is."""

@@ -270,8 +270,9 @@ class OtherCommandsTests(PidFileTestCase):
             server.kill(signal.SIGSTOP)
             try:
                 for name in ("status", "upgrade", "stop"):
-                    done = self.ends(server, 7, name)
-                    self.assertIn("is suspended (SIGSTOP", done.stderr)
+                    with self.subTest(name=name):
+                        done = self.ends(server, 7, name)
+                        self.assertIn("is suspended (SIGSTOP", done.stderr)
             finally:
                 server.kill(signal.SIGCONT)
             self.assertEqual(server.get().status, 200)
@@ -282,9 +283,10 @@ class OtherCommandsTests(PidFileTestCase):
             server.get()
             (server.directory / "stale.pid").write_text(str(server.pid))
             for name in ("status", "upgrade", "stop"):
-                done = ctl(server.directory, name, "--pid-file", "stale.pid")
-                self.assertEqual((done.returncode, done.stdout), (3, ""), done.stderr)
-                self.assertIn("is another server, whose pid file is", done.stderr)
+                with self.subTest(name=name):
+                    done = ctl(server.directory, name, "--pid-file", "stale.pid")
+                    self.assertEqual((done.returncode, done.stdout), (3, ""), done.stderr)
+                    self.assertIn("is another server, whose pid file is", done.stderr)
             self.assertEqual(server.family(), [server.pid])
 
     def test_a_predecessor_that_is_killed(self) -> None:
@@ -351,8 +353,9 @@ class OtherCommandsTests(PidFileTestCase):
             server.get()
             server.directory.chmod(0o755)
             for name in ("upgrade", "stop", "check"):
-                done = self.ends(server, 4, name, as_nobody=True)
-                self.assertIn("or as root", done.stderr)
+                with self.subTest(name=name):
+                    done = self.ends(server, 4, name, as_nobody=True)
+                    self.assertIn("or as root", done.stderr)
             self.assertEqual(server.family(), [server.pid])
 
 
@@ -405,5 +408,6 @@ class NoServerTests(SynchronousTestCase):
     def test_no_pid_file(self) -> None:
         """What is in it may be anything."""
         for text in ("not a pid", "-1", "99999999999"):
-            (self.directory / "app.pid").write_text(text)
-            self.fails(2, "is no pid file")
+            with self.subTest(text=text):
+                (self.directory / "app.pid").write_text(text)
+                self.fails(2, "is no pid file")

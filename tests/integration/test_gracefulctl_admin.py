@@ -313,8 +313,9 @@ class OtherCommandsTests(AdminTestCase):
             server.get()
             server.directory.chmod(0o755)
             for name in ("status", "upgrade", "reload", "stop"):
-                done = self.ends(server, 4, name, as_nobody=True)
-                self.assertIn("may not be opened by this user", done.stderr)
+                with self.subTest(name=name):
+                    done = self.ends(server, 4, name, as_nobody=True)
+                    self.assertIn("may not be opened by this user", done.stderr)
             self.assertEqual(server.get().body, "1")
 
     def test_without_a_command_line(self) -> None:

@@ -126,7 +126,8 @@ class GuaranteeTests(SynchronousTestCase):
             server.get()
             self.assertEqual(server.stop(), 1)
             for path in ("/gate/never", "/half-head", "/half-body", "/large/30000000"):
-                self.assertRegex(server.log, rf"4 cut.*: .*{path} \(")
+                with self.subTest(path=path):
+                    self.assertRegex(server.log, rf"4 cut.*: .*{path} \(")
 
     def test_a_client_cannot_hold_the_server(self) -> None:
         """A client cannot hold the server: each is answered or closed, and others are served."""
@@ -149,11 +150,12 @@ class GuaranteeTests(SynchronousTestCase):
                 for client, (sent, _) in zip(clients, expected, strict=True):
                     client.send(sent)
                 for client, (_, status) in zip(clients, expected, strict=True):
-                    if status:
-                        self.assertEqual(client.answer().status, status)
-                    if status == 200:
-                        self.assertEqual(client.answer().status, status)
-                    self.assertTrue(client.closed())
+                    with self.subTest(client=client, status=status):
+                        if status:
+                            self.assertEqual(client.answer().status, status)
+                        if status == 200:
+                            self.assertEqual(client.answer().status, status)
+                        self.assertTrue(client.closed())
                 server.said("does not read its answer: GET /large/10000000 ")
             self.assertEqual(others.wrong, [])
             self.assertGreater(others.looks, 10)

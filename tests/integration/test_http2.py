@@ -89,9 +89,10 @@ class ClientTests(SynchronousTestCase):
             (server.directory / "body").write_bytes(BODY * 5)
             upload = ("--upload-file", str(server.directory / "body"))
             for options in (upload, (*upload, "--header", "Expect: 100-continue")):
-                found = curl(server, "/upload", *options)
-                self.check(found, http_code=413)
-                self.assertIn("over 204800 bytes", found["body"])
+                with self.subTest(options=options):
+                    found = curl(server, "/upload", *options)
+                    self.check(found, http_code=413)
+                    self.assertIn("over 204800 bytes", found["body"])
             self.check(curl(server, "/" + "x" * 9000), http_code=414)
             self.check(curl(server, "/", "--header", "X-Long: " + "x" * 33_000), http_code=431)
 
@@ -231,7 +232,8 @@ class DrainTests(SynchronousTestCase):
             client.close()
             self.assertIn("3 cut", server.log)
             for name in ("GET /gate/one", "GET /stream/two", "POST /upload"):
-                self.assertRegex(server.log, rf"cut: .*{name} \(")
+                with self.subTest(name=name):
+                    self.assertRegex(server.log, rf"cut: .*{name} \(")
 
     def test_under_load(self) -> None:
         """What h2load has sent when the server stops is answered, all of it.

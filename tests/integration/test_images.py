@@ -145,7 +145,8 @@ class KubernetesTests(SynchronousTestCase):
         """What selects pods selects these, and the service reaches the port that is served."""
         labels = self.found["Deployment"]["spec"]["template"]["metadata"]["labels"]
         for kind in ("Deployment", "PodDisruptionBudget"):
-            self.assertEqual(self.found[kind]["spec"]["selector"]["matchLabels"], labels)
+            with self.subTest(kind=kind):
+                self.assertEqual(self.found[kind]["spec"]["selector"]["matchLabels"], labels)
         service = self.found["Service"]["spec"]
         self.assertEqual(service["selector"], labels)
         self.assertEqual(self.port(service["ports"][0]["targetPort"]), self.options["port"])

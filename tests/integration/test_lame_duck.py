@@ -166,8 +166,9 @@ class LameDuckTests(SynchronousTestCase):
                 self.assertEqual(list(leaving), ["goodbye"])
                 with connect(url) as new:
                     for client in (staying, new):
-                        client.send("hello")
-                        self.assertEqual(client.recv(15), "hello")
+                        with self.subTest(client=client):
+                            client.send("hello")
+                            self.assertEqual(client.recv(15), "hello")
 
 
 class EndTests(SynchronousTestCase):

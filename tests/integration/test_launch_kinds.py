@@ -180,7 +180,8 @@ class ProgramTests(KindTestCase):
         with self.program(SCRIPT) as server:
             self.upgrades(server)
             for version in ("1", "2", "3"):
-                self.assertIn(f"returned in {version}", server.log)
+                with self.subTest(version=version):
+                    self.assertIn(f"returned in {version}", server.log)
 
     def test_module(self) -> None:
         """``python -m program`` upgrades, with the interpreter's options."""

@@ -142,13 +142,14 @@ class RefusalTests(SynchronousTestCase):
         """Who sends ten megabytes of a body that is too large can read that it is, afterwards."""
         with served("--max-body-size", "1 MiB") as server:
             for length in (f"Content-Length: {10 * MIB}", "Transfer-Encoding: chunked"):
-                client = server.connect()
-                client.send(request("/upload", "POST", f"{length}\r\n"))
-                for _ in range(10):
-                    if length.startswith("T"):
-                        client.send(f"{MIB:x}\r\n")
-                    client.send("x" * MIB + "\r\n"[: 2 * length.startswith("T")])
-                self.check(client, 413)
+                with self.subTest(length=length):
+                    client = server.connect()
+                    client.send(request("/upload", "POST", f"{length}\r\n"))
+                    for _ in range(10):
+                        if length.startswith("T"):
+                            client.send(f"{MIB:x}\r\n")
+                        client.send("x" * MIB + "\r\n"[: 2 * length.startswith("T")])
+                    self.check(client, 413)
 
     def test_upload_on_a_slow_line(self) -> None:
         """So can who needs longer for that than we wait for a client that sends nothing."""
@@ -176,9 +177,10 @@ class RefusalTests(SynchronousTestCase):
                 (431, request("/", headers=f"X: {'x' * 40_000}\r\n")),
                 (503, request("/watched/hung")),
             ):
-                client = server.connect()
-                client.send(sent)
-                self.check(client, status)
+                with self.subTest(status=status, sent=sent):
+                    client = server.connect()
+                    client.send(sent)
+                    self.check(client, status)
             server.wait_for("hung.TimeoutError")  # the application has seen its request end
             silent = server.connect()
             self.assertTrue(silent.closed())  # and was told nothing
@@ -189,10 +191,11 @@ class RefusalTests(SynchronousTestCase):
             hard = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)[1]
             resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (MIB, hard))
             for size, status in ((2 * MIB, 507), (MIB // 2, 200), (2 * MIB, 507)):
-                client = server.connect()
-                client.send(request("/upload", "POST", f"Content-Length: {size}\r\n"))
-                client.send("x" * size)
-                self.assertEqual(client.answer().status, status)
+                with self.subTest(size=size, status=status):
+                    client = server.connect()
+                    client.send(request("/upload", "POST", f"Content-Length: {size}\r\n"))
+                    client.send("x" * size)
+                    self.assertEqual(client.answer().status, status)
             self.assertIn(
                 "cannot be kept in a temporary file: [Errno 27] File too large", server.log
             )

@@ -20,7 +20,8 @@ class LoadTests(SynchronousTestCase):
                 for _ in range(UPGRADES):
                     server.upgrade()
             for load in (kept, closed):
-                self.assertEqual(load.summary.errors, ())
-                self.assertGreater(load.summary.requests, 1000)
+                with self.subTest(load=load):
+                    self.assertEqual(load.summary.errors, ())
+                    self.assertGreater(load.summary.requests, 1000)
             self.assertEqual(server.stop(), 0)
             self.assertNotIn("Traceback", server.log)

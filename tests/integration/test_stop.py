@@ -15,7 +15,7 @@ class QuickStopTests(SynchronousTestCase):
     def test_term_and_int_end_with_status_0(self) -> None:
         """TERM and INT end a process that answers nothing, with status 0."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            with served() as server:
+            with self.subTest(number=number), served() as server:
                 server.get()
                 self.assertEqual(server.stop(number), 0)
                 self.assertIn("Drained: 0 answered, 0 cut", server.log)

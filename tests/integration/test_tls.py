@@ -105,9 +105,10 @@ class ClientTests(SynchronousTestCase):
         """TLS 1.2 and 1.3 are spoken, 1.1 is refused with an alert that says why."""
         with served(certificate=FIRST) as server:
             for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
-                client = Client(server.ports[0], old_client(version))
-                self.assertEqual(client.ask("/").body, "1")
-                client.close()
+                with self.subTest(version=version):
+                    client = Client(server.ports[0], old_client(version))
+                    self.assertEqual(client.ask("/").body, "1")
+                    client.close()
             done = run(
                 *("openssl", "s_client", "-connect", f"127.0.0.1:{server.ports[0]}"),
                 *("-tls1_1", "-cipher", "ALL:@SECLEVEL=0"),
@@ -121,8 +122,9 @@ class ClientTests(SynchronousTestCase):
         with served(*ports, certificate=FIRST) as server:
             either, http, https = server.ports
             for port in (either, https):
-                self.assertIn(f"Listening on https://127.0.0.1:{port}", server.log)
-                self.assertEqual(server.get(port=port).body, "1")
+                with self.subTest(port=port):
+                    self.assertIn(f"Listening on https://127.0.0.1:{port}", server.log)
+                    self.assertEqual(server.get(port=port).body, "1")
             self.assertIn(f"Listening on http://127.0.0.1:{http}", server.log)
             client = Client(http)
             self.assertEqual(client.ask("/").body, "1")
@@ -157,18 +159,19 @@ class ClientTests(SynchronousTestCase):
         """A client that sends its closing alert, or its FIN, waits for its answer in peace."""
         with served(certificate=FIRST) as server:
             for gate, end in (("fin", socket.socket.shutdown), ("alert", None)):
-                client = server.hold(gate)
-                assert isinstance(client.socket, ssl.SSLSocket)
-                if end is not None:
-                    end(client.socket, socket.SHUT_WR)
-                else:
-                    # The alert is sent at once; then it waits for the server's.
-                    client.socket.settimeout(0.1)
-                    self.assertRaises(TimeoutError, client.socket.unwrap)
-                    client.socket.settimeout(DEADLINE)
-                server.open(gate)
-                self.assertEqual(client.answer().body, "1")
-                client.close()
+                with self.subTest(gate=gate, end=end):
+                    client = server.hold(gate)
+                    assert isinstance(client.socket, ssl.SSLSocket)
+                    if end is not None:
+                        end(client.socket, socket.SHUT_WR)
+                    else:
+                        # The alert is sent at once; then it waits for the server's.
+                        client.socket.settimeout(0.1)
+                        self.assertRaises(TimeoutError, client.socket.unwrap)
+                        client.socket.settimeout(DEADLINE)
+                    server.open(gate)
+                    self.assertEqual(client.answer().body, "1")
+                    client.close()
 
     def test_pipelined(self) -> None:
         """Requests that come in one piece are answered in their order."""
@@ -233,11 +236,12 @@ class DrainTests(SynchronousTestCase):
             handshake.complete()
             self.assertTrue(handshake.ask("/").endswith(b"\r\n\r\n1"))
             for client in (half, idle):
-                if client is idle:
-                    client.get("/")
-                answer = client.answer()
-                self.assertEqual((answer.body, answer.last), ("1", True))
-                self.assertTrue(client.closed())
+                with self.subTest(client=client):
+                    if client is idle:
+                        client.get("/")
+                    answer = client.answer()
+                    self.assertEqual((answer.body, answer.last), ("1", True))
+                    self.assertTrue(client.closed())
             self.assertEqual(len(large.answer().body), 30_000_000)
             large.close()
             handshake.client.close()
@@ -339,7 +343,7 @@ class StartTests(SynchronousTestCase):
             (("--tls-cert", "nowhere.pem"), "tls_cert: '.*/nowhere.pem' cannot be read"),
             (("--port", "https:127.0.0.1:0"), "'https:127.0.0.1:0' needs a certificate"),
         ):
-            with Server(*options) as server:
+            with self.subTest(options=options, reason=reason), Server(*options) as server:
                 self.assertEqual(server.exit_status(), 1)
                 self.assertRegex(server.log, f"twistd graceful: {reason}")
                 self.assertNotIn("Traceback", server.log)

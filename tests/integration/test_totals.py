@@ -147,15 +147,16 @@ class TotalTests(SynchronousTestCase):
     def test_a_program(self) -> None:
         """A program of three lines has the same, for its workers too, through an upgrade."""
         for options in ("workers=2, probation=0", "probation=0"):
-            server = Server(command=[sys.executable, "program.py"])
-            server.write(
-                "program.py",
-                PROGRAM.replace("workers=2, probation=0", f"{options}, admin='unix:{SOCKET}'"),
-            )
-            with server:
-                seen = Observed(server)
-                seen.upgrade()
-                seen.settle()
-                self.assertEqual(seen.fallen, [])
-                self.assertEqual(seen.last[REQUESTS], seen.made)
-                self.assertEqual(server.stop(), 0)
+            with self.subTest(options=options):
+                server = Server(command=[sys.executable, "program.py"])
+                server.write(
+                    "program.py",
+                    PROGRAM.replace("workers=2, probation=0", f"{options}, admin='unix:{SOCKET}'"),
+                )
+                with server:
+                    seen = Observed(server)
+                    seen.upgrade()
+                    seen.settle()
+                    self.assertEqual(seen.fallen, [])
+                    self.assertEqual(seen.last[REQUESTS], seen.made)
+                    self.assertEqual(server.stop(), 0)

@@ -377,7 +377,8 @@ class ChangedAddressesTests(UnixTestCase):
             until(lambda: self.sockets(server) == ["b.sock", "c.sock"], "a.sock is removed")
             self.assertEqual(self.file(server, "b.sock"), kept)
             for name in ("b.sock", "c.sock"):
-                self.assertEqual(server.get(port=self.path(server, name)).body, "2")
+                with self.subTest(name=name):
+                    self.assertEqual(server.get(port=self.path(server, name)).body, "2")
             server.stop()
             self.assertEqual(self.sockets(server), [])
 
@@ -395,7 +396,8 @@ class ChangedAddressesTests(UnixTestCase):
             self.assertTrue(server.refuses())
             self.assertNotIn(old, [each for each, _ in proc.listening_sockets()])
             for each in (port, self.path(server)):
-                self.assertEqual(server.get(port=each).body, "2")
+                with self.subTest(each=each):
+                    self.assertEqual(server.get(port=each).body, "2")
             self.assertEqual(len(server.family()), 2)
 
     def test_paths(self) -> None:
@@ -439,7 +441,8 @@ class ChangedAddressesTests(UnixTestCase):
             server.kill(signal.SIGKILL, server.serving(1))
             until(lambda: not server.refuses(), "the port is served again")
             for port in (server.ports[0], self.path(server, "b.sock")):
-                self.assertEqual(server.get("/pid", port=port).body, str(old))
+                with self.subTest(port=port):
+                    self.assertEqual(server.get("/pid", port=port).body, str(old))
             # And from then on as if nothing had been: the next one inherits it.
             server.write("addresses", "127.0.0.1:0 unix:b.sock")
             server.deploy("2")
@@ -464,7 +467,8 @@ class ChangedAddressesTests(UnixTestCase):
                 server.kill(signal.SIGUSR2)
                 server.said(r"Generation 1 serves \(pid", 2)
                 for each in (port, self.path(server, "b.sock")):
-                    self.assertEqual(server.get(port=each).body, "1")
+                    with self.subTest(each=each):
+                        self.assertEqual(server.get(port=each).body, "1")
 
     def test_failed(self) -> None:
         """A successor that fails leaves nothing of what it has bound, and all that was there."""

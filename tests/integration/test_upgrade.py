@@ -271,7 +271,8 @@ class PidFileTests(SynchronousTestCase):
             self.assertEqual(server.starting(1), new)  # a second fork would change the pid
             log = (server.directory / "app.log").read_text()
             for line in (f"serves (pid {old})", f"serves (pid {new})", "Generation 0 drains"):
-                self.assertIn(line.lower(), log.lower())
+                with self.subTest(line=line):
+                    self.assertIn(line.lower(), log.lower())
             self.assertEqual(server.stop(), 0)
             self.assertEqual(server.pid_file, "")
 

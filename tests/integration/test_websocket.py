@@ -106,10 +106,12 @@ class LibraryMixin:
             server.kill(signal.SIGTERM)
             server.said("Stopping")
             for each in clients:
-                each.send("still here")
-                self.assertEqual(each.recv(timeout=15), "still here")
+                with self.subTest(each=each):
+                    each.send("still here")
+                    self.assertEqual(each.recv(timeout=15), "still here")
             for each in clients:
-                self.assertEqual(self.closed(each), (1001, 1001))
+                with self.subTest(each=each):
+                    self.assertEqual(self.closed(each), (1001, 1001))
             self.assertEqual(server.exit_status(), 0)
             self.assertIn("3 WebSockets sent away, 0 cut", server.log)
 

@@ -160,7 +160,7 @@ class DeathTests(SynchronousTestCase):
     def test_a_new_start_need_not_wait_for_the_workers_of_a_dead_master(self) -> None:
         """They accept no more, though a stop is to be announced first, or that is going on."""
         for stops in (False, True):
-            with with_workers("--shutdown-delay", "60") as server:
+            with self.subTest(stops=stops), with_workers("--shutdown-delay", "60") as server:
                 workers(server)
                 holder = server.hold()
                 if stops:

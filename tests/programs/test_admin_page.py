@@ -174,15 +174,16 @@ class OriginTests(PageTests):
         with served(*ADMIN) as server:
             admin, app = server.ports
             for host in ("127.0.0.1", EVIL):
-                tab = self.tab(f"http://{host}:{app}/")
-                url = f"http://127.0.0.1:{admin}"
-                tab.evaluate(f"fetch('{url}/status', {{mode: 'no-cors'}}).catch(() => 0)")
-                self.assertEqual(self.answered(tab, f"{url}/status"), [403], host)
-                tab.evaluate(
-                    "document.body.innerHTML = '<form method=post target=_self "
-                    f"action={url}/stop></form>'; document.forms[0].submit()"
-                )
-                self.assertEqual(self.answered(tab, f"{url}/stop"), [403], host)
+                with self.subTest(host=host):
+                    tab = self.tab(f"http://{host}:{app}/")
+                    url = f"http://127.0.0.1:{admin}"
+                    tab.evaluate(f"fetch('{url}/status', {{mode: 'no-cors'}}).catch(() => 0)")
+                    self.assertEqual(self.answered(tab, f"{url}/status"), [403])
+                    tab.evaluate(
+                        "document.body.innerHTML = '<form method=post target=_self "
+                        f"action={url}/stop></form>'; document.forms[0].submit()"
+                    )
+                    self.assertEqual(self.answered(tab, f"{url}/stop"), [403])
 
     def test_a_rebound_name(self) -> None:
         """A name of somebody else that leads here gets 403, from within its own origin too."""

@@ -93,9 +93,10 @@ class CurlTests(SynchronousTestCase):
                 ("/", ("--header", "X-Long: " + "x" * 33_000), 431, "is over 32768 bytes."),
                 ("/", many, 431, "There are over 100 header fields."),
             ):
-                found = curl(server, path, *options)
-                self.check(found, http_code=status, exitcode=0)
-                self.assertIn(words, found["body"])
+                with self.subTest(path=path, options=options):
+                    found = curl(server, path, *options)
+                    self.check(found, http_code=status, exitcode=0)
+                    self.assertIn(words, found["body"])
 
     def test_slow_upload(self) -> None:
         """A client that stops in its upload is told so, when it looks up again."""
@@ -110,8 +111,9 @@ class CurlTests(SynchronousTestCase):
         """A client that gives up makes no noise in the log, and holds up no stop."""
         with served() as server:
             for path in ("/gate/never", "/stream/never"):
-                found = curl(server, path, "--max-time", "0.5")
-                self.check(found, exitcode=TIMED_OUT)
+                with self.subTest(path=path):
+                    found = curl(server, path, "--max-time", "0.5")
+                    self.check(found, exitcode=TIMED_OUT)
             self.assertEqual(server.stop(), 0)
             self.assertNotIn("Traceback", server.log)
 

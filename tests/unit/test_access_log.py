@@ -381,18 +381,20 @@ class ClientGoneTests(LoggedTestCase):
     def test_after_the_answer(self) -> None:
         """The answer was sent: nothing more is to be said."""
         for leave in (MemoryConnection.close, MemoryConnection.abort):
-            client = self.serve(Echo()).connect()
-            client.request("GET", "/x")
-            leave(client)
-            self.assertLogged(status=200)
+            with self.subTest(leave=leave):
+                client = self.serve(Echo()).connect()
+                client.request("GET", "/x")
+                leave(client)
+                self.assertLogged(status=200)
 
     def test_in_the_head(self) -> None:
         """A request is one from its first byte, however the client goes."""
         for leave in (MemoryConnection.close, MemoryConnection.abort):
-            client = self.serve(Echo()).connect()
-            client.send(b"POST /x HTTP/1.1\r\nHo")
-            leave(client)
-            self.assertLogged(outcome="client gone", status=499, method="POST", target="/x")
+            with self.subTest(leave=leave):
+                client = self.serve(Echo()).connect()
+                client.send(b"POST /x HTTP/1.1\r\nHo")
+                leave(client)
+                self.assertLogged(outcome="client gone", status=499, method="POST", target="/x")
 
     def test_in_the_request_line(self) -> None:
         """Half a target is none."""
@@ -454,14 +456,15 @@ class CutTests(LoggedTestCase):
     def test_half_sent(self) -> None:
         """The drain deadline, while the client reads, on its last answer or not."""
         for headers in ({}, {"Connection": "close"}):
-            server = self.serve(Echo(), **ABRUPT)
-            client = server.connect()
-            client.reading = False
-            client.request("POST", "/x", headers, b"x" * LARGE)
-            server.stop()
-            (line,) = self.lines
-            self.assertEqual((line["outcome"], line["status"]), ("cut", 200))
-            self.assertTrue(0 < line["bytes"] <= SEND_BUFFER, line)
+            with self.subTest(headers=headers):
+                server = self.serve(Echo(), **ABRUPT)
+                client = server.connect()
+                client.reading = False
+                client.request("POST", "/x", headers, b"x" * LARGE)
+                server.stop()
+                (line,) = self.lines
+                self.assertEqual((line["outcome"], line["status"]), ("cut", 200))
+                self.assertTrue(0 < line["bytes"] <= SEND_BUFFER, line)
 
     def test_logged_before_the_drain_is_over(self) -> None:
         """Whoever waits for the drain finds the line in the log."""
@@ -486,12 +489,13 @@ class CutTests(LoggedTestCase):
     def test_by_the_application(self) -> None:
         """An application that aborts the connection, by whichever of its handles."""
         for handle in ("channel", "transport"):
-            app = Streaming()
-            server = self.serve(app)
-            server.connect().request("GET", "/x")
-            getattr(app.request, handle).abortConnection()
-            server.advance(1)
-            self.assertLogged(outcome="cut", status=200, bytes=5)
+            with self.subTest(handle=handle):
+                app = Streaming()
+                server = self.serve(app)
+                server.connect().request("GET", "/x")
+                getattr(app.request, handle).abortConnection()
+                server.advance(1)
+                self.assertLogged(outcome="cut", status=200, bytes=5)
 
     def test_aborted_and_finished(self) -> None:
         """An answer that is finished on a connection that is aborted was not sent."""
@@ -546,9 +550,10 @@ class RequestIdTests(LoggedTestCase):
     def test_invalid(self) -> None:
         """Nor is one that would not stand in a log as it is, or is too long."""
         for said in ('a"b', "a b", "\N{LATIN SMALL LETTER E WITH ACUTE}", "x" * 129):
-            seen, logged = self.ids(said, trusted=True)
-            self.assertNotEqual(seen, said)
-            self.assertEqual(seen, logged)
+            with self.subTest(said=said):
+                seen, logged = self.ids(said, trusted=True)
+                self.assertNotEqual(seen, said)
+                self.assertEqual(seen, logged)
 
 
 def fragment(
@@ -621,12 +626,13 @@ class CombinedTests(SynchronousTestCase):
         clock = Clock()
         access_log = AccessLog("combined", clock, lines.append)
         for now in (0.9, 0.95, 1.1, 1_000_000_000.0, 1_720_000_000.0):  # both halves of a year
-            clock.advance(now - clock.seconds())
-            access_log.write(fragment(), now)
-            found = COMBINED.fullmatch(lines[-1].decode())
-            assert found is not None
-            at = datetime.strptime(found["time"], "%d/%b/%Y:%H:%M:%S %z")
-            self.assertEqual(at.timestamp(), int(now))
+            with self.subTest(now=now):
+                clock.advance(now - clock.seconds())
+                access_log.write(fragment(), now)
+                found = COMBINED.fullmatch(lines[-1].decode())
+                assert found is not None
+                at = datetime.strptime(found["time"], "%d/%b/%Y:%H:%M:%S %z")
+                self.assertEqual(at.timestamp(), int(now))
 
     def test_escapes(self) -> None:
         r"""Whatever could end a value, or a line, is ``\xHH``."""
@@ -663,7 +669,8 @@ class JsonTests(SynchronousTestCase):
         """What is not known is empty."""
         line = self.line(fragment(client=UNIXAddress(None)))
         for name in ("method", "target", "version", "host", "referer", "user_agent"):
-            self.assertEqual(line[name], "")
+            with self.subTest(name=name):
+                self.assertEqual(line[name], "")
         self.assertEqual(line["client"], "-")
 
     def test_time(self) -> None:
@@ -672,7 +679,8 @@ class JsonTests(SynchronousTestCase):
             (0.0004, "1970-01-01T00:00:00.000Z"),
             (1.9996, "1970-01-01T00:00:01.999Z"),
         ):
-            self.assertEqual(self.line(fragment(), now=now)["time"], text)
+            with self.subTest(now=now, text=text):
+                self.assertEqual(self.line(fragment(), now=now)["time"], text)
 
     def test_clock_set_back(self) -> None:
         """A duration is never negative."""
@@ -682,7 +690,8 @@ class JsonTests(SynchronousTestCase):
         """How it ended is said if it was not answered."""
         self.assertNotIn("outcome", self.line(fragment()))
         for outcome in set(Outcome) - {Outcome.ANSWERED}:
-            self.assertEqual(self.line(fragment(), outcome=outcome)["outcome"], outcome.value)
+            with self.subTest(outcome=outcome):
+                self.assertEqual(self.line(fragment(), outcome=outcome)["outcome"], outcome.value)
 
     def test_text(self) -> None:
         """UTF-8 is text; of other bytes what is readable is."""

@@ -37,8 +37,9 @@ class TakeTests(SynchronousTestCase):
     def test_names(self) -> None:
         """Where there is no name for each there is none for any."""
         for names in ({}, {"LISTEN_FDNAMES": ""}, {"LISTEN_FDNAMES": "a"}):
-            taken = Activation.take({"LISTEN_FDS": "2", "LISTEN_PID": "5", **names}, 5)
-            self.assertEqual(taken.names, ("unknown", "unknown"))
+            with self.subTest(names=names):
+                taken = Activation.take({"LISTEN_FDS": "2", "LISTEN_PID": "5", **names}, 5)
+                self.assertEqual(taken.names, ("unknown", "unknown"))
 
     def test_that_is_none_of_ours(self) -> None:
         """What is meant for another process is left as it is."""
@@ -50,6 +51,7 @@ class TakeTests(SynchronousTestCase):
     def test_nonsense(self) -> None:
         """A number that is none, or of descriptors that are not open, is an error."""
         for count, reason in (("two", "'two'"), ("", "''"), ("3", f"descriptor {self.first + 2}")):
-            environ = {"LISTEN_FDS": count, "LISTEN_PID": "5"}
-            error = self.assertRaises(ActivationError, Activation.take, environ, 5)
-            self.assertIn(reason, str(error))
+            with self.subTest(count=count, reason=reason):
+                environ = {"LISTEN_FDS": count, "LISTEN_PID": "5"}
+                error = self.assertRaises(ActivationError, Activation.take, environ, 5)
+                self.assertIn(reason, str(error))

@@ -87,20 +87,23 @@ class ParseTests(SynchronousTestCase):
             ("[::1]:443", ""),
             ("443", ""),
         ):
-            address = parse(text)
-            assert isinstance(address, Address)
-            self.assertEqual(address.domain, domain)
+            with self.subTest(text=text, domain=domain):
+                address = parse(text)
+                assert isinstance(address, Address)
+                self.assertEqual(address.domain, domain)
 
     def test_accepted(self) -> None:
         """Each way of writing an address gives its value and its one canonical text."""
         for written, address, text in ACCEPTED:
-            self.assertEqual(parse(written), address)
-            self.assertEqual(str(address), text)
+            with self.subTest(written=written, address=address):
+                self.assertEqual(parse(written), address)
+                self.assertEqual(str(address), text)
 
     def test_refused(self) -> None:
         """What is no address is refused, and the reason says what is wrong with it."""
         for text, reason in REFUSED:
-            self.assertIn(reason, self._reason(text))
+            with self.subTest(text=text, reason=reason):
+                self.assertIn(reason, self._reason(text))
 
     def test_a_port_of_any_length_is_refused_alike(self) -> None:
         """More digits than Python converts are refused like any other port out of range."""
@@ -125,8 +128,9 @@ class ParseTests(SynchronousTestCase):
         self.assertIn("'nonsense'", text)
         hosts = ("8080", ":8080", "127.0.0.1:8080", "localhost:3000", "[::1]:8080")
         for example in (*hosts, "unix:/run/app.sock", "unix:@name"):
-            self.assertIn(example, text)
-            parse(example)
+            with self.subTest(example=example):
+                self.assertIn(example, text)
+                parse(example)
 
     def test_it_is_a_value_error(self) -> None:
         """Callers may catch a refused address as `ValueError`."""
@@ -174,7 +178,8 @@ class RoundTripTests(SynchronousTestCase):
             ("unix:@app", "unix:@app"),
             ("localhost:80", "localhost:80"),
         ):
-            self.assertEqual(str(parse(written).within("/srv")), absolute)
+            with self.subTest(written=written, absolute=absolute):
+                self.assertEqual(str(parse(written).within("/srv")), absolute)
 
     def test_what_the_system_calls_it(self) -> None:
         """bind(2) gets the path, or for an abstract socket a NUL byte and its name."""

@@ -61,11 +61,13 @@ class AdmissionTests(SynchronousTestCase):
     def test_addresses(self) -> None:
         """This machine, UNIX sockets and allowed networks may connect, also as mapped addresses."""
         for host in ("127.0.0.1", "127.9.9.9", "::1", "", "10.1.2.3", "2001:db8::1"):
-            self.assertEqual(self.refused(host), "", host)
+            with self.subTest(host=host):
+                self.assertEqual(self.refused(host), "")
         self.assertEqual(self.refused("::ffff:10.1.2.3"), "")
         self.assertEqual(self.refused("::ffff:127.0.0.1"), "")
         for host in ("192.0.2.1", "::ffff:192.0.2.1", "2001:db9::1", "fe80::1"):
-            self.assertIn("--admin-allow", self.refused(host), host)
+            with self.subTest(host=host):
+                self.assertIn("--admin-allow", self.refused(host))
 
     def test_each_kind_has_places_of_its_own(self) -> None:
         """No client can use up the connections of this machine, UNIX sockets or other addresses."""

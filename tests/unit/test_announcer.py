@@ -159,22 +159,26 @@ class ChronicleTests(SynchronousTestCase):
             (True, "Generation 4 serves on."),
             (False, "Generation 4 (pid 40) accepts again, with the code from before the upgrade."),
         ):
-            with capturedLogs() as events:
-                self.chronicle.failed("it fell", "Traceback", serves_on=serves_on)
-            [event] = events
-            self.assertEqual(event["log_level"], LogLevel.error)
-            self.assertEqual(
-                formatEvent(event),
-                f"Upgrade failed: generation 5: it fell. {says} The last it wrote:\nTraceback",
-            )
-            self.assertEqual(
-                self.supervisor.told.pop(),
-                ("serves", "Upgrade failed: generation 5: it fell. Generation 4 serves (pid 40)"),
-            )
-            self.assertEqual(
-                self.watcher.steps.pop(),
-                UpgradeProgress(UpgradeStage.FAILED, 5, reason="it fell", output="Traceback"),
-            )
+            with self.subTest(serves_on=serves_on, says=says):
+                with capturedLogs() as events:
+                    self.chronicle.failed("it fell", "Traceback", serves_on=serves_on)
+                [event] = events
+                self.assertEqual(event["log_level"], LogLevel.error)
+                self.assertEqual(
+                    formatEvent(event),
+                    f"Upgrade failed: generation 5: it fell. {says} The last it wrote:\nTraceback",
+                )
+                self.assertEqual(
+                    self.supervisor.told.pop(),
+                    (
+                        "serves",
+                        "Upgrade failed: generation 5: it fell. Generation 4 serves (pid 40)",
+                    ),
+                )
+                self.assertEqual(
+                    self.watcher.steps.pop(),
+                    UpgradeProgress(UpgradeStage.FAILED, 5, reason="it fell", output="Traceback"),
+                )
 
     def test_given_up(self) -> None:
         """An upgrade that a stop ends has failed; the service manager hears of the stop only."""

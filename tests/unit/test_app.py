@@ -52,17 +52,20 @@ class LoadTests(SynchronousTestCase):
     def test_both_ways_to_write_it(self) -> None:
         """An attribute is found by dots alone, and with a colon after the module."""
         for name in ("pack.web.resource", "pack.web:resource"):
-            self.assertEqual(load(name), "the resource")
+            with self.subTest(name=name):
+                self.assertEqual(load(name), "the resource")
 
     def test_an_attribute_of_an_attribute(self) -> None:
         """An attribute may be a level deeper, in both ways to write it."""
         for name in ("pack.web.Site.root", "pack.web:Site.root"):
-            self.assertEqual(load(name), "the root")
+            with self.subTest(name=name):
+                self.assertEqual(load(name), "the root")
 
     def test_what_is_no_name(self) -> None:
         """A text that cannot name an attribute of a module is told how one is written."""
         for name in ("", "web", "web.", ".resource", "web:", ":resource", "pack..web.resource"):
-            self.assertIn("write package.module.attribute", str(self.fault(name, inside=False)))
+            with self.subTest(name=name):
+                self.assertIn("write package.module.attribute", str(self.fault(name, inside=False)))
 
     def test_no_such_module(self) -> None:
         """A module that is not there is what the error names, and where it was looked for."""
@@ -72,9 +75,10 @@ class LoadTests(SynchronousTestCase):
             ("pack.nothing:resource", "pack.nothing"),
             ("pack.web.nothing:resource", "pack.web.nothing"),
         ):
-            text = str(self.fault(name, inside=False))
-            self.assertIn(f"there is no module '{missing}'", text)
-            self.assertIn("the working directory is searched first", text)
+            with self.subTest(name=name, missing=missing):
+                text = str(self.fault(name, inside=False))
+                self.assertIn(f"there is no module '{missing}'", text)
+                self.assertIn("the working directory is searched first", text)
 
     def test_no_such_attribute(self) -> None:
         """An attribute that is not there is what the error names, with the module that is."""
@@ -108,9 +112,10 @@ class LoadTests(SynchronousTestCase):
             ("twice.app", f"'twice' was found at {package!r}"),
             ("sys.app", "'sys' is built into Python"),
         ):
-            text = str(self.fault(name, inside=False))
-            self.assertIn(found, text)
-            self.assertEqual(reason in text, name.startswith("calendar"))
+            with self.subTest(name=name, found=found):
+                text = str(self.fault(name, inside=False))
+                self.assertIn(found, text)
+                self.assertEqual(reason in text, name.startswith("calendar"))
         self.assertNotIn(module, text)
 
     def test_it_hides_one_of_python(self) -> None:
@@ -129,19 +134,21 @@ class LoadTests(SynchronousTestCase):
             ("import sys; sys.exit('no configuration')", SystemExit),
             ("from pack.web import nothing", ImportError),
         ):
-            self.write("faulty.py", source)
-            error = self.fault("faulty.resource", inside=True)
-            self.assertIsInstance(error.__cause__, kind)
-            self.assertIn(f"importing 'faulty' failed: {kind.__name__}: ", str(error))
+            with self.subTest(source=source, kind=kind):
+                self.write("faulty.py", source)
+                error = self.fault("faulty.resource", inside=True)
+                self.assertIsInstance(error.__cause__, kind)
+                self.assertIn(f"importing 'faulty' failed: {kind.__name__}: ", str(error))
 
     def test_a_missing_import_inside(self) -> None:
         """A module that the application itself misses is the application's fault."""
         for missing in ("nowhere", "pack.nothing", "pack.broken.nothing"):
             self.write("pack/broken.py", f"import {missing}")
             for name in ("pack.broken.resource", "pack.broken:resource"):
-                error = self.fault(name, inside=True)
-                self.assertIsInstance(error.__cause__, ModuleNotFoundError)
-                self.assertIn(f"No module named '{missing}'", str(error))
+                with self.subTest(missing=missing, name=name):
+                    error = self.fault(name, inside=True)
+                    self.assertIsInstance(error.__cause__, ModuleNotFoundError)
+                    self.assertIn(f"No module named '{missing}'", str(error))
 
     def test_a_package_that_raises(self) -> None:
         """A fault of a package around the module is the application's too."""
@@ -234,7 +241,8 @@ class AsResourceTests(SynchronousTestCase):
             lambda: coroutine(page),
             lambda: succeed(coroutine(page)),
         ):
-            self.assertIs(self.resource(app), page)
+            with self.subTest(app=app):
+                self.assertIs(self.resource(app), page)
 
     def test_it_is_waited_for(self) -> None:
         """As long as the Deferred has not fired there is no resource."""
@@ -251,7 +259,8 @@ class AsResourceTests(SynchronousTestCase):
 
         app = klein.Klein()
         for each in (app, lambda: app, coroutine(app)):
-            self.assertEqual(type(self.resource(each)).__name__, "KleinResource")
+            with self.subTest(each=each):
+                self.assertEqual(type(self.resource(each)).__name__, "KleinResource")
 
     def test_a_flask_app(self) -> None:
         """A Flask app is run as a WSGI application, found by a factory or not."""
@@ -259,17 +268,20 @@ class AsResourceTests(SynchronousTestCase):
 
         app = flask.Flask("app")
         for each in (app, lambda: app):
-            self.assertIs(self.resource(each).application, app)
+            with self.subTest(each=each):
+                self.assertIs(self.resource(each).application, app)
 
     def test_a_wsgi_callable(self) -> None:
         """What takes an environ and a start_response is a WSGI application."""
         for each in (wsgi_app, lambda: wsgi_app, coroutine(wsgi_app)):
-            self.assertIs(self.resource(each).application, wsgi_app)
+            with self.subTest(each=each):
+                self.assertIs(self.resource(each).application, wsgi_app)
 
     def test_wsgi_said_so(self) -> None:
         """With `wsgi=True` any callable is taken for a WSGI application, and is not called."""
         for each in (wsgi_app, lambda *args: [], raising(ValueError())):
-            self.assertIs(self.resource(each, wsgi=True).application, each)
+            with self.subTest(each=each):
+                self.assertIs(self.resource(each, wsgi=True).application, each)
 
     def test_wsgi_of_what_cannot_be_called(self) -> None:
         """With `wsgi=True` what cannot be called is refused."""
@@ -279,9 +291,10 @@ class AsResourceTests(SynchronousTestCase):
     def test_an_ambiguous_callable(self) -> None:
         """What can be called both ways is refused, with the way to say which is meant."""
         for each in (lambda *args: [], lambda environ=None, start_response=None: []):
-            text = str(self.fault(each, inside=False))
-            self.assertIn("--wsgi", text)
-            self.assertIn("wsgi=True", text)
+            with self.subTest(each=each):
+                text = str(self.fault(each, inside=False))
+                self.assertIn("--wsgi", text)
+                self.assertIn("wsgi=True", text)
 
     def test_a_resource_class_is_not_ambiguous(self) -> None:
         """A resource class with optional arguments makes resources, and is no application."""
@@ -295,28 +308,32 @@ class AsResourceTests(SynchronousTestCase):
     def test_what_cannot_be_served(self) -> None:
         """Anything else is refused by its name, with what could be served."""
         for each in (None, 5, "resource", object(), lambda one: one, lambda a, b, c: a):
-            text = str(self.fault(each, inside=False))
-            self.assertIn(repr(each), text)
-            self.assertIn("nothing that can be served", text)
+            with self.subTest(each=each):
+                text = str(self.fault(each, inside=False))
+                self.assertIn(repr(each), text)
+                self.assertIn("nothing that can be served", text)
 
     def test_what_makes_nothing_that_can_be_served(self) -> None:
         """What a function returns, at once or later, is judged alike; it is not called again."""
         for made in (None, 5, Page):
             for each in (lambda made=made: made, succeed(made), coroutine(made)):
-                self.assertIn(repr(made), str(self.fault(each, inside=False)))
+                with self.subTest(made=made, each=each):
+                    self.assertIn(repr(made), str(self.fault(each, inside=False)))
 
     def test_a_factory_that_fails(self) -> None:
         """A fault inside the factory, at once or later, is told as such, with its exception."""
         error = ValueError("no database")
         for app in (raising(error), coroutine(error), lambda: coroutine(error), fail(error)):
-            fault = self.fault(app, inside=True)
-            self.assertIs(fault.__cause__, error)
-            self.assertIn("ValueError: no database", str(fault))
+            with self.subTest(app=app):
+                fault = self.fault(app, inside=True)
+                self.assertIs(fault.__cause__, error)
+                self.assertIn("ValueError: no database", str(fault))
 
     def test_a_load_that_is_cancelled(self) -> None:
         """A load that is given up, by a stop, is no fault of the application."""
         for app in (Deferred(), lambda: Deferred(), coroutine(Deferred())):
-            waiting = as_resource(app, Wrapped)
-            assert isinstance(waiting, Deferred)
-            waiting.cancel()
-            self.failureResultOf(waiting, CancelledError)
+            with self.subTest(app=app):
+                waiting = as_resource(app, Wrapped)
+                assert isinstance(waiting, Deferred)
+                waiting.cancel()
+                self.failureResultOf(waiting, CancelledError)

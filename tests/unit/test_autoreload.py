@@ -153,7 +153,8 @@ class SourceTests(SynchronousTestCase):
             ([], os.path.join(elsewhere, "graceful.toml"), [elsewhere]),
             ([], os.path.join(self.directory, "graceful.toml"), []),
         ):
-            self.assertEqual(directories(apps, config), [self.directory, *found])
+            with self.subTest(apps=apps, config=config):
+                self.assertEqual(directories(apps, config), [self.directory, *found])
 
     def test_an_application_that_is_not_loaded(self) -> None:
         """A master, which loads none, watches where its workers find theirs; if there are any."""
@@ -203,5 +204,6 @@ class SourceTests(SynchronousTestCase):
             ("__pycache__/app.py", False),
             (".git/hook.py", False),
         ):
-            path = os.path.join(self.directory, name)
-            self.assertIs(asked["watch_filter"](watchfiles.Change.modified, path), counts, name)
+            with self.subTest(name=name, counts=counts):
+                path = os.path.join(self.directory, name)
+                self.assertIs(asked["watch_filter"](watchfiles.Change.modified, path), counts)

@@ -88,7 +88,8 @@ class BindTests(SocketTestCase):
     def test_a_host_that_is_no_name(self) -> None:
         """A host that cannot even be looked up is refused like an unknown one."""
         for host in ("a..b", "a" * 64):
-            self.assertIn(f"cannot listen on {host}:80: ", self.refused(Address(host, 80)))
+            with self.subTest(host=host):
+                self.assertIn(f"cannot listen on {host}:80: ", self.refused(Address(host, 80)))
 
     def test_a_port_that_is_taken_in_one_family(self) -> None:
         """A free port that the next address cannot have is given up for another one."""

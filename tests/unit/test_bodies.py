@@ -38,7 +38,7 @@ class SpoolTests(SynchronousTestCase):
         """What is over ``spool_size``, be it announced or not, is kept in a file; all is read."""
         for size, in_file in ((10, False), (11, True)):
             for request in (format_request("POST", "/", body=b"x" * size), chunked(b"x" * size)):
-                with leaves_nothing_open(self):
+                with self.subTest(size=size, in_file=in_file), leaves_nothing_open(self):
                     client = self.server.connect()
                     client.send(request)
                     content = self.app.held[0].content
@@ -97,13 +97,14 @@ class FileTests(SynchronousTestCase):
         ):
             for spool_size in (10, 10_000):
                 for request in (format_request("POST", "/", body=body), chunked(body)):
-                    app = Echo(hold=True)
-                    MemoryServer(app, spool_size=spool_size).connect().send(request)
-                    content = app.held[0].content
-                    content.seek(0)
-                    self.assertIsInstance(content, io.IOBase)
-                    self.assertTrue(content.readable() and content.seekable())
-                    self.assertEqual(read(content), 9)
+                    with self.subTest(body=body, read=read):
+                        app = Echo(hold=True)
+                        MemoryServer(app, spool_size=spool_size).connect().send(request)
+                        content = app.held[0].content
+                        content.seek(0)
+                        self.assertIsInstance(content, io.IOBase)
+                        self.assertTrue(content.readable() and content.seekable())
+                        self.assertEqual(read(content), 9)
 
 
 class FullDiskTests(SynchronousTestCase):
@@ -118,10 +119,11 @@ class FullDiskTests(SynchronousTestCase):
         """It is refused with 507, whether it was announced or not, and the log says why."""
         with mock.patch("twisted_graceful.http.request.Spool", FullDisk):
             for request in (format_request("POST", "/a?b", body=b"x" * 20), chunked(b"x" * 20)):
-                with leaves_nothing_open(self):
-                    outcome = serve(request[:-15], request[-15:], spool_size=10)
-                self.assertEqual((outcome.statuses, outcome.ended), ((507,), True))
-                self.assertEqual(outcome.asked, ())
+                with self.subTest(request=request):
+                    with leaves_nothing_open(self):
+                        outcome = serve(request[:-15], request[-15:], spool_size=10)
+                    self.assertEqual((outcome.statuses, outcome.ended), ((507,), True))
+                    self.assertEqual(outcome.asked, ())
 
     def test_no_descriptor(self) -> None:
         """So it is when the file cannot even be made."""

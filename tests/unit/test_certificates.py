@@ -72,7 +72,8 @@ class LoadTests(SynchronousTestCase):
             (self.refused(nowhere), "tls_cert"),
             (self.refused(self.file(ONE), nowhere), "tls_key"),
         ):
-            self.assertTrue(text.startswith(f"{setting}: {nowhere!r} cannot be read: No such"))
+            with self.subTest(text=text, setting=setting):
+                self.assertTrue(text.startswith(f"{setting}: {nowhere!r} cannot be read: No such"))
         self.assertIn("Is a directory", self.refused(os.path.dirname(nowhere)))
 
     def test_unreadable(self) -> None:
@@ -95,10 +96,11 @@ class LoadTests(SynchronousTestCase):
         """What a Windows editor puts before it is named, for OpenSSL would find nothing."""
         path = self.file()
         for encoding in ("utf-8-sig", "utf-16"):
-            with open(path, "w", encoding=encoding) as file:
-                file.write(ONE + ONE_KEY)
-            self.assertIn("begins with a byte order mark", self.refused(path))
-            self.assertIn("tls_key", self.refused(self.file(ONE), path))
+            with self.subTest(encoding=encoding):
+                with open(path, "w", encoding=encoding) as file:
+                    file.write(ONE + ONE_KEY)
+                self.assertIn("begins with a byte order mark", self.refused(path))
+                self.assertIn("tls_key", self.refused(self.file(ONE), path))
 
     def test_no_key(self) -> None:
         """A missing key is a reason of its own; where none was named, how to name one."""
@@ -119,12 +121,13 @@ class LoadTests(SynchronousTestCase):
     def test_of_another(self) -> None:
         """A key that is not that of the first certificate is refused, with both files."""
         for parts in ((ONE,), (TWO, ONE)):
-            certificate = self.file(*parts)
-            key = self.file(TWO_KEY if parts == (ONE,) else ONE_KEY)
-            text = self.refused(certificate, key)
-            self.assertIn("is not that of the first certificate", text)
-            self.assertIn(repr(certificate), text)
-            self.assertIn(repr(key), text)
+            with self.subTest(parts=parts):
+                certificate = self.file(*parts)
+                key = self.file(TWO_KEY if parts == (ONE,) else ONE_KEY)
+                text = self.refused(certificate, key)
+                self.assertIn("is not that of the first certificate", text)
+                self.assertIn(repr(certificate), text)
+                self.assertIn(repr(key), text)
 
     def test_nonsense(self) -> None:
         """PEM that holds nonsense is refused with what OpenSSL says."""
@@ -160,7 +163,8 @@ class FactsTests(SynchronousTestCase):
             (ends - DAY, "it expires in 24.0 hours, at 2126-10-31 14:17 UTC"),
             (ends, "it expired at 2126-10-31 14:17 UTC: clients refuse it"),
         ):
-            self.assertEqual(known.warnings(now), [warning] if warning else [])
+            with self.subTest(now=now, warning=warning):
+                self.assertEqual(known.warnings(now), [warning] if warning else [])
         known = self.facts(EXPIRED)
         self.assertEqual(known.ends, 1609459200)
 
@@ -188,10 +192,11 @@ class FactsTests(SynchronousTestCase):
             ((INTERMEDIATE, TWO), 3),
             ((ONE,), 2),
         ):
-            faults = self.facts(SIGNED, *more).faults
-            self.assertEqual(len(faults), 1 if wrong else 0)
-            if wrong:
-                self.assertIn(f"certificate {wrong} of its file is not the one", faults[0])
+            with self.subTest(more=more, wrong=wrong):
+                faults = self.facts(SIGNED, *more).faults
+                self.assertEqual(len(faults), 1 if wrong else 0)
+                if wrong:
+                    self.assertIn(f"certificate {wrong} of its file is not the one", faults[0])
 
     def test_chain_expires(self) -> None:
         """One that follows it may expire earlier, and is named then."""
@@ -256,10 +261,11 @@ class ServerTests(SynchronousTestCase):
             ({"tls_cert": path}, 3, ["https", "http", "https"]),
             ({}, 2, ["http", "http"]),
         ):
-            server = new(places[:count], Echo(), reactor=Clock(), **certificate)
-            server.open()
-            self.addCleanup(server.close)
-            self.assertEqual([each.partition(":")[0] for each in server.urls], schemes)
+            with self.subTest(certificate=certificate, count=count):
+                server = new(places[:count], Echo(), reactor=Clock(), **certificate)
+                server.open()
+                self.addCleanup(server.close)
+                self.assertEqual([each.partition(":")[0] for each in server.urls], schemes)
 
     def test_what_is_wrong_is_logged(self) -> None:
         """At its start a server says once what is wrong with its certificate; a worker does not."""
@@ -276,14 +282,17 @@ class ServerTests(SynchronousTestCase):
         clock.advance(1609459200 + DAY)
         places = ["http:127.0.0.1:0", "https:localhost:0"]
         for share, count in (None, 1), (mock.Mock(), 0):
-            logged.clear()
-            server = new(places, Echo(), reactor=clock, tls_cert=path)
-            server.listening.share = share
-            service = server if share else GracefulService(server, reactor=clock)
-            service.open()
-            self.addCleanup(server.close)
-            expired = f"The certificate in {path!r}: it expired at 2021-01-01 00:00 UTC"
-            self.assertEqual([each.partition(": clients")[0] for each in logged], [expired] * count)
+            with self.subTest(share=share, count=count):
+                logged.clear()
+                server = new(places, Echo(), reactor=clock, tls_cert=path)
+                server.listening.share = share
+                service = server if share else GracefulService(server, reactor=clock)
+                service.open()
+                self.addCleanup(server.close)
+                expired = f"The certificate in {path!r}: it expired at 2021-01-01 00:00 UTC"
+                self.assertEqual(
+                    [each.partition(": clients")[0] for each in logged], [expired] * count
+                )
         self.assertEqual(server.listening.certificate_ends, {"localhost:0": 1609459200})
 
     def test_python_without_openssl(self) -> None:

@@ -127,10 +127,11 @@ class PhaseTests(SynchronousTestCase):
         """The first bytes of a next head, in the chunk that ends a request, begin it."""
         self.app.hold = False
         for first in (GET_A, POST_C):
-            self.client.send(first + GET_B[:1])
-            self.assertIs(phase(self.server), ConnectionPhase.READING, first)
-            self.client.send(GET_B[1:])
-            self.assertIs(phase(self.server), ConnectionPhase.IDLE, first)
+            with self.subTest(first=first):
+                self.client.send(first + GET_B[:1])
+                self.assertIs(phase(self.server), ConnectionPhase.READING)
+                self.client.send(GET_B[1:])
+                self.assertIs(phase(self.server), ConnectionPhase.IDLE)
 
     def test_closing(self) -> None:
         """After its last answer a connection is closing, and then it is gone."""
@@ -459,16 +460,18 @@ class HalfCloseTests(ChannelTestCase):
         idle.send(GET_A)
         self.app.answer()
         for client in (silent, idle):
-            client.finish()
-            self.assertTrue(client.closed)
+            with self.subTest(client=client):
+                client.finish()
+                self.assertTrue(client.closed)
 
     def test_half_a_request(self) -> None:
         """Half a request, and no more to come, is closed, and the application not asked."""
         for half in (GET_A[:-1], POST_C[:-1]):
-            client = self.server.connect()
-            client.send(half)
-            client.finish()
-            self.assertTrue(client.closed)
+            with self.subTest(half=half):
+                client = self.server.connect()
+                client.send(half)
+                client.finish()
+                self.assertTrue(client.closed)
         self.assertEqual(self.app.seen, [])
 
     def test_in_a_drain(self) -> None:
@@ -515,10 +518,11 @@ class AnswerTests(SynchronousTestCase):
         """Every answer has the date, to the second, and the name of the server."""
         server = MemoryServer(Echo())
         for seconds, date in ((0.5, "00:00:00"), (0.4, "00:00:00"), (61, "00:01:01")):
-            server.advance(seconds)
-            headers = server.get("/").headers
-            self.assertEqual(headers.get_all("Date"), [f"Thu, 01 Jan 1970 {date} GMT"])
-            self.assertEqual(len(headers.get_all("Server") or ()), 1)
+            with self.subTest(seconds=seconds, date=date):
+                server.advance(seconds)
+                headers = server.get("/").headers
+                self.assertEqual(headers.get_all("Date"), [f"Thu, 01 Jan 1970 {date} GMT"])
+                self.assertEqual(len(headers.get_all("Server") or ()), 1)
 
     def test_addresses(self) -> None:
         """The application can learn the address of its client, and its own."""
@@ -586,12 +590,13 @@ class StagedCloseTests(ChannelTestCase):
     def test_linger_goes_on_while_the_client_sends(self) -> None:
         """A client that is in the midst of an upload has time to come to the answer, up to 30 s."""
         for seconds in (10, 29.5):
-            client = self.server.connect()
-            client.send(b"POST /c HTTP/1.1\r\nContent-Length: nonsense\r\n\r\n")
-            for _ in range(int(seconds / 0.5)):
-                client.send(b"x" * 1000)
-                self.server.advance(0.5)
-            self.assertFalse(client.closed)
+            with self.subTest(seconds=seconds):
+                client = self.server.connect()
+                client.send(b"POST /c HTTP/1.1\r\nContent-Length: nonsense\r\n\r\n")
+                for _ in range(int(seconds / 0.5)):
+                    client.send(b"x" * 1000)
+                    self.server.advance(0.5)
+                self.assertFalse(client.closed)
         for _ in range(3):
             client.send(b"x" * 1000)
             self.server.advance(0.5)
@@ -786,13 +791,14 @@ class TimeoutTests(SynchronousTestCase):
         self.app.answer()
         self.client.responses()
         for client, wait in ((self.server.connect(), 4), (self.client, 10)):
-            client.arrive(GET_A)
-            # As after a turn of the reactor that was too long: timers run before the reads.
-            for _ in range(int((wait + A_BIT) / SWEEP_INTERVAL)):
-                self.server.clock.advance(SWEEP_INTERVAL)
-            self.server.turn()
-            self.app.answer_all()
-            self.assertEqual([each.body for each in client.responses()], [ANSWERS[GET_A]])
+            with self.subTest(client=client, wait=wait):
+                client.arrive(GET_A)
+                # As after a turn of the reactor that was too long: timers run before the reads.
+                for _ in range(int((wait + A_BIT) / SWEEP_INTERVAL)):
+                    self.server.clock.advance(SWEEP_INTERVAL)
+                self.server.turn()
+                self.app.answer_all()
+                self.assertEqual([each.body for each in client.responses()], [ANSWERS[GET_A]])
 
     def test_head(self) -> None:
         """A head that takes longer than ``read_header_timeout``, drop by drop, is answered 408."""
@@ -855,14 +861,15 @@ class TimeoutTests(SynchronousTestCase):
     def test_reader_that_stands_still(self) -> None:
         """A client that takes nothing of its answer for ``write_timeout`` is reset."""
         for headers in ({}, {"Connection": "close"}):
-            client = self.server.connect()
-            client.reading = False
-            client.send(format_request("POST", "/", headers, b"x" * 2 * SEND_BUFFER))
-            self.app.answer()
-            self.server.advance(5.5)
-            self.assertFalse(client.closed)
-            self.server.advance(0.5 + A_BIT)
-            self.assertTrue(client.reset)
+            with self.subTest(headers=headers):
+                client = self.server.connect()
+                client.reading = False
+                client.send(format_request("POST", "/", headers, b"x" * 2 * SEND_BUFFER))
+                self.app.answer()
+                self.server.advance(5.5)
+                self.assertFalse(client.closed)
+                self.server.advance(0.5 + A_BIT)
+                self.assertTrue(client.reset)
 
     def test_reader_of_a_short_answer(self) -> None:
         """So is one whose answer the kernel has taken whole, and which does not take that."""
@@ -933,7 +940,8 @@ class TimeoutTests(SynchronousTestCase):
         half_closed.finish()
         server.advance(10_000)
         for client in (silent, reading, uploading, asking, half_closed, idle):
-            self.assertEqual((client.received, client.ended), (b"", False))
+            with self.subTest(client=client):
+                self.assertEqual((client.received, client.ended), (b"", False))
 
     def test_nothing_is_left(self) -> None:
         """A connection that is gone leaves no timer behind."""
@@ -965,9 +973,10 @@ class LimitTests(ChannelTestCase):
     def test_largest_body(self) -> None:
         """Bodies that are as large as the limit are accepted, each counted for itself."""
         for request in (POST_C, CHUNKED_D):
-            client = MemoryServer(Echo(), max_body_size=12).connect()
-            client.send(request * 2)
-            self.assertEqual([each.body for each in client.responses()], [ANSWERS[request]] * 2)
+            with self.subTest(request=request):
+                client = MemoryServer(Echo(), max_body_size=12).connect()
+                client.send(request * 2)
+                self.assertEqual([each.body for each in client.responses()], [ANSWERS[request]] * 2)
 
     def test_headers(self) -> None:
         """A request with more header fields than the limit is answered 431."""

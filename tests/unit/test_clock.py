@@ -126,10 +126,11 @@ class RealReactorTests(SynchronousTestCase):
     def test_whose_process_this_is(self) -> None:
         """A service that owns its process makes the clock steady; another one leaves it alone."""
         for signals in (True, False):
-            code = (
-                "from twisted.internet import reactor; from twisted_graceful import *; "
-                f"GracefulService(signals={signals}, launch=object()); "
-                "print(type(reactor.seconds).__name__)"
-            )
-            expected = "SteadySeconds" if signals else "builtin_function_or_method"
-            self.assertEqual(run_python("-c", code).stdout.strip(), expected)
+            with self.subTest(signals=signals):
+                code = (
+                    "from twisted.internet import reactor; from twisted_graceful import *; "
+                    f"GracefulService(signals={signals}, launch=object()); "
+                    "print(type(reactor.seconds).__name__)"
+                )
+                expected = "SteadySeconds" if signals else "builtin_function_or_method"
+                self.assertEqual(run_python("-c", code).stdout.strip(), expected)

@@ -156,8 +156,9 @@ class ChannelTests(SynchronousTestCase):
     def test_the_listeners_of_a_successor(self) -> None:
         """It names those that it serves, be it none; a version that names none says nothing."""
         for served in ([], [5, 2**40]):
-            self.assertEqual(self.ask(Ready, listeners=served), {})
-            self.assertEqual(self.owners[1].commands[-1], (Ready, {"listeners": served}))
+            with self.subTest(served=served):
+                self.assertEqual(self.ask(Ready, listeners=served), {})
+                self.assertEqual(self.owners[1].commands[-1], (Ready, {"listeners": served}))
         self.assertIn(b"_answer", self.write(_command=b"Ready"))
         self.assertEqual(self.owners[1].commands[-1], (Ready, {"listeners": None}))
 
@@ -178,15 +179,17 @@ class ChannelTests(SynchronousTestCase):
         """Be it answered, refused or unknown there, or the channel open no more, or not yet."""
         self.owners[1].fault = NotNow("too late")
         for command in (Goodbye, Ready, Novel):
-            asked = self.ends[0].ask(command, **({"content": b""} if command is Novel else {}))
-            self.assertNoResult(asked)
-            self.carry()
-            self.successResultOf(asked)
+            with self.subTest(command=command):
+                asked = self.ends[0].ask(command, **({"content": b""} if command is Novel else {}))
+                self.assertNoResult(asked)
+                self.carry()
+                self.successResultOf(asked)
         self.flushLoggedErrors(NotNow)  # no answer to a Goodbye
         asked = self.ends[0].ask(Goodbye)
         self.ends[0].connectionLost(Failure(ConnectionDone()))
         for each in (asked, self.ends[0].ask(Goodbye), Owner().channel.ask(Goodbye)):
-            self.successResultOf(each)
+            with self.subTest(each=each):
+                self.successResultOf(each)
 
     def test_whoever_informs_goes_on_soon(self) -> None:
         """It waits for the answer of an end that stands still, but not for long."""

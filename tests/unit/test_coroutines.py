@@ -71,7 +71,8 @@ class AsDeferredTests(SynchronousTestCase):
             raise error
 
         for error in (ValueError("x"), SystemExit(1), asyncio.CancelledError()):
-            self.assertIs(self.within(lambda error=error: make(error)), error)
+            with self.subTest(error=error):
+                self.assertIs(self.within(lambda error=error: make(error)), error)
 
     def test_cancelled(self) -> None:
         """A Deferred that is cancelled cancels what is awaited, of either kind."""
@@ -105,8 +106,9 @@ class AsDeferredTests(SynchronousTestCase):
             return asyncio.get_running_loop()
 
         for make in (lambda: asyncio.sleep(1), awaits_a_future):
-            failure = self.failureResultOf(as_resource(make, None), AppError)  # type: ignore
-            self.assertIn("use twistd --reactor=asyncio", str(failure.value))
+            with self.subTest(make=make):
+                failure = self.failureResultOf(as_resource(make, None), AppError)  # type: ignore
+                self.assertIn("use twistd --reactor=asyncio", str(failure.value))
         error = self.assertRaises(AppError, as_resource, needs_a_loop, None)
         self.assertIn("use twistd --reactor=asyncio", str(error))
         self.assertEqual(self.successResultOf(as_deferred(succeed(1))), 1)

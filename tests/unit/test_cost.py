@@ -516,36 +516,40 @@ class CostTests(CostTestCase):
     def test_forms(self) -> None:
         """A form of any shape, whether it is asked for or not."""
         for app in (curious, Echo):
-            self.assert_cheap(
-                {
-                    f"{name}, {app.__name__}": sends(app, data, **ROOMY)
-                    for name, data in FORMS.items()
-                }
-            )
+            with self.subTest(app=app):
+                self.assert_cheap(
+                    {
+                        f"{name}, {app.__name__}": sends(app, data, **ROOMY)
+                        for name, data in FORMS.items()
+                    }
+                )
 
     def test_chunks(self) -> None:
         """A body in chunks, whole and in small pieces."""
         for piece in (SIZE, 100):
-            self.assert_cheap(
-                {
-                    f"{name}, {piece}": sends(Echo, data, piece=piece)
-                    for name, data in CHUNKS.items()
-                }
-            )
+            with self.subTest(piece=piece):
+                self.assert_cheap(
+                    {
+                        f"{name}, {piece}": sends(Echo, data, piece=piece)
+                        for name, data in CHUNKS.items()
+                    }
+                )
 
     def test_frames(self) -> None:
         """Frames of a WebSocket, whole and in small pieces."""
         for piece in (SIZE, 100):
-            self.assert_cheap(
-                {f"{name}, {piece}": speaks(data, piece) for name, data in FRAMES.items()}
-            )
+            with self.subTest(piece=piece):
+                self.assert_cheap(
+                    {f"{name}, {piece}": speaks(data, piece) for name, data in FRAMES.items()}
+                )
 
     def test_prefaces(self) -> None:
         """Headers of the PROXY protocol."""
         for piece in (SIZE, 100):
-            self.assert_cheap(
-                {f"{name}, {piece}": prefaced(data, piece) for name, data in PREFACES.items()}
-            )
+            with self.subTest(piece=piece):
+                self.assert_cheap(
+                    {f"{name}, {piece}": prefaced(data, piece) for name, data in PREFACES.items()}
+                )
 
     def test_admin_requests(self) -> None:
         """Requests for the admin endpoints, by allowed clients and by others."""

@@ -86,8 +86,9 @@ class QuotaTests(SynchronousTestCase):
         """A quota is rounded up, to one at least, and never more than there are processors."""
         with mock.patch.object(os, "sched_getaffinity", return_value={0, 1, 2, 3}):
             for limit, expected in (("max", 4), ("250000", 3), ("1000", 1), ("900000", 4)):
-                self.groups("0::/\n", **{"cpu.max": f"{limit} 100000\n"})
-                self.assertEqual(usable(self.root, self.membership), expected)
+                with self.subTest(limit=limit, expected=expected):
+                    self.groups("0::/\n", **{"cpu.max": f"{limit} 100000\n"})
+                    self.assertEqual(usable(self.root, self.membership), expected)
 
     def test_auto(self) -> None:
         """So many workers are `auto`, and a number is itself."""

@@ -132,10 +132,11 @@ class UpgradeTests(CtlTestCase):
     def test_predecessor_ends(self) -> None:
         """If the answer ends, who serves decides."""
         for pid, expected in ((11, Exit.DONE), (10, Exit.UNKNOWN)):
-            generations = [{"pid": pid}, {"pid": 99}]
-            self.admin.answers["GET", "/status"] = (200, [{"generations": generations}])
-            code, _, _ = self.upgrade(STARTED, READY, options=("--wait-probation",))
-            self.assertEqual(code, expected)
+            with self.subTest(pid=pid, expected=expected):
+                generations = [{"pid": pid}, {"pid": 99}]
+                self.admin.answers["GET", "/status"] = (200, [{"generations": generations}])
+                code, _, _ = self.upgrade(STARTED, READY, options=("--wait-probation",))
+                self.assertEqual(code, expected)
         code, _, err = self.upgrade(STARTED)
         self.assertEqual(code, Exit.UNKNOWN)
         self.assertIn("process 10 serves", err)
@@ -190,7 +191,8 @@ class UpgradeTests(CtlTestCase):
         self.assertIn("polishing, of brass\n", out)
         self.assertIn("ready\n", out)
         for garbage in ("what?", "[1]", '"text"'):
-            self.assertEqual(self.upgrade(garbage)[0], Exit.NOT_SUPPORTED)
+            with self.subTest(garbage=garbage):
+                self.assertEqual(self.upgrade(garbage)[0], Exit.NOT_SUPPORTED)
 
 
 class ReloadTests(CtlTestCase):
@@ -260,10 +262,11 @@ class RefusalTests(CtlTestCase):
             (409, Exit.FAILED),
             (500, Exit.FAILED),
         ):
-            self.admin.answers["POST", "/upgrade"] = (answer, [{"error": "because of that"}])
-            code, out, err = self.run_ctl("upgrade")
-            self.assertEqual((code, out), (expected, ""))
-            self.assertIn("POST /upgrade: because of that", err)
+            with self.subTest(answer=answer, expected=expected):
+                self.admin.answers["POST", "/upgrade"] = (answer, [{"error": "because of that"}])
+                code, out, err = self.run_ctl("upgrade")
+                self.assertEqual((code, out), (expected, ""))
+                self.assertIn("POST /upgrade: because of that", err)
 
     def test_no_server_of_ours(self) -> None:
         """What answers otherwise is shown as it is."""
@@ -277,9 +280,10 @@ class RefusalTests(CtlTestCase):
         with socket.socket(socket.AF_UNIX) as bound:
             bound.bind(str(left))
         for path in (left, self.directory / "nowhere.sock"):
-            code, out, err = self.run_ctl("status", "--admin", f"unix:{path}")
-            self.assertEqual((code, out), (Exit.NOT_RUNNING, ""))
-            self.assertIn(f"no server is at unix:{path}: ", err)
+            with self.subTest(path=path):
+                code, out, err = self.run_ctl("status", "--admin", f"unix:{path}")
+                self.assertEqual((code, out), (Exit.NOT_RUNNING, ""))
+                self.assertIn(f"no server is at unix:{path}: ", err)
 
     def test_tcp(self) -> None:
         """A port that nobody listens on is no server either."""
@@ -307,8 +311,9 @@ class StopTests(CtlTestCase):
             ({"event": "stopped", "report": "", "cut": 0}, Exit.DONE),
             ({"event": "stopped", "report": "", "cut": 2}, Exit.FAILED),
         ):
-            self.admin.answers["POST", "/stop"] = (200, [{"event": "draining"}, last])
-            self.assertEqual(self.run_ctl("stop")[0], expected)
+            with self.subTest(last=last, expected=expected):
+                self.admin.answers["POST", "/stop"] = (200, [{"event": "draining"}, last])
+                self.assertEqual(self.run_ctl("stop")[0], expected)
 
     def test_not_clean(self) -> None:
         """A stop fails if a process has not reported on its drain."""
@@ -375,10 +380,11 @@ class OtherCommandsTests(CtlTestCase):
         """A command that changes nothing has an exit status of its own if it times out."""
         self.admin.answers["GET", "/status"] = (200, [HOLD])
         for name in ("status", "check"):
-            code, _, err = self.run_ctl(name, "--timeout", "0.2")
-            self.assertEqual(code, Exit.NO_ANSWER)
-            self.assertIn("did not respond within 0.2 s", err)
-            self.assertNotIn("begun", err)
+            with self.subTest(name=name):
+                code, _, err = self.run_ctl(name, "--timeout", "0.2")
+                self.assertEqual(code, Exit.NO_ANSWER)
+                self.assertIn("did not respond within 0.2 s", err)
+                self.assertNotIn("begun", err)
 
     def test_numbers_of_one_name(self) -> None:
         """They are one line, without those that are 0."""
@@ -439,7 +445,8 @@ class OtherCommandsTests(CtlTestCase):
             events.sentence({"event": "other", "what": "\x1b[2J"}),
             events.output_of({"output": "a\n\x1b[2J"}),
         ):
-            self.assertNotIn("\x1b", text)
+            with self.subTest(text=text):
+                self.assertNotIn("\x1b", text)
 
     def test_workers(self) -> None:
         """The number is sent, and the answer shown."""
@@ -460,10 +467,11 @@ class OtherCommandsTests(CtlTestCase):
             ("workers", "the server may have another number of workers already"),
             ("status", "nothing was changed"),
         ):
-            self.patch(AdminClient, name, _interrupted)
-            code, _, err = self.run_ctl(name, *["4"][: name == "workers"])
-            self.assertEqual(code, Exit.INTERRUPTED)
-            self.assertIn(f"interrupted; {said}", err)
+            with self.subTest(name=name, said=said):
+                self.patch(AdminClient, name, _interrupted)
+                code, _, err = self.run_ctl(name, *["4"][: name == "workers"])
+                self.assertEqual(code, Exit.INTERRUPTED)
+                self.assertIn(f"interrupted; {said}", err)
 
     def test_log(self) -> None:
         """The last upgrade is told again, with what the successor wrote."""
@@ -506,9 +514,10 @@ class FindTests(CtlTestCase):
             f'[graceful]\nport = 1\nadmin = "{here}"\n',
             f'[tool.graceful]\nadmin = ["127.0.0.1:1", "{here}"]\n',
         ):
-            self.config.write_text(text)
-            self.finds(GRACEFUL_CONFIG=str(self.config))
-            self.finds("--config", str(self.config), GRACEFUL_ADMIN=nowhere)
+            with self.subTest(text=text):
+                self.config.write_text(text)
+                self.finds(GRACEFUL_CONFIG=str(self.config))
+                self.finds("--config", str(self.config), GRACEFUL_ADMIN=nowhere)
 
     def test_nowhere(self) -> None:
         """If nothing says which, or what says it is wrong, it is an error of usage."""
@@ -522,9 +531,10 @@ class FindTests(CtlTestCase):
             (("--admin", "nonsense"), "--admin: 'nonsense' is not a listen address"),
             (("--admin", "1", "--pid-file", "2"), "give one of them"),
         ):
-            code, _, err = self.run_ctl("status", *arguments, environ={})
-            self.assertEqual(code, Exit.USAGE)
-            self.assertIn(text, err)
+            with self.subTest(arguments=arguments, text=text):
+                code, _, err = self.run_ctl("status", *arguments, environ={})
+                self.assertEqual(code, Exit.USAGE)
+                self.assertIn(text, err)
 
     def test_default_pid_file(self) -> None:
         """twistd's own pid file is found in the working directory."""
@@ -638,9 +648,11 @@ class CommandTests(SynchronousTestCase):
         done = run_python("-m", "twisted_graceful.ctl.main", "--help")
         self.assertEqual(done.returncode, 0)
         for exit, meaning in MEANING.items():
-            self.assertIn(f"{exit.value:3}  {meaning}", done.stdout)
+            with self.subTest(exit=exit, meaning=meaning):
+                self.assertIn(f"{exit.value:3}  {meaning}", done.stdout)
         for command in ("status", "upgrade", "reload", "stop", "workers", "check", "log"):
-            self.assertRegex(done.stdout, rf"\n +{command} ")
+            with self.subTest(command=command):
+                self.assertRegex(done.stdout, rf"\n +{command} ")
         self.assertEqual(set(MEANING), set(Exit))
 
     def test_documented(self) -> None:
@@ -650,23 +662,26 @@ class CommandTests(SynchronousTestCase):
             raise SkipTest("the documentation is not there")
         text = page.read_text().replace("``", "")
         for exit, meaning in MEANING.items():
-            words = re.escape(meaning[0].upper() + meaning[1:])
-            self.assertRegex(text, rf"\n{exit.value} +{words}")
+            with self.subTest(exit=exit, meaning=meaning):
+                words = re.escape(meaning[0].upper() + meaning[1:])
+                self.assertRegex(text, rf"\n{exit.value} +{words}")
 
     def test_usage(self) -> None:
         """What is no command is refused with the status of a wrong usage."""
         for arguments in ((), ("restart",), ("workers", "many"), ("upgrade", "--timeout", "soon")):
-            done = run_python("-m", "twisted_graceful.ctl.main", *arguments)
-            self.assertEqual(done.returncode, Exit.USAGE, done.stderr)
+            with self.subTest(arguments=arguments):
+                done = run_python("-m", "twisted_graceful.ctl.main", *arguments)
+                self.assertEqual(done.returncode, Exit.USAGE, done.stderr)
 
     def test_timeout(self) -> None:
         """What is no time to wait is refused, and so does not fail later."""
         for text in ("0", "-1", "nan", "inf"):
-            err = io.StringIO()
-            with redirect_stderr(err), self.assertRaises(SystemExit) as caught:
-                main([f"--timeout={text}", "status"], {})
-            self.assertEqual(caught.exception.code, Exit.USAGE)
-            self.assertIn(f"{text} is no time to wait", err.getvalue())
+            with self.subTest(text=text):
+                err = io.StringIO()
+                with redirect_stderr(err), self.assertRaises(SystemExit) as caught:
+                    main([f"--timeout={text}", "status"], {})
+                self.assertEqual(caught.exception.code, Exit.USAGE)
+                self.assertIn(f"{text} is no time to wait", err.getvalue())
 
     def test_commands_that_can_be_checked(self) -> None:
         """Only a command line of ours is run again with --check; any other would start a server."""
@@ -678,4 +693,5 @@ class CommandTests(SynchronousTestCase):
             (["/v/bin/python", "script.py", "graceful"], False),
             (["graceful: master"], False),
         ):
-            self.assertEqual(is_ours(command), expected, command)
+            with self.subTest(command=command, expected=expected):
+                self.assertEqual(is_ours(command), expected)

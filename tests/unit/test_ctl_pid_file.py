@@ -49,7 +49,8 @@ class PidFileTests(SynchronousTestCase):
         link = self.directory / "link"
         link.symlink_to(self.directory)
         for path in (self.path, link / "app.pid"):
-            self.assertEqual(self.why_stale(str(path)), "")
+            with self.subTest(path=path):
+                self.assertEqual(self.why_stale(str(path)), "")
 
     def test_of_another_server(self) -> None:
         """The pid file of another server does not match."""

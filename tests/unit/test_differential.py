@@ -293,15 +293,17 @@ class DifferentialTests(SynchronousTestCase):
         """Each difference that is listed is still one."""
         for who, known in (("we", STRICTER), ("they", LOOSER)):
             for why, (_, example) in known.items():
-                found = difference(ours(example), theirs(example))
-                assert found is not None, example
-                self.assertEqual((found[0], found[1][: len(why)]), (who, why), example)
+                with self.subTest(who=who, known=known):
+                    found = difference(ours(example), theirs(example))
+                    assert found is not None, example
+                    self.assertEqual((found[0], found[1][: len(why)]), (who, why), example)
 
     def test_head(self) -> None:
         """What is refused of other methods is refused of HEAD, whose answer does not say why."""
         for body in (b"3 \r\nabc\r\n0\r\n\r\n", b"x\r\n"):
-            stream = CHUNKED.replace(b"POST", b"HEAD") + body
-            self.assertEqual(ours(stream).refusal, "400")
+            with self.subTest(body=body):
+                stream = CHUNKED.replace(b"POST", b"HEAD") + body
+                self.assertEqual(ours(stream).refusal, "400")
 
     def test_the_other_forms_of_the_same(self) -> None:
         """We show an absolute target in origin form, and keep HTTP/1.0 alive; h11 does not."""
@@ -351,11 +353,12 @@ class RepetitionTests(SynchronousTestCase):
         for at in range(len(first)):
             for byte in [b"", *NOISE]:
                 for behind in (at, at + 1):
-                    second = first[:at] + byte + first[behind:]
-                    alone, after = ours(second), ours(first + second)
-                    self.assertEqual(after.asked[1:], alone.asked, second)
-                    self.assertEqual(after.statuses[1:], alone.statuses, second)
-                    self.assertEqual(after.ended, alone.ended, second)
+                    with self.subTest(at=at, byte=byte):
+                        second = first[:at] + byte + first[behind:]
+                        alone, after = ours(second), ours(first + second)
+                        self.assertEqual(after.asked[1:], alone.asked, second)
+                        self.assertEqual(after.statuses[1:], alone.statuses, second)
+                        self.assertEqual(after.ended, alone.ended, second)
 
 
 def final(outcome: Outcome) -> list[int]:

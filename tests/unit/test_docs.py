@@ -69,8 +69,11 @@ class DocumentationTests(SynchronousTestCase):
     def test_code(self) -> None:
         """Python on a page comes from a file of the examples, all of which are run."""
         for page in self.docs.glob("*.rst"):
-            found = re.findall(r"^\.\. code(?:-block)?:: *python", page.read_text(), re.MULTILINE)
-            self.assertEqual(found, [], page.name)
+            with self.subTest(page=page):
+                found = re.findall(
+                    r"^\.\. code(?:-block)?:: *python", page.read_text(), re.MULTILINE
+                )
+                self.assertEqual(found, [], page.name)
 
     def test_examples(self) -> None:
         """The text of every example that is run is on a page."""

@@ -104,11 +104,12 @@ class DrainingTests(SynchronousTestCase):
         """Nothing is kept of a request that is over, however it ended."""
         ends = (self.app.answer, self.client.abort)
         for end in ends:
-            begins = weakref.ref(draining(self.request()))
-            end()
-            self.app.held.clear()
-            gc.collect()
-            self.assertIsNone(begins(), end)
+            with self.subTest(end=end):
+                begins = weakref.ref(draining(self.request()))
+                end()
+                self.app.held.clear()
+                gc.collect()
+                self.assertIsNone(begins())
 
     def test_other_server(self) -> None:
         """It never fires for a request that a server of another kind answers."""
@@ -146,8 +147,9 @@ class EventStreamTests(SynchronousTestCase):
         report = server.stop()
         self.assertEqual((report.answered, report.cut), (3, ()))
         for client in clients:
-            (response,) = client.responses()
-            self.assertEqual(response.body, b"data: hello\n\ndata: goodbye\n\n")
+            with self.subTest(client=client):
+                (response,) = client.responses()
+                self.assertEqual(response.body, b"data: hello\n\ndata: goodbye\n\n")
 
     def test_begun_in_a_drain(self) -> None:
         """A stream that begins in a drain ends at once, and its answer says close."""

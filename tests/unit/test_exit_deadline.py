@@ -102,10 +102,11 @@ class ExitDeadlineTests(SynchronousTestCase):
     def test_cancelled(self) -> None:
         """A process whose deadline is cancelled goes on, and can have another one."""
         for arm in (lambda: self.deadline.within(7, "a test began"), self.deadline.at_once):
-            arm()
-            self.deadline.cancel()
-            self.assertIsNone(self.timer.armed)
-            self.threads.pop()()
+            with self.subTest(arm=arm):
+                arm()
+                self.deadline.cancel()
+                self.assertIsNone(self.timer.armed)
+                self.threads.pop()()
         self.assertEqual(self.ended, [])
 
     def test_a_forked_child_has_none(self) -> None:

@@ -76,9 +76,11 @@ class FormTests(SynchronousTestCase):
             (b'; name="\xfc"', b"\xfc"),
         ):
             for value in (b"", b"1", b"\r\n", b"\xff\0", b"\r\n--", b"--x", b"l\nm\r"):
-                self.assertEqual(
-                    self.fields(part(parameters, value) + b"--x--\r\n"), {name: [value]}, parameters
-                )
+                with self.subTest(parameters=parameters, name=name):
+                    self.assertEqual(
+                        self.fields(part(parameters, value) + b"--x--\r\n"),
+                        {name: [value]},
+                    )
 
     def test_several_parts(self) -> None:
         """Values of one name are in their order, and parts without a name are dropped."""
@@ -95,10 +97,11 @@ class FormTests(SynchronousTestCase):
             (b"quoted-printable", b"a=41=\r\nb", b"aAb"),
             (b"8bit", b"=41", b"=41"),
         ):
-            more = b"Content-Transfer-Encoding: %b\r\n" % encoding
-            self.assertEqual(
-                self.fields(part(b"; name=a", value, more) + b"--x--\r\n"), {b"a": [expected]}
-            )
+            with self.subTest(encoding=encoding, value=value):
+                more = b"Content-Transfer-Encoding: %b\r\n" % encoding
+                self.assertEqual(
+                    self.fields(part(b"; name=a", value, more) + b"--x--\r\n"), {b"a": [expected]}
+                )
 
     def test_query(self) -> None:
         """The fields of a form replace those of the same name in the query."""
@@ -120,12 +123,13 @@ class FormTests(SynchronousTestCase):
             b"--x\r\nX: y\r\n\r\n1\r\n--x--\r\n",
             b"--x\r\nno colon\r\n\r\n1\r\n--x--\r\n",
         ):
-            client = MemoryServer(Fields()).connect()
-            client.request("POST", "/", {"Content-Type": MULTIPART}, body)
-            client.request("GET", "/")
-            first, second = client.responses()
-            self.assertEqual((first.status, second.status), (400, 200), body)
-            self.assertIn(b"The form is malformed: ", first.body)
+            with self.subTest(body=body):
+                client = MemoryServer(Fields()).connect()
+                client.request("POST", "/", {"Content-Type": MULTIPART}, body)
+                client.request("GET", "/")
+                first, second = client.responses()
+                self.assertEqual((first.status, second.status), (400, 200))
+                self.assertIn(b"The form is malformed: ", first.body)
         self.assertEqual(post(b"--\r\n", "multipart/form-data").status, 400)
 
     def test_too_many(self) -> None:
@@ -134,13 +138,14 @@ class FormTests(SynchronousTestCase):
             (b"a=1&a=2&a=3", URLENCODED),
             (part(b"; name=a") * 3 + b"--x--\r\n", MULTIPART),
         ):
-            self.assertEqual(post(body, kind, max_form_fields=3).status, 200)
-            self.assertEqual(post(body, kind, max_form_fields=0).status, 200)
-            response = post(body, kind, max_form_fields=2)
-            self.assertEqual(response.status, 413)
-            self.assertEqual(
-                response.body, b"413 Request Entity Too Large\nThe form has over 2 fields.\n"
-            )
+            with self.subTest(body=body, kind=kind):
+                self.assertEqual(post(body, kind, max_form_fields=3).status, 200)
+                self.assertEqual(post(body, kind, max_form_fields=0).status, 200)
+                response = post(body, kind, max_form_fields=2)
+                self.assertEqual(response.status, 413)
+                self.assertEqual(
+                    response.body, b"413 Request Entity Too Large\nThe form has over 2 fields.\n"
+                )
         fields = b"a: b\r\n" * 10
         self.assertEqual(post(part(b"; name=a", more=fields) + b"--x--\r\n").status, 413)
 
@@ -152,26 +157,30 @@ class FormTests(SynchronousTestCase):
     def test_the_body_stays(self) -> None:
         """The application reads the body before and after it asks for the form."""
         for size in (0, 100_000):
-            app = Held()
-            body = b"a=1&b=" + b"x" * size
-            server = MemoryServer(app)
-            server.connect().send(format_request("POST", "/", {"Content-Type": URLENCODED}, body))
-            (request,) = app.requests
-            self.assertEqual(request.content.read(4), b"a=1&")
-            self.assertEqual(request.args[b"a"], [b"1"])
-            self.assertIs(request.args, request.args)
-            self.assertEqual(request.content.read(), body[4:])
+            with self.subTest(size=size):
+                app = Held()
+                body = b"a=1&b=" + b"x" * size
+                server = MemoryServer(app)
+                server.connect().send(
+                    format_request("POST", "/", {"Content-Type": URLENCODED}, body)
+                )
+                (request,) = app.requests
+                self.assertEqual(request.content.read(4), b"a=1&")
+                self.assertEqual(request.args[b"a"], [b"1"])
+                self.assertIs(request.args, request.args)
+                self.assertEqual(request.content.read(), body[4:])
 
     def test_afterwards(self) -> None:
         """A form in memory can be asked for when the request is over, in whatever way."""
         for is_lost in (False, True):
-            app = Held()
-            client = MemoryServer(app).connect()
-            client.send(format_request("POST", "/", {"Content-Type": URLENCODED}, b"a=1"))
-            (request,) = app.requests
-            request.notifyFinish().addErrback(lambda _: None)
-            client.abort() if is_lost else request.finish()
-            self.assertEqual(request.args, {b"a": [b"1"]})
+            with self.subTest(is_lost=is_lost):
+                app = Held()
+                client = MemoryServer(app).connect()
+                client.send(format_request("POST", "/", {"Content-Type": URLENCODED}, b"a=1"))
+                (request,) = app.requests
+                request.notifyFinish().addErrback(lambda _: None)
+                client.abort() if is_lost else request.finish()
+                self.assertEqual(request.args, {b"a": [b"1"]})
 
     def test_afterwards_in_a_file(self) -> None:
         """One that was in a file cannot, and the error says what to do."""

@@ -55,19 +55,21 @@ class TableTests(SynchronousTestCase):
         illegal = [(s, i) for s in GenerationState for i in GenerationInput if i not in TABLE[s]]
         self.assertTrue(illegal)
         for state, event in illegal:
-            machine, ran = machine_in(state)
-            error = self.assertRaises(IllegalInput, machine.send, event)
-            self.assertEqual((machine.state, ran), (state, []))
-            self.assertIn(event.name, str(error))
-            self.assertIn(state.value, str(error))
+            with self.subTest(state=state, event=event):
+                machine, ran = machine_in(state)
+                error = self.assertRaises(IllegalInput, machine.send, event)
+                self.assertEqual((machine.state, ran), (state, []))
+                self.assertIn(event.name, str(error))
+                self.assertIn(state.value, str(error))
 
     def test_a_legal_input_moves_and_then_acts(self) -> None:
         """Each entry runs its outputs in order, when the state has moved already."""
         for state, event, (target, outputs) in TRANSITIONS:
-            machine, ran = machine_in(state)
-            machine.send(event)
-            self.assertEqual(machine.state, target)
-            self.assertEqual(ran, [(output, target) for output in outputs])
+            with self.subTest(state=state, event=event):
+                machine, ran = machine_in(state)
+                machine.send(event)
+                self.assertEqual(machine.state, target)
+                self.assertEqual(ran, [(output, target) for output in outputs])
 
     def test_an_output_may_send_the_next_input(self) -> None:
         """An output that sends an input finds the machine in its new state."""
@@ -98,12 +100,16 @@ class TableTests(SynchronousTestCase):
     def test_signals_are_legal_at_any_time(self) -> None:
         """An upgrade and a stop, which come from outside, have a place in every state."""
         for state in GenerationState:
-            self.assertLessEqual({GenerationInput.UPGRADE, GenerationInput.STOP}, set(TABLE[state]))
+            with self.subTest(state=state):
+                self.assertLessEqual(
+                    {GenerationInput.UPGRADE, GenerationInput.STOP}, set(TABLE[state])
+                )
 
     def test_a_stop_is_final(self) -> None:
         """From the stop on no input leads anywhere else."""
         for state in GenerationState:
-            self.assertIs(TABLE[state][GenerationInput.STOP].state, GenerationState.STOPPING)
+            with self.subTest(state=state):
+                self.assertIs(TABLE[state][GenerationInput.STOP].state, GenerationState.STOPPING)
         self.assertEqual(
             {t.state for t in TABLE[GenerationState.STOPPING].values()}, {GenerationState.STOPPING}
         )
@@ -333,10 +339,11 @@ class UpgradeTests(SynchronousTestCase):
     def test_it_accepts_again_should_the_successor_die(self) -> None:
         """A death is survived while this process is still there, whatever it is doing."""
         for events in ((), ("drained",), ("probation_over",)):
-            world = self.ready(*events, "child_ended")
-            self.assertIs(world.generation.state, GenerationState.SERVING)
-            self.assertEqual(world.did, ["accept", "hand over", "accept"])
-            self.assertEqual(world.clock.getDelayedCalls(), [])
+            with self.subTest(events=events):
+                world = self.ready(*events, "child_ended")
+                self.assertIs(world.generation.state, GenerationState.SERVING)
+                self.assertEqual(world.did, ["accept", "hand over", "accept"])
+                self.assertEqual(world.clock.getDelayedCalls(), [])
 
     def test_the_next_probation_is_a_whole_one(self) -> None:
         """What was left of the probation of a dead successor is not the next one's."""
@@ -356,10 +363,11 @@ class UpgradeTests(SynchronousTestCase):
         """Whoever is asked for the next upgrade, it waits for the drain and for nothing else."""
         for event in ("upgrade", "child_upgrade"):
             for events in (("drained", event), (event, "drained")):
-                world = self.ready(*events)
-                self.assertEqual(world.did, ["accept", "hand over", "leave"])
-                self.assertEqual(world.passed_on, True)
-                self.assertEqual(world.clock.getDelayedCalls(), [])
+                with self.subTest(event=event, events=events):
+                    world = self.ready(*events)
+                    self.assertEqual(world.did, ["accept", "hand over", "leave"])
+                    self.assertEqual(world.passed_on, True)
+                    self.assertEqual(world.clock.getDelayedCalls(), [])
 
     def test_an_upgrade_that_waits_allows_no_probation(self) -> None:
         """One that was asked for while the successor loaded begins as soon as this one drained."""
@@ -378,13 +386,14 @@ class UpgradeTests(SynchronousTestCase):
     def test_the_predecessor_has_its_time(self) -> None:
         """A predecessor must end in the time that it has named; an older one in ours."""
         for patience, seconds in ((33, 33), (0, 44)):
-            world = self.world(predecessor=True, patience=patience)
-            world.happen("loaded")
-            given = [each and each[0] for each in world.limits]
-            self.assertEqual(given, [seconds, seconds])  # to answer, and then to end
-            self.assertEqual(world.generation.predecessor_takes, seconds)
-            world.happen("predecessor_gone")
-            self.assertEqual(world.generation.predecessor_takes, 0)
+            with self.subTest(patience=patience, seconds=seconds):
+                world = self.world(predecessor=True, patience=patience)
+                world.happen("loaded")
+                given = [each and each[0] for each in world.limits]
+                self.assertEqual(given, [seconds, seconds])  # to answer, and then to end
+                self.assertEqual(world.generation.predecessor_takes, seconds)
+                world.happen("predecessor_gone")
+                self.assertEqual(world.generation.predecessor_takes, 0)
 
     def test_the_last_line_is_true(self) -> None:
         """A process says at its end that its successor serves only if nobody stopped either."""
@@ -393,14 +402,16 @@ class UpgradeTests(SynchronousTestCase):
             ("stop", "was told to stop, and ends; generation 1 had taken over"),
             ("child_stopping", "generation 1 is stopping too"),
         ):
-            world = self.ready("drained", event)
-            with capturedLogs() as events:
-                world.generation.ended()
-            self.assertTrue(formatEvent(events[-1]).endswith(end), (event, events))
+            with self.subTest(event=event, end=end):
+                world = self.ready("drained", event)
+                with capturedLogs() as events:
+                    world.generation.ended()
+                self.assertTrue(formatEvent(events[-1]).endswith(end), (event, events))
 
     def test_a_stop_ends_the_probation(self) -> None:
         """A stop of either process lets this one leave."""
         for event in ("stop", "child_stopping"):
-            world = self.ready("drained", event)
-            self.assertEqual(world.did, ["accept", "hand over", "leave"])
-            self.assertEqual(world.clock.getDelayedCalls(), [])
+            with self.subTest(event=event):
+                world = self.ready("drained", event)
+                self.assertEqual(world.did, ["accept", "hand over", "leave"])
+                self.assertEqual(world.clock.getDelayedCalls(), [])

@@ -62,8 +62,9 @@ class MovedTests(SynchronousTestCase):
         self.assertEqual((report.handed_over, report.closed_idle), (3, 0))
         self.assertEqual((len(first.connections), len(second.connections)), (0, 3))
         for client in clients:
-            client.close()
-            self.assertTrue(client.closed)
+            with self.subTest(client=client):
+                client.close()
+                self.assertTrue(client.closed)
 
     def test_busy(self) -> None:
         """A connection that is being answered follows when its answer is complete, unannounced."""
@@ -127,9 +128,10 @@ class MovedTests(SynchronousTestCase):
         generations = Generations()
         client = generations.servers[0].connect()
         for number in range(1, 4):
-            generations.upgrade()
-            client.request("GET", "/")
-            self.assertEqual(client.responses()[0].body, b"%d / " % number)
+            with self.subTest(number=number):
+                generations.upgrade()
+                client.request("GET", "/")
+                self.assertEqual(client.responses()[0].body, b"%d / " % number)
 
 
 class FactsTests(SynchronousTestCase):

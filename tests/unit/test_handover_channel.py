@@ -231,16 +231,17 @@ class JourneyTests(SynchronousTestCase):
         """If a process dies after any number of messages, each connection is served by one of
         them or by nobody, and never by both."""
         for messages in range(12):
-            ends = self.ends = Ends()
-            leaving = self.send(2)
-            ends.run(messages)
-            ends.end()
-            served = {each.unread for each in ends.taken}
-            for each in leaving:
-                self.assertIn(each.fate, ("back", "gone"))
-                each.ours.close()
-            if served:
-                self.assertEqual([each.fate for each in leaving], ["gone", "gone"])
+            with self.subTest(messages=messages):
+                ends = self.ends = Ends()
+                leaving = self.send(2)
+                ends.run(messages)
+                ends.end()
+                served = {each.unread for each in ends.taken}
+                for each in leaving:
+                    self.assertIn(each.fate, ("back", "gone"))
+                    each.ours.close()
+                if served:
+                    self.assertEqual([each.fate for each in leaving], ["gone", "gone"])
         self.ends = Ends()
 
     def test_after_the_end(self) -> None:

@@ -51,8 +51,9 @@ class HeadTests(SynchronousTestCase):
             (False, "Upgrade: websocket"),
             (False, "Connection: close", "Upgrade: websocket"),
         ):
-            read = head("GET / HTTP/1.1", "Host: x", *fields)
-            self.assertEqual(read.websocket, expected, fields)
+            with self.subTest(expected=expected, fields=fields):
+                read = head("GET / HTTP/1.1", "Host: x", *fields)
+                self.assertEqual(read.websocket, expected)
 
     def test_refused(self) -> None:
         """Each of these is refused, with the status that RFC 9110 and 9112 give it."""
@@ -89,7 +90,8 @@ class HeadTests(SynchronousTestCase):
             (417, ok, "Host: x", "Expect: the best"),
             (431, ok, "Host: x", *["X: 1"] * 100),
         ):
-            self.assertEqual(self.status(*lines), status, lines)
+            with self.subTest(status=status, lines=lines):
+                self.assertEqual(self.status(*lines), status)
 
     def test_connection_options(self) -> None:
         """`close` counts in any line and any place; HTTP/1.0 is closed in any case."""
@@ -101,8 +103,9 @@ class HeadTests(SynchronousTestCase):
             (False, "0", "Connection: keep-alive"),
             (False, "0"),
         ):
-            read = head(f"GET / HTTP/1.{version}", "Host: x", *lines)
-            self.assertEqual(read.persistent, persistent, lines)
+            with self.subTest(persistent=persistent, version=version):
+                read = head(f"GET / HTTP/1.{version}", "Host: x", *lines)
+                self.assertEqual(read.persistent, persistent, lines)
 
     def test_absolute_form(self) -> None:
         """The authority of an absolute target replaces the Host field (RFC 9112 section 3.2.2)."""
@@ -111,8 +114,9 @@ class HeadTests(SynchronousTestCase):
             ("HTTPS://y:1", b"/"),
             ("http://y:1?b", b"/?b"),
         ):
-            read = head(f"GET {target} HTTP/1.1", "Host: x")
-            self.assertEqual((read.target, read.headers[b"Host"]), (path, [b"y:1"]))
+            with self.subTest(target=target, path=path):
+                read = head(f"GET {target} HTTP/1.1", "Host: x")
+                self.assertEqual((read.target, read.headers[b"Host"]), (path, [b"y:1"]))
 
     def test_absolute_form_hides_nothing(self) -> None:
         """Beside the absolute form the Host field must be as valid, and so must the authority."""
@@ -130,9 +134,10 @@ class HeadTests(SynchronousTestCase):
             ("http://[::1/", "Host: a"),
             ("y:80", "Host: y:80"),
         ):
-            with self.assertRaises(RequestRejected) as caught:
-                head(f"GET {target} HTTP/1.1", *fields)
-            self.assertEqual(caught.exception.status, 400, (target, fields))
+            with self.subTest(target=target, fields=fields):
+                with self.assertRaises(RequestRejected) as caught:
+                    head(f"GET {target} HTTP/1.1", *fields)
+                self.assertEqual(caught.exception.status, 400)
         self.assertEqual(head("GET http://y/ HTTP/1.0").headers[b"Host"], [b"y"])
 
     def test_upgrade(self) -> None:
@@ -147,15 +152,16 @@ class HeadTests(SynchronousTestCase):
             ("1.0", "keep-alive, Upgrade", "websocket", False, False),
         ):
             for more in ("X: 1", "X: 2"):
-                read = head(
-                    f"GET / HTTP/{version}",
-                    "Host: a",
-                    f"Connection: {connection}",
-                    f"Upgrade: {upgrade}",
-                    more,
-                )
-                self.assertEqual(b"Upgrade" in read.headers, is_seen, (version, connection))
-                self.assertEqual(read.websocket, is_websocket, (version, connection))
+                with self.subTest(version=version, connection=connection):
+                    read = head(
+                        f"GET / HTTP/{version}",
+                        "Host: a",
+                        f"Connection: {connection}",
+                        f"Upgrade: {upgrade}",
+                        more,
+                    )
+                    self.assertEqual(b"Upgrade" in read.headers, is_seen)
+                    self.assertEqual(read.websocket, is_websocket)
         self.assertNotIn(b"Upgrade", head("GET / HTTP/1.1", "Host: a", "Upgrade: x").headers)
 
     def test_ends_of_lines_in_handshakes(self) -> None:
@@ -167,28 +173,30 @@ class HeadTests(SynchronousTestCase):
             ("\N{PARAGRAPH SEPARATOR}".encode().decode("latin-1"), True),
             ("\xe9", False),
         ):
-            lines = *fields, f"X: a{text}Origin: b"
-            head("GET / HTTP/1.1", "Host: a", lines[-1])
-            if is_refused:
-                with self.assertRaises(RequestRejected):
+            with self.subTest(text=text, is_refused=is_refused):
+                lines = *fields, f"X: a{text}Origin: b"
+                head("GET / HTTP/1.1", "Host: a", lines[-1])
+                if is_refused:
+                    with self.assertRaises(RequestRejected):
+                        head("GET / HTTP/1.1", *lines)
+                else:
                     head("GET / HTTP/1.1", *lines)
-            else:
-                head("GET / HTTP/1.1", *lines)
 
     def test_limits_do_not_depend_on_the_split(self) -> None:
         """What is just within the limits is read, however it arrives; one byte more is refused."""
         settings = Settings(max_request_line=20, max_header_size=40)
         for line, size, status in ((20, 40, 0), (21, 40, 414), (20, 41, 431)):
-            text = b"GET /%b HTTP/1.1\r\n" % (b"x" * (line - 14))
-            text += b"X: %b\r\n\r\n" % (b"x" * (size - len(text) - 3))
-            found = 0
-            for end in range(1, len(text) + 1):
-                try:
-                    found = find(text[:end], settings)
-                except RequestRejected as refused:
-                    found = -refused.status
-                    break
-            self.assertEqual(found, -status or len(text), (line, size))
+            with self.subTest(line=line, size=size):
+                text = b"GET /%b HTTP/1.1\r\n" % (b"x" * (line - 14))
+                text += b"X: %b\r\n\r\n" % (b"x" * (size - len(text) - 3))
+                found = 0
+                for end in range(1, len(text) + 1):
+                    try:
+                        found = find(text[:end], settings)
+                    except RequestRejected as refused:
+                        found = -refused.status
+                        break
+                self.assertEqual(found, -status or len(text))
 
 
 class BodyTests(SynchronousTestCase):
@@ -251,7 +259,8 @@ class BodyTests(SynchronousTestCase):
             b"0\r\n X: 1\r\n",
             b"0\r\n" + b"X: 1\r\n" * 2000,
         ):
-            self.assertRaises(RequestRejected, ChunkedBody().receive, text)
+            with self.subTest(text=text):
+                self.assertRaises(RequestRejected, ChunkedBody().receive, text)
 
 
 class RepeatedHeadTests(SynchronousTestCase):

@@ -89,8 +89,9 @@ class RequestTests(Http2TestCase):
     def test_body(self) -> None:
         """A body is complete when the application sees it, with a length or without."""
         for header in (fields("POST"), fields("POST", content_length="3")):
-            request, _ = self.ask(*header, body=b"abc")
-            self.assertEqual(request.content.read(), b"abc")
+            with self.subTest(header=header):
+                request, _ = self.ask(*header, body=b"abc")
+                self.assertEqual(request.content.read(), b"abc")
 
     def test_body_in_parts(self) -> None:
         """An application sees a request when its body is complete, and not before."""
@@ -279,9 +280,10 @@ class AnswerTests(Http2TestCase):
         """What is written arrives at once, though the answer is not finished."""
         request, answer = self.ask()
         for event in (b"one", b"two"):
-            request.write(event)
-            self.client.exchange()
-            self.assertTrue(answer.body.endswith(event))
+            with self.subTest(event=event):
+                request.write(event)
+                self.client.exchange()
+                self.assertTrue(answer.body.endswith(event))
         self.assertFalse(answer.ended)
 
     def test_finished(self) -> None:
@@ -667,7 +669,8 @@ class LostTests(Http2TestCase):
         told = [self.ask()[0].notifyFinish() for _ in range(3)]
         self.client.wire.abort()
         for each in told:
-            self.failureResultOf(each)
+            with self.subTest(each=each):
+                self.failureResultOf(each)
         self.assertEqual(len(self.server.connections), 0)
         self.assertEqual(timers_left(self.server), [])
 

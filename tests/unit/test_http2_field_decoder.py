@@ -87,9 +87,10 @@ class FieldDecoderTests(SynchronousTestCase):
             (method * 4 + cookie * 9 + empty, 542, 1, "max_header_size"),
             (b"\x40\1x\0" + b"\xbe" * 9999, 1000, 100, "max_header_size"),
         ):
-            decoder = self.decode(block, size=size, count=count)
-            self.assertEqual((decoder.exceeded, decoder.length), (exceeded, len(block)))
-            self.assertLessEqual(len(decoder.fields), 200)
+            with self.subTest(block=block, size=size):
+                decoder = self.decode(block, size=size, count=count)
+                self.assertEqual((decoder.exceeded, decoder.length), (exceeded, len(block)))
+                self.assertLessEqual(len(decoder.fields), 200)
 
     def test_malformed(self) -> None:
         """Invalid HPACK ends the connection, even in a part that is not kept."""

@@ -84,9 +84,10 @@ class ReaderTests(SynchronousTestCase):
     def test_preface(self) -> None:
         """Another beginning is refused with its first wrong byte."""
         for data in (b"GET / HTTP/1.1\r\n", b"PRJ", PREFACE[:-1] + b"x"):
-            reader = FrameReader(1000)
-            reader.feed(data)
-            self.assertRaises(Http2ConnectionError, next, reader)
+            with self.subTest(data=data):
+                reader = FrameReader(1000)
+                reader.feed(data)
+                self.assertRaises(Http2ConnectionError, next, reader)
 
     def test_body_length(self) -> None:
         """Padding is not part of a body, whatever the frame says of its length."""
@@ -96,7 +97,8 @@ class ReaderTests(SynchronousTestCase):
             (DataFrame(1, data=b"", pad_length=0, flags=["PADDED"]), 0),
             (DataFrame(1), 0),
         ):
-            self.assertEqual(next(begun(frame)).body_length, length)
+            with self.subTest(frame=frame, length=length):
+                self.assertEqual(next(begun(frame)).body_length, length)
 
     def test_joined(self) -> None:
         """The DATA frames of one body that arrived together are one frame, up to the last one."""

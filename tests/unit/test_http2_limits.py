@@ -79,14 +79,15 @@ class SizeTests(LimitsTestCase):
         """One that stops by itself, in one way or the other, is not reset."""
         self.serve(max_body_size=10)
         for stop in (self.client.machine.end_stream, self.client.machine.reset_stream):
-            answer = self.ask(*fields("POST"), body=bytes(11), end=False)
-            stop(2 * len(self.client.answers) - 1)
-            self.client.exchange()
-            (connection,) = self.server.connections
-            self.assertIs(connection.phase, ConnectionPhase.IDLE)
-            self.server.advance(10)
-            self.client.exchange()
-            self.assertIsNone(answer.reset)
+            with self.subTest(stop=stop):
+                answer = self.ask(*fields("POST"), body=bytes(11), end=False)
+                stop(2 * len(self.client.answers) - 1)
+                self.client.exchange()
+                (connection,) = self.server.connections
+                self.assertIs(connection.phase, ConnectionPhase.IDLE)
+                self.server.advance(10)
+                self.client.exchange()
+                self.assertIsNone(answer.reset)
 
     def test_body_grows_too_large(self) -> None:
         """So is one that gets too large, though nothing was announced."""
@@ -115,8 +116,9 @@ class SizeTests(LimitsTestCase):
         """A body of exactly the limit is answered, whole and announced or not."""
         self.serve(max_body_size=10)
         for header in (fields("POST"), fields("POST", content_length="10")):
-            self.ask(*header, body=bytes(10))
-            self.assertEqual(self.app.requests[-1].content.read(), bytes(10))
+            with self.subTest(header=header):
+                self.ask(*header, body=bytes(10))
+                self.assertEqual(self.app.requests[-1].content.read(), bytes(10))
 
     def test_any_body(self) -> None:
         """With 0 there is no limit."""
@@ -180,9 +182,10 @@ class SizeTests(LimitsTestCase):
         """A body over the spool size is in a file."""
         self.serve(spool_size=10)
         for size, in_a_file in ((10, False), (11, True)):
-            self.ask(*fields("POST"), body=bytes(size))
-            content = self.app.requests[-1].content
-            self.assertEqual(getattr(content, "_rolled", False), in_a_file)
+            with self.subTest(size=size, in_a_file=in_a_file):
+                self.ask(*fields("POST"), body=bytes(size))
+                content = self.app.requests[-1].content
+                self.assertEqual(getattr(content, "_rolled", False), in_a_file)
 
     def test_requests(self) -> None:
         """After so many requests the client is told to go, and all of them are answered."""
@@ -320,15 +323,16 @@ class TimeTests(LimitsTestCase):
     def test_own_rate(self) -> None:
         """A body is not carried by others, unless they come fast enough for all."""
         for fast, status in ((150, 408), (300, 0)):
-            self.serve(read_timeout=3, min_rate=100)
-            answers = [self.ask(*fields("POST"), end=False) for _ in range(2)]
-            for _ in range(5):
-                self.client.machine.send_data(3, bytes(fast))
-                if answers[0].status == 0:
-                    self.client.machine.send_data(1, b"x")
-                self.client.exchange()
-                self.wait(1)
-            self.assertEqual([each.status for each in answers], [status, 0])
+            with self.subTest(fast=fast, status=status):
+                self.serve(read_timeout=3, min_rate=100)
+                answers = [self.ask(*fields("POST"), end=False) for _ in range(2)]
+                for _ in range(5):
+                    self.client.machine.send_data(3, bytes(fast))
+                    if answers[0].status == 0:
+                        self.client.machine.send_data(1, b"x")
+                    self.client.exchange()
+                    self.wait(1)
+                self.assertEqual([each.status for each in answers], [status, 0])
 
     def test_one_of_many_stands_still(self) -> None:
         """A body that stands still while another comes is refused, a fair time later."""
@@ -636,10 +640,11 @@ class FloodTests(LimitsTestCase):
         padded = DataFrame(1, data=b"x", pad_length=9, flags=["PADDED"])
         others = DataFrame(1, data=b"x"), DataFrame(3, data=b"x")
         for crumbs in ((padded,), others):
-            self.serve(max_body_size=0)
-            for _ in range(2):
-                self.ask(*fields("POST"), end=False)
-            self.assertCalmed(*crumbs)
+            with self.subTest(crumbs=crumbs):
+                self.serve(max_body_size=0)
+                for _ in range(2):
+                    self.ask(*fields("POST"), end=False)
+                self.assertCalmed(*crumbs)
 
     def test_body_in_small_frames(self) -> None:
         """A client that writes a frame for every few bytes of its body is welcome."""
@@ -659,11 +664,14 @@ class FloodTests(LimitsTestCase):
             DataFrame(1, flags=["END_STREAM"]),
             HeadersFrame(1, data=block, flags=["END_HEADERS", "END_STREAM"]),
         ):
-            self.serve()
-            self.client.follows = False
-            self.client.wire.send(HeadersFrame(1, data=block, flags=["END_HEADERS"]).serialize())
-            self.client.wire.send(RstStreamFrame(1, error_code=8).serialize())
-            self.assertCalmed(late)
+            with self.subTest(late=late):
+                self.serve()
+                self.client.follows = False
+                self.client.wire.send(
+                    HeadersFrame(1, data=block, flags=["END_HEADERS"]).serialize()
+                )
+                self.client.wire.send(RstStreamFrame(1, error_code=8).serialize())
+                self.assertCalmed(late)
 
     def test_empty_data(self) -> None:
         """DATA without data (CVE-2019-9518)."""

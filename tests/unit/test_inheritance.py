@@ -69,12 +69,13 @@ class InheritanceTests(SynchronousTestCase):
     def test_the_variable_is_removed(self) -> None:
         """What the application starts does not see the variable, even if it made no sense."""
         for text in (self.inheritance.encode(), "nonsense"):
-            environ = {VARIABLE: text, "PATH": "/bin"}
-            try:
-                Inheritance.take(environ)
-            except InheritanceError:
-                self.assertEqual(text, "nonsense")
-            self.assertEqual(environ, {"PATH": "/bin"})
+            with self.subTest(text=text):
+                environ = {VARIABLE: text, "PATH": "/bin"}
+                try:
+                    Inheritance.take(environ)
+                except InheritanceError:
+                    self.assertEqual(text, "nonsense")
+                self.assertEqual(environ, {"PATH": "/bin"})
 
     def test_the_descriptors_are_not_passed_on(self) -> None:
         """What the application starts inherits none of the descriptors."""
@@ -136,10 +137,11 @@ class InheritanceTests(SynchronousTestCase):
     def test_what_makes_no_sense_is_refused(self) -> None:
         """Whatever else is in the variable, the error shows it, and says what to do."""
         for text in ("", "nonsense", "null", "[]", "{}", '{"version": 1}', "{"):
-            error = self.refused(text)
-            self.assertIn(VARIABLE, error)
-            self.assertIn(repr(text), error)
-            self.assertIn("remove it from the environment", error)
+            with self.subTest(text=text):
+                error = self.refused(text)
+                self.assertIn(VARIABLE, error)
+                self.assertIn(repr(text), error)
+                self.assertIn("remove it from the environment", error)
 
     def test_fields_of_the_wrong_kind_are_refused(self) -> None:
         """A field that is no number or no list of listeners is refused."""
@@ -152,12 +154,14 @@ class InheritanceTests(SynchronousTestCase):
             {"listeners": [[":80", 5]]},
             {"listeners": [[":80", ["five"]]]},
         ):
-            self.refused(self.variable(**wrong))
+            with self.subTest(wrong=wrong):
+                self.refused(self.variable(**wrong))
 
     def test_a_descriptor_that_is_not_open_is_refused(self) -> None:
         """A descriptor that is closed is refused."""
         for number in (-1, 1_000_000):
-            self.refused(self.variable(control=number))
+            with self.subTest(number=number):
+                self.refused(self.variable(control=number))
 
     def test_a_descriptor_that_no_system_has_is_refused(self) -> None:
         """A number that is too large for any descriptor is refused like any other."""

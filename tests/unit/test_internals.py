@@ -23,7 +23,7 @@ from twisted_graceful.http.http1.channel import Channel
 from twisted_graceful.twisted_internals import INTERNALS, Internal
 
 from ..case import SynchronousTestCase
-from .test_layers import modules
+from .modules import modules
 
 LIBRARIES = {"twisted", "h2", "hpack", "hyperframe"}
 

@@ -96,9 +96,10 @@ class LameDuckTests(SynchronousTestCase):
         self.idle.request("GET", "/")
         self.app.answer_all()
         for client in (self.busy, new, self.idle):
-            (response,) = client.responses()
-            self.assertEqual(response.headers["Connection"], "close")
-            self.assertTrue(client.ended)
+            with self.subTest(client=client):
+                (response,) = client.responses()
+                self.assertEqual(response.headers["Connection"], "close")
+                self.assertTrue(client.ended)
 
     def test_pipelined(self) -> None:
         """Of several requests that have come together only the last answer says it."""

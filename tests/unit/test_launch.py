@@ -80,9 +80,10 @@ class RefusalTests(SynchronousTestCase):
     def test_an_interactive_program_is_refused(self) -> None:
         """What was typed or piped in is told that there is no command to start again."""
         for refused in (launch(argv=("",)), launch("-", argv=("-",)), launch(argv=())):
-            text = str(self.assertRaises(UpgradeRefused, refused.require_possible))
-            self.assertIn("typed in or piped in", text)
-            self.assertIn("put it into a file", text)
+            with self.subTest(refused=refused):
+                text = str(self.assertRaises(UpgradeRefused, refused.require_possible))
+                self.assertIn("typed in or piped in", text)
+                self.assertIn("put it into a file", text)
 
     def test_anything_else_is_possible(self) -> None:
         """A program from a file is not refused."""
@@ -141,7 +142,8 @@ class PlaceTests(SynchronousTestCase):
     def test_a_pwd_of_somewhere_else_is_not_believed(self) -> None:
         """If $PWD is stale, relative, missing or names nothing, the real directory is taken."""
         for wrong in ("/", ".", "", os.path.join(self.release, "gone")):
-            self.assertEqual(self.directory(PWD=wrong), self.release)
+            with self.subTest(wrong=wrong):
+                self.assertEqual(self.directory(PWD=wrong), self.release)
         self.assertEqual(self.directory(), self.release)
 
     def test_a_start_in_a_removed_directory(self) -> None:

@@ -8,11 +8,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-import twisted_graceful
-
+from .modules import modules
 from .support import run_python
-
-PACKAGE = Path(twisted_graceful.__file__).parent
 
 Layers = list[set[str]]
 
@@ -101,13 +98,6 @@ CYCLIC = {
     "http.websocket.upgraded_transport",
 }
 """The modules that import each other in a circle, and are still to be untangled."""
-
-
-def modules() -> Iterator[tuple[str, Path]]:
-    """Every module of the package, by its name within it; `__init__` for the package itself."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-        yield (name if name == "__init__" else name.removesuffix(".__init__")), path
 
 
 def imports(name: str, path: Path) -> Iterator[str]:

@@ -93,15 +93,16 @@ class LimitTests(SynchronousTestCase):
     def test_each_is_counted(self) -> None:
         """A client that hits a limit hits that one, once."""
         for name, (settings, step) in LIMITS.items():
-            app = Echo()
-            server = MemoryServer(app, **settings)
-            step(server, server.connect(), app)
-            server.advance(20)
-            limits = dict(server.connections.limits)
-            if name != "linger_timeout":
-                limits.pop("linger_timeout", None)  # it does not close after that, either
-            self.assertEqual(limits, {name: 1})
-            self.assertEqual(server.connections.counters[f"limits,{name}"], 1)
+            with self.subTest(name=name, settings=settings):
+                app = Echo()
+                server = MemoryServer(app, **settings)
+                step(server, server.connect(), app)
+                server.advance(20)
+                limits = dict(server.connections.limits)
+                if name != "linger_timeout":
+                    limits.pop("linger_timeout", None)  # it does not close after that, either
+                self.assertEqual(limits, {name: 1})
+                self.assertEqual(server.connections.counters[f"limits,{name}"], 1)
 
     def test_a_silent_client(self) -> None:
         """One that never says anything has until a head is due."""

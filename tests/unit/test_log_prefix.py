@@ -103,9 +103,10 @@ class WholeLineTests(SynchronousTestCase):
         messages = [each.decode() for each in iter(lambda: ours.recv(1 << 20), b"")]
         self.assertEqual(max(map(len, messages)) > 100_000, True)
         for message in messages:
-            self.assertRegex(message, r"^\d{4}-\d\d-\d\dT")
-            self.assertTrue(message.endswith("\n"))
-            self.assertEqual(message.count("+0000 [") + message.count("-0000 ["), 1)
+            with self.subTest(message):
+                self.assertRegex(message, r"^\d{4}-\d\d-\d\dT")
+                self.assertTrue(message.endswith("\n"))
+                self.assertEqual(message.count("+0000 [") + message.count("-0000 ["), 1)
 
     def test_one_file(self) -> None:
         """Of long events of several processes in one log each is whole, and in a file once."""

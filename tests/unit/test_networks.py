@@ -35,7 +35,8 @@ class NetworksTests(SynchronousTestCase):
             ("10.0.0.1,*", "2001:db8::1", True),
             ("", "127.0.0.1", False),
         ):
-            self.assertEqual(inside(text, host), expected, (text, host))
+            with self.subTest(text=text, host=host):
+                self.assertEqual(inside(text, host), expected)
 
     def test_ipv4_in_ipv6(self) -> None:
         """An IPv4 address is the same in the form that sockets of both families show."""
@@ -65,7 +66,8 @@ class NetworksTests(SynchronousTestCase):
             ("10.0.0.*", "'10.0.0.*'"),
             ("127.0.0.1 ::1", "'127.0.0.1 ::1'"),
         ):
-            self.assertIn(part, str(self.assertRaises(ValueError, Networks.parse, text)))
+            with self.subTest(text=text, part=part):
+                self.assertIn(part, str(self.assertRaises(ValueError, Networks.parse, text)))
 
     @examples
     @given(st.text(alphabet="0123456789abf.:/*, %", max_size=30))
@@ -91,4 +93,5 @@ class SettingTests(SynchronousTestCase):
     def test_no_text(self) -> None:
         """What is no text is refused."""
         for value in (None, 1, ["127.0.0.1"]):
-            self.assertRaises(SettingsError, Settings, forwarded_allow_ips=value)
+            with self.subTest(value=value):
+                self.assertRaises(SettingsError, Settings, forwarded_allow_ips=value)

@@ -33,11 +33,12 @@ class TableTests(SynchronousTestCase):
         """Each setting of a server is an option, with the setting's kind and default."""
         options = {option.key: option for option in OPTIONS}
         for each in fields(Settings):
-            self.assertEqual(options[each.name].default, each.default)
-            kind = each.metadata["kind"]
-            several = isinstance(kind, Several)
-            self.assertEqual(options[each.name].kind, kind.each if several else kind)
-            self.assertEqual(options[each.name].repeatable, several)
+            with self.subTest(each=each):
+                self.assertEqual(options[each.name].default, each.default)
+                kind = each.metadata["kind"]
+                several = isinstance(kind, Several)
+                self.assertEqual(options[each.name].kind, kind.each if several else kind)
+                self.assertEqual(options[each.name].repeatable, several)
         self.assertEqual(len(options), len(OPTIONS))
 
 
@@ -51,21 +52,25 @@ class EnvironmentTests(SynchronousTestCase):
     def test_every_option_has_a_variable(self) -> None:
         """Each option is read from GRACEFUL_ and its name, and says so."""
         for option in OPTIONS:
-            text = {Flag: "yes", NetworkList: "::1", Text: "combined"}.get(type(option.kind), "7")
-            text = "10.0.0.7" if option.name == "forwarded-allow-ips" else text
-            text = "/7" if option.name == "warm-up" else text
-            variable = f"GRACEFUL_{option.name.replace('-', '_').upper()}"
-            [(name, chosen)] = from_environment({variable: text, "PORT": "1"}).items()
-            self.assertEqual(name, option.name)
-            self.assertEqual(chosen.source, f"the environment variable {variable}")
-            value = option.kind.parse(text)
-            self.assertEqual(chosen.value, (value,) if option.repeatable else value)
+            with self.subTest(option=option):
+                text = {Flag: "yes", NetworkList: "::1", Text: "combined"}.get(
+                    type(option.kind), "7"
+                )
+                text = "10.0.0.7" if option.name == "forwarded-allow-ips" else text
+                text = "/7" if option.name == "warm-up" else text
+                variable = f"GRACEFUL_{option.name.replace('-', '_').upper()}"
+                [(name, chosen)] = from_environment({variable: text, "PORT": "1"}).items()
+                self.assertEqual(name, option.name)
+                self.assertEqual(chosen.source, f"the environment variable {variable}")
+                value = option.kind.parse(text)
+                self.assertEqual(chosen.value, (value,) if option.repeatable else value)
 
     def test_repeatable(self) -> None:
         """Several values are separated by commas or white space."""
         for text in ("1,localhost:2", "1 localhost:2", "1,\n  localhost:2\n", " 1 , localhost:2,"):
-            chosen = from_environment({"GRACEFUL_PORT": text})["port"]
-            self.assertEqual(chosen.value, (Address("", 1), Address("localhost", 2)), text)
+            with self.subTest(text=text):
+                chosen = from_environment({"GRACEFUL_PORT": text})["port"]
+                self.assertEqual(chosen.value, (Address("", 1), Address("localhost", 2)))
 
     def test_commas_of_one_value(self) -> None:
         """A value that has commas of its own is not split."""
@@ -76,12 +81,14 @@ class EnvironmentTests(SynchronousTestCase):
         """A variable that is empty, or blank, counts as one that is not there."""
         for option in OPTIONS:
             for text in ("", " "):
-                self.assertEqual(from_environment({option.variable: text}), {})
+                with self.subTest(option=option, text=text):
+                    self.assertEqual(from_environment({option.variable: text}), {})
 
     def test_flags(self) -> None:
         """A flag is on or off in any of the usual words, and in no other."""
         for text, value in (("1", True), ("Yes", True), ("on", True), ("0", False), ("no", False)):
-            self.assertIs(from_environment({"GRACEFUL_WSGI": text})["wsgi"].value, value)
+            with self.subTest(text=text, value=value):
+                self.assertIs(from_environment({"GRACEFUL_WSGI": text})["wsgi"].value, value)
         said = self.refused(GRACEFUL_WSGI="maybe")
         self.assertIn("GRACEFUL_WSGI: 'maybe' is not accepted; it must be true or false", said)
 
@@ -91,8 +98,9 @@ class EnvironmentTests(SynchronousTestCase):
             self.refused(GRACEFUL_READ_TIMEOUT="soon"),
             self.refused(GRACEFUL_READ_TIMEOUT="-1"),
         ):
-            self.assertIn("the environment variable GRACEFUL_READ_TIMEOUT: '", said)
-            self.assertIn("a number of seconds, 0 or more", said)
+            with self.subTest(said=said):
+                self.assertIn("the environment variable GRACEFUL_READ_TIMEOUT: '", said)
+                self.assertIn("a number of seconds, 0 or more", said)
         said = self.refused(GRACEFUL_FORWARDED_ALLOW_IPS="example.com")
         self.assertIn("'example.com'", said.partition("must be")[2])
 
@@ -125,19 +133,22 @@ class FileTests(SynchronousTestCase):
     def test_both_tables(self) -> None:
         """Our keys are in [graceful] or in [tool.graceful], beside those of others."""
         for table in ("graceful", "tool.graceful"):
-            text = f"[tool.ruff]\nx = 1\n[{table}]\nidle-grace = 1\n"
-            [chosen] = from_file(text, "app.toml").values()
-            self.assertEqual((chosen.value, chosen.source), (1, "app.toml"))
+            with self.subTest(table=table):
+                text = f"[tool.ruff]\nx = 1\n[{table}]\nidle-grace = 1\n"
+                [chosen] = from_file(text, "app.toml").values()
+                self.assertEqual((chosen.value, chosen.source), (1, "app.toml"))
 
     def test_one_table(self) -> None:
         """A file with none of them, or with both, or with no table of the name is refused."""
         for text in ("", "[graceful]\n[tool.graceful]\n", "graceful = 1", "[tool]\ngraceful = []"):
-            self.assertIn("one table, [graceful] or [tool.graceful]", self.refused(text))
+            with self.subTest(text=text):
+                self.assertIn("one table, [graceful] or [tool.graceful]", self.refused(text))
 
     def test_names(self) -> None:
         """Keys are names of options, with hyphens or underscores, but not both of one."""
         for key in ("read-timeout", "read_timeout"):
-            self.assertEqual(self.values(f"[graceful]\n{key} = 1"), {"read-timeout": 1})
+            with self.subTest(key=key):
+                self.assertEqual(self.values(f"[graceful]\n{key} = 1"), {"read-timeout": 1})
         both = "[graceful]\nread-timeout = 1\nread_timeout = 1"
         self.assertIn("[graceful] read_timeout: it is there twice", self.refused(both))
 
@@ -171,9 +182,10 @@ class FileTests(SynchronousTestCase):
     def test_an_empty_list_is_the_default(self) -> None:
         """No ports and no applications is what is the case when nobody names any."""
         for option in OPTIONS:
-            if option.repeatable:
-                text = f"[graceful]\n{option.name} = []"
-                self.assertEqual(self.values(text), {option.name: option.default})
+            with self.subTest(option=option):
+                if option.repeatable:
+                    text = f"[graceful]\n{option.name} = []"
+                    self.assertEqual(self.values(text), {option.name: option.default})
 
     def test_wrong_values(self) -> None:
         """A value that no option takes is refused with file, table, key and what is accepted."""
@@ -191,9 +203,10 @@ class FileTests(SynchronousTestCase):
             ("admin-host = 'app:9000'", "without port"),
             ("admin-host = '*'", "without port"),
         ):
-            said = self.refused(f"[graceful]\n{line}")
-            self.assertIn(f"app.toml: [graceful] {line.partition(' ')[0]}: ", said)
-            self.assertIn(accepted, said)
+            with self.subTest(line=line, accepted=accepted):
+                said = self.refused(f"[graceful]\n{line}")
+                self.assertIn(f"app.toml: [graceful] {line.partition(' ')[0]}: ", said)
+                self.assertIn(accepted, said)
 
     def test_an_unknown_key(self) -> None:
         """A key that is no option is refused, and what was meant is named."""
@@ -223,7 +236,8 @@ class EffectiveTests(SynchronousTestCase):
             ("wsgi-threads", 3, "app.toml"),
             ("drain-timeout", 30, "the default"),
         ):
-            self.assertEqual((chosen[name].value, chosen[name].source), (value, source))
+            with self.subTest(name=name, value=value):
+                self.assertEqual((chosen[name].value, chosen[name].source), (value, source))
         self.assertEqual(list(chosen), [option.name for option in OPTIONS])
 
     def test_defaults_for_development(self) -> None:
@@ -234,16 +248,18 @@ class EffectiveTests(SynchronousTestCase):
             ("probation", 1, "the command line"),
             ("idle-grace", 2, "the default"),
         ):
-            self.assertEqual((chosen[name].value, chosen[name].source), (value, source))
+            with self.subTest(name=name, value=value):
+                self.assertEqual((chosen[name].value, chosen[name].source), (value, source))
         self.assertEqual(effective(options.for_development())["probation"].value, 0)
 
     def test_printed_defaults(self) -> None:
         """What is printed says of each option its help, its source and its value."""
         printed = to_toml(effective())
         for option in OPTIONS:
-            self.assertIn(f"# From the default.\n{option.name} = ", printed)
-            said = " ".join(printed.replace("# ", "").split())
-            self.assertIn(" ".join(option.description.split()), said)
+            with self.subTest(option=option):
+                self.assertIn(f"# From the default.\n{option.name} = ", printed)
+                said = " ".join(printed.replace("# ", "").split())
+                self.assertIn(" ".join(option.description.split()), said)
 
     @given(st.data())
     @examples
@@ -269,9 +285,10 @@ class EffectiveTests(SynchronousTestCase):
         """What is a name, a path or the like is written as a text, and not as a number."""
         for key in ("app", "access-log", "admin-allow", "warm-up", "unix-mode"):
             for value in ("3", "true", "1.5"):
-                with self.assertRaises(ConfigError) as caught:
-                    from_file(f"[graceful]\n{key} = {value}\n", "app.toml")
-                self.assertIn(f"app.toml: [graceful] {key}: ", str(caught.exception))
+                with self.subTest(key=key, value=value):
+                    with self.assertRaises(ConfigError) as caught:
+                        from_file(f"[graceful]\n{key} = {value}\n", "app.toml")
+                    self.assertIn(f"app.toml: [graceful] {key}: ", str(caught.exception))
 
     @given(st.text())
     @examples

@@ -184,15 +184,16 @@ class ReleaseTests(SynchronousTestCase):
     def test_faults_are_told_as_before_when_nobody_reads_the_last_words(self) -> None:
         """When the last words are closed a fault is written where it would have been without."""
         for told, option in ((False, ()), (True, ("import faulthandler; faulthandler.enable()",))):
-            status, _, err = self.run_child(
-                *option,
-                "import signal",
-                "release(*real).close()",
-                "os.kill(os.getpid(), signal.SIGABRT)",
-            )
-            self.assertEqual(status, -signal.SIGABRT)
-            self.assertEqual("Fatal Python error" in err, told)
-            self.assertEqual(self.capture.tail(), "")
+            with self.subTest(told=told, option=option):
+                status, _, err = self.run_child(
+                    *option,
+                    "import signal",
+                    "release(*real).close()",
+                    "os.kill(os.getpid(), signal.SIGABRT)",
+                )
+                self.assertEqual(status, -signal.SIGABRT)
+                self.assertEqual("Fatal Python error" in err, told)
+                self.assertEqual(self.capture.tail(), "")
 
     def test_no_descriptor_is_left(self) -> None:
         """The descriptors of the real streams are closed when they have become 1 and 2."""

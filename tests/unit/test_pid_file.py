@@ -93,16 +93,18 @@ class PidFileTests(SynchronousTestCase):
     def test_its_owner_removes_it(self) -> None:
         """The process whose pid it holds removes it, with or without a line end in it."""
         for content in (b"7", b"7\n"):
-            self.put(content)
-            PidFile(self.path, 7).remove()
-            self.assertFalse(os.path.exists(self.path))
+            with self.subTest(content=content):
+                self.put(content)
+                PidFile(self.path, 7).remove()
+                self.assertFalse(os.path.exists(self.path))
 
     def test_nobody_else_removes_it(self) -> None:
         """A file with another pid, or with none, stays."""
         for content in (b"8", b"77", b"", b"soon"):
-            self.put(content)
-            PidFile(self.path, 7).remove()
-            self.assertEqual(self.content(), content.decode())
+            with self.subTest(content=content):
+                self.put(content)
+                PidFile(self.path, 7).remove()
+                self.assertEqual(self.content(), content.decode())
 
     def test_a_file_that_is_no_text_stays(self) -> None:
         """A file with bytes that are no text holds no pid of ours, and ends no service."""
@@ -172,10 +174,11 @@ class LinkTests(SynchronousTestCase):
         os.symlink("target.pid", path)
         file = PidFile(path, 7)
         for write in (file.create, file.write):
-            write()
-            self.assertTrue(os.path.islink(path))
-            with open(target) as written:
-                self.assertEqual(written.read(), "7")
+            with self.subTest(write=write):
+                write()
+                self.assertTrue(os.path.islink(path))
+                with open(target) as written:
+                    self.assertEqual(written.read(), "7")
         file.remove()
         self.assertEqual(os.listdir(directory), ["app.pid"])
 
@@ -214,11 +217,12 @@ class FreeTests(SynchronousTestCase):
         PidFile("/dev/null", 7).create()
         self.assertFalse(os.path.isfile("/dev/null"))
         for make, remove in ((os.mkfifo, os.unlink), (os.mkdir, os.rmdir)):
-            make(self.path)
-            error = self.assertRaises(PidFileError, PidFile(self.path, 7).create)
-            self.assertIn(f"{self.path} is not a regular file", str(error))
-            PidFile(self.path, 7).remove()
-            remove(self.path)
+            with self.subTest(make=make, remove=remove):
+                make(self.path)
+                error = self.assertRaises(PidFileError, PidFile(self.path, 7).create)
+                self.assertIn(f"{self.path} is not a regular file", str(error))
+                PidFile(self.path, 7).remove()
+                remove(self.path)
 
     def test_where_it_cannot_be(self) -> None:
         """A start says that the directory is missing, through links as well, and names it."""
@@ -226,9 +230,10 @@ class FreeTests(SynchronousTestCase):
         os.symlink("gone/app.pid", self.path)
         for path in (os.path.join(missing, "app.pid"), self.path):
             for look in (lambda path=path: require_writable(path), PidFile(path, 7).create):
-                error = self.assertRaises(PidFileError, look)
-                self.assertIn(f"cannot write the pid file {path}: ", str(error))
-                self.assertIn(f"there is no directory {missing}", str(error))
+                with self.subTest(path=path, look=look):
+                    error = self.assertRaises(PidFileError, look)
+                    self.assertIn(f"cannot write the pid file {path}: ", str(error))
+                    self.assertIn(f"there is no directory {missing}", str(error))
         os.mkdir(missing)
         require_writable(self.path)
         self.assertEqual(os.listdir(missing), [])
@@ -269,8 +274,9 @@ class FreeTests(SynchronousTestCase):
             if line.startswith("def"):
                 continue
             for user in (lambda: require_free(self.path), PidFile(self.path, 8).create):
-                error = self.assertRaises(PidFileError, user)
-                self.assertIn(f"the pid file {self.path} (pid 7)", str(error))
+                with self.subTest(line=line, user=user):
+                    error = self.assertRaises(PidFileError, user)
+                    self.assertIn(f"the pid file {self.path} (pid 7)", str(error))
         child.kill()
         child.wait()
         require_free(self.path)

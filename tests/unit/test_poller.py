@@ -132,12 +132,13 @@ class PollerTests(SynchronousTestCase):
     def test_one_that_fails(self) -> None:
         """A transport whose protocol raises is lost, and the others of the turn are served."""
         for error in (ValueError("broken"), SystemExit(1)):
-            failing, other = self.waiting(ends_with=error), self.waiting()
-            for each in (failing, other):
-                each.peer.send(b"x")
-            self.poller.doRead()
-            self.assertEqual((failing.told, other.told), (["read", "lost"], ["read"]))
-            self.assertEqual(len(self.flushLoggedErrors(type(error))), 1)
+            with self.subTest(error=error):
+                failing, other = self.waiting(ends_with=error), self.waiting()
+                for each in (failing, other):
+                    each.peer.send(b"x")
+                self.poller.doRead()
+                self.assertEqual((failing.told, other.told), (["read", "lost"], ["read"]))
+                self.assertEqual(len(self.flushLoggedErrors(type(error))), 1)
 
     def test_one_that_cannot_be_lost(self) -> None:
         """A transport whose protocol raises at its end is forgotten; the others are told."""

@@ -176,11 +176,12 @@ class PoolTests(SynchronousTestCase):
         self.serve()
         self.pool.roll()
         for old, new in ((1, 3), (2, 4)):
-            self.assertEqual(len(self.pool.serving), 2)
-            self.ready(new)
-            self.assertEqual(len(self.pool.serving), 2)
-            self.end(old)
-            self.assertEqual(len(self.pool.serving), 2)
+            with self.subTest(old=old, new=new):
+                self.assertEqual(len(self.pool.serving), 2)
+                self.ready(new)
+                self.assertEqual(len(self.pool.serving), 2)
+                self.end(old)
+                self.assertEqual(len(self.pool.serving), 2)
 
     def test_the_old_one_waits_for_the_new_one(self) -> None:
         """The old worker stays until the new one does accept; unless it dies before."""

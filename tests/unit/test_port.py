@@ -52,10 +52,11 @@ class RoomTests(PortTestCase):
             self.connect()
         self.turn()
         for ended, accepted in (([0], 3), ([1, 2], 5)):
-            for number in ended:
-                self.end(number)
-            self.turn()
-            self.assertEqual(len(self.factory.made), accepted)
+            with self.subTest(ended=ended, accepted=accepted):
+                for number in ended:
+                    self.end(number)
+                self.turn()
+                self.assertEqual(len(self.factory.made), accepted)
 
     def test_ports_share_it(self) -> None:
         """Ports in one room have the limit together."""
@@ -92,16 +93,17 @@ class RoomTests(PortTestCase):
                 mock.Mock(side_effect=ZeroDivisionError),
                 mock.Mock(return_value=broken),
             ):
-                with mock.patch.object(self.factory, "buildProtocol", made):
-                    client = self.connect()
-                    self.turn()
-                self.reactor.advance(0)
-                made.assert_called_once()
-                self.assertEqual(self.room.free, 2)
-                client.settimeout(5)
-                with contextlib.suppress(ConnectionResetError):
-                    self.assertEqual(client.recv(1), b"")
-                client.close()
+                with self.subTest(made=made):
+                    with mock.patch.object(self.factory, "buildProtocol", made):
+                        client = self.connect()
+                        self.turn()
+                    self.reactor.advance(0)
+                    made.assert_called_once()
+                    self.assertEqual(self.room.free, 2)
+                    client.settimeout(5)
+                    with contextlib.suppress(ConnectionResetError):
+                        self.assertEqual(client.recv(1), b"")
+                    client.close()
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
 
     def test_ipv6(self) -> None:
@@ -282,12 +284,13 @@ class ExhaustionTests(PortTestCase):
         """Out of descriptors a port looks away, and tries again after a second."""
         self.connect()
         for number in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EINVAL):
-            accept = self.refuse(number)
-            self.turn()
-            self.assertEqual((accept.call_count, self.is_reading(self.port)), (1, False))
-            self.assertEqual(self.factory.made, [])
-            self.reactor.advance(1)
-            self.assertTrue(self.is_reading(self.port))
+            with self.subTest(number=number):
+                accept = self.refuse(number)
+                self.turn()
+                self.assertEqual((accept.call_count, self.is_reading(self.port)), (1, False))
+                self.assertEqual(self.factory.made, [])
+                self.reactor.advance(1)
+                self.assertTrue(self.is_reading(self.port))
         self.turn()
         self.assertEqual(len(self.factory.made), 1)
 
@@ -326,5 +329,8 @@ class LimitOfDescriptorsTests(SynchronousTestCase):
         """Three quarters of them, at least one, and any number where they are not limited."""
         infinite = resource.RLIM_INFINITY
         for soft, limit in ((1024, 768), (1 << 20, 3 << 18), (1, 1), (infinite, 2**63 - 1)):
-            with mock.patch.object(resource, "getrlimit", return_value=(soft, infinite)):
+            with (
+                self.subTest(soft=soft, limit=limit),
+                mock.patch.object(resource, "getrlimit", return_value=(soft, infinite)),
+            ):
                 self.assertEqual(limit_of_descriptors(), limit)

@@ -99,7 +99,8 @@ class FaultFileTests(SynchronousTestCase):
         )
         done = run_python("-X", "faulthandler", "-c", code)
         for text in (done.stdout, done.stderr):
-            self.assertEqual(text.count("in fall"), 1)
+            with self.subTest(text=text):
+                self.assertEqual(text.count("in fall"), 1)
 
     def test_nothing(self) -> None:
         """A process that did not fall has left nothing."""

@@ -101,17 +101,18 @@ class FailingTests(SynchronousTestCase):
     def test_in_the_response(self) -> None:
         """If it fails later, its connection is reset, since the response is incomplete."""
         for streaming, methods in ((False, ["resume"]), (True, ["pause"]), (True, ["resume"])):
-            producer = Failing(*methods, "stop")
-            client = self.serve(producer, b"begun", streaming=streaming)
-            client.reading = True
-            self.server.advance(1)
-            self.assertTrue(client.reset, methods)
-            self.assertEqual(len(self.server.connections), 0)
-            self.assertEqual(producer.calls[-1], "stop")
-            self.assertEqual(producer.calls.count("stop"), 1)
-            (lost,) = self.server.site.resource.lost
-            self.assertIsInstance(lost, Failure)
-            self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
+            with self.subTest(streaming=streaming, methods=methods):
+                producer = Failing(*methods, "stop")
+                client = self.serve(producer, b"begun", streaming=streaming)
+                client.reading = True
+                self.server.advance(1)
+                self.assertTrue(client.reset)
+                self.assertEqual(len(self.server.connections), 0)
+                self.assertEqual(producer.calls[-1], "stop")
+                self.assertEqual(producer.calls.count("stop"), 1)
+                (lost,) = self.server.site.resource.lost
+                self.assertIsInstance(lost, Failure)
+                self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
 
     def test_after_the_response(self) -> None:
         """A producer that fails after its response is finished does it no harm."""

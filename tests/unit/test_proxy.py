@@ -58,7 +58,8 @@ class ClientTests(SynchronousTestCase):
             ("::ffff:192.0.2.1", tcp("192.0.2.1")),
             ("\t192.0.2.1 ", tcp("192.0.2.1")),
         ):
-            self.assertEqual(client(text), expected, text)
+            with self.subTest(text=text, expected=expected):
+                self.assertEqual(client(text), expected)
 
     def test_rightmost_that_is_no_proxy(self) -> None:
         """Proxies are passed over from the right, and what is left of the client is not read."""
@@ -68,7 +69,8 @@ class ClientTests(SynchronousTestCase):
             ("127.0.0.1, 192.0.2.1", tcp("192.0.2.1")),
             ("unknown, 192.0.2.1", tcp("192.0.2.1")),
         ):
-            self.assertEqual(client(text), expected, text)
+            with self.subTest(text=text, expected=expected):
+                self.assertEqual(client(text), expected)
 
     def test_all_are_proxies(self) -> None:
         """If all are proxies of ours, the first of them is the client."""
@@ -93,15 +95,17 @@ class ClientTests(SynchronousTestCase):
     def test_malformed(self) -> None:
         """If the entry that counts is no address, the client is not known."""
         for text in (*WRONG, "1" * 100_000, "[" * 100, '"192.0.2.1', "192.0.2.1, x, 10.0.0.1"):
-            self.assertEqual(client(text), UNKNOWN, text)
+            with self.subTest(text=text):
+                self.assertEqual(client(text), UNKNOWN)
 
     def test_star(self) -> None:
         """With `*` the last entry is the client, unless it is in a network that is named too."""
         values = [b"192.0.2.9, 192.0.2.1, 10.0.0.1"]
         for text, expected in (("*", "10.0.0.1"), ("*,10.0.0.0/8", "192.0.2.1")):
-            proxies = Proxies(Networks.parse(text))
-            self.assertTrue(proxies.trusts(tcp("198.51.100.1")))
-            self.assertEqual(proxies.client_and_scheme(values, [])[0], tcp(expected))
+            with self.subTest(text=text, expected=expected):
+                proxies = Proxies(Networks.parse(text))
+                self.assertTrue(proxies.trusts(tcp("198.51.100.1")))
+                self.assertEqual(proxies.client_and_scheme(values, [])[0], tcp(expected))
 
     @examples
     @given(st.lists(st.sampled_from([*TRUSTED, *FOREIGN, *WRONG, ""])), st.data())
@@ -147,7 +151,8 @@ class TrustTests(SynchronousTestCase):
             (tcp("192.0.2.1"), False),
             (UNIXAddress(None), True),
         ):
-            self.assertEqual(PROXIES.trusts(peer), expected, peer)
+            with self.subTest(peer=peer, expected=expected):
+                self.assertEqual(PROXIES.trusts(peer), expected)
 
 
 class SchemeTests(SynchronousTestCase):
@@ -170,7 +175,8 @@ class SchemeTests(SynchronousTestCase):
             (b"ftp", None),
             (b"https;", None),
         ):
-            self.assertEqual(self.said(value), expected, value)
+            with self.subTest(value=value, expected=expected):
+                self.assertEqual(self.said(value), expected)
 
     def test_one_for_all_proxies(self) -> None:
         """One scheme counts however many proxies are between."""
@@ -187,7 +193,8 @@ class SchemeTests(SynchronousTestCase):
         """It stands first if the client does; and counts as the last one if there is none."""
         self.assertIs(PROXIES.client_and_scheme([b"10.0.0.2,10.0.0.1"], [b"https,http"])[1], True)
         for addresses in ([], [b""], [b"x, 10.0.0.1"]):
-            self.assertIs(PROXIES.client_and_scheme(addresses, [b"https,http"])[1], False)
+            with self.subTest(addresses=addresses):
+                self.assertIs(PROXIES.client_and_scheme(addresses, [b"https,http"])[1], False)
 
 
 class Seen(Resource):
@@ -263,7 +270,10 @@ class RequestTests(SynchronousTestCase):
             ("example.com:", 443),
             ("example.com:0", 443),
         ):
-            self.assertEqual(self.ask("X-Forwarded-Proto: https", host=host).getHost().port, port)
+            with self.subTest(host=host, port=port):
+                self.assertEqual(
+                    self.ask("X-Forwarded-Proto: https", host=host).getHost().port, port
+                )
 
     def test_the_application_has_the_last_word(self) -> None:
         """What the application says with Twisted's `setHost` counts."""
@@ -290,21 +300,23 @@ class RequestTests(SynchronousTestCase):
     def test_malformed(self) -> None:
         """A client that a proxy does not name is unknown, and not taken for the proxy."""
         for value in (*WRONG, "", "\xff", "1.2.3.4, x"):
-            request = self.ask(f"X-Forwarded-For: {value}", f"X-Forwarded-Proto: {value}")
-            self.assertEqual(request.client, UNKNOWN, value)
-            self.assertEqual(request.getClientAddress().host, "unknown")
-            self.assertFalse(request.isSecure(), value)
-            self.assertEqual(request.getHost(), tcp(*SERVER), value)
+            with self.subTest(value=value):
+                request = self.ask(f"X-Forwarded-For: {value}", f"X-Forwarded-Proto: {value}")
+                self.assertEqual(request.client, UNKNOWN)
+                self.assertEqual(request.getClientAddress().host, "unknown")
+                self.assertFalse(request.isSecure())
+                self.assertEqual(request.getHost(), tcp(*SERVER))
 
     def test_fields_stay(self) -> None:
         """The application sees the fields as they were sent."""
         fields = ("X-Forwarded-For: x, 192.0.2.1", "X-Forwarded-For: 10.0.0.1")
         for trusted in (True, False):
-            [request] = self.ask_all([fields], proxy_headers=trusted)
-            self.assertEqual(
-                request.requestHeaders.getRawHeaders(b"X-Forwarded-For"),
-                [b"x, 192.0.2.1", b"10.0.0.1"],
-            )
+            with self.subTest(trusted=trusted):
+                [request] = self.ask_all([fields], proxy_headers=trusted)
+                self.assertEqual(
+                    request.requestHeaders.getRawHeaders(b"X-Forwarded-For"),
+                    [b"x, 192.0.2.1", b"10.0.0.1"],
+                )
 
     def test_other_fields(self) -> None:
         """Fields that proxies pass on as clients send them are not believed."""
@@ -326,10 +338,11 @@ class RequestTests(SynchronousTestCase):
             {"proxy_headers": True, "forwarded_allow_ips": "10.0.0.1"},
             {"proxy_headers": True, "forwarded_allow_ips": ""},
         ):
-            [request] = self.ask_all([fields], **settings)
-            self.assertEqual((request.client, request.isSecure()), (tcp(*CLIENT), False))
-            self.assertEqual(request.getHost(), tcp(*SERVER))
-            self.assertNotIsInstance(request, ForwardedRequest)
+            with self.subTest(settings=settings):
+                [request] = self.ask_all([fields], **settings)
+                self.assertEqual((request.client, request.isSecure()), (tcp(*CLIENT), False))
+                self.assertEqual(request.getHost(), tcp(*SERVER))
+                self.assertNotIsInstance(request, ForwardedRequest)
 
     def test_request_id(self) -> None:
         """The identifier that a trusted proxy gives is kept, and no other one."""
@@ -349,4 +362,7 @@ class RequestTests(SynchronousTestCase):
         logged = [json.loads(each) for each in lines]
         self.assertEqual([each["status"] for each in logged], [200, 413])
         for each in logged:
-            self.assertEqual((each["client"], each["request_id"]), ("192.0.2.1", "from-the-proxy"))
+            with self.subTest(each=each):
+                self.assertEqual(
+                    (each["client"], each["request_id"]), ("192.0.2.1", "from-the-proxy")
+                )

@@ -89,7 +89,8 @@ class HeaderTests(PrefaceTestCase):
     def test_addresses(self) -> None:
         """The addresses of the header are those of the connection and its requests."""
         for header in SAYING:
-            self.assertEqual(self.seen(header + GET), (SAID4.source, SAID4.destination, False))
+            with self.subTest(header=header):
+                self.assertEqual(self.seen(header + GET), (SAID4.source, SAID4.destination, False))
 
     def test_one_answer_after_the_other(self) -> None:
         """The header stands before the first request, and not before the second."""
@@ -102,7 +103,8 @@ class HeaderTests(PrefaceTestCase):
         """A health check of the proxy has the addresses of its connection."""
         own = (IPv4Address("TCP", *CLIENT), IPv4Address("TCP", *SERVER), False)
         for header in (v2(LOCAL, 0), v2(LOCAL, 0x11, BLOCK4), b"PROXY UNKNOWN\r\n"):
-            self.assertEqual(self.seen(header + GET), own)
+            with self.subTest(header=header):
+                self.assertEqual(self.seen(header + GET), own)
 
     def test_tls(self) -> None:
         """A client that speaks TLS with the proxy is secure."""
@@ -144,8 +146,11 @@ class HeaderTests(PrefaceTestCase):
             ("127.0.0.1", "192.0.2.1"),  # the header names a client, who may send any field
             ("127.0.0.1,192.0.2.1", "203.0.113.1"),  # it names a further proxy
         ):
-            client, _, _ = self.seen(TCP4 + fields, proxy_headers=True, forwarded_allow_ips=allowed)
-            self.assertEqual(client.host, expected)
+            with self.subTest(allowed=allowed, expected=expected):
+                client, _, _ = self.seen(
+                    TCP4 + fields, proxy_headers=True, forwarded_allow_ips=allowed
+                )
+                self.assertEqual(client.host, expected)
 
     def test_off(self) -> None:
         """Without the setting a header is no request, and a request needs none."""
@@ -197,10 +202,11 @@ class RefusedTests(PrefaceTestCase):
         """A client that goes without a word, as checks of a port do, is forgotten silently."""
         for leave in (MemoryConnection.close, MemoryConnection.finish, MemoryConnection.abort):
             for sent in (b"", TCP4[:20]):
-                client = self.connect(sent)
-                leave(client)
-                self.assertEqual(len(self.server.connections), 0)
-                self.assertEqual(self.logged, [])
+                with self.subTest(leave=leave, sent=sent):
+                    client = self.connect(sent)
+                    leave(client)
+                    self.assertEqual(len(self.server.connections), 0)
+                    self.assertEqual(self.logged, [])
 
     def test_nothing_is_left(self) -> None:
         """A connection that was refused leaves no timer behind."""
@@ -231,13 +237,14 @@ class SecureTests(PrefaceTestCase):
         """The client's hello may come with the header, and in any pieces."""
         server = SecureServer(self, Echo(), proxy_protocol=True)
         for size in (10_000, 7, 1):
-            client = SecureClient(server.connect())
-            stream = V2 + client.handshake_step()
-            for begin in range(0, len(stream), size):
-                client.wire.send(stream[begin : begin + size])
-            client.shake_hands()
-            client.send(GET)
-            self.assertEqual(client.responses()[0].body, ANSWER)
+            with self.subTest(size=size):
+                client = SecureClient(server.connect())
+                stream = V2 + client.handshake_step()
+                for begin in range(0, len(stream), size):
+                    client.wire.send(stream[begin : begin + size])
+                client.shake_hands()
+                client.send(GET)
+                self.assertEqual(client.responses()[0].body, ANSWER)
 
     def test_without_a_header(self) -> None:
         """A client that begins with TLS is no proxy."""

@@ -162,7 +162,8 @@ class ParserTests(SynchronousTestCase):
             v2(PROXY, 0x31, bytes(216)),
             v2(PROXY, 0x32, b"/run/app.sock".ljust(108, b"\0") * 2),
         ):
-            self.assertEqual(parse(data + b"GET /"), Header(len(data)), data)
+            with self.subTest(data=data):
+                self.assertEqual(parse(data + b"GET /"), Header(len(data)))
 
     def test_tls(self) -> None:
         """The proxy may say that its client speaks TLS; the last word counts."""
@@ -174,10 +175,11 @@ class ParserTests(SynchronousTestCase):
             (tlv(0x04) + tls(1) + tlv(0x30, b"netns"), True),
             (tlv(0x21, b"TLSv1.3"), False),
         ):
-            header = parse(v2(PROXY, 0x11, BLOCK4 + more))
-            assert header is not None
-            assert header.proxied is not None
-            self.assertEqual(header.proxied.secure, expected, more)
+            with self.subTest(more=more, expected=expected):
+                header = parse(v2(PROXY, 0x11, BLOCK4 + more))
+                assert header is not None
+                assert header.proxied is not None
+                self.assertEqual(header.proxied.secure, expected)
 
     def test_ipv4_in_ipv6(self) -> None:
         """HAProxy writes the one in the other when source and destination differ in kind."""
@@ -187,8 +189,9 @@ class ParserTests(SynchronousTestCase):
             b"PROXY TCP6 ::ffff:192.0.2.1 2001:db8::2 56324 443\r\n",
             v2(PROXY, 0x21, block + struct.pack("!HH", 56324, 443)),
         ):
-            said = Proxied(SAID4.source, SAID6.destination)
-            self.assertEqual(parse(data), Header(len(data), said))
+            with self.subTest(data=data):
+                said = Proxied(SAID4.source, SAID6.destination)
+                self.assertEqual(parse(data), Header(len(data), said))
 
     def test_refused(self) -> None:
         """What is no header is refused, with what was wrong."""
@@ -224,7 +227,8 @@ class ParserTests(SynchronousTestCase):
             (v2(PROXY, 0x11, BLOCK4 + tlv(0x04, b"x")[:-1]), "TLV is cut off"),
             (v2(PROXY, 0x11, BLOCK4 + tlv(0x20, b"\1\0\0\0")), "about TLS is too short"),
         ):
-            self.assertIn(reason, self.refused(data))
+            with self.subTest(data=data, reason=reason):
+                self.assertIn(reason, self.refused(data))
 
     @examples
     @given(headers, st.binary(max_size=20))
@@ -297,8 +301,11 @@ class TwistedTests(SynchronousTestCase):
             # Sixteen bytes say how long it is; what is too long is not waited for.
             (v2(LOCAL, 0, length=0xFFFF), "refused", "incomplete"),
         ):
-            found = of_twisted(data)
-            self.assertEqual(found if isinstance(found, str) else "taken", theirs, data)
-            mine = verdict(data)
-            said = "incomplete" if mine is None else "taken" if isinstance(mine, Header) else mine
-            self.assertEqual(said, ours, data)
+            with self.subTest(data=data, ours=ours):
+                found = of_twisted(data)
+                self.assertEqual(found if isinstance(found, str) else "taken", theirs)
+                mine = verdict(data)
+                said = (
+                    "incomplete" if mine is None else "taken" if isinstance(mine, Header) else mine
+                )
+                self.assertEqual(said, ours)

@@ -40,15 +40,17 @@ class PublicNamesTests(SynchronousTestCase):
     def test_each_can_be_imported(self) -> None:
         """Each name is the one of the module that it lives in."""
         for name, home in twisted_graceful._HOMES.items():
-            module = importlib.import_module(f"twisted_graceful.{home}")
-            value = getattr(twisted_graceful, name)
-            self.assertIs(value, getattr(module, name))
-            self.assertEqual(value.__module__, module.__name__)
+            with self.subTest(name=name, home=home):
+                module = importlib.import_module(f"twisted_graceful.{home}")
+                value = getattr(twisted_graceful, name)
+                self.assertIs(value, getattr(module, name))
+                self.assertEqual(value.__module__, module.__name__)
 
     def test_each_is_documented(self) -> None:
         """Each public name has a docstring of its own."""
         for name in twisted_graceful.__all__:
-            self.assertTrue(getattr(twisted_graceful, name).__doc__, name)
+            with self.subTest(name=name):
+                self.assertTrue(getattr(twisted_graceful, name).__doc__)
 
     def test_every_error_that_can_be_raised_is_public(self) -> None:
         """A user can catch each error of the package by a public name."""

@@ -68,7 +68,8 @@ class RangeTests(SynchronousTestCase):
             ("bytes=10-,3-4,20-30", "10-,3-4"),
             ("bytes=0-999999999999999999", "0-999999999999999999"),
         ):
-            self.assertEqual(coalesced(value.encode()), expected.encode().split(b","), value)
+            with self.subTest(value=value, expected=expected):
+                self.assertEqual(coalesced(value.encode()), expected.encode().split(b","))
 
     def test_malformed(self) -> None:
         """What is malformed is ignored; another unit is the application's affair."""
@@ -87,7 +88,8 @@ class RangeTests(SynchronousTestCase):
             "=0-1",
             "\xff=0-1",
         ):
-            self.assertEqual(coalesced(value.encode("latin-1")), [], value)
+            with self.subTest(value=value):
+                self.assertEqual(coalesced(value.encode("latin-1")), [])
         self.assertIsNone(coalesced(b"items=0-1"))
 
     @examples
@@ -122,8 +124,9 @@ class RangeTests(SynchronousTestCase):
             ({"max_ranges": 1}, "bytes=0-1", [b"bytes=0-1"]),
             ({"max_ranges": 1}, "bytes=0-1,5-6", None),
         ):
-            response = MemoryServer(Asked(), **settings).request("GET", "/", {"Range": value})
-            self.assertEqual(response.body, repr(expected).encode(), value)
+            with self.subTest(settings=settings, value=value):
+                response = MemoryServer(Asked(), **settings).request("GET", "/", {"Range": value})
+                self.assertEqual(response.body, repr(expected).encode())
 
     @examples
     @given(st.lists(st.integers(0, 50).map("-{}".format), min_size=1), st.integers(1, 50))
@@ -153,9 +156,10 @@ class RangeTests(SynchronousTestCase):
             ("bytes=0-4", '"a"', None),
             ("items=-5", "", [b"items=-5"]),
         ):
-            headers = {"Range": value} | ({"If-Range": condition} if condition else {})
-            response = MemoryServer(AskedFile(path)).request("GET", "/", headers)
-            self.assertEqual(response.body, repr(expected).encode(), value)
+            with self.subTest(value=value, condition=condition):
+                headers = {"Range": value} | ({"If-Range": condition} if condition else {})
+                response = MemoryServer(AskedFile(path)).request("GET", "/", headers)
+                self.assertEqual(response.body, repr(expected).encode())
 
     def test_too_many(self) -> None:
         """Whoever asks for too many gets the whole file, and the connection is closed."""

@@ -226,19 +226,20 @@ class GraceTests(DrainTestCase):
     def test_one_more_request(self) -> None:
         """In the grace one more request is answered, says close, and is the last."""
         for waiting in (self.idle, self.server.connect):
-            client = waiting()
-            drained = self.server.drain()
-            self.server.advance(2.9)
-            client.request("GET", "/more")
-            self.app.answer()
-            client.send(format_request("GET", "/too-many"))
-            (response,) = client.responses()
-            self.assertEqual(response.headers["Connection"], "close")
-            self.assertEqual((client.received, client.ended), (b"", True))
-            client.close()
-            report = self.assertDrained(drained)
-            self.assertEqual((report.answered, report.closed_idle), (1, 0))
-            self.server.connections.resume()
+            with self.subTest(waiting=waiting):
+                client = waiting()
+                drained = self.server.drain()
+                self.server.advance(2.9)
+                client.request("GET", "/more")
+                self.app.answer()
+                client.send(format_request("GET", "/too-many"))
+                (response,) = client.responses()
+                self.assertEqual(response.headers["Connection"], "close")
+                self.assertEqual((client.received, client.ended), (b"", True))
+                client.close()
+                report = self.assertDrained(drained)
+                self.assertEqual((report.answered, report.closed_idle), (1, 0))
+                self.server.connections.resume()
 
     def test_begins_with_the_drain(self) -> None:
         """For a connection that has long been idle the grace begins with the drain."""
@@ -264,19 +265,20 @@ class GraceTests(DrainTestCase):
     def test_request_not_read_yet(self) -> None:
         """A request that has arrived when the grace ends, but was not read yet, is answered."""
         for waiting in (self.idle, self.server.connect):
-            client = waiting()
-            self.server.drain()
-            client.arrive(format_request("GET", "/late"))
-            # As after a turn of the reactor that was too long: timers run before the reads.
-            for _ in range(int((3 + A_BIT) / SWEEP_INTERVAL)):
-                self.server.clock.advance(SWEEP_INTERVAL)
-            self.server.turn()
-            self.assertEqual(len(self.app.held), 1)
-            self.app.answer()
-            (response,) = client.responses()
-            self.assertEqual(response.body, b"GET /late ")
-            client.close()
-            self.server.connections.resume()
+            with self.subTest(waiting=waiting):
+                client = waiting()
+                self.server.drain()
+                client.arrive(format_request("GET", "/late"))
+                # As after a turn of the reactor that was too long: timers run before the reads.
+                for _ in range(int((3 + A_BIT) / SWEEP_INTERVAL)):
+                    self.server.clock.advance(SWEEP_INTERVAL)
+                self.server.turn()
+                self.assertEqual(len(self.app.held), 1)
+                self.app.answer()
+                (response,) = client.responses()
+                self.assertEqual(response.body, b"GET /late ")
+                client.close()
+                self.server.connections.resume()
 
     def test_none(self) -> None:
         """With a grace of 0 idle connections are closed by the next sweep."""

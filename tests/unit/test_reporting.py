@@ -41,7 +41,8 @@ class AbstractTests(SynchronousTestCase):
     def test_ours_are_complete(self) -> None:
         """Each class of connections that a server makes is complete."""
         for kind in (Channel, Http2Connection, WebSocket, ProxyHeaderReader, Handshake):
-            self.assertEqual(kind.__abstractmethods__, frozenset(), kind)
+            with self.subTest(kind=kind):
+                self.assertEqual(kind.__abstractmethods__, frozenset())
 
 
 class ConnectionTests(SynchronousTestCase):
@@ -162,8 +163,9 @@ class SignsOfLifeTests(SynchronousTestCase):
     def test_every_method_is_shielded(self) -> None:
         """Nothing that a watcher is told can raise."""
         for name in vars(Watcher):
-            if not name.startswith("_"):
-                self.assertIn(name, vars(Shielded))
+            with self.subTest(name=name):
+                if not name.startswith("_"):
+                    self.assertIn(name, vars(Shielded))
         shielded = Shielded(self.watcher)
         shielded.drains()
         shielded.serves()

@@ -58,9 +58,10 @@ class LogTests(SynchronousTestCase):
     def test_failure(self) -> None:
         """A failure of the application names its request, without what may be secret in it."""
         for method in ("GET", "POST"):
-            request = format_request(method, "/a{b}%20?key=secret")
-            self.assertEqual(self.logged(Failing(), request), [f"{method} /a{{b}}%20 failed"])
-            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+            with self.subTest(method=method):
+                request = format_request(method, "/a{b}%20?key=secret")
+                self.assertEqual(self.logged(Failing(), request), [f"{method} /a{{b}}%20 failed"])
+                self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_head(self) -> None:
         """HEAD is nothing to tell of, whether the application knows it or not."""

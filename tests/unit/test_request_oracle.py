@@ -743,7 +743,8 @@ class OracleTests(SynchronousTestCase):
         listed = {name for names in DIFFERENCES.values() for name in names}
         differing = {name for name in CASES if theirs[name] != ours[name]}
         for name in sorted(differing - listed):
-            self.assertEqual(theirs[name], ours[name], name)
+            with self.subTest(name=name):
+                self.assertEqual(theirs[name], ours[name])
         self.assertEqual(listed - differing, set(), "no longer different")
 
     def test_nothing_follows_an_answer(self) -> None:

@@ -131,34 +131,35 @@ class UnsendableTests(ResponseTestCase):
         }
         for name, answer in rows.items():
             for first in (GET, HEAD):
-                before = len(self.logged)
-                received, ended = self.serve(answer, first, AFTER)
-                self.assertTrue(
-                    received.startswith(b"HTTP/1.1 500 Internal Server Error\r\n"), name
-                )
-                self.assertEqual(received.count(b"HTTP/1.1 "), 2, (name, received))
-                self.assertTrue(received.endswith(b"\r\n\r\nGET /after "), (name, received))
-                self.assertFalse(ended)
-                self.assertIn("500", self.logged[before], name)
+                with self.subTest(name=name, answer=answer):
+                    before = len(self.logged)
+                    received, ended = self.serve(answer, first, AFTER)
+                    self.assertTrue(received.startswith(b"HTTP/1.1 500 Internal Server Error\r\n"))
+                    self.assertEqual(received.count(b"HTTP/1.1 "), 2, (name, received))
+                    self.assertTrue(received.endswith(b"\r\n\r\nGET /after "), (name, received))
+                    self.assertFalse(ended)
+                    self.assertIn("500", self.logged[before])
 
     def test_names(self) -> None:
         """A name that is not a token is an error where it is set."""
         for name in ("X\0", b"X\0", "X Y", b"X Y", b"X:", b""):
-            received, _ = self.serve(
-                lambda request, name=name: request.setHeader(name, b"a") or b"body",  # type: ignore[misc]
-                GET,
-                AFTER,
-            )
-            self.assertTrue(received.startswith(b"HTTP/1.1 500 "), name)
-            self.assertTrue(received.endswith(b"\r\n\r\nGET /after "), name)
-            self.assertEqual(len(self.flushLoggedErrors()), 1)
+            with self.subTest(name=name):
+                received, _ = self.serve(
+                    lambda request, name=name: request.setHeader(name, b"a") or b"body",  # type: ignore[misc]
+                    GET,
+                    AFTER,
+                )
+                self.assertTrue(received.startswith(b"HTTP/1.1 500 "))
+                self.assertTrue(received.endswith(b"\r\n\r\nGET /after "))
+                self.assertEqual(len(self.flushLoggedErrors()), 1)
 
     def test_http2(self) -> None:
         """So it is in HTTP/2."""
         for answer in (returned(b"body", X="a\0b"), returned(b"body", 101)):
-            client = Http2Client(http2_server(First(answer)))
-            after = client.get().status, client.get("/after").body
-            self.assertEqual(after, (500, b"GET /after "))
+            with self.subTest(answer=answer):
+                client = Http2Client(http2_server(First(answer)))
+                after = client.get().status, client.get("/after").body
+                self.assertEqual(after, (500, b"GET /after "))
 
     def test_sendable(self) -> None:
         """Tabs, and bytes that are not ASCII, are sent as they are."""
@@ -209,12 +210,13 @@ class SplittingTests(ResponseTestCase):
             lambda request: request.redirect(EVIL),
         )
         for call in calls:
+            with self.subTest(call=call):
 
-            def answer(request: Request, call: Callable[[Any], object] = call) -> bytes:
-                call(request)
-                return b""
+                def answer(request: Request, call: Callable[[Any], object] = call) -> bytes:
+                    call(request)
+                    return b""
 
-            self.assertLines(answer, self.lines + 1)
+                self.assertLines(answer, self.lines + 1)
 
     def test_names(self) -> None:
         """A field has a name of one line, or is an error of the application."""
@@ -236,28 +238,31 @@ class BodilessTests(ResponseTestCase):
                 written(b"bo", b"dy", code=code),
                 written(b"body", code=code, Content_Length="4", Transfer_Encoding="chunked"),
             ):
-                received, ended = self.serve(answer, GET, AFTER)
-                head, _, rest = received.partition(b"\r\n\r\n")
-                self.assertTrue(head.startswith(b"HTTP/1.1 %d " % code))
-                self.assertNotIn(b"Content-Length", head)
-                self.assertNotIn(b"Transfer-Encoding", head)
-                self.assertTrue(rest.startswith(b"HTTP/1.1 200 "), received)
-                self.assertFalse(ended)
+                with self.subTest(code=code, answer=answer):
+                    received, ended = self.serve(answer, GET, AFTER)
+                    head, _, rest = received.partition(b"\r\n\r\n")
+                    self.assertTrue(head.startswith(b"HTTP/1.1 %d " % code))
+                    self.assertNotIn(b"Content-Length", head)
+                    self.assertNotIn(b"Transfer-Encoding", head)
+                    self.assertTrue(rest.startswith(b"HTTP/1.1 200 "), received)
+                    self.assertFalse(ended)
 
     def test_head(self) -> None:
         """The answer to HEAD has the length of what it leaves out."""
         for answer in (returned(b"body"), written(b"bo", b"dy", Content_Length="4")):
-            received, ended = self.serve(answer, HEAD, AFTER)
-            head, _, rest = received.partition(b"\r\n\r\n")
-            self.assertIn(b"Content-Length: 4", head)
-            self.assertTrue(rest.startswith(b"HTTP/1.1 200 "), received)
-            self.assertFalse(ended)
+            with self.subTest(answer=answer):
+                received, ended = self.serve(answer, HEAD, AFTER)
+                head, _, rest = received.partition(b"\r\n\r\n")
+                self.assertIn(b"Content-Length: 4", head)
+                self.assertTrue(rest.startswith(b"HTTP/1.1 200 "), received)
+                self.assertFalse(ended)
 
     def test_interim(self) -> None:
         """A final answer has no interim status, after which a client would wait for another."""
         for code in (100, 103, 199):
-            received, _ = self.serve(written(b"body", code=code), GET)
-            self.assertTrue(received.startswith(b"HTTP/1.1 500 "), received)
+            with self.subTest(code=code):
+                received, _ = self.serve(written(b"body", code=code), GET)
+                self.assertTrue(received.startswith(b"HTTP/1.1 500 "), received)
 
 
 class LengthTests(ResponseTestCase):
@@ -271,30 +276,34 @@ class LengthTests(ResponseTestCase):
     def test_right(self) -> None:
         """One that is stays, and so does the connection."""
         for answer in (written(b"bo", b"dy", Content_Length="4"), returned(b"body")):
-            self.assertEqual(self.body(answer), (b"body", False))
+            with self.subTest(answer=answer):
+                self.assertEqual(self.body(answer), (b"body", False))
 
     def test_too_short(self) -> None:
         """Of one that is shorter the client learns by the end of the connection."""
         for parts in ((b"bo",), (b"b", b"o"), ()):
             for request in (GET, OLD.replace(b"\r\n\r\n", b"\r\nConnection: keep-alive\r\n\r\n")):
-                body, ended = self.body(written(*parts, Content_Length="4"), request)
-                self.assertEqual((body, ended), (b"".join(parts), True))
+                with self.subTest(parts=parts, request=request):
+                    body, ended = self.body(written(*parts, Content_Length="4"), request)
+                    self.assertEqual((body, ended), (b"".join(parts), True))
 
     def test_too_long(self) -> None:
         """What goes beyond the length is not sent: it would be the begin of the next answer."""
         for parts in ((b"body!",), (b"bo", b"dy!"), (b"body", b"!"), (b"body", b"!", b"!")):
-            received, _ = self.serve(written(*parts, Content_Length="4"), GET, AFTER)
-            rest = received.partition(b"\r\n\r\n")[2]
-            self.assertTrue(rest.startswith(b"bodyHTTP/1.1 200 "), received)
-            self.assertNotIn(b"!", rest)
+            with self.subTest(parts=parts):
+                received, _ = self.serve(written(*parts, Content_Length="4"), GET, AFTER)
+                rest = received.partition(b"\r\n\r\n")[2]
+                self.assertTrue(rest.startswith(b"bodyHTTP/1.1 200 "), received)
+                self.assertNotIn(b"!", rest)
 
     def test_said_in_the_log(self) -> None:
         """The log names the request, and both lengths."""
         for parts, count in (((b"bo",), 2), ((b"body!",), 5)):
-            events = self.logged(written(*parts, Content_Length="4"))
-            self.assertEqual(
-                events, [f"The answer to GET / has {count} bytes and not 4, as it says"]
-            )
+            with self.subTest(parts=parts, count=count):
+                events = self.logged(written(*parts, Content_Length="4"))
+                self.assertEqual(
+                    events, [f"The answer to GET / has {count} bytes and not 4, as it says"]
+                )
 
     def logged(self, answer: Answer) -> list[str]:
         """What the log says of an answer."""
@@ -313,19 +322,21 @@ class LengthTests(ResponseTestCase):
         """What is no length, or two, is not sent: the answer is as if there were none."""
         for length in ("x", "-1", "+4", "4, 4", "9" * 5000):
             for request, body in ((GET, b"4\r\nbody\r\n0\r\n\r\n"), (OLD, b"body")):
-                received, ended = self.serve(written(b"body", Content_Length=length), request)
-                head, _, rest = received.partition(b"\r\n\r\n")
-                self.assertNotIn(b"Content-Length", head)
-                self.assertEqual((rest, ended), (body, request is OLD))
+                with self.subTest(length=length, request=request):
+                    received, ended = self.serve(written(b"body", Content_Length=length), request)
+                    head, _, rest = received.partition(b"\r\n\r\n")
+                    self.assertNotIn(b"Content-Length", head)
+                    self.assertEqual((rest, ended), (body, request is OLD))
 
     def test_two_framings(self) -> None:
         """With a length there is no transfer coding, and to HTTP/1.0 there is none at all."""
         for request in (GET, OLD):
-            received, _ = self.serve(
-                written(b"body", Content_Length="4", Transfer_Encoding="chunked"), request
-            )
-            self.assertNotIn(b"Transfer-Encoding", received)
-            self.assertTrue(received.endswith(b"\r\n\r\nbody"))
+            with self.subTest(request=request):
+                received, _ = self.serve(
+                    written(b"body", Content_Length="4", Transfer_Encoding="chunked"), request
+                )
+                self.assertNotIn(b"Transfer-Encoding", received)
+                self.assertTrue(received.endswith(b"\r\n\r\nbody"))
         received, _ = self.serve(written(b"body", Transfer_Encoding="chunked"), OLD)
         self.assertNotIn(b"Transfer-Encoding", received)
         received, _ = self.serve(written(b"body", Transfer_Encoding="chunked"), GET)

@@ -366,30 +366,32 @@ class SmugglingTests(SynchronousTestCase):
             value = place.index(b"%b") > place.index(b":")
             middle = b"chun%bked" in place
             for byte in (bytes((each,)) for each in range(256)):
-                line = place % byte
-                first, *_ = serve(POST + line + END + LAST_CHUNK).statuses
-                if byte in b" \t" and value and not middle:
-                    self.assertEqual(first, 200, line)  # white space, which is dropped
-                    statuses = serve(POST + line + b"Content-Length: 5\r\n\r\n").statuses
-                    self.assertEqual(statuses, (400,), line)
-                elif byte in TOKEN and not value:
-                    self.assertEqual(first, 200, line)  # another field
-                    both = serve(POST + line + b"Content-Length: 5\r\n\r\n" + LAST_CHUNK)
-                    self.assertEqual([each.body for each in both.asked], [LAST_CHUNK], line)
-                else:
-                    self.assertIn(first, (400, 501), line)
+                with self.subTest(place=place, byte=byte):
+                    line = place % byte
+                    first, *_ = serve(POST + line + END + LAST_CHUNK).statuses
+                    if byte in b" \t" and value and not middle:
+                        self.assertEqual(first, 200, line)  # white space, which is dropped
+                        statuses = serve(POST + line + b"Content-Length: 5\r\n\r\n").statuses
+                        self.assertEqual(statuses, (400,), line)
+                    elif byte in TOKEN and not value:
+                        self.assertEqual(first, 200, line)  # another field
+                        both = serve(POST + line + b"Content-Length: 5\r\n\r\n" + LAST_CHUNK)
+                        self.assertEqual([each.body for each in both.asked], [LAST_CHUNK], line)
+                    else:
+                        self.assertIn(first, (400, 501), line)
 
     def test_one_byte_more_in_a_length(self) -> None:
         """So it is with a length."""
         for place in (b"Content-Length:%b5\r\n", b"Content-Length: 5%b\r\n"):
             for byte in (bytes((each,)) for each in range(256)):
-                outcome = serve(POST + place % byte + END + b"abcde" + b"0" * 100)
-                if byte in b" \t":
-                    self.assertEqual([each.body for each in outcome.asked], [b"abcde"])
-                elif byte.isdigit():
-                    self.assertEqual(len(outcome.asked), 1)
-                else:
-                    self.assertEqual((outcome.statuses, outcome.asked), ((400,), ()), byte)
+                with self.subTest(place=place, byte=byte):
+                    outcome = serve(POST + place % byte + END + b"abcde" + b"0" * 100)
+                    if byte in b" \t":
+                        self.assertEqual([each.body for each in outcome.asked], [b"abcde"])
+                    elif byte.isdigit():
+                        self.assertEqual(len(outcome.asked), 1)
+                    else:
+                        self.assertEqual((outcome.statuses, outcome.asked), ((400,), ()))
 
 
 class MeaningTests(SynchronousTestCase):
@@ -414,8 +416,9 @@ class MeaningTests(SynchronousTestCase):
             (b"X: a  b", b"a  b"),
             (b"X:", b""),
         ):
-            outcome = self.asked(GET + HOST + sent + END + END)
-            self.assertEqual(self.header(outcome, b"x"), [value])
+            with self.subTest(sent=sent, value=value):
+                outcome = self.asked(GET + HOST + sent + END + END)
+                self.assertEqual(self.header(outcome, b"x"), [value])
 
     def test_repeated_fields(self) -> None:
         """The values of a field that is repeated are in order (RFC 9110 section 5.3)."""
@@ -430,9 +433,10 @@ class MeaningTests(SynchronousTestCase):
             (b"http://y:1?b", b"/?b"),
         ):
             for head in (b" HTTP/1.1\r\n" + HOST, b" HTTP/1.0\r\n" + HOST, b" HTTP/1.0\r\n"):
-                outcome = self.asked(b"GET " + target + head + END)
-                self.assertEqual(self.header(outcome, b"host"), [b"y:1"])
-                self.assertEqual(outcome.asked[0].target, path)
+                with self.subTest(target=target, path=path):
+                    outcome = self.asked(b"GET " + target + head + END)
+                    self.assertEqual(self.header(outcome, b"host"), [b"y:1"])
+                    self.assertEqual(outcome.asked[0].target, path)
 
     def test_absolute_form_needs_a_host_too(self) -> None:
         """An absolute target does not stand in for a missing `Host` (section 3.2)."""
@@ -460,9 +464,10 @@ class MeaningTests(SynchronousTestCase):
     def test_bodies_of_any_method(self) -> None:
         """A body belongs to its request, whatever the method is (RFC 9110 section 9.3.1)."""
         for method in (b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"TRACE", b"X"):
-            request = method + b" / HTTP/1.1\r\n" + HOST + b"Content-Length: 3\r\n\r\nabc"
-            bodies = [each.body for each in self.asked(request * 2).asked]
-            self.assertEqual(bodies, [b"abc", b"abc"], method)
+            with self.subTest(method=method):
+                request = method + b" / HTTP/1.1\r\n" + HOST + b"Content-Length: 3\r\n\r\nabc"
+                bodies = [each.body for each in self.asked(request * 2).asked]
+                self.assertEqual(bodies, [b"abc", b"abc"])
 
     def test_pipelining(self) -> None:
         """Requests that follow each other are seen in their order (section 9.3.2)."""
@@ -514,10 +519,11 @@ class PersistenceTests(SynchronousTestCase):
             (True, b"0", b"Connection: keep-alive\r\n"),
             (True, b"0", b"Connection: TE, Keep-Alive\r\n"),
         ):
-            request = b"GET / HTTP/1." + version + b"\r\n" + HOST + lines + END
-            outcome = serve(request * 2)
-            self.assertEqual(outcome.ended, not persistent, request)
-            self.assertEqual(len(outcome.asked), 1 + persistent, request)
+            with self.subTest(persistent=persistent, version=version):
+                request = b"GET / HTTP/1." + version + b"\r\n" + HOST + lines + END
+                outcome = serve(request * 2)
+                self.assertEqual(outcome.ended, not persistent, request)
+                self.assertEqual(len(outcome.asked), 1 + persistent, request)
 
 
 class Answering(Resource):

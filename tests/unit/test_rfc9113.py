@@ -173,24 +173,28 @@ class BrokenTests(LimitsTestCase):
     def test_errors_of_the_connection(self) -> None:
         """Each ends the connection, with the code that the RFC names."""
         for case, (data, code) in CONNECTION_ERRORS.items():
-            self.serve()
-            self.client.follows = False
-            self.client.wire.send(data)
-            self.client.exchange()
-            self.assertEqual([code for _, code in self.client.goaways], [code], case)
-            self.assertTrue(self.client.wire.ended, case)
+            with self.subTest(case=case, data=data):
+                self.serve()
+                self.client.follows = False
+                self.client.wire.send(data)
+                self.client.exchange()
+                self.assertEqual([code for _, code in self.client.goaways], [code])
+                self.assertTrue(self.client.wire.ended)
 
     def test_errors_of_streams(self) -> None:
         """Each resets its stream, with the code that the RFC names; other streams live."""
         for case, (data, code) in STREAM_ERRORS.items():
-            self.serve()
-            self.client.follows = False
-            self.client.wire.send(data + frame(FrameType.HEADERS, 5, 9, GET))
-            self.client.exchange()
-            resets = [each for each in self.client.frames if isinstance(each, RstStreamFrame)]
-            self.assertEqual([(each.stream_id, each.error_code) for each in resets], [(1, code)])
-            self.assertEqual((self.client.goaways, self.client.wire.ended), ([], False), case)
-            self.assertEqual(self.app.requests[-1].channel.number, 9, case)
+            with self.subTest(case=case, data=data):
+                self.serve()
+                self.client.follows = False
+                self.client.wire.send(data + frame(FrameType.HEADERS, 5, 9, GET))
+                self.client.exchange()
+                resets = [each for each in self.client.frames if isinstance(each, RstStreamFrame)]
+                self.assertEqual(
+                    [(each.stream_id, each.error_code) for each in resets], [(1, code)]
+                )
+                self.assertEqual((self.client.goaways, self.client.wire.ended), ([], False))
+                self.assertEqual(self.app.requests[-1].channel.number, 9)
 
     def test_others_end_with_the_connection(self) -> None:
         """Applications are told when their client breaks the protocol."""
@@ -229,8 +233,9 @@ class BrokenTests(LimitsTestCase):
             [(":method", "CONNECT"), (":authority", "a:1"), (":path", "/")],
         ]
         for header in malformed:
-            answer = self.ask(*header)
-            self.assertEqual(answer.reset, ErrorCodes.PROTOCOL_ERROR, header)
+            with self.subTest(header=header):
+                answer = self.ask(*header)
+                self.assertEqual(answer.reset, ErrorCodes.PROTOCOL_ERROR)
         self.assertEqual((self.app.requests, self.client.goaways), ([], []))
         self.assertConnectionLives()
 
@@ -249,7 +254,8 @@ class BrokenTests(LimitsTestCase):
             ([*fields("POST"), ("content-length", "3"), ("content-length", "3")], 400),
             ([(":method", "CONNECT"), (":authority", "a:1")], 501),
         ):
-            self.assertWhole(self.ask(*header), status)
+            with self.subTest(header=header, status=status):
+                self.assertWhole(self.ask(*header), status)
         self.assertEqual((self.app.requests, self.client.goaways), ([], []))
         self.assertConnectionLives()
 
@@ -267,17 +273,19 @@ class BrokenTests(LimitsTestCase):
             fields("OPTIONS", path="*"),
             fields("PATCH"),
         ):
-            seen = len(self.app.requests)
-            answer = self.ask(*header)
-            self.assertIsNone(answer.reset, header)
-            self.assertTrue(answer.status == 200 or len(self.app.requests) == seen + 1, header)
+            with self.subTest(header=header):
+                seen = len(self.app.requests)
+                answer = self.ask(*header)
+                self.assertIsNone(answer.reset)
+                self.assertTrue(answer.status == 200 or len(self.app.requests) == seen + 1)
 
     def test_wrong_length(self) -> None:
         """A body of another length than its Content-Length ends its stream alone."""
         self.serve()
         for body in (b"ab", b"abcd"):
-            answer = self.ask(*fields("POST", content_length="3"), body=body)
-            self.assertEqual(answer.reset, ErrorCodes.PROTOCOL_ERROR)
+            with self.subTest(body=body):
+                answer = self.ask(*fields("POST", content_length="3"), body=body)
+                self.assertEqual(answer.reset, ErrorCodes.PROTOCOL_ERROR)
         self.assertEqual(self.app.requests, [])
         self.assertConnectionLives()
 

@@ -35,9 +35,10 @@ class SettingsTests(SynchronousTestCase):
     def test_every_setting_is_described(self) -> None:
         """Each setting has a kind, which says what it accepts, and a sentence of help."""
         for each in ALL:
-            self.assertEqual(set(each.metadata), {"kind", "help"}, each.name)
-            said = (kind_of(each).unit, str(kind_of(each)), each.metadata["help"])
-            self.assertTrue(all(said), each.name)
+            with self.subTest(each=each):
+                self.assertEqual(set(each.metadata), {"kind", "help"}, each.name)
+                said = (kind_of(each).unit, str(kind_of(each)), each.metadata["help"])
+                self.assertTrue(all(said), each.name)
 
     def test_the_documented_defaults(self) -> None:
         """The defaults that the documentation promises are the defaults."""
@@ -48,32 +49,36 @@ class SettingsTests(SynchronousTestCase):
     def test_a_default_can_be_written_as_text(self) -> None:
         """The default of each setting, as the help shows it, is an accepted value."""
         for each in ALL:
-            several = isinstance(each.default, tuple)
-            text = " ".join(each.default) if several else str(each.default)
-            self.assertEqual(from_text(each.name, text), each.default)
+            with self.subTest(each=each):
+                several = isinstance(each.default, tuple)
+                text = " ".join(each.default) if several else str(each.default)
+                self.assertEqual(from_text(each.name, text), each.default)
 
     def test_a_minimum_is_accepted_and_less_is_refused(self) -> None:
         """The minimum is the first value in range, from code and from text."""
         for name, kind in NUMBERED.items():
-            minimum = kind.minimum
-            less = minimum - 1 if kind.whole else minimum - 0.001
-            self.assertEqual(getattr(Settings(**{name: minimum}), name), minimum)
-            self.assertEqual(from_text(name, str(minimum)), minimum)
-            self.assertRaises(SettingsError, Settings, **{name: less})
-            self.assertRaises(SettingsError, from_text, name, str(less))
+            with self.subTest(name=name, kind=kind):
+                minimum = kind.minimum
+                less = minimum - 1 if kind.whole else minimum - 0.001
+                self.assertEqual(getattr(Settings(**{name: minimum}), name), minimum)
+                self.assertEqual(from_text(name, str(minimum)), minimum)
+                self.assertRaises(SettingsError, Settings, **{name: less})
+                self.assertRaises(SettingsError, from_text, name, str(less))
 
     def test_what_is_no_number_is_refused(self) -> None:
         """No number is a text, None, a truth value, NaN or infinity in code."""
         wrong: list[Any] = ["30", None, True, False, float("nan"), float("inf"), [1]]
         for name in NUMBERED:
             for value in wrong:
-                self.assertRaises(SettingsError, Settings, **{name: value})
+                with self.subTest(name=name, value=value):
+                    self.assertRaises(SettingsError, Settings, **{name: value})
 
     def test_what_is_no_number_is_refused_as_text(self) -> None:
         """No number is a text that is no finite number in range."""
         for name in NUMBERED:
             for text in ("", "soon", "-1", "nan", "inf", "1e999", "30s", "1,5", "0x10"):
-                self.assertRaises(SettingsError, from_text, name, text)
+                with self.subTest(name=name, text=text):
+                    self.assertRaises(SettingsError, from_text, name, text)
 
     def test_a_size_has_prefixes(self) -> None:
         """A size is bytes, or a number of KiB, MiB or GiB, whatever the spelling."""
@@ -85,14 +90,17 @@ class SettingsTests(SynchronousTestCase):
             ("1M", 1 << 20),
             ("1GiB", 1 << 30),
         ):
-            self.assertEqual(from_text("max_body_size", text), size, text)
+            with self.subTest(text=text, size=size):
+                self.assertEqual(from_text("max_body_size", text), size)
         for text in ("1.5MiB", "KiB", "1 T", "2GiB", "1 MiBs", "1 i"):
-            self.assertRaises(SettingsError, from_text, "max_body_size", text)
+            with self.subTest(text=text):
+                self.assertRaises(SettingsError, from_text, "max_body_size", text)
 
     def test_every_size_is_one(self) -> None:
         """All settings in bytes take prefixes, and only they."""
         for each in ALL:
-            self.assertEqual(kind_of(each).unit == "bytes", isinstance(kind_of(each), Size))
+            with self.subTest(each=each):
+                self.assertEqual(kind_of(each).unit == "bytes", isinstance(kind_of(each), Size))
 
     def test_a_choice(self) -> None:
         """A text that has choices is one of them, and the error names them all."""
@@ -168,9 +176,10 @@ class ErrorTests(SynchronousTestCase):
             self.assertRaises(SettingsError, Settings, drain_timeout=-5),
             self.assertRaises(SettingsError, from_text, "drain_timeout", "-5"),
         ):
-            self.assertIn("drain_timeout", str(wrong))
-            self.assertIn("-5", str(wrong))
-            self.assertIn("a number of seconds, 0 or more", str(wrong))
+            with self.subTest(wrong=wrong):
+                self.assertIn("drain_timeout", str(wrong))
+                self.assertIn("-5", str(wrong))
+                self.assertIn("a number of seconds, 0 or more", str(wrong))
 
     def test_its_parts_can_be_read(self) -> None:
         """Code can tell which setting was wrong, and how, without parsing the text."""
@@ -191,8 +200,9 @@ class ErrorTests(SynchronousTestCase):
     def test_every_range_is_told_in_words(self) -> None:
         """The accepted values of each setting name its unit and its minimum."""
         for kind in NUMBERED.values():
-            self.assertIn(kind.unit, str(kind))
-            self.assertIn(f"{kind.minimum:g} or more", str(kind))
+            with self.subTest(kind=kind):
+                self.assertIn(kind.unit, str(kind))
+                self.assertIn(f"{kind.minimum:g} or more", str(kind))
 
     def test_it_is_a_value_error(self) -> None:
         """Callers may catch it as `ValueError`, or with all errors of this package."""

@@ -42,7 +42,8 @@ class ShareLogFilesTests(SynchronousTestCase):
         """Every line of two writers is in the file, in the order in which it was written."""
         share_log_files(Clock())
         for kind in (LogFile, DailyLogFile):
-            self.assertEqual(self.written_by_two(kind), "old 1\nnew, longer\nold 2\n")
+            with self.subTest(kind=kind):
+                self.assertEqual(self.written_by_two(kind), "old 1\nnew, longer\nold 2\n")
 
     def test_it_is_needed(self) -> None:
         """Without it Twisted writes over what the other has written."""

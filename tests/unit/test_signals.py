@@ -193,11 +193,12 @@ class SignalTests(SynchronousTestCase):
     def test_restore_to_the_program(self) -> None:
         """Signals that the reactor took in between can be given back to the program instead."""
         for original, handler in ((False, other), (True, before)):
-            self.handlers.install()
-            for number in (signal.SIGUSR2, signal.SIGHUP):
-                signal.signal(number, other)
-            self.handlers.install()
-            self.handlers.restore(original=original)
-            self.assert_handler(handler)
-            for number in (signal.SIGUSR2, signal.SIGHUP):
-                signal.signal(number, before)
+            with self.subTest(original=original, handler=handler):
+                self.handlers.install()
+                for number in (signal.SIGUSR2, signal.SIGHUP):
+                    signal.signal(number, other)
+                self.handlers.install()
+                self.handlers.restore(original=original)
+                self.assert_handler(handler)
+                for number in (signal.SIGUSR2, signal.SIGHUP):
+                    signal.signal(number, before)

@@ -22,7 +22,8 @@ class NegotiatedTests(SynchronousTestCase):
         site.protocols = {b"other": Other, b"http/1.1": Channel}
         self.assertEqual(site.acceptableProtocols(), [b"other", b"http/1.1"])
         for name, kind in ((b"other", Other), (b"http/1.1", Channel), (None, Channel)):
-            connection = site.connection_for(name)
-            self.assertIs(type(connection), kind)
-            self.assertIs(connection.site, site)
-            self.assertIs(connection.factory, site)
+            with self.subTest(name=name, kind=kind):
+                connection = site.connection_for(name)
+                self.assertIs(type(connection), kind)
+                self.assertIs(connection.site, site)
+                self.assertIs(connection.factory, site)

@@ -42,7 +42,8 @@ class StatusTests(SynchronousTestCase):
     def test_what_is_none(self) -> None:
         """A text that is no status is an error."""
         for text in ("", "7", "[]", "{"):
-            self.assertRaises(ValueError, Status.decode, text)
+            with self.subTest(text=text):
+                self.assertRaises(ValueError, Status.decode, text)
 
     @examples
     @given(st.lists(statuses))

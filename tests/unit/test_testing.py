@@ -112,9 +112,10 @@ class MemoryRequestTests(SynchronousTestCase):
     def test_access_log(self) -> None:
         """The access log is a list of lines, which is empty unless there is to be one."""
         for path, count in (("", 0), ("-", 1), ("/no/such/directory/access.log", 1)):
-            server = MemoryServer(Echo(), access_log=path)
-            server.get("/x")
-            self.assertEqual(len(server.access_log), count)
+            with self.subTest(path=path, count=count):
+                server = MemoryServer(Echo(), access_log=path)
+                server.get("/x")
+                self.assertEqual(len(server.access_log), count)
         self.assertIn('"GET /x HTTP/1.1" 200 ', server.access_log[0])
 
     def test_clock(self) -> None:
@@ -157,8 +158,9 @@ class MemoryAppTests(SynchronousTestCase):
     def test_refused(self) -> None:
         """What needs threads or time is refused, and the message names the way out."""
         for app in (hello, Deferred):
-            error = self.assertRaises(AppError, MemoryServer, app)
-            self.assertIn("use `serve`", str(error))
+            with self.subTest(app=app):
+                error = self.assertRaises(AppError, MemoryServer, app)
+                self.assertIn("use `serve`", str(error))
 
     def test_settings(self) -> None:
         """A setting that is out of range is refused."""
@@ -226,11 +228,12 @@ class MemoryConnectionTests(SynchronousTestCase):
             lambda client: not client.ended,
         ]
         for look in looks:
-            client = self.server.connect()
-            client.request("GET", "/")
-            for connection in self.server.connections:
-                connection.end()
-            self.assertTrue(look(client))
+            with self.subTest(look=look):
+                client = self.server.connect()
+                client.request("GET", "/")
+                for connection in self.server.connections:
+                    connection.end()
+                self.assertTrue(look(client))
 
     def test_unread_bytes_make_a_reset(self) -> None:
         """A close with bytes that the server has not read destroys what the client has not."""
@@ -406,7 +409,8 @@ class MessageTests(SynchronousTestCase):
     def test_cut_short(self) -> None:
         """An answer that the end of the connection cut short is none."""
         for answer in (self.LENGTH, self.CHUNKED):
-            self.assertIsNone(take_response(bytearray(answer[:-1]), "GET", ended=True))
+            with self.subTest(answer=answer):
+                self.assertIsNone(take_response(bytearray(answer[:-1]), "GET", ended=True))
 
     def test_not_http(self) -> None:
         """What is not HTTP is an error."""

@@ -59,19 +59,20 @@ class HandshakeTests(SynchronousTestCase):
     def test_phases(self) -> None:
         """A connection shakes hands, and only then it is as one without TLS."""
         for version in VERSIONS:
-            server = SecureServer(self, Echo())
-            client = SecureClient(server.connect(), version=version)
-            seen = []
-            while data := client.handshake_step():
-                seen.append(phase(server))
-                client.wire.send(data)
-            self.assertEqual(
-                [seen[0], *set(seen[1:])], [ConnectionPhase.SILENT, ConnectionPhase.HANDSHAKING]
-            )
-            self.assertIs(phase(server), ConnectionPhase.SILENT)
-            client.send(GET)
-            self.assertEqual([each.body for each in client.responses()], [ANSWER])
-            self.assertEqual(len(server.connections), 1)
+            with self.subTest(version=version):
+                server = SecureServer(self, Echo())
+                client = SecureClient(server.connect(), version=version)
+                seen = []
+                while data := client.handshake_step():
+                    seen.append(phase(server))
+                    client.wire.send(data)
+                self.assertEqual(
+                    [seen[0], *set(seen[1:])], [ConnectionPhase.SILENT, ConnectionPhase.HANDSHAKING]
+                )
+                self.assertIs(phase(server), ConnectionPhase.SILENT)
+                client.send(GET)
+                self.assertEqual([each.body for each in client.responses()], [ANSWER])
+                self.assertEqual(len(server.connections), 1)
 
     def test_request_right_behind(self) -> None:
         """A request that comes in one piece with the end of the handshake is answered."""
@@ -112,12 +113,13 @@ class HandshakeTests(SynchronousTestCase):
             (["unknown"], Channel, None),
             (None, Channel, None),
         ):
-            server = SecureServer(self, Echo())
-            server.site.protocols = {b"other": Other, b"http/1.1": Channel}
-            server.client(alpn=offered)
-            (connection,) = server.connections
-            self.assertIs(type(connection), kind)
-            self.assertEqual(connection.transport.negotiatedProtocol, name)
+            with self.subTest(offered=offered, kind=kind):
+                server = SecureServer(self, Echo())
+                server.site.protocols = {b"other": Other, b"http/1.1": Channel}
+                server.client(alpn=offered)
+                (connection,) = server.connections
+                self.assertIs(type(connection), kind)
+                self.assertEqual(connection.transport.negotiatedProtocol, name)
 
     def test_silent(self) -> None:
         """A client that never says hello is closed in time, and not before."""
@@ -150,11 +152,12 @@ class HandshakeTests(SynchronousTestCase):
     def test_garbage(self) -> None:
         """What is no TLS is closed at once, without a reset."""
         for garbage in (b"\0" * 600, b"SSH-2.0-OpenSSH_9.2\r\n", b"\x16\x03\x01\xff\xff" + GET):
-            server = SecureServer(self, Echo(), access_log="-")
-            wire = server.connect()
-            wire.send(garbage)
-            self.assertEqual((wire.closed, wire.reset), (True, False))
-            self.assertEqual((timers_left(server), server.access_log), ([], []))
+            with self.subTest(garbage=garbage):
+                server = SecureServer(self, Echo(), access_log="-")
+                wire = server.connect()
+                wire.send(garbage)
+                self.assertEqual((wire.closed, wire.reset), (True, False))
+                self.assertEqual((timers_left(server), server.access_log), ([], []))
 
     def test_plain_http(self) -> None:
         """Who speaks plain HTTP to the port of HTTPS is told so."""
@@ -172,13 +175,14 @@ class HandshakeTests(SynchronousTestCase):
         """A client that leaves in its handshake leaves nothing behind, in whatever way it does."""
         for leave in ("finish", "close", "abort"):
             for begun in (False, True):
-                server = SecureServer(self, Echo())
-                client = SecureClient(server.connect())
-                if begun:
-                    client.wire.send(client.handshake_step())
-                getattr(client.wire, leave)()
-                self.assertTrue(client.wire.closed)
-                self.assertEqual(timers_left(server), [])
+                with self.subTest(leave=leave, begun=begun):
+                    server = SecureServer(self, Echo())
+                    client = SecureClient(server.connect())
+                    if begun:
+                        client.wire.send(client.handshake_step())
+                    getattr(client.wire, leave)()
+                    self.assertTrue(client.wire.closed)
+                    self.assertEqual(timers_left(server), [])
 
     def test_client_does_not_read(self) -> None:
         """A client that does not take our part of the handshake is closed."""
@@ -265,15 +269,16 @@ class CloseTests(SynchronousTestCase):
     def test_closing_alert_then_fin(self) -> None:
         """After the last answer come our closing alert and our FIN, and no reset."""
         for version in VERSIONS:
-            server = SecureServer(self, Echo())
-            client = server.client(version=version)
-            client.send(LAST)
-            self.assertEqual([each.body for each in client.responses()], [ANSWER])
-            self.assertEqual((client.ended, client.wire.ended), (True, True))
-            self.assertFalse(client.wire.closed)
-            client.wire.send(client.closing_alert())
-            self.assertEqual((client.wire.closed, client.wire.reset), (True, False))
-            self.assertEqual(timers_left(server), [])
+            with self.subTest(version=version):
+                server = SecureServer(self, Echo())
+                client = server.client(version=version)
+                client.send(LAST)
+                self.assertEqual([each.body for each in client.responses()], [ANSWER])
+                self.assertEqual((client.ended, client.wire.ended), (True, True))
+                self.assertFalse(client.wire.closed)
+                client.wire.send(client.closing_alert())
+                self.assertEqual((client.wire.closed, client.wire.reset), (True, False))
+                self.assertEqual(timers_left(server), [])
 
     def test_closing_alert_that_is_never_answered(self) -> None:
         """A client that neither answers the alert nor closes is dropped in time."""
@@ -299,20 +304,21 @@ class CloseTests(SynchronousTestCase):
     def test_half_closed(self) -> None:
         """A client that ends its side, in whatever way, gets its answer."""
         for end in ("alert", "FIN", "both"):
-            app = Echo(hold=True)
-            server = SecureServer(self, app)
-            client = server.client()
-            request = client.encrypted(GET)
-            client.wire.arrive(request if end == "FIN" else request + client.closing_alert())
-            if end == "alert":
-                server.turn()
-            else:
-                client.wire.finish()
-            self.assertFalse(client.wire.closed)
-            app.answer()
-            (response,) = client.responses()
-            self.assertEqual(response.body, ANSWER)
-            self.assertEqual((client.ended, client.wire.closed), (True, True))
+            with self.subTest(end=end):
+                app = Echo(hold=True)
+                server = SecureServer(self, app)
+                client = server.client()
+                request = client.encrypted(GET)
+                client.wire.arrive(request if end == "FIN" else request + client.closing_alert())
+                if end == "alert":
+                    server.turn()
+                else:
+                    client.wire.finish()
+                self.assertFalse(client.wire.closed)
+                app.answer()
+                (response,) = client.responses()
+                self.assertEqual(response.body, ANSWER)
+                self.assertEqual((client.ended, client.wire.closed), (True, True))
 
     def test_cut(self) -> None:
         """An answer that the drain deadline cuts ends in a reset, and without a closing alert."""
@@ -528,19 +534,20 @@ class PartialRecordTests(SynchronousTestCase):
     def test_it_begins_a_request(self) -> None:
         """The rest must come as soon as that of a head would have to; dripping does not help."""
         for first in (True, False):
-            server = SecureServer(self, Echo(), read_header_timeout=4)
-            client = server.client()
-            if not first:
-                client.send(GET)
-                server.advance(20)
-            request = client.encrypted(GET)
-            client.wire.send(request[:20])
-            server.advance(2)
-            client.wire.send(request[20:22])
-            server.advance(2 - A_BIT)
-            self.assertFalse(client.wire.ended)
-            server.advance(2 * A_BIT)
-            self.assertTrue(client.wire.ended)
+            with self.subTest(first=first):
+                server = SecureServer(self, Echo(), read_header_timeout=4)
+                client = server.client()
+                if not first:
+                    client.send(GET)
+                    server.advance(20)
+                request = client.encrypted(GET)
+                client.wire.send(request[:20])
+                server.advance(2)
+                client.wire.send(request[20:22])
+                server.advance(2 - A_BIT)
+                self.assertFalse(client.wire.ended)
+                server.advance(2 * A_BIT)
+                self.assertTrue(client.wire.ended)
 
     def test_it_is_completed(self) -> None:
         """What is completed in time is answered, and the connection lives on."""

@@ -150,11 +150,12 @@ class TwistdFilesTests(SynchronousTestCase):
     def test_given(self) -> None:
         """The pid file is written, and all files belong to the user before twistd changes to it."""
         for named in (True, False):
-            self.start(named=named)
-            self.assertEqual(self.pid_file.read_text(), str(os.getpid()))
-            for path in self.directory.iterdir():
-                self.assertEqual((path.stat().st_uid, path.stat().st_gid), (USER, USER), path)
-                os.chown(path, 0, 0)
+            with self.subTest(named=named):
+                self.start(named=named)
+                self.assertEqual(self.pid_file.read_text(), str(os.getpid()))
+                for path in self.directory.iterdir():
+                    self.assertEqual((path.stat().st_uid, path.stat().st_gid), (USER, USER), path)
+                    os.chown(path, 0, 0)
         self.assertEqual(self.changes, [(False, USER, USER)] * 2)
 
     def test_the_log(self) -> None:
@@ -162,11 +163,12 @@ class TwistdFilesTests(SynchronousTestCase):
         self.addCleanup(signal.signal, signal.SIGUSR1, signal.getsignal(signal.SIGUSR1))
         self.start(named=True)
         for given, expected in (("new.log", "new.log"), ("", "twistd.log")):
-            logger = UnixApplicationRunner.loggerFactory({"logfile": given})
-            observer = logger._getLogObserver()
-            self.assertIs(self.observers.pop(), observer)
-            observer._outFile.close()
-            self.assertTrue((self.directory / expected).exists())
+            with self.subTest(given=given, expected=expected):
+                logger = UnixApplicationRunner.loggerFactory({"logfile": given})
+                observer = logger._getLogObserver()
+                self.assertIs(self.observers.pop(), observer)
+                observer._outFile.close()
+                self.assertTrue((self.directory / expected).exists())
 
     def test_a_successor(self) -> None:
         """A successor writes no pid file yet, chowns nothing, and runs as the user already."""

@@ -74,9 +74,10 @@ class BindTests(UnixTestCase):
         for umask in (0, 0o077):
             self.addCleanup(os.umask, os.umask(umask))
             for mode in (0o600, 0o666):
-                listener = self.bind(mode=mode)
-                self.assertEqual(stat.S_IMODE(os.stat(self.path).st_mode), mode)
-                listener.close()
+                with self.subTest(umask=umask, mode=mode):
+                    listener = self.bind(mode=mode)
+                    self.assertEqual(stat.S_IMODE(os.stat(self.path).st_mode), mode)
+                    listener.close()
 
     def test_it_listens_only_when_it_has_its_mode(self) -> None:
         """Nobody can connect before the mode is set."""
@@ -138,9 +139,10 @@ class BindTests(UnixTestCase):
                 lambda: os.symlink(self.path + ".real", self.path),
             )
         ):
-            make()
-            self.assertIn("it is there and is no socket; move it away", self.refused())
-            os.rename(self.path, f"{self.path}.{number}")
+            with self.subTest(number=number, make=make):
+                make()
+                self.assertIn("it is there and is no socket; move it away", self.refused())
+                os.rename(self.path, f"{self.path}.{number}")
 
     def test_no_directory(self) -> None:
         """A directory that is missing, or none, is named."""

@@ -149,19 +149,23 @@ class AnswerTests(WarmUpTestCase):
     async def test_statuses(self) -> None:
         """Whatever is no error of the server's is an answer, and is followed nowhere."""
         for code in (200, 204, 301, 401, 404, 499):
-            pages = Pages(x=status(code))
-            await self.server(pages, "/x").load()
-            self.assertEqual(len(pages.seen), 1, code)
+            with self.subTest(code=code):
+                pages = Pages(x=status(code))
+                await self.server(pages, "/x").load()
+                self.assertEqual(len(pages.seen), 1)
 
     async def test_an_error_of_the_server(self) -> None:
         """A status of 500 and more fails, with the first lines of the body, fit for a terminal."""
         for code in (500, 503, 599):
-            said = await self.fails(Pages(x=status(code, b"the \x1b[1mdatabase\n\nis down\xff")))
-            lines = said.split("\n")
-            self.assertIn(f"the warm-up request GET /x was answered {code}", lines[0])
-            self.assertEqual(
-                lines[1:], ["    the  [1mdatabase", "    is down\N{REPLACEMENT CHARACTER}"]
-            )
+            with self.subTest(code=code):
+                said = await self.fails(
+                    Pages(x=status(code, b"the \x1b[1mdatabase\n\nis down\xff"))
+                )
+                lines = said.split("\n")
+                self.assertIn(f"the warm-up request GET /x was answered {code}", lines[0])
+                self.assertEqual(
+                    lines[1:], ["    the  [1mdatabase", "    is down\N{REPLACEMENT CHARACTER}"]
+                )
 
     async def test_an_exception(self) -> None:
         """An application that raises has answered 500."""
@@ -341,8 +345,9 @@ class SettingTests(TestCase):
         """What could not be sent as it is, or has no path, is refused by its name."""
         wrong: tuple[Any, ...] = ("health", "", "/a b", "/\xe4", "/a#b", "http://host", "ftp://a/")
         for each in (*wrong, "http:///x", 7, b"/x"):
-            error = self.assertRaises(SettingsError, Settings, warm_up=[each])
-            self.assertIn(f"not {each!r}", error.accepted)
+            with self.subTest(each=each):
+                error = self.assertRaises(SettingsError, Settings, warm_up=[each])
+                self.assertIn(f"not {each!r}", error.accepted)
         self.assertRaises(SettingsError, Settings, warm_up=7)
 
 

@@ -140,11 +140,12 @@ class LibraryMixin:
     def test_lost(self: Any) -> None:
         """A client that resets, closes or half-closes is gone, and the application told once."""
         for end in ("abort", "close", "finish"):
-            self.setUp()
-            client = self.connect()
-            getattr(client.connection, end)()
-            self.assertTrue(client.connection.closed)
-            self.assert_gone()
+            with self.subTest(end=end):
+                self.setUp()
+                client = self.connect()
+                getattr(client.connection, end)()
+                self.assertTrue(client.connection.closed)
+                self.assert_gone()
 
     def test_lost_in_the_drain(self: Any) -> None:
         """When a client goes, a drain that waits for it is over."""
@@ -192,26 +193,29 @@ class LibraryMixin:
             (1002, bytes([frame(TEXT)[0] | 0x40]) + frame(TEXT)[1:]),
             (1007, frame(TEXT, b"\xff")),
         ):
-            self.setUp()
-            client = self.connect()
-            client.connection.send(wrong)
-            self.server.advance(2 * self.server.settings.linger_timeout + UNTIL_NOTICED)
-            client.look()
-            if self.says_why:
-                self.assertEqual((client.closed_with or [0])[0], code, wrong)
-            self.assertTrue(client.connection.closed)
-            self.assertEqual(self.app.messages, [])
-            self.assert_gone()
+            with self.subTest(code=code, wrong=wrong):
+                self.setUp()
+                client = self.connect()
+                client.connection.send(wrong)
+                self.server.advance(2 * self.server.settings.linger_timeout + UNTIL_NOTICED)
+                client.look()
+                if self.says_why:
+                    self.assertEqual((client.closed_with or [0])[0], code)
+                self.assertTrue(client.connection.closed)
+                self.assertEqual(self.app.messages, [])
+                self.assert_gone()
 
     def test_told_of_the_drain(self: Any) -> None:
         """The application learns of a drain, by its transport or by the request if it has that."""
         self.connect()
         told = [draining(each) for each in (self.app.speaker.transport, *self.app.requests)]
         for each in told:
-            self.assertNoResult(each)
+            with self.subTest(each=each):
+                self.assertNoResult(each)
         self.server.drain()
         for each in told:
-            self.successResultOf(each)
+            with self.subTest(each=each):
+                self.successResultOf(each)
 
     def test_takes_its_leave(self: Any) -> None:
         """It may close in its own words, and then nothing is sent away or cut."""

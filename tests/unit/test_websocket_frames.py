@@ -55,9 +55,10 @@ class FrameTests(SynchronousTestCase):
         """A begun header waits for its rest, so that a frame may be put before it."""
         data = frame(BINARY, b"x" * 70_000)
         for cut in range(1, 14):
-            frames = self.follow(data[:cut], data[cut:])
-            self.assertEqual(self.passed, [b"", data])
-            self.assertTrue(frames.is_between_frames)
+            with self.subTest(cut=cut):
+                frames = self.follow(data[:cut], data[cut:])
+                self.assertEqual(self.passed, [b"", data])
+                self.assertTrue(frames.is_between_frames)
 
     def test_half_a_control_frame(self) -> None:
         """So does a control frame, while what was before it is passed on."""
@@ -152,9 +153,10 @@ class LimitTests(SynchronousTestCase):
         """A control frame may carry 125 bytes (section 5.5)."""
         self.assertEqual(self.rejection(frame(PING, b"x" * 125)), (None, 131))
         for opcode in (CLOSE, PING, PONG, 0xF):
-            self.assertEqual(
-                self.rejection(frame(opcode, b"x" * 126)), (CloseCode.PROTOCOL_ERROR, 0)
-            )
+            with self.subTest(opcode=opcode):
+                self.assertEqual(
+                    self.rejection(frame(opcode, b"x" * 126)), (CloseCode.PROTOCOL_ERROR, 0)
+                )
 
 
 class OwnFrameTests(SynchronousTestCase):

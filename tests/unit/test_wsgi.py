@@ -249,7 +249,8 @@ class EnvironTests(WSGITestCase):
         root.putChild(b"a b", leaf)
         self.server.site.resource = root
         for path, told in (("/a%20b", "/a b|"), ("/a%20b/", "/a b|/"), ("/a%20b/c", "/a b|/c")):
-            self.assertEqual(self.server.get(path).body.decode(), told)
+            with self.subTest(path=path, told=told):
+                self.assertEqual(self.server.get(path).body.decode(), told)
 
     def test_processes_and_threads(self) -> None:
         """Applications know whether others of their kind run at the same time."""
@@ -356,7 +357,8 @@ class ResponseTests(WSGITestCase):
         self.assertEqual((found["X-Name"], found.get_all("Server")), ("caf\xe9", ["mine"]))
         self.assertEqual((found["Location"], found["Content-Length"]), ("", "1"))
         for name in ("Transfer-Encoding", "Connection", "Keep-Alive", "Content-Type"):
-            self.assertIsNone(found[name])
+            with self.subTest(name=name):
+                self.assertIsNone(found[name])
         asked = responding(headers=[("Connection", "Close")])
         self.assertEqual(self.ask(asked).headers["Connection"], "close")
 
@@ -539,10 +541,11 @@ class CloseTests(WSGITestCase):
     def test_always(self) -> None:
         """With a whole response, with one that is an error, and with one without a body."""
         for parts, method in (([b"a"], "GET"), (["text"], "GET"), (5, "GET"), ([b"a"], "HEAD")):
-            body = Closing(parts)  # type: ignore[arg-type]
-            self.ask(body, method)
-            self.assertEqual(body.closed, 1)
-            self.flushLoggedErrors(TypeError)
+            with self.subTest(parts=parts, method=method):
+                body = Closing(parts)  # type: ignore[arg-type]
+                self.ask(body, method)
+                self.assertEqual(body.closed, 1)
+                self.flushLoggedErrors(TypeError)
 
     def test_client_gone_before(self) -> None:
         """If the client leaves before there is a thread, the application is not called."""
@@ -686,48 +689,50 @@ class ThreadTests(SynchronousTestCase):
     def test_slow_client(self) -> None:
         """An endless body waits for its client, in bounded memory, and ends when that leaves."""
         for make in (MemoryServer, http2_server):
-            endless = Endless()
-            server = self.serve(endless, make)
-            if make is http2_server:
-                peer = Http2Client(server)
-                peer.acknowledges = False
-                peer.request(*fields())
-                peer.exchange()
-                client = peer.wire
-            else:
-                client = server.connect()
-                client.reading = False
-                client.request("GET", "/")
-            [call] = [self.threads.pop()]
-            self.pump(server, lambda endless=endless: endless.produced > LIMIT)
-            self.assertFalse(endless.ended.is_set())
-            client.abort()
-            server.turn()
-            self.assertTrue(endless.ended.wait(OVER))
-            call.join(OVER)
-            self.assertFalse(call.is_alive())
-            self.assertLess(endless.produced, 3 * LIMIT)
+            with self.subTest(make=make):
+                endless = Endless()
+                server = self.serve(endless, make)
+                if make is http2_server:
+                    peer = Http2Client(server)
+                    peer.acknowledges = False
+                    peer.request(*fields())
+                    peer.exchange()
+                    client = peer.wire
+                else:
+                    client = server.connect()
+                    client.reading = False
+                    client.request("GET", "/")
+                [call] = [self.threads.pop()]
+                self.pump(server, lambda endless=endless: endless.produced > LIMIT)
+                self.assertFalse(endless.ended.is_set())
+                client.abort()
+                server.turn()
+                self.assertTrue(endless.ended.wait(OVER))
+                call.join(OVER)
+                self.assertFalse(call.is_alive())
+                self.assertLess(endless.produced, 3 * LIMIT)
 
     def test_client_that_reads_later(self) -> None:
         """A usual body takes its thread no longer than the application; a larger one waits."""
         for size in (LIMIT - 1, 4 * LIMIT):
-            body = b"%09d\n" * (size // 10) % (*range(size // 10),)
-            server = self.serve(generating(*body.splitlines(keepends=True)))
-            client = server.connect()
-            client.reading = False
-            client.request("GET", "/")
-            thread = self.threads.pop()
-            if size < LIMIT:
+            with self.subTest(size=size):
+                body = b"%09d\n" * (size // 10) % (*range(size // 10),)
+                server = self.serve(generating(*body.splitlines(keepends=True)))
+                client = server.connect()
+                client.reading = False
+                client.request("GET", "/")
+                thread = self.threads.pop()
+                if size < LIMIT:
+                    thread.join(OVER)
+                    self.assertFalse(thread.is_alive())
+                self.pump(server, lambda client=client: client._kernel.outbox)
+                client.reading = True
+                responses: list[Response] = []
+                while not responses:
+                    self.pump(server, lambda: True)
+                    responses = client.responses()
                 thread.join(OVER)
                 self.assertFalse(thread.is_alive())
-            self.pump(server, lambda client=client: client._kernel.outbox)
-            client.reading = True
-            responses: list[Response] = []
-            while not responses:
-                self.pump(server, lambda: True)
-                responses = client.responses()
-            thread.join(OVER)
-            self.assertFalse(thread.is_alive())
 
     def test_client_that_reads(self) -> None:
         """A large body of many parts arrives in whole and in order."""
