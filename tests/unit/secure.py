@@ -10,8 +10,8 @@ from typing import Any
 from tests.certificates import ONE, ONE_KEY
 from tests.unit.support import temporary_directory
 from twisted_graceful.http.io import certificates
-from twisted_graceful.http.io.proxy_header import behind_proxies
-from twisted_graceful.http.io.tls import over_tls
+from twisted_graceful.http.proxy_header_reader import behind_proxies
+from twisted_graceful.http.tls_handshake import over_tls
 from twisted_graceful.testing import MemoryConnection, MemoryServer, Response
 from twisted_graceful.testing.messages import take_response
 

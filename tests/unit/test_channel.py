@@ -9,7 +9,6 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import IPushProducer
-from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
@@ -639,17 +638,6 @@ class StagedCloseTests(ChannelTestCase):
         connection.loseConnection()
         self.server.advance(2 + A_BIT)
         self.assertEqual((self.client.closed, self.client.reset), (True, False))
-
-    def test_transport_without_half_close(self) -> None:
-        """A transport that has no half-close, as TLS has none, is closed as it can be."""
-        protocol = self.server.site.buildProtocol(None)
-        transport = StringTransportWithDisconnection()
-        transport.protocol = protocol
-        protocol.makeConnection(transport)
-        protocol.dataReceived(format_request("GET", "/a", {"Connection": "close"}))
-        self.assertFalse(transport.connected)
-        self.assertIn(ANSWERS[GET_A], transport.value())
-        self.assertEqual(len(self.server.connections), 1)
 
 
 class OldClientTests(SynchronousTestCase):

@@ -417,7 +417,7 @@ class UnreadTests(SynchronousTestCase):
         client = generations.servers[0].connect()
         client.send(GET[:5])
         [connection] = generations.servers[0].connections
-        handed = connection.detach()
+        handed = connection.detach().handed
         facts = {**json.loads(handed.facts), "later": "field"}
         self.assertEqual((handed.unread, facts["phase"]), (GET[:5], "reading"))
         server = MemoryServer(Generation(1), generations.clock)

@@ -14,8 +14,9 @@ from twisted.internet.interfaces import IAddress
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
+from twisted_graceful.http.forwarded_request import ForwardedRequest
 from twisted_graceful.http.log.access_log import AccessLog
-from twisted_graceful.http.proxy import UNKNOWN, ForwardedRequest, Proxies
+from twisted_graceful.http.proxies import UNKNOWN, Proxies
 from twisted_graceful.networks import Networks
 from twisted_graceful.testing import MemoryServer
 from twisted_graceful.testing.memory_transport import CLIENT, SERVER

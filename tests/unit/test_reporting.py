@@ -14,8 +14,8 @@ from twisted_graceful.admin.overview import Overview
 from twisted_graceful.http.base_connection import Connection
 from twisted_graceful.http.http1.channel import Channel
 from twisted_graceful.http.http2.connection import Http2Connection
-from twisted_graceful.http.io.proxy_header import ProxyHeaderReader
-from twisted_graceful.http.io.tls import Handshake
+from twisted_graceful.http.proxy_header_reader import ProxyHeaderReader
+from twisted_graceful.http.tls_handshake import Handshake
 from twisted_graceful.http.websocket.connection import WebSocket
 from twisted_graceful.process.host.process_status import Status
 from twisted_graceful.process.upgrade.messages import REPORT_LIMIT

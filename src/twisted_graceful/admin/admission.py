@@ -10,7 +10,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from ..http.base_connection import Connection
+from ..http.interfaces import HttpConnection
 from ..http.phases import WAITING, ConnectionPhase
 from ..http.registry import ConnectionRegistry
 from ..networks import Networks, address
@@ -61,7 +61,7 @@ class Admission:
         return _room_for(same, PER_ADDRESS) or _room_for(elsewhere, ELSEWHERE)
 
 
-def _room_for(connections: list[Connection], limit: int) -> str:
+def _room_for(connections: list[HttpConnection], limit: int) -> str:
     """Make room for one more connection; the reason if there is none, else empty."""
     if len(connections) < limit:
         return ""
@@ -73,7 +73,7 @@ def _room_for(connections: list[Connection], limit: int) -> str:
     return ""
 
 
-def _is_closable(connection: Connection) -> bool:
+def _is_closable(connection: HttpConnection) -> bool:
     """Whether no complete request is known to have arrived since the last response."""
     if connection.phase in WAITING:
         return not connection.has_unread()

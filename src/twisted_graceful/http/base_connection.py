@@ -5,32 +5,22 @@ from __future__ import annotations
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
-from twisted.internet.interfaces import (
-    IAddress,
-    IHalfCloseableDescriptor,
-    IHalfCloseableProtocol,
-    IPushProducer,
-    ISSLTransport,
-    ISystemHandle,
-    ITCPTransport,
-)
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..config.server_settings import ServerSettings
+from ..handover_interface import Departure
 from .data_rate import RateWatch
+from .forwarded_request import ForwardedRequest
+from .interfaces import ConnectionSite, Registry, Transport
 from .log.drain_report import CutRequest, Outcome, listed
 from .phases import WAITING, ConnectionPhase
-from .proxy import ForwardedRequest
-from .registry import ConnectionRegistry
 from .request import Request
-
-if TYPE_CHECKING:
-    from .site import Site
 
 NEVER = float("inf")
 
@@ -64,7 +54,7 @@ class Connection(Protocol, ABC):
     """
 
     transport: Any
-    site: Site
+    site: ConnectionSite
     client: IAddress
     host: IAddress
 
@@ -75,7 +65,7 @@ class Connection(Protocol, ABC):
 
     _log = Logger()
 
-    _wire: Any
+    wire: Transport
     """The transport, even if an application takes it away, as some WebSockets do."""
     _reader: RateWatch | None = None
     _half_closed: RateWatch | None = None
@@ -85,20 +75,20 @@ class Connection(Protocol, ABC):
     _client_finished = False
     _flushed = False
     _aborted = False
-    _outcome = Outcome.CLIENT_GONE
+    outcome = Outcome.CLIENT_GONE
     """How the requests ended that are unanswered when the connection is lost."""
 
-    _connections: ConnectionRegistry
+    _connections: Registry
     _settings: ServerSettings
     _seconds: Callable[[], float]
 
     @property
-    def factory(self) -> Site:
+    def factory(self) -> ConnectionSite:
         """The site; Twisted's name for it."""
         return self.site
 
     @factory.setter
-    def factory(self, site: Site) -> None:
+    def factory(self, site: ConnectionSite) -> None:
         # Every request asks for these.
         self.site = site
         self._connections = site.connections
@@ -106,9 +96,8 @@ class Connection(Protocol, ABC):
         self._seconds = site.connections.clock.seconds
 
     def isSecure(self) -> bool:
-        """Whether the client's connection is encrypted, be it to us or to a proxy."""
-        secure: bool = ISSLTransport.providedBy(self._wire)
-        return secure or getattr(self._wire, "client_is_secure", False)
+        """Whether the client's connection is encrypted, to us or to a proxy."""
+        return self.wire.is_secure
 
     def getPeer(self) -> IAddress:
         """The client's address."""
@@ -140,9 +129,8 @@ class Connection(Protocol, ABC):
 
     def connectionMade(self) -> None:
         """A client connected."""
-        self._wire = transport = self.transport
-        if ITCPTransport.providedBy(transport):
-            transport.setTcpNoDelay(True)
+        self.wire = transport = self.transport
+        transport.setTcpNoDelay(True)
         self.client = transport.getPeer()
         self.host = transport.getHost()
         proxies = self.factory.proxies
@@ -161,7 +149,7 @@ class Connection(Protocol, ABC):
             return
         if self.phase is ConnectionPhase.CLOSING and not self._flushed:
             return  # writeConnectionLost ends it
-        self._wire.loseConnection()
+        self.wire.loseConnection()
 
     def tls_record_begun(self) -> None:
         """A part of a TLS record came: as far as we can know, a request that was begun."""
@@ -201,12 +189,12 @@ class Connection(Protocol, ABC):
     def _pause_reading(self) -> None:
         if self._reading:
             self._reading = False
-            self._wire.pauseProducing()
+            self.wire.pauseProducing()
 
     def _resume_reading(self) -> None:
         if not self._client_finished:
             self._reading = True
-            self._wire.resumeProducing()
+            self.wire.resumeProducing()
 
     # Deadlines
 
@@ -217,17 +205,17 @@ class Connection(Protocol, ABC):
 
     def check(self, now: float) -> None:
         """Do what the time has come for; called for every connection, every now and then."""
-        if not self._wire.connected:
+        if not self.wire.connected:
             self._connections.remove(self)  # an application took the transport, and it is gone
             return
         if self.needs_check and self.phase is ConnectionPhase.IDLE:
             # The client is not idle before it has all of its answer.
-            self.needs_check = bool(getattr(self._wire, "undelivered", 0))
+            self.needs_check = bool(self.wire.undelivered)
             if self.needs_check:
                 self._enter(ConnectionPhase.IDLE, self._settings.idle_timeout)
             else:
                 self._release_buffers()
-            if self._partial:
+            if self.wire.partial:
                 self.tls_record_begun()  # while the last answer was under way
         if now >= self.deadline:
             if self.phase is ConnectionPhase.CLOSING:
@@ -246,7 +234,7 @@ class Connection(Protocol, ABC):
         What counts is what it has acknowledged: the kernel takes megabytes from us that a client
         may never want.
         """
-        undelivered = 0 if self._flushed else getattr(self._wire, "undelivered", 0)
+        undelivered = 0 if self._flushed else self.wire.undelivered
         if not undelivered:
             self._reader = None
         elif self._reader is None or self._reader.done(self._delivered):
@@ -274,13 +262,11 @@ class Connection(Protocol, ABC):
     @property
     def _unsent(self) -> int:
         """Bytes of answers that wait for the client to read."""
-        unsent: int = getattr(self._wire, "unsent", 0)
-        return unsent
+        return self.wire.unsent
 
     @property
     def _delivered(self) -> int:
-        delivered: int = getattr(self._wire, "delivered", 0)
-        return delivered
+        return self.wire.delivered
 
     # Closing
 
@@ -295,13 +281,16 @@ class Connection(Protocol, ABC):
 
     def has_unread(self) -> bool:
         """Whether a further request has been begun: here, or in the kernel's queue."""
-        return self._partial or in_kernel(self._wire)
+        return self.wire.partial or in_kernel(self.wire)
 
     @property
-    def _partial(self) -> bool:
-        """Whether a part of a TLS record is here, which cannot be read before the rest comes."""
-        partial: bool = getattr(self._wire, "partial", False)
-        return partial
+    def can_hand_over(self) -> bool:
+        """Whether another process can go on with it, now or after this response."""
+        return False
+
+    def detach(self) -> Departure | None:
+        """Stop reading, so that another process can; None if that is not possible now."""
+        return None
 
     def loseConnection(self) -> None:
         """Close in stages: what is written, then our FIN, then the client's.
@@ -311,14 +300,9 @@ class Connection(Protocol, ABC):
         if self.phase is ConnectionPhase.CLOSING:
             return
         self._enter(ConnectionPhase.CLOSING)
-        transport: Any = self._wire
         # As long as a producer is registered the transport waits for more to send.
-        transport.unregisterProducer()
-        half_closeable: bool = IHalfCloseableDescriptor.providedBy(transport)
-        if not half_closeable:
-            transport.loseConnection()
-            return
-        transport.loseWriteConnection()
+        self.wire.unregisterProducer()
+        self.wire.loseWriteConnection()
         self._resume_reading()
 
     def end(self, outcome: Outcome = Outcome.CUT) -> tuple[CutRequest, ...]:
@@ -336,17 +320,17 @@ class Connection(Protocol, ABC):
         if not cuts:
             if self.phase is not ConnectionPhase.CLOSING:
                 self._enter(ConnectionPhase.CLOSING, self._settings.linger_timeout)
-            self._wire.loseConnection()
+            self.wire.loseConnection()
         else:
             # A reset, so that no client takes half an answer for a whole one.
-            self._outcome = outcome
+            self.outcome = outcome
             self.reset_connection()
         return cuts
 
     def reset_connection(self) -> None:
         """Reset the connection, whatever state it is in."""
         self._aborted = True
-        self._wire.abortConnection()
+        self.wire.abortConnection()
 
     def abortConnection(self) -> None:
         """End the connection at once, as an application may ask."""
@@ -380,12 +364,9 @@ class PreRequestConnection(Connection):
         """Nothing to stop."""
 
 
-def in_kernel(transport: object) -> bool:
+def in_kernel(transport: Transport) -> bool:
     """Whether the kernel holds bytes of this connection that nobody has read yet."""
-    if not ISystemHandle.providedBy(transport):
-        return False
-    handle = cast(socket.socket, transport.getHandle())
     try:
-        return bool(handle.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        return bool(transport.getHandle().recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
     except OSError:  # nothing there, or the connection is gone
         return False

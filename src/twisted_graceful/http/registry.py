@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from math import ceil
-from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from ..config.server_settings import ServerSettings
+from .handover import HandoverQueue
+from .interfaces import HttpConnection
 from .log.client_log import ClientLog
 from .log.drain_report import CutRequest, DrainReport
 from .phases import WAITING, ConnectionPhase
 from .time_sharing import TurnScheduler
-
-if TYPE_CHECKING:
-    from .base_connection import Connection
-    from .handover import HandoverQueue
 
 SWEEP_INTERVAL = 0.25
 """Seconds between two looks at connections: the precision of every deadline.
@@ -74,12 +71,12 @@ class ConnectionRegistry:
         self.client_log = ClientLog(clock)
         self.scheduler = TurnScheduler(clock)
         self.draining = False
-        self._open: set[Connection] = set()
+        self._open: set[HttpConnection] = set()
         self._drain: _Drain | None = None
         self._announced = _Announcement(self)
         self._drain_begins: set[Deferred[None]] = set()
         self._sweep: IDelayedCall | None = None
-        self._round: list[Connection] = []
+        self._round: list[HttpConnection] = []
         self._share = 0
 
     @property
@@ -105,16 +102,16 @@ class ConnectionRegistry:
     def __len__(self) -> int:
         return len(self._open)
 
-    def __iter__(self) -> Iterator[Connection]:
+    def __iter__(self) -> Iterator[HttpConnection]:
         return iter(tuple(self._open))
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: HttpConnection) -> None:
         """A connection was accepted."""
         self._open.add(connection)
         if self._sweep is None:
             self._sweep = self.clock.callLater(SWEEP_INTERVAL, self._check_all)
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: HttpConnection) -> None:
         """A connection is gone."""
         self._open.discard(connection)
         if not self._open and self._sweep is not None:
@@ -153,7 +150,7 @@ class ConnectionRegistry:
             if self._open and self._sweep is None:
                 self._sweep = self.clock.callLater(SWEEP_INTERVAL, self._check_all)
 
-    def idle(self, now: float, since: float = 0.0) -> Iterator[Connection]:
+    def idle(self, now: float, since: float = 0.0) -> Iterator[HttpConnection]:
         """The connections that have had their grace, and on which nothing is begun.
 
         Args:
@@ -173,7 +170,7 @@ class ConnectionRegistry:
         for connection in longest[:wanted]:
             self.close(connection)
 
-    def _next_share(self) -> Iterator[Connection]:
+    def _next_share(self) -> Iterator[HttpConnection]:
         """The connections that a sweep looks at: all, or of a great many a quarter."""
         if not self._round:
             self._round = list(self._open)
@@ -182,7 +179,7 @@ class ConnectionRegistry:
         del self._round[-self._share :]
         return (connection for connection in share if connection in self._open)
 
-    def end(self, connection: Connection) -> tuple[CutRequest, ...]:
+    def end(self, connection: HttpConnection) -> tuple[CutRequest, ...]:
         """End a connection, whatever it is like; tell which requests that cut."""
         try:
             return connection.end()
@@ -194,7 +191,7 @@ class ConnectionRegistry:
             self.remove(connection)
             return ()
 
-    def close(self, connection: Connection) -> None:
+    def close(self, connection: HttpConnection) -> None:
         """Close a connection in stages; end it if that fails, so that the others need not wait."""
         try:
             connection.loseConnection()
@@ -202,7 +199,7 @@ class ConnectionRegistry:
             self._log.failure("Cannot close a connection: it is ended")
             self.end(connection)
 
-    def send_away(self, connection: Connection) -> bool:
+    def send_away(self, connection: HttpConnection) -> bool:
         """Tell a client to leave; whether that was possible."""
         try:
             return connection.go_away()
@@ -243,7 +240,7 @@ class ConnectionRegistry:
         """Whether new connections may come: until a drain begins, though it be announced."""
         return self._drain is None
 
-    def will_hand_over(self, connection: Connection) -> bool:
+    def will_hand_over(self, connection: HttpConnection) -> bool:
         """Whether another process will go on with a connection."""
         return self.handover is not None and self.handover.will_hand_over(connection)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
@@ -43,16 +43,13 @@ from ..errors import FormError
 from . import error_response
 from .form import parse_form, parse_query, unquote
 from .head import MAX_PORT, Head, MalformedHead, RequestRejected, known_name
+from .interfaces import RequestChannel
 from .io.unix_port import LocalAddress
 from .log.drain_report import printable
 from .log.request_id import accepted as accepted_id
 from .log.request_id import new_request_id
 from .ranges import coalesced, resolved
 from .spool import Spool
-
-if TYPE_CHECKING:
-    from .http1.channel import Channel
-    from .http2.stream import Stream
 
 
 class _RequestLogger(Logger):
@@ -209,7 +206,7 @@ class Request(TwistedRequest):
     args: Any = _LazyAttribute(_args)
     _adapterCache = _LazyAttribute(lambda request: {})
 
-    def __init__(self, channel: Channel | Stream, head: Head) -> None:
+    def __init__(self, channel: RequestChannel, head: Head) -> None:
         site = channel.site
         self.channel: Any = channel
         self.site = site

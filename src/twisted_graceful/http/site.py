@@ -19,7 +19,7 @@ from .base_connection import Connection
 from .http1.channel import Channel
 from .http2 import AVAILABLE, http2_connection
 from .log.access_log import RequestLog
-from .proxy import Proxies
+from .proxies import Proxies
 from .registry import ConnectionRegistry
 from .websocket.upgraded_transport import WebSocketTransport
 

@@ -259,7 +259,7 @@ class PrivateServer(GatheringServer):
         super().__init__(*args)
 
     @property
-    def client_is_secure(self) -> bool:
+    def is_secure(self) -> bool:  # type: ignore[override]
         """Whether to take it for encrypted."""
         return bool(self.seen.scheme == b"https")
 

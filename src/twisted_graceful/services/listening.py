@@ -17,9 +17,9 @@ from ..config.server_settings import ServerSettings
 from ..errors import BindError, CertificateError
 from ..handover_interface import HandedConnection
 from ..http.io.port import AcceptBalance, ConnectionLimit, Port
-from ..http.io.proxy_header import behind_proxies
 from ..http.io.transport import GatheringServer
 from ..http.io.unix_port import of_family
+from ..http.proxy_header_reader import behind_proxies
 from ..http.registry import ConnectionRegistry
 from ..http.site import Site
 from ..process.listeners.listener import Listener, has_pending_connection
@@ -289,7 +289,7 @@ class Listening:
         """What makes the connections of a port, and the transport for what is spoken there."""
         factory: Any = site
         if self._certificate is not None and is_secure:
-            from ..http.io.tls import over_tls
+            from ..http.tls_handshake import over_tls
 
             factory, transport = over_tls(site, transport, self._certificate)
         return behind_proxies(site, factory, transport)

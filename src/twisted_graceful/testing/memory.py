@@ -16,10 +16,10 @@ from ..config.settings import Settings
 from ..errors import AppError
 from ..handover_interface import Departure, HandedConnection
 from ..http.handover import HandoverQueue
-from ..http.io.proxy_header import behind_proxies
 from ..http.io.transport import GatheringServer
 from ..http.log.access_log import AccessLog
 from ..http.log.drain_report import DrainReport
+from ..http.proxy_header_reader import behind_proxies
 from ..http.registry import ConnectionRegistry
 from ..http.site import Site
 from .memory_transport import MemoryReactor, MemorySocket

@@ -17,10 +17,10 @@ from .. import error_response
 from .. import head as heads
 from ..base_connection import NEVER, in_kernel
 from ..data_rate import RateWatch
-from ..handover import MovableConnection
 from ..head import Head, RequestRejected
 from ..log.access_log import Loggable, PartialRequest, RequestLog
 from ..log.drain_report import CutRequest, Outcome
+from ..movable_connection import MovableConnection
 from ..phases import WAITING, ConnectionPhase
 from ..producer import Producer
 from ..request import Request
@@ -129,7 +129,7 @@ class Channel(MovableConnection):
                 self._buffer = buffer = buffer[empty.end() :] if empty else buffer
                 if buffer in (b"", b"\r"):
                     return False
-            self._begun = now
+            self.begun = now
             self._head = None
         head = self._head_parser.parse(buffer)
         if head is None:
@@ -223,7 +223,7 @@ class Channel(MovableConnection):
         )
         if self.site.access_log is not None:
             self.site.access_log.write(
-                self._loggable(), self._begun, outcome, status=refused.status, sent=len(body)
+                self._loggable(), self.begun, outcome, status=refused.status, sent=len(body)
             )
         request, self._request = self._request, None
         if request is not None:
@@ -438,8 +438,8 @@ class Channel(MovableConnection):
 
         On a slow line a record of TLS takes its time, and cannot be decrypted before it is whole.
         """
-        arrived: int = getattr(self.transport, "received", self._received)
-        return arrived
+        received = self.wire.received
+        return self._received if received is None else received
 
     # Closing
 
@@ -461,7 +461,7 @@ class Channel(MovableConnection):
             done = self.phase in WAITING and not self._unsent and not self._stalled
         if done:
             return ()
-        age = self._seconds() - self._begun
+        age = self._seconds() - self.begun
         doing = "reading its answer" if self.phase in WAITING else self.phase.value
         return (CutRequest.of(*self._method_and_target(), age=age, doing=doing),)
 
@@ -482,12 +482,12 @@ class Channel(MovableConnection):
         if self._blocked or self._aborted:
             self._sending_request = request
         else:
-            access_log.write(request, self._begun)
+            access_log.write(request, self.begun)
 
     def _log_sent(self) -> None:
         request, self._sending_request = self._sending_request, None
         if request is not None and self.site.access_log is not None:
-            self.site.access_log.write(request, self._begun)
+            self.site.access_log.write(request, self.begun)
 
     def _log_half_a_head(self) -> None:
         access_log = self.site.access_log
@@ -496,12 +496,12 @@ class Channel(MovableConnection):
             and self.phase is ConnectionPhase.READING
             and self._request is None
         ):
-            access_log.write(self._loggable(), self._begun, self._outcome, status=0)
+            access_log.write(self._loggable(), self.begun, self.outcome, status=0)
 
     def _log_lost(self, access_log: RequestLog, reason: Failure) -> None:
         """Whatever has not been logged ends with the connection."""
         if reason.check(ConnectionAborted) and not self._aborted:
-            self._outcome = Outcome.CUT  # by the application, without asking us
+            self.outcome = Outcome.CUT  # by the application, without asking us
         request = self._sending_request or self._request
         if request is None:
             self._log_half_a_head()
@@ -510,8 +510,8 @@ class Channel(MovableConnection):
         else:
             access_log.write(
                 request,
-                self._begun,
-                self._outcome,
+                self.begun,
+                self.outcome,
                 status=request.code if request.startedWriting else 0,
                 sent=max(0, request.sentLength - self._unsent),
             )

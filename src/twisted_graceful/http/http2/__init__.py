@@ -1,9 +1,9 @@
 """HTTP/2 (RFC 9113), on the h2 library.
 
-h2 keeps the frames, the states of the streams and the windows. What requests and answers
-say is ours, so that a fault of one stream ends that stream alone.
+h2 keeps the frames, the states of the streams and the windows. What requests and responses say is
+checked here, so that a fault of one stream ends that stream alone.
 
-This module can be imported without h2, and the others cannot.
+The face is `http2_connection`. This module can be imported without h2; the others cannot.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ class Http2Connection(Connection):
         self.phase = ConnectionPhase.CLOSING
         self._connections.scheduler.forget(self._turn)
         try:
-            self._drop_all(reason.value, self._outcome)
+            self._drop_all(reason.value, self.outcome)
         finally:
             self._connections.remove(self)
 
@@ -203,7 +203,7 @@ class Http2Connection(Connection):
         if data:
             if self.blocked:
                 self._replies += len(data)
-            self._wire.write(data)
+            self.wire.write(data)
 
     @property
     def overwhelmed(self) -> bool:
@@ -218,8 +218,7 @@ class Http2Connection(Connection):
     @property
     def written(self) -> int:
         """Bytes that the client will have acknowledged when it has all that was written."""
-        undelivered: int = getattr(self._wire, "undelivered", 0)
-        return self._delivered + undelivered
+        return self._delivered + self.wire.undelivered
 
     # What the client tells
 
@@ -408,7 +407,7 @@ class Http2Connection(Connection):
                     self.reset(waiting, ErrorCodes.REFUSED_STREAM, why, Outcome.REFUSED)
 
     def _timed_out(self) -> None:
-        if not in_kernel(self._wire):
+        if not in_kernel(self.wire):
             silent = self.phase is ConnectionPhase.SILENT
             self.count_limit("read_header_timeout" if silent else "idle_timeout")
             self.loseConnection()
@@ -451,7 +450,7 @@ class Http2Connection(Connection):
         self._goaway = _GoawayState.ANNOUNCED
         self._goaway_due = self.now() + self._settings.idle_grace
         self.flush()
-        self._wire.write(goaway(ALL_STREAMS))
+        self.wire.write(goaway(ALL_STREAMS))
         self._machine.ping(_FAREWELL)
         self.flush()
 
@@ -468,7 +467,7 @@ class Http2Connection(Connection):
         """Name the last stream that was answered, and close."""
         self._goaway_due = NEVER
         self.flush()
-        self._wire.write(goaway(self._machine.highest_inbound_stream_id))
+        self.wire.write(goaway(self._machine.highest_inbound_stream_id))
         super().loseConnection()
 
     def _fail(self, error: Http2ConnectionError) -> None:
@@ -483,7 +482,7 @@ class Http2Connection(Connection):
         )
         self._machine.clear_outbound_data_buffer()
         last = self._machine.highest_inbound_stream_id
-        self._wire.write(goaway(last, error.code, error.detail))
+        self.wire.write(goaway(last, error.code, error.detail))
         self._failed = True
         self._drop_all(ConnectionLost(error.detail), Outcome.CUT)
         super().loseConnection()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from h2.errors import ErrorCodes
 from h2.events import (
@@ -29,11 +29,9 @@ from .field_decoder import Fields
 from .fields import MalformedRequest
 from .frames import Frame, FrameReader, FrameType, Http2ConnectionError, TokenBucket
 from .h2_machine import H2Machine, comes_from_h2
+from .interfaces import FrameConnection
 from .stream import Stream
 from .uploads import Uploads
-
-if TYPE_CHECKING:
-    from .connection import Http2Connection
 
 _FRAMES_PER_TURN = 100
 """Frames of one connection that are read, at most, before the others have their turn."""
@@ -78,7 +76,7 @@ class FrameReceiver:
         resets: how many requests of the client may come to nothing.
     """
 
-    def __init__(self, connection: Http2Connection, machine: H2Machine) -> None:
+    def __init__(self, connection: FrameConnection, machine: H2Machine) -> None:
         now = connection.now()
         self._connection = connection
         self._machine = machine
@@ -134,8 +132,7 @@ class FrameReceiver:
         return partial + self._raw_received() - self._raw_read
 
     def _raw_received(self) -> int:
-        received: int = getattr(self._connection.transport, "received", 0)
-        return received
+        return self._connection.wire.received or 0
 
     @property
     def awaits(self) -> bool:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ..data_rate import RateWatch
 from ..time_sharing import SLICE
 from .frames import TokenBucket
 from .h2_machine import H2Machine
+from .interfaces import FrameConnection
 from .stream import Stream
-
-if TYPE_CHECKING:
-    from .connection import Http2Connection
 
 _BYTES_PER_TURN = 1 << 18
 """What one connection may send before the others have their turn."""
@@ -41,7 +37,7 @@ class FrameSender:
     """
 
     def __init__(
-        self, connection: Http2Connection, machine: H2Machine, chatter: TokenBucket
+        self, connection: FrameConnection, machine: H2Machine, chatter: TokenBucket
     ) -> None:
         self._connection = connection
         self._machine = machine

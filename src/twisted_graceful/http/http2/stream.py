@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from h2.errors import ErrorCodes
 from twisted.internet.interfaces import IAddress, IConsumer, ITransport
@@ -17,6 +17,7 @@ from .. import error_response
 from ..base_connection import NEVER
 from ..data_rate import RateWatch
 from ..head import Head, RequestRejected
+from ..interfaces import ConnectionSite
 from ..log.access_log import Loggable, RequestLog
 from ..log.drain_report import CutRequest, Outcome
 from ..phases import ConnectionPhase
@@ -26,11 +27,35 @@ from . import fields
 from .field_decoder import Fields
 from .fields import MalformedRequest
 
-if TYPE_CHECKING:
-    from .connection import Http2Connection
-
 HIGH_WATER = 65536
 """Bytes that wait to be sent before a producer is paused, as in Twisted's transports."""
+
+
+class StreamConnection(Protocol):
+    """What a stream asks of its connection."""
+
+    site: ConnectionSite
+    client: IAddress
+    host: IAddress
+    request_class: type[Request]
+
+    def isSecure(self) -> bool:
+        """Whether the client's connection is encrypted."""
+
+    def count_limit(self, limit: str) -> None:
+        """Count that a limit was reached."""
+
+    def start(self, stream: Stream) -> None:
+        """A request is complete: pass it to the application when there is room."""
+
+    def ready(self, stream: Stream) -> None:
+        """A stream has something to send."""
+
+    def response_made(self, stream: Stream) -> None:
+        """The application has made all of a response."""
+
+    def reset(self, stream: Stream, code: ErrorCodes, why: str) -> None:
+        """End a stream at once."""
 
 
 @implementer(ITransport, IConsumer)
@@ -68,7 +93,7 @@ class Stream:
 
     def __init__(
         self,
-        connection: Http2Connection,
+        connection: StreamConnection,
         number: int,
         request_head: Head,
         now: float,

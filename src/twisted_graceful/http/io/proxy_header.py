@@ -8,59 +8,34 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
-from twisted.internet.interfaces import IAddress, IProtocolFactory
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
-from twisted.internet.protocol import Factory
 
-from ...networks import Networks
-from ..base_connection import PreRequestConnection
-from ..phases import ConnectionPhase
-from ..proxy import Proxies
-from ..site import Site
-from .proxy_protocol import LONGEST_V2, Header, Proxied, ProxyProtocolError, parse
+from .proxy_protocol import LONGEST_V2, Header, Proxied
 from .transport import GatheringServer
 
 
-def behind_proxies(
-    site: Site, factory: IProtocolFactory, transport: type[GatheringServer]
-) -> tuple[IProtocolFactory, type[GatheringServer]]:
-    """What makes the connections of a port.
+class ProxyHeaderProtocol(Protocol):
+    """What the transport asks of its first protocol.
 
-    Args:
-        site: whose connections they are; its setting ``proxy_protocol`` counts.
-        factory: makes what comes after the header, if there is to be one.
-        transport: of the connections without it.
-
-    Returns:
-        A factory of protocols, and the transport for them.
+    Attributes:
+        header: the header, when all of it has arrived.
     """
-    if not site.connections.settings.proxy_protocol:
-        return factory, transport
-    return _ProxyHeaderReaders(site, factory), type(
-        "PrefacedServer", (ProxyHeaderServer, transport), {}
-    )
 
+    header: Header | None
 
-class _ProxyHeaderReaders(Factory):
-    noisy = False
+    def feed(self, data: bytes) -> int:
+        """Bytes have arrived; return how many of them belong to the header."""
 
-    def __init__(self, site: Site, factory: IProtocolFactory) -> None:
-        self._site = site
-        self._factory = factory
-        self._allowed = Proxies(Networks.parse(site.connections.settings.forwarded_allow_ips))
-
-    def buildProtocol(self, addr: IAddress | None) -> ProxyHeaderReader:  # type: ignore[override]
-        reader = ProxyHeaderReader(self._factory, self._allowed)
-        reader.factory = reader.site = self._site
-        return reader
+    def hand_to_protocol(self) -> None:
+        """The header has been read: replace yourself with what comes after it."""
 
 
 class ProxyHeaderServer(GatheringServer):
     """A transport that begins with a PROXY header, and has the addresses that it says.
 
-    Its protocol is first a `ProxyHeaderReader`, and then what that has put in its place.
+    Its protocol is first a `ProxyHeaderProtocol`, and then what that has put in its place.
 
     Attributes:
         proxied: what the header says; None before it, and if it says nothing.
@@ -71,9 +46,9 @@ class ProxyHeaderServer(GatheringServer):
     _begun = False
 
     @property
-    def client_is_secure(self) -> bool:
-        """Whether the client speaks TLS with the proxy."""
-        return self.proxied is not None and self.proxied.secure
+    def is_secure(self) -> bool:  # type: ignore[override]
+        """Whether the client speaks TLS, with us or with the proxy."""
+        return super().is_secure or (self.proxied is not None and self.proxied.secure)
 
     def getPeer(self) -> Any:
         """The address of the client."""
@@ -103,7 +78,7 @@ class ProxyHeaderServer(GatheringServer):
         """Read once; called by the reactor."""
         if self._begun:
             return super().doRead()
-        reader: ProxyHeaderReader = self.protocol
+        reader: ProxyHeaderProtocol = self.protocol
         kernel: socket.socket = self.getHandle()
         try:
             data = kernel.recv(LONGEST_V2, socket.MSG_PEEK)
@@ -120,76 +95,3 @@ class ProxyHeaderServer(GatheringServer):
         self.proxied = reader.header.proxied
         reader.hand_to_protocol()
         return super().doRead()
-
-
-class ProxyHeaderReader(PreRequestConnection):
-    """A connection until its PROXY header has been read; it counts as silent.
-
-    The header has ``read_header_timeout`` to arrive.
-
-    Args:
-        following: makes the protocol that comes after it.
-        allowed: who may connect.
-
-    Attributes:
-        header: what has been read.
-    """
-
-    header: Header | None = None
-    _received = b""
-
-    def __init__(self, following: IProtocolFactory, allowed: Proxies) -> None:
-        super().__init__()
-        self._following = following
-        self._allowed = allowed
-
-    def connectionMade(self) -> None:
-        """A peer connected; it must be a proxy of ours."""
-        super().connectionMade()
-        # gunicorn closes too; nginx reads on, and only does not believe the header. But who is
-        # no proxy has no business on such a port (section 2: no sharing of public and private).
-        if not self._allowed.trusts(self.client):
-            self._reject("it is not in forwarded_allow_ips")
-
-    def feed(self, data: bytes) -> int:
-        """Bytes have arrived.
-
-        Returns:
-            How many of them are to be taken from the socket; the rest is for others.
-        """
-        if self.phase is ConnectionPhase.CLOSING:
-            return len(data)
-        known = len(self._received)
-        self._received += data
-        try:
-            self.header = parse(self._received)
-        except ProxyProtocolError as error:
-            self._reject(f"it sent no PROXY header: {error}")
-        return len(data) if self.header is None else self.header.length - known
-
-    def hand_to_protocol(self) -> None:
-        """Let what follows have the transport."""
-        transport = self.transport
-        transport.unregisterProducer()
-        protocol: Any = self._following.buildProtocol(transport.getPeer())
-        transport.protocol = protocol
-        protocol.makeConnection(transport)
-        # Only now, so that a drain does not take the one for gone before it sees the other.
-        self._connections.remove(self)
-
-    def has_unread(self) -> bool:
-        """Whether a header has been begun."""
-        return bool(self._received) or super().has_unread()
-
-    def _reject(self, reason: str) -> None:
-        self._connections.client_log.write(
-            self.client, "Closed the connection of {peer}: {reason}", reason=reason
-        )
-        self.end()
-
-    def _timed_out(self) -> None:
-        self._connections.count_limit("read_header_timeout")
-        if self._received:
-            self._reject(f"of its PROXY header only {self._received[:16]!r} came in time")
-        else:
-            self.end()

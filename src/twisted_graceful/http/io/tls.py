@@ -1,4 +1,4 @@
-"""TLS below a connection: a socket that encrypts, its transport, and the handshake.
+"""TLS below a connection: a socket that encrypts, and its transport.
 
 Twisted's own TLS stands between transport and protocol. It has no half-close, waits without end
 for the peer's closing alert, and reaches OpenSSL through pyOpenSSL, which takes five times as long
@@ -12,19 +12,12 @@ import errno
 import socket
 import ssl
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
-from twisted.internet.interfaces import IAddress, INegotiated, ISSLTransport
+from twisted.internet.interfaces import INegotiated, ISSLTransport
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
-from twisted.internet.protocol import Factory
-from twisted.logger import LogLevel
 from zope.interface import implementer
 
-from ..base_connection import PreRequestConnection
-from ..log.access_log import PartialRequest
-from ..log.drain_report import CutRequest, Outcome
-from ..phases import ConnectionPhase
-from ..site import Site
 from .transport import GatheringServer
 
 _CHUNK = 64 * 1024
@@ -32,41 +25,6 @@ _CHUNK = 64 * 1024
 
 _RECORD = 16 * 1024
 """Bytes in the largest record (RFC 8446 section 5.1): a read of as many takes it whole."""
-
-_HTTPS_ONLY = b"This is a port for https, and not for http.\n"
-_PLAIN_HTTP = (
-    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n"
-    b"Content-Length: %d\r\n\r\n%b" % (len(_HTTPS_ONLY), _HTTPS_ONLY)
-)
-
-
-def over_tls(
-    site: Site, transport: type[GatheringServer], context: ssl.SSLContext
-) -> tuple[Factory, type[TLSServer]]:
-    """What makes the connections of a port on which a site is served over TLS.
-
-    Args:
-        site: the site.
-        transport: of its plain connections.
-        context: certificate and key; is told what the site speaks.
-
-    Returns:
-        A factory of protocols, and the transport for them.
-    """
-    context.set_alpn_protocols([each.decode() for each in site.acceptableProtocols()])
-    return _Handshakes(site), type("TLSServer", (TLSServer, transport), {"context": context})
-
-
-class _Handshakes(Factory):
-    noisy = False
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
-
-    def buildProtocol(self, addr: IAddress | None) -> Handshake:  # type: ignore[override]
-        handshake = Handshake()
-        handshake.factory = handshake.site = self._site
-        return handshake
 
 
 class TLSSocket:
@@ -248,16 +206,30 @@ class TLSSocket:
         self.raw.shutdown(how)
 
 
+class HandshakeProtocol(Protocol):
+    """What a TLS transport asks of its first protocol."""
+
+    def begun(self) -> None:
+        """Bytes have arrived."""
+
+    def completed(self) -> None:
+        """The handshake is complete: replace yourself with a connection."""
+
+    def failed(self, reason: object) -> None:
+        """The handshake cannot be completed; the connection is about to be closed."""
+
+
 @implementer(ISSLTransport, INegotiated)
 class TLSServer(GatheringServer):
     """A transport that speaks TLS.
 
-    Its protocol is first a `Handshake`, and then what that has put in its place.
+    Its protocol is first a `HandshakeProtocol`, and then what that has put in its place.
 
     Attributes:
         context: certificate and key; set once for all, by `over_tls`.
     """
 
+    is_secure = True
     movable = False  # its keys are in OpenSSL, which does not give them away
     context: ssl.SSLContext
     protocol: Any
@@ -296,7 +268,7 @@ class TLSServer(GatheringServer):
         return self._tls.sent - self.unacknowledged
 
     @property
-    def received(self) -> int:
+    def received(self) -> int:  # type: ignore[override]
         """Bytes that were read, encrypted."""
         return self._tls.received
 
@@ -317,7 +289,7 @@ class TLSServer(GatheringServer):
         return None
 
     def _shake_hands(self) -> Any:
-        handshake: Handshake = self.protocol
+        handshake: HandshakeProtocol = self.protocol
         try:
             self._established = self._tls.do_handshake()
         except BlockingIOError:
@@ -353,75 +325,3 @@ class TLSServer(GatheringServer):
         except OSError:
             return CONNECTION_LOST
         return super()._closeWriteConnection()
-
-
-class Handshake(PreRequestConnection):
-    """A connection until its TLS handshake is complete; then another takes its place.
-
-    Until the client's first byte it counts as silent, so a drain closes it after its grace.
-    """
-
-    transport: TLSServer
-
-    def connectionMade(self) -> None:
-        """A client connected."""
-        self._wire = self.transport
-        self.client = self.transport.getPeer()
-        self.host = self.transport.getHost()
-        self._enter(ConnectionPhase.SILENT, self._settings.tls_handshake_timeout)
-        self._connections.add(self)
-
-    def begun(self) -> None:
-        """Bytes have arrived; the deadline remains that of the whole handshake."""
-        if self.phase is ConnectionPhase.SILENT:
-            self.phase = ConnectionPhase.HANDSHAKING
-
-    def completed(self) -> None:
-        """Put what was negotiated in our place."""
-        connection = self.site.connection_for(self.transport.negotiatedProtocol)
-        self.transport.protocol = connection
-        connection.makeConnection(self.transport)
-        # Only now, so that a drain does not take the one for gone before it sees the other.
-        self._connections.remove(self)
-
-    def failed(self, reason: object) -> None:
-        """It will not be completed; the connection is about to be closed."""
-        self._connections.client_log.write(
-            self.client,
-            "The TLS handshake with {peer} has failed: {reason}",
-            level=LogLevel.debug,
-            reason=reason,
-        )
-        if getattr(reason, "reason", "") == "HTTP_REQUEST":
-            with suppress(OSError):
-                self.transport.getHandle().send(_PLAIN_HTTP)
-            if self.site.access_log is not None:
-                self.site.access_log.write(
-                    PartialRequest(self.client),
-                    self.since,
-                    Outcome.REFUSED,
-                    status=400,
-                    sent=len(_HTTPS_ONLY),
-                )
-
-    def _timed_out(self) -> None:
-        self._connections.count_limit("tls_handshake_timeout")
-        self.failed("it took too long")
-        self.end()
-
-    def readConnectionLost(self) -> None:
-        """The client has closed its sending side, and can complete nothing."""
-        self.end()
-
-    def loseConnection(self) -> None:
-        """Close without waiting: there is no response that a reset could destroy."""
-        self.end()
-
-    def end(self, outcome: Outcome = Outcome.CUT) -> tuple[CutRequest, ...]:
-        """End the connection; no request is cut by that."""
-        if self.phase is ConnectionPhase.CLOSING:
-            self.transport.abortConnection()  # the client does not take what is left
-        else:
-            self._enter(ConnectionPhase.CLOSING, self._settings.linger_timeout)
-            self.transport.loseConnection()
-        return ()

@@ -66,6 +66,8 @@ class GatheringServer(Server):
 
     Attributes:
         movable: whether another process can go on with a connection of this kind.
+        is_secure: whether the client's connection is encrypted, to us or to a proxy.
+        received: bytes read so far, as encrypted; None if nothing is.
         listener: where the listener is bound that it came in by; empty if nobody asks.
         flusher: flushes this transport at the end of the turn; set once for all, by
             `with_flusher`.
@@ -75,6 +77,8 @@ class GatheringServer(Server):
     """
 
     movable = True
+    is_secure = False
+    received: int | None = None
     listener = ""
     flusher: Flusher
     waiting_in: Any = None

@@ -1,1 +1,4 @@
-"""What is written and counted of requests: access log, metrics, drain report."""
+"""What is recorded of requests and clients: access log, metrics, client log, drain report.
+
+It may import `head`, and nothing else of `http`.
+"""

@@ -1,6 +1,6 @@
-"""WebSockets, whatever library speaks on them.
+"""WebSockets (RFC 6455), whatever library speaks on them.
 
-Twisted's own `twisted.web.websocket` has its connection given by a hook; older libraries, as
-autobahn, take the transport of the request away. To both we give a transport of ours, and
-stay between it and the client. The sections in here are those of RFC 6455.
+`twisted.web.websocket` is given its connection by a hook; older libraries, such as autobahn, take
+the transport of the request. Both get a transport of ours, so that `connection.WebSocket` stays
+between them and the client. The sections named in here are those of RFC 6455.
 """

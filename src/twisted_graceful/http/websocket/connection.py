@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IProtocol
@@ -14,15 +14,13 @@ from twisted.python.failure import Failure
 from ... import twisted_internals
 from ..base_connection import Connection
 from ..data_rate import RateWatch
+from ..interfaces import UpgradableChannel
 from ..log.drain_report import CutRequest, Outcome
 from ..phases import ConnectionPhase
 from ..producer import Producer
+from ..request import Request
 from .frames import PING, CloseCode, FrameTracker, close_frame, control_frame
 from .upgraded_transport import WebSocketTransport
-
-if TYPE_CHECKING:
-    from ..http1.channel import Channel
-    from ..request import Request
 
 _ANSWER = re.compile(rb"HTTP/1\.1 ([0-9]{3}) .*?\r\n\r\n", re.DOTALL)
 
@@ -72,14 +70,13 @@ class WebSocket(Connection):
     _pong: RateWatch | None = None
     _pinged = 0
     _said = 0
-    _outcome = Outcome.ANSWERED
+    outcome = Outcome.ANSWERED
 
-    def __init__(self, channel: Channel, request: Request) -> None:
-        self.factory = channel.factory
-        self.site = channel.site
+    def __init__(self, channel: UpgradableChannel, request: Request) -> None:
+        self.factory = channel.site
         self.client = request.client  # as a proxy may have told
         self.host = channel.host
-        self.transport = self._wire = channel._wire
+        self.transport = self.wire = channel.wire
         self.request = request
         self.app_transport = WebSocketTransport(self)
         self.channel = channel
@@ -87,7 +84,7 @@ class WebSocket(Connection):
             self._settings.max_message_size, swallowed=_PING, at_once=_FRAMES_AT_ONCE
         )
         self._outgoing = FrameTracker()
-        self._begun = channel._begun
+        self.begun = channel.begun
         channel.transport = request.transport = self.app_transport
         request.notifyFinish().addBoth(self._request_over)
 
@@ -101,24 +98,24 @@ class WebSocket(Connection):
     def _shake_hands(self, data: bytes) -> None:
         """Send a part of the answer; with ``101`` the WebSocket begins."""
         if self.protocol is None:
-            self._wire.write(data)
+            self.wire.write(data)
         elif self.channel.phase is ConnectionPhase.RESPONDING:
             self._answer += data
             head = _ANSWER.match(self._answer)
             if head is not None and head[1] == b"101":
                 rest = self._answer[head.end() :]
-                self._wire.write(data[: len(data) - len(rest)])
+                self.wire.write(data[: len(data) - len(rest)])
                 self._begin()
                 self.send(rest)
                 return
-            self._wire.write(data)
+            self.wire.write(data)
             if head is not None:  # for the access log
                 self.request.code = int(head[1])
                 self.request.startedWriting = 1
-                self.channel._outcome = Outcome.ANSWERED
+                self.channel.outcome = Outcome.ANSWERED
 
     def _begin(self) -> None:
-        channel, wire = self.channel, self._wire
+        channel, wire = self.channel, self.wire
         self._connections.add(self)
         arrived = channel.release_transport()
         wire.protocol = self
@@ -142,7 +139,7 @@ class WebSocket(Connection):
             )  # somebody has answered it once more, as an error is
             return
         if self.channel.transport is self.app_transport:
-            self.channel.transport = self._wire
+            self.channel.transport = self.wire
         self.phase = ConnectionPhase.CLOSING
         self._notify_lost(result or Failure(ConnectionDone()))
 
@@ -179,7 +176,7 @@ class WebSocket(Connection):
             self._flooded = True
             self._read_on()
         if incoming.rejection is not None:
-            self._outcome = Outcome.REFUSED
+            self.outcome = Outcome.REFUSED
             self._fail(*incoming.rejection)
         elif incoming.closed:
             self._begin_close()
@@ -197,7 +194,7 @@ class WebSocket(Connection):
         self._notify_lost(reason)
         if self.site.access_log is not None:
             self.site.access_log.write(
-                self.request, self._begun, self._outcome, status=101, sent=self._said
+                self.request, self.begun, self.outcome, status=101, sent=self._said
             )
         self.request.connectionLost(reason)
         self._connections.remove(self)
@@ -228,7 +225,7 @@ class WebSocket(Connection):
         elif self.phase is not ConnectionPhase.CLOSING:
             data = self._outgoing.follow(data)
             self._said += len(data)
-            self._wire.write(data)
+            self.wire.write(data)
             if self._outgoing.closed:
                 self._begin_close()
 
@@ -321,14 +318,14 @@ class WebSocket(Connection):
                     self.client, "The client {peer} answers no ping", level=LogLevel.debug
                 )
                 self._connections.count_limit("websocket_ping_timeout")
-                self._outcome = Outcome.TIMED_OUT
+                self.outcome = Outcome.TIMED_OUT
                 self._close(CloseCode.INTERNAL_ERROR, "no answer to a ping")
                 self.end()
         elif 0 < interval <= now - self._silent_since and self._outgoing.is_between_frames:
-            self._wire.write(control_frame(PING, _PING))
+            self.wire.write(control_frame(PING, _PING))
             self._silent_since = now
             if timeout:
-                self._pinged = self._delivered + getattr(self._wire, "undelivered", 0)
+                self._pinged = self._delivered + self.wire.undelivered
                 self._pong = RateWatch(now, self._delivered)
 
     def _timed_out(self) -> None:
@@ -349,7 +346,7 @@ class WebSocket(Connection):
         """Send a Close frame; whether that was possible now."""
         if not self._outgoing.is_between_frames:
             return False
-        self._wire.write(self._outgoing.follow(close_frame(code, reason)))
+        self.wire.write(self._outgoing.follow(close_frame(code, reason)))
         return True
 
     def _begin_close(self) -> None:
@@ -385,13 +382,11 @@ class WebSocket(Connection):
         """Reset the connection, as the protocol asks."""
         if self.phase is not ConnectionPhase.RESPONDING:
             self.phase = ConnectionPhase.CLOSING
-        self._wire.abortConnection()
+        self.wire.abortConnection()
 
     def end(self, outcome: Outcome = Outcome.CUT) -> tuple[CutRequest, ...]:
         """End the connection at once; what is only gathered yet is sent before."""
-        flush = getattr(self._wire, "flush", None)
-        if flush is not None:
-            flush()
+        self.wire.flush()
         return super().end(outcome)
 
     def _unfinished(self) -> bool:
@@ -401,6 +396,6 @@ class WebSocket(Connection):
         """A WebSocket that was told is not cut, unless what it was told is lost."""
         if not self._unsent:
             return ()
-        age = self._seconds() - self._begun
+        age = self._seconds() - self.begun
         request = self.request
         return (CutRequest.of(request.method, request.uri, age=age, doing=self.phase.value),)

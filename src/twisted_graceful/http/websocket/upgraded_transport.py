@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from twisted.internet.interfaces import (
     IAddress,
@@ -15,8 +15,43 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import directlyProvides, implementer, providedBy
 
-if TYPE_CHECKING:
-    from .connection import WebSocket
+
+class WebSocketSession(Protocol):
+    """What the transport asks of its WebSocket.
+
+    Attributes:
+        protocol: the protocol that speaks on it; None until one has taken it over.
+        channel: the HTTP connection until then.
+        request: the opening handshake.
+    """
+
+    transport: Any
+    protocol: IProtocol | None
+    channel: Any
+    request: Any
+    client: IAddress
+    host: IAddress
+
+    def set_protocol(self, protocol: IProtocol) -> None:
+        """Let a protocol speak, from the head of its response on."""
+
+    def send(self, data: bytes) -> None:
+        """Send bytes of the protocol."""
+
+    def pause(self, paused: bool) -> None:
+        """Stop reading, or resume."""
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Let a producer speak as fast as the client reads."""
+
+    def unregisterProducer(self) -> None:
+        """The producer has finished."""
+
+    def loseConnection(self) -> None:
+        """Close in stages."""
+
+    def abort(self) -> None:
+        """Reset the connection."""
 
 
 @implementer(ITransport, IConsumer, IPushProducer)
@@ -29,7 +64,7 @@ class WebSocketTransport:
         request: the opening handshake.
     """
 
-    def __init__(self, connection: WebSocket) -> None:
+    def __init__(self, connection: WebSocketSession) -> None:
         self._connection = connection
         self.request = connection.request
         # Not TLS: autobahn would take this for Twisted's own.
