@@ -19,6 +19,8 @@ from ..integration.waiting import until
 DEADLINE = 15.0
 BOUNDARY = "a-boundary-that-no-file-contains"
 GOING_AWAY = 1001
+ENOUGH = 5
+"""Failed visits after which a visitor gives up."""
 
 
 class VisitFailed(Exception):
@@ -83,7 +85,7 @@ class Reply:
         """
         found = re.search(pattern, self.text)
         if found is None:
-            raise VisitFailed(f"{pattern!r} is not in {self.text[:500]!r}")
+            raise VisitFailed(f"{pattern!r} is not in {self.text[:200]!r}")
         return found[1]
 
 
@@ -153,7 +155,7 @@ class Visitor:
             self._drop()
         self._keep_cookies(response)
         if reply.status != status or text.encode() not in reply.body:
-            raise VisitFailed(f"{method} {path}: {reply.status} {reply.body[:500]!r}")
+            raise VisitFailed(f"{method} {path}: {reply.status} {reply.body[:200]!r}")
         return reply
 
     def form(self, path: str, fields: Mapping[str, str], **expected: object) -> Reply:
@@ -325,12 +327,14 @@ class Visitors:
 
     def _run(self, number: int) -> None:
         visitor = self._visitors[number]
+        failed = 0
         try:
-            while not self._left.is_set():
+            while failed < ENOUGH and not self._left.is_set():
                 try:
                     self._visit(visitor)
                 except VisitFailed as error:
                     self.tally.failures.append(str(error))
+                    failed += 1
                 self._rounds[number] += 1
         except ServerStopped:
             pass
