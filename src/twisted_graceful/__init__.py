@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     from .http.log.drain_report import CutRequest, DrainReport
     from .http.site import draining, is_ready
     from .run import RequestsCut, listen_and_serve, listen_and_serve_forever, new, wait_group
-    from .services.master import serving
     from .services.server import Server
-    from .services.service import GracefulService
+    from .services.service import GracefulService, serving
 
 # Loaded when they are first used (PEP 562): the settings are read without the HTTP server.
 _HOMES = {
@@ -59,7 +58,7 @@ _HOMES = {
     "listen_and_serve": "run",
     "listen_and_serve_forever": "run",
     "new": "run",
-    "serving": "services.master",
+    "serving": "services.service",
     "wait_group": "run",
 }
 

@@ -10,8 +10,8 @@ from . import twisted_internals
 from .config.settings import Settings
 from .http.log.drain_report import DrainReport
 from .process.host.server_log import never_wait
-from .services.master import serving
 from .services.server import Server, global_reactor
+from .services.service import serving
 
 
 class RequestsCut(SystemExit):

@@ -50,7 +50,7 @@ class ServingTests(SynchronousTestCase):
             pids = workers(server, 3)
             self.assertNotIn(server.pid, pids)
             self.assertEqual(server.stop(), 0)
-            server.said("MasterService.*Drained: .* answered")
+            server.said(r"\[gen 0 twisted.*Drained: .* answered")
 
     def test_what_cannot_be_loaded(self) -> None:
         """Where the application cannot be loaded the command ends with 1, and says why."""
@@ -212,7 +212,7 @@ class StopTests(SynchronousTestCase):
         with with_workers("--drain-timeout", "0.3") as server:
             server.hold()
             self.assertEqual(server.stop(), 1)
-            server.said("MasterService.*Drained: .*1 cut.*GET /gate/held")
+            server.said(r"\[gen 0 twisted.*Drained: .*1 cut.*GET /gate/held")
 
     def test_at_once(self) -> None:
         """A second TERM waits for nothing."""

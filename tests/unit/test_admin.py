@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -29,8 +31,7 @@ from twisted_graceful.process.upgrade.upgrade_events import (
     UpgradeProgress,
     UpgradeStage,
 )
-from twisted_graceful.process.workers.pool import Pool
-from twisted_graceful.process.workers.worker_handle import WorkerHandle
+from twisted_graceful.services.worker_group import WorkerSummary
 from twisted_graceful.testing.memory import MemoryServer
 
 from ..case import SynchronousTestCase
@@ -338,7 +339,7 @@ class OverviewTests(Admin):
 
     def test_the_warm_up_of_workers(self) -> None:
         """What they ask for is passed on by a master that does not serve yet."""
-        worker = WorkerHandle(self.clock, 1, None, None, 60)  # type: ignore[arg-type]
+        worker = WatchedProcess(1, 101)
         report = Status().encode({"facts": {"warm_up": "/a"}})
         self.overview.worker_reported(worker, report)
         self.assertEqual(self.overview.facts["warm_up"], "/a")
@@ -376,8 +377,7 @@ class OverviewTests(Admin):
 
     def test_a_roll(self) -> None:
         """So of a roll, of which no step is the last as long as another one follows."""
-        self.patch(GracefulService, "pool", Pool(self.clock, 2, None, 30))  # type: ignore[arg-type]
-        overview = Overview(self.service, self.clock)
+        overview = Overview(GracefulService(self.app, workers=2, reactor=self.clock), self.clock)
         events: list[Event] = []
         overview.listen(events.append)
         overview.progress(UpgradeProgress(UpgradeStage.STARTED, 1, 4711))
@@ -450,25 +450,22 @@ class OverviewTests(Admin):
         self.assertEqual(self.told(True, *steps), [("rolling", True), ("ready", False)])
 
 
+@dataclass(frozen=True)
+class WatchedProcess:
+    """A worker, for those who are told of it."""
+
+    number: int
+    pid: int
+
+
 class CrewTests(SynchronousTestCase):
     """What a master knows of its workers."""
 
     def setUp(self) -> None:
-        """Two of them are there, and no processes."""
+        """There are two."""
         self.clock = Clock()
-        self.made: list[WorkerHandle] = []
-        self.pool = Pool(self.clock, 2, self, 30)  # type: ignore[arg-type]
         self.crew = WorkerTotals(self.clock)
-        self.pool.load()
-
-    def make_worker(self, number: int) -> WorkerHandle:
-        """A worker."""
-        return WorkerHandle(self.clock, number, self.pool, None, 60)  # type: ignore[arg-type]
-
-    def start_worker(self, worker: WorkerHandle) -> None:
-        """Note it."""
-        worker.pid = 100 + worker.number
-        self.made.append(worker)
+        self.made = [WatchedProcess(1, 101), WatchedProcess(2, 102)]
 
     def report(self, age: float, **numbers: float) -> str:
         """What a worker tells of itself."""
@@ -481,7 +478,12 @@ class CrewTests(SynchronousTestCase):
         """What the master does with it is known at once, and its numbers when it has told them."""
         self.clock.advance(3)
         self.crew.reported(self.made[1], self.report(1, handed_over=4))
-        facts = self.crew.facts(self.pool)
+        workers = [
+            WorkerSummary(each, each.number, each.pid, "starting", code=0, restarts=0, started=0)
+            for each in self.made
+        ]
+        pool: Any = SimpleNamespace(size=2, workers=workers, last_roll=None)
+        facts = self.crew.facts(pool)
         self.assertEqual(facts["workers_wanted"], 2)
         first, second = facts["workers"]
         self.assertEqual(

@@ -129,8 +129,12 @@ class RealReactorTests(SynchronousTestCase):
             with self.subTest(signals=signals):
                 code = (
                     "from twisted.internet import reactor; from twisted_graceful import *; "
-                    f"GracefulService(signals={signals}, launch=object()); "
+                    "from twisted.application.service import MultiService; "
+                    f"service = GracefulService(signals={signals}, launch=object()); "
+                    "print(type(reactor.seconds).__name__); "
+                    "service.setServiceParent(MultiService()); "
                     "print(type(reactor.seconds).__name__)"
                 )
-                expected = "SteadySeconds" if signals else "builtin_function_or_method"
+                wall = "builtin_function_or_method"
+                expected = f"{wall}\n{'SteadySeconds' if signals else wall}"
                 self.assertEqual(run_python("-c", code).stdout.strip(), expected)

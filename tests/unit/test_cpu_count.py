@@ -9,7 +9,7 @@ from unittest import mock
 
 from twisted_graceful.config.option_types import AUTO
 from twisted_graceful.process.host.cpu_count import quota, usable
-from twisted_graceful.services.master import count
+from twisted_graceful.services.service import count
 
 from ..case import SynchronousTestCase
 from .support import temporary_directory

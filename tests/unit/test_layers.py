@@ -67,6 +67,7 @@ ORDER: dict[str, Layers] = {
         | {"signals", "supervisors"},
         {"server_log", "twistd_files"},
         {"shared_log_files"},
+        {"process_host"},
     ],
     "process.listeners": [
         {"unix_files"},
@@ -81,7 +82,7 @@ ORDER: dict[str, Layers] = {
         {"handover_protocol", "upgrade_record"},
         {"child", "parent"},
         {"announcer"},
-        {"generation"},
+        {"generation", "not_started"},
     ],
     "process.workers": [
         {"backoff", "balance", "heartbeat", "recycling", "relay"},

@@ -21,7 +21,6 @@ from twisted_graceful.process.listeners.listener import Listener
 from twisted_graceful.process.upgrade.upgrade_events import RollingRestart
 from twisted_graceful.process.workers.balance import ConnectionCounts
 from twisted_graceful.process.workers.worker_handle import WorkerPhase
-from twisted_graceful.services.master import MasterService
 from twisted_graceful.services.server import Server
 
 
@@ -70,7 +69,7 @@ class MasterTests(SynchronousTestCase):
     def setUp(self) -> None:
         """It has started its workers, which load."""
         self.started: list[Worker] = []
-        patch = mock.patch("twisted_graceful.services.master.WorkerHandle", self.make)
+        patch = mock.patch("twisted_graceful.services.worker_group.WorkerHandle", self.make)
         patch.start()
         self.addCleanup(patch.stop)
         self.reactor = Reactor()
@@ -78,7 +77,7 @@ class MasterTests(SynchronousTestCase):
         server = new(["127.0.0.1:0", "localhost:0"], Resource(), reactor=self.reactor)
         self.listening = server.listening
         launch: Any = Launch()
-        self.master = MasterService(
+        self.master = serving(
             server,
             workers=2,
             reactor=self.reactor,
@@ -86,6 +85,8 @@ class MasterTests(SynchronousTestCase):
             upgradable=True,
             exit_with=self.statuses.append,
         )
+        assert self.master.pool is not None
+        self.group = self.master.pool
         self.addCleanup(lambda: self.listening.close())
         self.master.startService()
         self.first, *self.others = self.listening.listeners_in_use
@@ -99,7 +100,7 @@ class MasterTests(SynchronousTestCase):
         """A worker can serve."""
         worker: Any = self.started[number]
         worker.is_ready = True
-        self.master.pool.worker_ready(worker)
+        self.group._pool.worker_ready(worker)
 
     def serve(self) -> None:
         """Both can."""
@@ -129,7 +130,7 @@ class MasterTests(SynchronousTestCase):
         one.note(1, 5)
         other.note(2, 7)
         self.assertEqual((one.size, other.fewest), (2, 5))
-        self.master.pool.worker_ended(cast(Any, self.started[0]), "it fell", "")
+        self.group._pool.worker_ended(cast(Any, self.started[0]), "it fell", "")
         self.assertEqual(other.fewest, 7)
         self.master.resize(-1)
         self.assertIsNone(other.fewest)
@@ -139,7 +140,7 @@ class MasterTests(SynchronousTestCase):
         self.serve()
         self.started[0].phase = WorkerPhase.LEAVING
         self.started[0].counts.note(1, 5)
-        self.master.pool.worker_ended(cast(Any, self.started[0]), "it left", "")
+        self.group._pool.worker_ended(cast(Any, self.started[0]), "it left", "")
         self.assertEqual(self.started[0].counts.fewest, 5)
 
     def test_it_accepts_nothing_itself(self) -> None:
@@ -153,23 +154,23 @@ class MasterTests(SynchronousTestCase):
         self.started[0].connections = 5
         handed = self.handed(self.first)
         self.addCleanup(os.close, handed.descriptor)
-        self.assertTrue(self.master.can_take_up(handed))
-        self.master.take_up(handed)
+        self.assertTrue(self.master.process.can_take_up(handed))
+        self.master.process.take_up(handed)
         self.reactor.advance(0)
         self.assertEqual([len(each.carrier.sent) for each in self.started], [0, 1])
         elsewhere = HandedConnection(handed.descriptor, "127.0.0.1:1", "{}", b"")
-        self.assertFalse(self.master.can_take_up(elsewhere))
+        self.assertFalse(self.master.process.can_take_up(elsewhere))
 
     def test_hand_over(self) -> None:
         """All workers drain, and what they let go goes to the successor."""
         self.serve()
         successor = FakeRoute()
-        drained = self.master.hand_over(successor)
+        drained = self.master.process.hand_over(successor)
         self.assertEqual([each.told[-1] for each in self.started], ["drain", "drain"])
         self.assertFalse(self.master.is_ready)
         handed = self.handed(self.first)
         self.addCleanup(os.close, handed.descriptor)
-        self.master.take_up(handed)
+        self.master.process.take_up(handed)
         self.reactor.advance(0)
         self.assertEqual(len(successor.sent), 1)
         self.assertNoResult(drained)
@@ -184,18 +185,18 @@ class MasterTests(SynchronousTestCase):
         goes = self.handed(self.others[0])
         for handed in (stays, goes):
             self.addCleanup(os.close, handed.descriptor)
-        self.master.hand_over(FakeRoute(), self.others)
+        self.master.process.hand_over(FakeRoute(), self.others)
         self.assertEqual([each.removed for each in self.started], [self.others, self.others])
         self.assertEqual(self.listening.listeners_in_use, [self.first])
-        self.assertTrue(self.master.can_take_up(stays))
-        self.assertFalse(self.master.can_take_up(goes))
+        self.assertTrue(self.master.process.can_take_up(stays))
+        self.assertFalse(self.master.process.can_take_up(goes))
 
     def test_removed_listeners_come_back(self) -> None:
         """When it serves again, the log names it, and the next worker that starts has it."""
         self.serve()
-        self.master.hand_over(FakeRoute(), self.others)
+        self.master.process.hand_over(FakeRoute(), self.others)
         with capturedLogs() as events:
-            self.master.accept()
+            self.master.process.accept()
         [told] = [text for event in events if "Closed for" in (text := formatEvent(event))]
         self.assertIn("localhost:0. HUP", told)
         self.assertEqual(self.listening.listeners_in_use, [self.first])
@@ -206,8 +207,8 @@ class MasterTests(SynchronousTestCase):
     def test_resume(self) -> None:
         """All workers accept again, and get the connections again."""
         self.serve()
-        self.master.hand_over(FakeRoute())
-        self.master.accept()
+        self.master.process.hand_over(FakeRoute())
+        self.master.process.accept()
         self.assertTrue(self.master.is_ready)
         self.assertEqual([each.told[-1] for each in self.started], ["accept", "accept"])
 
@@ -221,7 +222,7 @@ class MasterTests(SynchronousTestCase):
         """A reload that comes in a stop is refused as an upgrade is, and starts no worker."""
         self.serve()
         self.master.stopService()
-        self.assertFalse(self.master.replaces_workers)
+        self.assertFalse(self.master.reloads_workers)
         with capturedLogs() as events:
             self.master.reload()
         self.assertIn("this process is stopping", " ".join(map(formatEvent, events)))  # type: ignore[arg-type]
@@ -232,7 +233,7 @@ class MasterTests(SynchronousTestCase):
         told: list[RollingRestart] = []
         self.patch(self.master.watcher, "rolls", told.append)
         self.serve()
-        self.assertTrue(self.master.replaces_workers)
+        self.assertTrue(self.master.reloads_workers)
         self.master.reload()
         self.ready(2)
         self.assertEqual([(each.replaced, each.wanted) for each in told], [(0, 2), (1, 2)])
@@ -241,10 +242,10 @@ class MasterTests(SynchronousTestCase):
         """One more is started, and one fewer ends the last."""
         self.serve()
         self.master.resize(+1)
-        self.assertEqual((self.master.workers, len(self.started)), (3, 3))
+        self.assertEqual((self.group.size, len(self.started)), (3, 3))
         self.ready(2)
         self.master.resize(-1)
-        self.assertEqual(self.master.workers, 2)
+        self.assertEqual(self.group.size, 2)
         self.assertEqual(self.started[2].told, ["accept", "move out"])
 
     def stop(self, *reports: str) -> DrainReport:
@@ -256,7 +257,7 @@ class MasterTests(SynchronousTestCase):
             self.assertEqual(worker.told, ["accept", "leave"])
             worker.report = report
             ended: Any = worker
-            self.master.pool.worker_ended(ended, "it exited with status 0", "")
+            self.group._pool.worker_ended(ended, "it exited with status 0", "")
         return self.successResultOf(stopped)
 
     def test_drain(self) -> None:
@@ -274,7 +275,7 @@ class MasterTests(SynchronousTestCase):
         """Workers that leave are told to do so at once."""
         self.serve()
         self.master.stopService()
-        self.master.cut()
+        self.master.process.cut()
         self.assertEqual([each.told[-1] for each in self.started], ["cut", "cut"])
 
 
@@ -288,7 +289,6 @@ class NobodyStartsThemTests(SynchronousTestCase):
     def test_a_service_of_one_process(self) -> None:
         """It does not take the server, and says who starts workers."""
         for take in (
-            lambda server: GracefulService(server, reactor=Reactor()),
             lambda server: server.setServiceParent(GracefulService(reactor=Reactor())),
             lambda server: server.startService(),
         ):
@@ -301,4 +301,4 @@ class NobodyStartsThemTests(SynchronousTestCase):
         for given, workers in (({}, 2), ({"workers": 3}, 3), ({"workers": 0}, 0)):
             with self.subTest(given=given):
                 master = serving(self.server(), reactor=Reactor(), **given)
-                self.assertEqual(master.workers, workers)
+                self.assertEqual(master.pool.size if master.pool else 0, workers)

@@ -18,9 +18,7 @@ from twisted_graceful.http.proxy_header_reader import ProxyHeaderReader
 from twisted_graceful.http.tls_handshake import Handshake
 from twisted_graceful.http.websocket.connection import WebSocket
 from twisted_graceful.process.host.process_status import Status
-from twisted_graceful.process.upgrade.messages import REPORT_LIMIT
 from twisted_graceful.process.upgrade.upgrade_events import Shielded, Watcher
-from twisted_graceful.process.workers.worker import Worker, WorkerState
 from twisted_graceful.testing import MemoryServer
 
 from ..case import SynchronousTestCase
@@ -104,33 +102,16 @@ class ConnectionTests(SynchronousTestCase):
         self.assertEqual([each.phase.name for each in server.connections], ["HANDSHAKING"])
 
 
-class Http2ConnectionError(Watcher):
-    """A watcher that fails, or makes a report that is too long."""
-
-    text: str | None = None
+class Broken(Watcher):
+    """A watcher that fails."""
 
     def report(self, to: str) -> str:
         """Fail."""
-        if self.text is None:
-            raise RuntimeError("no report")
-        return self.text
+        raise RuntimeError("no report")
 
     def drains(self) -> None:
         """Fail."""
         raise RuntimeError("no report")
-
-
-class Told(Worker):
-    """A worker's end of the channel, which keeps what the master would be told."""
-
-    def __init__(self) -> None:
-        self.reports: list[str] = []
-        self.number = 0
-        self.state = WorkerState.SERVING
-
-    def alive(self, report: str) -> None:
-        """Keep it."""
-        self.reports.append(report)
 
 
 class SignsOfLifeTests(SynchronousTestCase):
@@ -140,19 +121,8 @@ class SignsOfLifeTests(SynchronousTestCase):
         """A worker whose watcher is broken."""
         clock: Any = Clock()
         self.service = GracefulService(new("127.0.0.1:0", Resource(), reactor=clock), reactor=clock)
-        self.service._generation = self.told = Told()
-        self.watcher = Http2ConnectionError()
+        self.watcher = Broken()
         self.service.watcher = self.watcher
-
-    def test_sent_without_a_report(self) -> None:
-        """A worker that cannot report gives its signs of life, with its connections only."""
-        self.service.tell_master()
-        self.service.tell_master()
-        self.watcher.text = "x" * (REPORT_LIMIT + 1)
-        self.service.tell_master()
-        brief = Status(gauges={"connections": 0}).encode()
-        self.assertEqual(self.told.reports, [brief] * 3)
-        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_numbers_that_no_message_holds(self) -> None:
         """Numbers that are too many for a message are left out, with all else."""

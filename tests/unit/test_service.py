@@ -786,9 +786,9 @@ class GracefulServiceTests(RealReactorTestCase):
         service.startService()
         self.assertTrue(service.is_accepting())
         carrier: Any = None  # there is no connection to give away
-        await service.hand_over(carrier)
+        await service.process.hand_over(carrier)
         self.assertFalse(service.is_accepting())
-        service.accept()
+        service.process.accept()
         self.assertTrue(service.is_accepting())
         await service.stopService()
         self.assertFalse(service.is_accepting())
@@ -799,27 +799,27 @@ class GracefulServiceTests(RealReactorTestCase):
         servers = [new("127.0.0.1:0", app) for app in apps]
         service = await self.started(*servers)
         where = [port(each) for each in servers]
-        names = [each.name for each in service.listeners()]
+        names = [each.name for each in service.process.listeners()]
         client = await connect(where[0])  # and nobody has accepted it
         client.transport.write(GET)
-        drained = service.hand_over(Nobody(), service.listeners()[:1])
+        drained = service.process.hand_over(Nobody(), service.process.listeners()[:1])
         self.assertEqual([is_refused(each) for each in where], [True, False])
         self.assertEqual((servers[0].bound, servers[0].urls), ([], []))
         self.assertIn(ANSWER, await client.lost)
         self.assertEqual([report.answered for report in await drained], [1, 0])
-        service.accept()
+        service.process.accept()
         self.assertEqual([port(each) for each in servers], where)
         for each in servers:
             self.assertEqual(await fetch(url(each)), ANSWER)
-        self.assertEqual(sorted(each.name for each in service.listeners()), sorted(names))
+        self.assertEqual(sorted(each.name for each in service.process.listeners()), sorted(names))
 
     async def test_resumed_in_the_same_turn(self) -> None:
         """A successor that dies as soon as it is ready is no reason to lose an address."""
         server = new("127.0.0.1:0", Echo())
         service = await self.started(server)
         where = port(server)
-        service.hand_over(Nobody(), service.listeners()[:1])
-        service.accept()
+        service.process.hand_over(Nobody(), service.process.listeners()[:1])
+        service.process.accept()
         self.assertEqual(port(server), where)
         self.assertEqual(await fetch(url(server)), ANSWER)
 
@@ -828,17 +828,17 @@ class GracefulServiceTests(RealReactorTestCase):
         loses, keeps = servers = [new("127.0.0.1:0", Echo()) for _ in range(2)]
         service = await self.started(*servers)
         where = port(loses)
-        await service.hand_over(Nobody(), service.listeners()[:1])
+        await service.process.hand_over(Nobody(), service.process.listeners()[:1])
         with socket.create_server(("127.0.0.1", where)), capturedLogs() as logs:
-            service.accept()
+            service.process.accept()
         told = [formatEvent(each) for each in logs if each["log_level"] is LogLevel.error]
         self.assertEqual(len(told), 1)
         self.assertIn(f"cannot listen on 127.0.0.1:{where}: Address already in use", str(told))
         self.assertEqual(await fetch(url(keeps)), ANSWER)
         self.assertEqual(loses.bound, [])
         # The next one that dies gives another chance.
-        await service.hand_over(Nobody())
-        service.accept()
+        await service.process.hand_over(Nobody())
+        service.process.accept()
         self.assertEqual(port(loses), where)
 
     async def test_removed_and_a_service_managers(self) -> None:
@@ -853,10 +853,10 @@ class GracefulServiceTests(RealReactorTestCase):
         accepts = server.ready()
         service.startService()
         await accepts
-        await service.hand_over(Nobody(), service.listeners())
+        await service.process.hand_over(Nobody(), service.process.listeners())
         waits = await connect(where)
         waits.transport.write(GET)
-        service.accept()
+        service.process.accept()
         await self.until(lambda: ANSWER in waits.received)
         waits.transport.loseConnection()
 
@@ -928,7 +928,7 @@ class GracefulServiceTests(RealReactorTestCase):
             client = await connect(port(server))
             client.transport.write(GET)
             self.assertIn(b"Connection: close", await client.lost)
-        service.cut()
+        service.process.cut()
         self.assertEqual((await stopped).told_to_close, 2)
 
     async def test_told_at_once(self) -> None:
@@ -937,7 +937,7 @@ class GracefulServiceTests(RealReactorTestCase):
         server = new("127.0.0.1:0", app)
         service = await self.started(server)
         client = await self.asking(server, app)
-        self.patch(service, "_stop_reactor", lambda: None)  # which runs the tests
+        self.patch(service.process, "_stop_reactor", lambda: None)  # which runs the tests
         service.stop()
         self.assertFalse(service.is_ready)
         self.successResultOf(draining(app.held[0]))
@@ -976,7 +976,7 @@ class GracefulServiceTests(RealReactorTestCase):
         stopped = service.stopService()
         await turns()
         self.assertEqual(log, ["started"])
-        service.cut()
+        service.process.cut()
         await stopped
         self.assertEqual(log, ["started", "stopped"])
 
@@ -1000,7 +1000,7 @@ class GracefulServiceTests(RealReactorTestCase):
         await service.servers[0].ready()
         stopped = service.stopService()
         await endless.asked
-        service.cut()
+        service.process.cut()
         await stopped
         self.assertEqual(len(self.flushLoggedErrors(CancelledError)), 1)
         endless.disownServiceParent()

@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ProcessTerminated
@@ -17,12 +18,15 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.handover_interface import HandedConnection
+from twisted_graceful.process.host.process_status import Status
 from twisted_graceful.process.upgrade import child, parent
 from twisted_graceful.process.upgrade.accept_retry import AGAIN
 from twisted_graceful.process.upgrade.child import EXIT_AFTER_EOF, KILL_AFTER
 from twisted_graceful.process.upgrade.control_channel import HEARD_TIMEOUT, ControlChannel
 from twisted_graceful.process.upgrade.inheritance import VARIABLE, Inheritance
 from twisted_graceful.process.upgrade.launch import Launch
+from twisted_graceful.process.upgrade.messages import REPORT_LIMIT
+from twisted_graceful.process.upgrade.upgrade_events import Watcher
 from twisted_graceful.process.workers import worker
 from twisted_graceful.process.workers.worker import Worker
 from twisted_graceful.process.workers.worker_handle import WorkerHandle, WorkerPhase
@@ -100,8 +104,20 @@ class Pool:
         self.told.append("logs moved")
 
 
+class Says(Watcher):
+    """Makes the reports of the worker."""
+
+    text = ""
+
+    def report(self, to: str) -> str:
+        """What was said last."""
+        return self.text
+
+
 class Workload:
     """What the process serves."""
+
+    connected = 7
 
     def __init__(self) -> None:
         self.did: list[str] = []
@@ -171,8 +187,9 @@ class WorkerTestCase(SynchronousTestCase):
             self.patch(module, "open_channel", lambda *opened: channels.append(opened[-1]))
         self.released: list[tuple[int, int]] = []
         self.patch(worker, "release", lambda *streams: self.released.append(streams))
+        self.patch(worker, "Heartbeat", mock.Mock())  # signs of life are given by hand
         self.reactor = Reactor()
-        self.pool, self.workload = Pool(), Workload()
+        self.pool, self.workload, self.says = Pool(), Workload(), Says()
         self.worker = WorkerHandle(self.reactor, 2, self.pool, None, TIMEOUT, SILENCE)  # type: ignore[arg-type]
         self.worker.start(Launch("python", (), "/", {}), 5, [], (1, 2), {})
         inheritance = Inheritance.take({VARIABLE: self.reactor.environment[VARIABLE]})
@@ -184,6 +201,7 @@ class WorkerTestCase(SynchronousTestCase):
             self.workload,  # type: ignore[arg-type]
             Inheritance(inheritance.generation, theirs.detach(), 1, 2, worker=inheritance.worker),
             pid=4711,
+            watcher=self.says,
         )
         self.channels = channels
         self.wires = [Line(channels[1]), Line(channels[0])]
@@ -191,6 +209,11 @@ class WorkerTestCase(SynchronousTestCase):
             channel.makeConnection(wire)  # type: ignore[arg-type]
         self.is_alive = True
         self.addCleanup(self.end)
+
+    def alive(self, report: str) -> None:
+        """The worker gives a sign of life."""
+        self.says.text = report
+        self.member.report()
 
     def run_on(self) -> None:
         """Let all messages arrive."""
@@ -265,6 +288,13 @@ class WorkerTests(WorkerTestCase):
         self.assertEqual(self.after(self.worker.accept), ["accept"])
         self.assertEqual(self.released, [(1, 2)])  # its output is its own from now on
 
+    def test_a_sign_of_life_without_a_report(self) -> None:
+        """Without a report that a message holds it says how many connections it has."""
+        self.serve()
+        for report in ("", "x" * (REPORT_LIMIT + 1)):
+            self.after(self.alive, report)
+        self.assertEqual(self.pool.told, [Status(gauges={"connections": 7}).encode()] * 2)
+
     def test_never_ready(self) -> None:
         """One that is not ready in time is ended, and the reason says so."""
         self.reactor.advance(TIMEOUT)
@@ -322,7 +352,7 @@ class WorkerTests(WorkerTestCase):
     def test_an_end_in_time(self) -> None:
         """When it has ended nothing waits for a time any more."""
         self.serve()
-        self.member.alive("fine")
+        self.alive("fine")
         self.after(self.worker.leave, 30)
         self.after(self.worker.cut, 2)
         self.end()
@@ -356,7 +386,7 @@ class WorkerTests(WorkerTestCase):
     def test_a_sign_of_life(self) -> None:
         """What it says of itself arrives."""
         self.serve()
-        self.after(self.member.alive, "fine")
+        self.after(self.alive, "fine")
         self.assertEqual(self.pool.told, ["fine"])
 
     def test_phases(self) -> None:
@@ -376,7 +406,7 @@ class WorkerTests(WorkerTestCase):
     def test_silence(self) -> None:
         """One that gives no sign of life any more is ended so that it leaves its stacks."""
         self.serve()
-        self.after(self.member.alive, "fine")
+        self.after(self.alive, "fine")
         self.reactor.pump([1] * SILENCE)
         self.assertEqual(self.reactor.signals, [])
         self.reactor.advance(1)
@@ -387,7 +417,7 @@ class WorkerTests(WorkerTestCase):
     def test_a_broken_channel(self) -> None:
         """One that cannot be told anything is sent a signal, and ended if it does not heed that."""
         self.serve()
-        self.after(self.member.alive, "fine")
+        self.after(self.alive, "fine")
         self.pool.told.clear()
         self.lose_channel(0)
         self.reactor.advance(EXIT_AFTER_EOF)
@@ -428,7 +458,7 @@ class WorkerTests(WorkerTestCase):
 
     def test_no_silence_while_it_loads(self) -> None:
         """What it says in its warm-up does not begin the wait for signs of life."""
-        self.after(self.member.alive, "warming up")
+        self.after(self.alive, "warming up")
         self.assertEqual(self.pool.told, ["warming up"])
         self.reactor.pump([1] * 3 * SILENCE)
         self.assertEqual(self.reactor.signals, [])

@@ -15,7 +15,6 @@ from ..config.settings import Settings
 from ..errors import AdminError
 from ..http.log.drain_report import DrainReport
 from ..networks import Networks
-from ..process.upgrade.inheritance import is_worker
 from ..process.workers.heartbeat import Heartbeat
 from ..services.server import Server
 from ..services.service import GracefulService
@@ -170,7 +169,7 @@ def add_admin(
     several = [addresses] if isinstance(addresses, str) else list(addresses)
     if not several:
         return None
-    if is_worker():
+    if service.worker:
         service.watcher = Overview(service, service.reactor)
         return None
     return AdminServer(several, service, allow=allow, hosts=hosts)

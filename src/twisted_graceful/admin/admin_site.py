@@ -14,8 +14,6 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from ..networks import Networks
-from ..process.upgrade.generation_machine import GenerationState
-from ..services.service import GracefulService
 from .guard import Asked, why_not, why_not_act
 from .metrics import MISSING, exposition
 from .overview import Event, Overview
@@ -57,11 +55,6 @@ def _finish(request: Any, body: bytes) -> None:
 
 
 _STOPS = (409, "this process is stopping")
-
-
-def _is_stopping(service: GracefulService) -> bool:
-    generation = service.generation
-    return generation is None or generation.state is GenerationState.STOPPING
 
 
 class Leaf(Resource):
@@ -187,9 +180,9 @@ class WorkersAction(AdminAction):
 
     def _act(self, request: Any) -> bytes:
         service = self._overview.service
-        if not service.workers:
+        if service.pool is None:
             return _json(request, 501, {"error": "this is a single process, without workers"})
-        if _is_stopping(service):
+        if service.is_stopping:
             status, reason = _STOPS
             return _json(request, status, {"error": reason})
         try:
@@ -199,7 +192,7 @@ class WorkersAction(AdminAction):
         if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= _MOST:
             accepted = f'the body must be {{"workers": N}}, with N from 1 to {_MOST}'
             return _json(request, 400, {"error": accepted})
-        service.resize(count - service.workers)
+        service.resize(count - service.pool.size)
         return _answer(request, 200, LINES, Event("resized", {"workers": count}).encode())
 
 
@@ -237,7 +230,7 @@ class Root(Resource):
                 overview,
                 service.reload,
                 self._why_no_upgrade,
-                lambda: service.replaces_workers,
+                lambda: service.reloads_workers,
             ),
         )
         self.putChild(b"stop", FollowedAction(overview, self._stop))
@@ -256,7 +249,7 @@ class Root(Resource):
 
     def _stop(self) -> None:
         """Stop, unless a stop has begun already: a second one would cut what is left."""
-        if not _is_stopping(self._overview.service):
+        if not self._overview.service.is_stopping:
             self._overview.service.stop()
 
     def _why_no_upgrade(self) -> tuple[int, str] | None:
@@ -266,14 +259,14 @@ class Root(Resource):
                 "this program has been started without upgrades; `listen_and_serve_forever` has "
                 "them, and `wait_group` with upgrade=True"
             )
-        return _STOPS if _is_stopping(service) else None
+        return _STOPS if service.is_stopping else None
 
     def _ready(self, request: Any) -> bytes:
         service = self._overview.service
         ready = service.is_ready
         checks = {
             # A master loads no server itself: each is as ready as its workers are.
-            ", ".join(map(str, each.addresses)): ready if service.workers else each.is_ready
+            ", ".join(map(str, each.addresses)): ready if service.pool else each.is_ready
             for each in service.servers
         }
         return _json(
@@ -292,7 +285,9 @@ class Root(Resource):
         except ImportError:
             return _json(request, 501, {"error": MISSING})
         # Whoever would serve again, should this process die, knows first what was shown.
-        overview.tell().addCallback(lambda _: _finish(request, _answer(request, 200, kind, text)))
+        overview.service.send_report().addCallback(
+            lambda _: _finish(request, _answer(request, 200, kind, text))
+        )
         return NOT_DONE_YET
 
     def status(self) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -162,7 +161,7 @@ class Overview(Watcher):
     def serving(self) -> dict[str, float]:
         """What is so of this process alone, if it is the one that serves."""
         service = self.service
-        ready = 0 if service.pool is None else len(service.pool.serving)
+        pool = service.pool
         now = time_of_day(self._clock)()
         certificates = {
             name: ends
@@ -172,8 +171,8 @@ class Overview(Watcher):
         return {
             "generation": service.number,
             "ready": service.is_ready,
-            "workers_wanted": service.workers,
-            "workers_ready": ready,
+            "workers_wanted": 0 if pool is None else pool.size,
+            "workers_ready": 0 if pool is None else pool.ready,
             **{f"certificate_expiry,{name}": ends for name, ends in certificates.items()},
             **{
                 f"certificate_days_left,{name}": (ends - now) / _DAY
@@ -192,15 +191,6 @@ class Overview(Watcher):
     def generations(self) -> list[Mapping[str, Any]]:
         """What each process that lives says, this one first."""
         return [self.facts, *self._told.values()]
-
-    def tell(self) -> Deferred[None]:
-        """Tell the other generation of this one.
-
-        Returns:
-            A Deferred that fires when it knows, or is gone, and soon in any case.
-        """
-        generation = self.service.generation
-        return succeed(None) if generation is None else generation.report()
 
     # Watcher
 
@@ -321,7 +311,7 @@ class Overview(Watcher):
     def tick(self) -> None:
         """Say how a drain goes; look how all goes; and tell the other generation."""
         self.history.look(self.total.counters)
-        self.tell()
+        self.service.send_report()
         if self._drain_begun is not None and self._listeners:
             names = ("connections", "in_flight", "handed_over", "draining")
             facts = self.facts
@@ -346,5 +336,4 @@ class Overview(Watcher):
     def _warms_up(self, target: str) -> None:
         """An application of this process is asked for something before it serves."""
         self._warm_up = target[:PATH]
-        self.service.tell_master()
-        self.tell()
+        self.service.send_report()

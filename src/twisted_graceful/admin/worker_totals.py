@@ -10,8 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from ..process.host.process_status import Status, StatusTotals
 from ..process.upgrade.upgrade_events import RollingRestart, WatchedWorker
-from ..process.workers.pool import Pool
-from ..process.workers.worker_handle import WorkerHandle
+from ..services.worker_group import WorkerGroup, WorkerSummary
 
 
 def facts_of(report: str) -> Mapping[str, Any]:
@@ -48,7 +47,7 @@ class WorkerTotals:
 
     @property
     def requests(self) -> list[dict[str, Any]]:
-        """The oldest requests in flight of each, as they tell of them, with the worker's number."""
+        """The oldest requests in flight of each worker, as it reports them, with its number."""
         return [
             {**each, "worker": worker.number}
             for worker, requests in self._requests.items()
@@ -56,35 +55,33 @@ class WorkerTotals:
         ]
 
     def reported(self, worker: WatchedWorker, report: str) -> None:
-        """One has told of itself."""
+        """A worker has reported its numbers."""
         self._tally.update(worker, Status.decode(report))
         requests = facts_of(report).get("requests", ())
         self._requests[worker] = [each for each in requests if isinstance(each, dict)]
 
     def gone(self, worker: WatchedWorker) -> None:
-        """One has ended."""
+        """A worker has ended."""
         self._tally.ended(worker)
         self._requests.pop(worker, None)
 
-    def facts(self, pool: Pool) -> dict[str, Any]:
-        """The processes, and how far their replacement has come, as JSON has them."""
-        roll = pool.roll_so_far
+    def facts(self, pool: WorkerGroup) -> dict[str, Any]:
+        """The workers and the progress of their rolling restart, as JSON has them."""
+        roll = pool.last_roll
         return {
             "workers_wanted": pool.size,
-            "workers": [
-                self._row(pool, each) for each in sorted(pool, key=lambda each: each.number)
-            ],
+            "workers": [self._row(each) for each in pool.workers],
             "roll": roll and _last_roll(roll),
         }
 
-    def _row(self, pool: Pool, worker: WorkerHandle) -> dict[str, Any]:
-        status = self._tally.living.get(worker, Status())
+    def _row(self, worker: WorkerSummary) -> dict[str, Any]:
+        status = self._tally.living.get(worker.key, Status())
         return {
             "number": worker.number,
             "pid": worker.pid,
-            "state": worker.phase.value,
+            "state": worker.state,
             "code": worker.code,
-            "restarts": pool.restarts_of(worker.number),
+            "restarts": worker.restarts,
             "uptime": round(self._clock.seconds() - worker.started, 3),
             "connections": int(status.gauge("connections")),
             "in_flight": int(status.gauge("in_flight")),

@@ -34,9 +34,8 @@ from ..process.twistd import locate_log, log_file, only_look, skip_what_is_done
 from ..process.upgrade.inheritance import is_successor, is_worker
 from ..process.upgrade.launch import Launch, working_directory
 from ..process.upgrade.output import keep_words
-from ..services.master import serving
 from ..services.server import Server, global_reactor, located
-from ..services.service import GracefulService
+from ..services.service import GracefulService, serving
 from .autoreload import Reload, watch_source
 from .check import Check
 
@@ -368,7 +367,7 @@ def _service(options: Options, servers: list[Server], launch: Launch) -> Gracefu
             allow=options["admin-allow"],
             hosts=options["admin-host"],
         )
-    if is_worker():
+    if service.worker:
         return service  # the master does for all what follows
     if options["reload"]:
         watch = watch_source(options["app"], options["config"])

@@ -1,65 +1,84 @@
-"""Servers that are opened, loaded, handed over and drained together."""
+"""The servers of a process, opened, loaded, handed over and drained together."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from twisted.application.service import IService, MultiService
-from twisted.internet.defer import Deferred, FirstError, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..errors import GracefulError
+from ..config.process_settings import ProcessSettings
+from ..errors import GracefulError, SettingsError
 from ..handover_interface import Carrier, HandedConnection
 from ..http.io.port import ConnectionLimit
 from ..http.log.drain_report import DrainReport
-from ..process.host.log_file import LogFiles, lost_lines
+from ..process.host.log_file import LogFiles
 from ..process.host.process_status import Status, resident_size
+from ..process.host.supervisors import ParentSupervisor
+from ..process.interfaces import Lifecycle
 from ..process.listeners.listener import Listener
 from ..process.listeners.listener_registry import ListenerRegistry
+from ..process.upgrade.upgrade_events import Watcher
 from ..process.workers.balance import WorkerBalance
+from ..process.workers.heartbeat import Heartbeat
+from ..process.workers.recycling import Recycling
 from .server import Server
+from .workload import ServiceWorkload
 
 
-class ServerGroup(MultiService):
-    """Servers that share listeners, logs and room, and services beside them.
+class ServerGroup(ServiceWorkload):
+    """The workload of a process that serves itself. Its servers share listeners, logs and room.
 
     It knows nothing of other processes but what they say through a `Carrier`.
 
     Args:
         reactor: runs everything.
         listeners: where the listeners come from.
+        settings: the settings of the process that were given to it, by name.
         share: of the connections of all processes that accept on these addresses at the same time;
             None if no other does.
+
+    Attributes:
+        servers: those that serve applications.
+        apart: those that serve information about the others; see `GracefulService.add_apart`.
+        at_once: whether the drain, or the next one, is cut.
     """
 
     _log = Logger()
+    signals: Mapping[int, Callable[[], object]] = {}
+    is_clean = True
+    can_reload = False
+    patience = 0.0
 
     def __init__(
-        self, reactor: Any, listeners: ListenerRegistry, share: WorkerBalance | None = None
+        self,
+        reactor: Any,
+        listeners: ListenerRegistry,
+        settings: Mapping[str, Any],
+        share: WorkerBalance | None = None,
     ) -> None:
-        super().__init__()
         self._reactor = reactor
         self._listeners = listeners
+        self._given = settings
         self._share = share
         self._logs = LogFiles(reactor)
         self._room = ConnectionLimit(reactor)
-        self._apart: list[Server] = []
-        self._accepting = False
-        self._at_once = False
+        self.servers: list[Server] = []
+        self.apart: list[Server] = []
+        self.is_accepting = False
+        self.at_once = False
         self._makes_way = False
-        self._stopping: Deferred[Any] | None = None
+        self._recycling = Recycling(reactor)
+        self._recycling_check = Heartbeat(reactor, self._check_recycling)
+        self._retire: Callable[[str], None] = lambda reason: None
 
     @property
-    def servers(self) -> list[Server]:
-        """The servers among the services."""
-        return [each for each in self._all_servers if each not in self._apart]
-
-    @property
-    def _all_servers(self) -> list[Server]:
-        return [each for each in self if isinstance(each, Server)]
+    def all_servers(self) -> list[Server]:
+        """The servers, those that are apart included."""
+        return [*self.servers, *self.apart]
 
     @property
     def listening(self) -> list[tuple[str, list[str]]]:
@@ -82,38 +101,22 @@ class ServerGroup(MultiService):
 
     @property
     def status(self) -> Status:
-        """What this process has done and does, in numbers."""
-        own = Status({"log_lines_lost": lost_lines()}, {"rss": resident_size()})
-        return sum((each.status for each in self.servers), own)
+        """What the servers have done and do, in numbers."""
+        return sum((each.status for each in self.servers), Status())
 
-    def addService(self, service: IService) -> None:
-        """Add a server, or a service that runs beside the servers.
+    def add(self, server: Server, *, apart: bool = False) -> None:
+        """Add a server that has not been started."""
+        (self.apart if apart else self.servers).append(server)
+        server.listening.listeners = self._listeners
+        server.logs = self._logs
+        server.coordinated = True
+        server.listening.share = self._share
+        if not server.settings.max_connections:
+            server.listening.room = self._room
 
-        Raises:
-            RuntimeError: a server was added after the start.
-        """
-        if isinstance(service, Server):
-            if self.running:
-                raise RuntimeError("add a server before the service is started")
-            service.listening.listeners = self._listeners
-            service.logs = self._logs
-            service.coordinated = True
-            service.listening.share = self._share
-            if not service.settings.max_connections:
-                service.listening.room = self._room
-        super().addService(service)
-
-    def add_apart(self, server: Server) -> None:
-        """Add a server that serves no application, but those who look after this service.
-
-        It accepts before the others are loaded, in the first generation, and drains when they have:
-        at a stop, last. It has no part in readiness and in reports.
-
-        Raises:
-            RuntimeError: the service has been started.
-        """
-        self._apart.append(server)
-        server.setServiceParent(self)
+    def remove(self, server: Server) -> None:
+        """Remove a server."""
+        (self.apart if server in self.apart else self.servers).remove(server)
 
     def open(self) -> None:
         """Bind all addresses.
@@ -123,28 +126,62 @@ class ServerGroup(MultiService):
             CertificateError: there is no certificate that can be used; nothing was bound.
             LogFileError: an access log cannot be opened.
         """
-        for server in self._all_servers:
+        for server in self.all_servers:
             server.listening.read_certificate()
         try:
-            for server in self._all_servers:
+            for server in self.all_servers:
                 server.open()
         except GracefulError:
-            for server in self._all_servers:
+            for server in self.all_servers:
                 server.close()
             raise
 
-    def _load(self) -> Deferred[Any]:
+    def require_recyclable(self, supervisor: ParentSupervisor | None) -> None:
+        """Make sure that this process is started again when it has reached a limit.
+
+        Args:
+            supervisor: what watches this process.
+
+        Raises:
+            SettingsError: there is a limit, and the supervisor would not.
+        """
+        for name in ("max_requests", "max_rss"):
+            limit = getattr(self.settings, name)
+            if limit and supervisor is not None and not supervisor.restarts:
+                raise SettingsError(
+                    name,
+                    limit,
+                    f"0: {supervisor.watches}, and may not be started again when it ends. "
+                    "With --workers 1 or more the workers are replaced instead",
+                )
+
+    def load(self, lifecycle: Lifecycle, watcher: Watcher) -> Deferred[Any]:
         """Load all that is served; fails with the first that cannot be."""
+        self.at_once = False
+        self._retire = lifecycle.retire
+        limits = self.settings
+        self._recycling = Recycling(
+            self._reactor, limits.max_requests, limits.max_requests_jitter, limits.max_rss
+        )
         loads = gatherResults([server.load() for server in self.servers], consumeErrors=True)
         return loads.addErrback(_first)
 
-    def _serve_apart(self, server: Server, *, at_once: bool) -> None:
+    def serve_apart(self, *, at_once: bool) -> None:
+        """Load the servers that are apart.
+
+        Args:
+            at_once: whether they accept before the others do.
+        """
+        for server in self.apart:
+            self._serve_apart(server, at_once)
+
+    def _serve_apart(self, server: Server, at_once: bool) -> None:
         loads = server.load()
         if at_once:
             loads.addCallback(lambda _: server.accept())
         loads.addErrback(lambda failure: self._log.failure("Not served", failure))
 
-    # What a generation asks of it
+    # The listeners
 
     def listeners(self) -> Sequence[Listener]:
         """What a successor inherits."""
@@ -154,19 +191,36 @@ class ServerGroup(MultiService):
         """Close the inherited listeners that no server has."""
         self._listeners.close_unused()
 
-    def alone(self) -> None:
-        """Be the only generation: own the listeners, and close those that are not served."""
+    def own_listeners(self) -> None:
+        """No other process would serve on the listeners if this one ended."""
         self._listeners.take_over()
-        self._listeners.close_unused()
+
+    def give_listeners_back(self) -> None:
+        """The predecessor would, and keeps the files of UNIX sockets."""
+        self._listeners.hand_back()
+
+    def unclaimed(self) -> Sequence[Listener]:
+        """The listeners of a service manager that no server has."""
+        return self._listeners.unclaimed
+
+    def make_way(self) -> None:
+        """Stop to accept as soon as a stop begins, or now: whoever starts anew binds the same."""
+        self._makes_way = True
+        for server in self.servers:
+            server.end_delay()
+
+    # Workload
 
     def accept(self) -> None:
         """Let every server accept."""
-        self._accepting = True
-        self._listeners.take_over()
+        self.is_accepting = True
+        self.own_listeners()
         if self._share is not None:
             self._share.begin()
-        for server in self._all_servers:
+        for server in self.all_servers:
             server.accept()
+        if self._recycling:
+            self._recycling_check.start()
 
     def logs_moved(self) -> None:
         """Go on in new log files."""
@@ -178,82 +232,89 @@ class ServerGroup(MultiService):
         self, carrier: Carrier, removed: Collection[Listener] = ()
     ) -> Deferred[list[DrainReport]]:
         """Let every server stop accepting, give away what can move, and drain."""
-        self._accepting = False
+        self.is_accepting = False
         self._end_share()
-        self._listeners.hand_over(removed)
-        self._drain_apart(carrier, removed)
+        self.hand_over_apart(carrier, removed)
         return gatherResults([server.drain(carrier, removed) for server in self.servers])
 
     def _end_share(self) -> None:
         if self._share is not None:
             self._share.end()
 
-    def _drain_apart(self, carrier: Carrier, removed: Collection[Listener]) -> None:
-        for server in self._apart:
-            # Nobody waits for its end: it tells how the drain of the others goes.
+    def hand_over_apart(self, carrier: Carrier, removed: Collection[Listener]) -> None:
+        """Leave the listeners to the successor, and hand over the servers that are apart.
+
+        Nothing waits for the end of their drain, since they tell how that of the others goes.
+        """
+        self._listeners.hand_over(removed)
+        for server in self.apart:
             server.drain(carrier, removed)
 
     def can_take_up(self, handed: HandedConnection) -> bool:
         """Whether a server has the listener of a connection, and would serve it."""
-        return any(server.can_take_up(handed) for server in self._all_servers)
+        return any(server.can_take_up(handed) for server in self.all_servers)
 
     def take_up(self, handed: HandedConnection) -> None:
         """Let the server that has its listener serve a connection."""
-        server = next((each for each in self._all_servers if each.listens_on(handed)), None)
+        server = next((each for each in self.all_servers if each.listens_on(handed)), None)
         if server is None:  # it has stopped meanwhile, and could not wait for this one
             os.close(handed.descriptor)
         else:
             server.take_up(handed)
 
-    def make_way(self) -> None:
-        """Stop to accept as soon as a stop begins, or now: whoever starts anew binds the same."""
-        self._makes_way = True
-        for server in self.servers:
-            server.end_delay()
-
     def cut(self) -> None:
         """End what is still being answered, now or as soon as the drain begins."""
-        self._at_once = True
-        for server in self._all_servers:
+        self.at_once = True
+        for server in self.all_servers:
             server.cut()
-        if self._stopping is not None:
-            self._stopping.cancel()
+
+    # Recycling
+
+    def _check_recycling(self) -> None:
+        if not self.is_accepting:
+            return
+        reason = self._recycling.reason(
+            sum(each.answered for each in self.servers), resident_size()
+        )
+        if reason:
+            self._retire(reason)
 
     # The steps of a stop
 
-    async def _lame_duck(self) -> None:
-        """Tell all first, of every server, and then go on accepting for a while."""
+    def announce(self) -> None:
+        """Tell the applications that a stop begins."""
         for server in self.servers:
             server.announce()
-        delay = 0 if self._at_once or self._makes_way else self._longest_delay()
-        await gatherResults([server.lame_duck(delay) for server in self.servers])
 
-    def _drain_servers(self) -> Deferred[list[DrainReport]]:
-        """Drain and stop every server."""
+    async def stop(self, arrived: Callable[[], Deferred[None]]) -> DrainReport:
+        """Announce the stop, go on accepting for the shutdown delay, drain, and stop."""
+        self._recycling_check.stop()
+        self.announce()  # to all, before any of them closes its port
+        delay = 0 if self.at_once or self._makes_way else self.longest_delay
+        await gatherResults([server.lame_duck(delay) for server in self.servers])
+        if not self.at_once:
+            await arrived()
         self._end_share()
         drains = gatherResults([server.stopService() for server in self.servers])
-        if self._at_once:
+        if self.at_once:
             self.cut()
-        return drains
+        return sum(await drains, DrainReport())
 
-    async def _stop_others(self) -> None:
-        """Stop the services beside the servers; they have as long as a drain has."""
-        for other in self._others():
-            self._stopping = maybeDeferred(other.stopService)
-            if self._at_once:
-                self._stopping.cancel()
-            try:
-                await self._stopping.addTimeout(self._longest_drain(), self._reactor)
-            except Exception as error:
-                self._log.failure("{other!r} did not stop: {error!r}", other=other, error=error)
+    # Settings of all servers together
 
-    def _others(self) -> list[IService]:
-        return [each for each in reversed(list(self)) if not isinstance(each, Server)]
+    @property
+    def settings(self) -> ProcessSettings:
+        """The settings of the process: those given to it, the rest from the servers."""
+        return ProcessSettings.combined(self._given, [each.settings for each in self.servers])
 
-    def _longest_delay(self) -> float:
+    @property
+    def longest_delay(self) -> float:
+        """The longest shutdown delay, in seconds."""
         return max((each.settings.shutdown_delay for each in self.servers), default=0.0)
 
-    def _longest_drain(self) -> float:
+    @property
+    def longest_drain(self) -> float:
+        """The longest drain timeout, in seconds."""
         return max((each.settings.drain_timeout for each in self.servers), default=0.0)
 
 

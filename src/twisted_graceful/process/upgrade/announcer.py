@@ -63,12 +63,19 @@ class Announcer:
     # A roll
 
     def rolls(self, roll: RollingRestart) -> None:
-        """The replacement of the workers has come further; the log has heard of it elsewhere."""
+        """A rolling restart has made progress; the pool logs it."""
         if self._record is not None:
             if roll.begins:
                 self._record.begin()
             self._record.note(roll)
         self._watcher.rolls(roll)
+        if roll.is_over:
+            status = (
+                f"The workers are not replaced: {roll.reason}"
+                if roll.reason
+                else ("All workers serve")
+            )
+            self._supervisor.serves(f"{status} (master: pid {self._pid})")
 
     # An upgrade
 
@@ -76,6 +83,15 @@ class Announcer:
         """Another one was asked for."""
         self._log.info("Upgrade: one is under way; another one follows it")
         self._progress(UpgradeStage.QUEUED)
+
+    def not_upgradable(self) -> None:
+        """One was asked for, in a program that was started without upgrades."""
+        self._log.warn(
+            "An upgrade was asked for, and ignored: this program has been started without "
+            "upgrades; `listen_and_serve_forever` has them"
+        )
+        self._supervisor.reloads("An upgrade was asked for, and ignored", 0)
+        self._supervisor.serves("Serves on; it has been started without upgrades")
 
     def begins(self, within: float) -> None:
         """One was asked for.

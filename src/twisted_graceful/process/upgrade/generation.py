@@ -1,6 +1,6 @@
 """This process as one generation of a service: its predecessor, its successor, its signals.
 
-It knows listeners and a `Workload`, and nothing of what is served on them.
+It knows listeners and a `ManagedProcess`, and nothing of what is served on them.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from twisted.logger import Logger
 
 from ...errors import UpgradeRefused
 from ..host.pid_file import PidFile
-from ..host.supervisors import ParentSupervisor
+from ..host.supervisors import RECYCLED, ParentSupervisor
 from ..host.systemd import Supervisor
-from ..interfaces import Workload
+from ..interfaces import Lifecycle, ManagedProcess
 from .accept_retry import Acceptor, require_descriptors
 from .announcer import Announcer
 from .child import Child
@@ -37,13 +37,22 @@ from .parent import Parent
 from .upgrade_events import RollingRestart, Watcher
 from .upgrade_record import UpgradeRecord
 
+_KEEPING_WORKERS = (
+    GenerationState.UPGRADING,
+    GenerationState.HANDING_OVER,
+    GenerationState.STANDING_BY,
+    GenerationState.DRAINING,
+    GenerationState.STOPPING,
+)
+"""The states in which new code comes with a successor, or not at all."""
 
-class Generation:
+
+class Generation(Lifecycle):
     """One run of the code, from its load to its end.
 
     Args:
         reactor: runs everything.
-        workload: what is served.
+        workload: the process, as far as it is directed here.
         inheritance: what the predecessor left; None in the first generation.
         launch: the command that starts a successor.
         upgrade_timeout: seconds that a successor may take until it is ready.
@@ -58,10 +67,9 @@ class Generation:
             None for nowhere.
         leaves_within: seconds that this process may take to end once its successor serves; 0 for
             any time.
-
-    Attributes:
-        streams: the descriptors of the real standard output and standard error.
-        is_asked_to_stop: whether somebody wished that; again, it is to be at once.
+        upgradable: whether a successor may be started at all.
+        recycle: stops the process with this exit status, for its supervisor to start another one;
+            None if the process is not ours to stop.
     """
 
     _log = Logger()
@@ -69,7 +77,7 @@ class Generation:
     def __init__(
         self,
         reactor: Any,
-        workload: Workload,
+        workload: ManagedProcess,
         *,
         inheritance: Inheritance | None,
         launch: Launch,
@@ -81,6 +89,8 @@ class Generation:
         watcher: Watcher | None = None,
         record: UpgradeRecord | None = None,
         leaves_within: Callable[[], float] = lambda: 0.0,
+        upgradable: bool = True,
+        recycle: Callable[[int], None] | None = None,
     ) -> None:
         self._watcher = Watcher() if watcher is None else watcher
         self.number = 0 if inheritance is None else inheritance.generation
@@ -97,6 +107,8 @@ class Generation:
         self._supervisor = Supervisor(reactor) if supervisor is None else supervisor
         self._record = record
         self._leaves_within = leaves_within
+        self._upgradable = upgradable
+        self._recycle = recycle
         self._fault_file: FaultFile | None = None
         self._chronicle = Announcer(
             self.number, self._pid, self._supervisor, self._watcher, self._record
@@ -153,15 +165,29 @@ class Generation:
         return self._machine.state
 
     @property
+    def is_stopping(self) -> bool:
+        """Whether the process stops."""
+        return self.state is GenerationState.STOPPING
+
+    @property
+    def keeps_workers(self) -> bool:
+        """Whether an upgrade is under way, or a stop."""
+        return self.state in _KEEPING_WORKERS
+
+    @property
     def watched_by(self) -> ParentSupervisor | None:
         """What takes the end of this process for the end of the service; None for a successor."""
         return self._launch.supervised(self._pid) if self.number == 0 else None
 
     def rolls(self, roll: RollingRestart) -> None:
-        """The replacement of its workers has come further."""
+        """A rolling restart of the workers has made progress."""
         self._chronicle.rolls(roll)
 
     # What happens to this process
+
+    def begin(self) -> None:
+        """Let the predecessor know that this process loads."""
+        self.report()
 
     def loaded(self) -> None:
         """All that is to be served can be served."""
@@ -218,13 +244,39 @@ class Generation:
         return succeed(None)
 
     def upgrade(self) -> None:
-        """Replace this process by one that runs the code that is on disk now."""
+        """Replace this process by one that runs the code on disk.
+
+        If that fails the reason is logged, and this process serves on.
+        """
+        if not self._upgradable:
+            self._chronicle.not_upgradable()
+            return
         if self._successor is not None:
             # Whoever read the pid file a moment ago means the process that serves.
             self._successor.tell(Upgrade)
         elif self.state is GenerationState.STOPPING:
             self._chronicle.refused("this process is stopping")
         self._machine.send(GenerationInput.UPGRADE)
+
+    def retire(self, reason: str) -> None:
+        """Upgrade; or stop, where a supervisor starts the program again, and an upgrade is refused.
+
+        Args:
+            reason: why; it is logged.
+        """
+        supervisor = self.watched_by
+        if supervisor is None or self._recycle is None:
+            self._log.info("This process is to be replaced: {reason}", reason=reason)
+            self.upgrade()
+        else:
+            self._log.info(
+                "This process ends with status {status}, to be started again: {reason}. "
+                "{watches}, so it is not replaced by an upgrade",
+                status=RECYCLED,
+                reason=reason,
+                watches=supervisor.watches,
+            )
+            self._recycle(RECYCLED)
 
     def stop(self) -> None:
         """Drain and let the process end, as somebody wishes; asked again: end at once."""
@@ -317,12 +369,8 @@ class Generation:
             if other is not None:
                 other.tell(LogsMoved)
 
-    def report(self) -> Deferred[Any]:
-        """Tell the other generations of this one, if there is something to tell.
-
-        Returns:
-            A Deferred that fires when they know, or are gone, and soon in any case.
-        """
+    def report(self) -> Deferred[None]:
+        """Send the numbers of this process to the other generations, if the watcher has any."""
         heard = []
         for name, other in (
             ("predecessor", self._predecessor),
@@ -331,7 +379,7 @@ class Generation:
             text = self._watcher.report(name) if other is not None else ""
             if other is not None and text:
                 heard.append(other.ask_briefly(Report, report=text))
-        return gatherResults(heard)
+        return gatherResults(heard).addCallback(lambda _: None)
 
     # What the predecessor and the successor tell us
 

@@ -14,11 +14,14 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
+from ..host.cpu_watchdog import CpuWatchdog
 from ..host.parent_death import when_parent_ends
-from ..interfaces import Workload
+from ..host.process_status import Status
+from ..interfaces import Lifecycle, ManagedProcess
 from ..upgrade.accept_retry import Acceptor
 from ..upgrade.inheritance import Inheritance
 from ..upgrade.messages import (
+    REPORT_LIMIT,
     Alive,
     CutShort,
     Drain,
@@ -30,6 +33,8 @@ from ..upgrade.messages import (
 )
 from ..upgrade.output import release
 from ..upgrade.parent import Parent
+from ..upgrade.upgrade_events import Watcher
+from .heartbeat import Heartbeat, interval
 
 
 class WorkerState(Enum):
@@ -68,46 +73,54 @@ TABLE: Mapping[WorkerState, Mapping[WorkerInput, WorkerState]] = {
 """Where an input leads. What has no place here comes too late, and changes nothing."""
 
 
-class Worker:
+class Worker(Lifecycle):
     """One worker, from its load to its end.
 
     Args:
         reactor: runs everything.
-        workload: what is served.
+        workload: the process, as far as it is directed here.
         inheritance: what the master gave it.
         pid: of this process.
         master_ends: called when the master has ended, also while the reactor hangs: in a signal
             handler or a thread. None for nothing.
+        watcher: makes the reports to the master.
+        timeout: seconds for which the master waits for a sign of life; 0 if it does not.
+        watchdog: ends the process if the master cannot.
 
     Attributes:
-        number: of its generation.
         worker: its number among the workers.
-        state: where it is in its life.
-        is_asked_to_stop: whether somebody wished that with a signal; again, it is to be at once.
         predecessor_resumes: always: the listeners are the master's, also when this process ends.
     """
 
     _log = Logger()
+    is_asked_to_stop = False
+    keeps_workers = False
     predecessor_resumes = True
+    predecessor_takes = 0.0
+    streams = (1, 2)
 
     def __init__(
         self,
         reactor: Any,
-        workload: Workload,
+        workload: ManagedProcess,
         inheritance: Inheritance,
         pid: int | None = None,
         master_ends: Callable[[], None] | None = None,
+        *,
+        watcher: Watcher | None = None,
+        timeout: float = 0.0,
+        watchdog: CpuWatchdog | None = None,
     ) -> None:
         self.number = inheritance.generation
         self.worker = inheritance.worker
-        self.is_asked_to_stop = False
         self._workload = workload
         self._inheritance = inheritance
         self._pid = os.getpid() if pid is None else pid
-        self.state = WorkerState.LOADING
-        self._acceptor = Acceptor(
-            reactor, workload.accept, lambda: self.state is WorkerState.SERVING
-        )
+        self._state = WorkerState.LOADING
+        self._watcher = Watcher() if watcher is None else watcher
+        self._heart = Heartbeat(reactor, self._beat, interval(timeout))
+        self._watchdog = CpuWatchdog(0) if watchdog is None else watchdog
+        self._acceptor = Acceptor(reactor, self._accept, lambda: self.state is WorkerState.SERVING)
         self._arrived: Deferred[None] = succeed(None)
         if master_ends is not None:
             when_parent_ends(inheritance.control, master_ends)
@@ -125,9 +138,19 @@ class Worker:
             self._master_ended,
         )
 
+    @property
+    def state(self) -> WorkerState:
+        """Where this worker is in its life."""
+        return self._state
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the process stops."""
+        return self.state is WorkerState.STOPPING
+
     def _happens(self, event: WorkerInput) -> bool:
         """Move to where an input leads; whether it leads anywhere."""
-        before, self.state = self.state, TABLE[self.state].get(event, self.state)
+        before, self._state = self.state, TABLE[self.state].get(event, self.state)
         return self.state is not before
 
     # What happens to this process
@@ -135,6 +158,10 @@ class Worker:
     def loaded(self) -> None:
         """All that is to be served can be served."""
         self._master.ready(self._workload.listeners()).addCallback(self._may_serve)
+
+    def _accept(self) -> None:
+        self._workload.accept()
+        self._heart.start()
 
     def _may_serve(self, allowed: bool) -> None:
         if not allowed and self.state is WorkerState.LOADING:
@@ -173,16 +200,22 @@ class Worker:
         self._arrived = self._master.stopping().addCallback(lambda _: None)
         self.leave()
 
-    def alive(self, report: str) -> None:
-        """Give the master a sign of life.
+    def _beat(self) -> None:
+        self._watchdog.restart()
+        self.report()
 
-        Args:
-            report: how this process is, as `Status` encodes it, or more.
-        """
+    def report(self) -> Deferred[None]:
+        """Give the master a sign of life, with the numbers of this process."""
+        report = self._watcher.report("master")
+        if not 0 < len(report) <= REPORT_LIMIT:
+            # The watcher has no report, or one that is too large. The sign of life must be sent all
+            # the same, with what the master needs to choose a worker for a connection.
+            report = Status(gauges={"connections": self._workload.connected}).encode()
         self._master.tell(Alive, status=report)
+        return succeed(None)
 
     def retire(self, reason: str) -> None:
-        """Ask the master for another worker in the place of this one.
+        """Ask the master to replace this worker.
 
         Args:
             reason: why; the master logs it.
@@ -205,20 +238,13 @@ class Worker:
         """
         return self._master.ask_briefly(Drained, report=json.dumps(report))
 
-    def ended(self) -> None:
-        """This process serves no more, and ends."""
-
-    def stays(self) -> None:
-        """The process goes on without what it has served."""
-
-    def killed(self) -> None:
-        """The process is ended, because something still held it; the master sees its status."""
-
-    def remove_pid_file(self) -> None:
-        """There is none: it is the master's."""
+    def drained(self, report: str, cut: int, clean: bool) -> None:
+        """Give no more signs of life: the master knows that this process ends."""
+        self._heart.stop()
+        self._watchdog.stop()
 
     def tell_logs_moved(self) -> None:
-        """Tell the master, and so all others, that the log files have been moved."""
+        """Tell the master, which tells all other processes."""
         self._master.tell(LogsMoved)
 
     # What the master tells us
