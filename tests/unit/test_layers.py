@@ -58,6 +58,22 @@ ORDER: dict[str, Layers] = {
         {"connection"},
     ],
     "http.websocket": [{"frames", "upgraded_transport"}, {"connection"}],
+    "admin": [
+        {"admission", "guard", "history", "metrics", "worker_totals"},
+        {"chart", "overview"},
+        {"page"},
+        {"admin_site"},
+        {"admin_server"},
+    ],
+    "ctl": [
+        {"outcome", "server_process"},
+        {"events"},
+        {"follow", "record", "rich_display", "status"},
+        {"admin_client", "check_command", "display", "pid_file_lookup"},
+        {"signal_client"},
+        {"find"},
+        {"main"},
+    ],
     "process": [{"host"}, {"listeners"}, {"interfaces"}, {"upgrade"}, {"twistd"}, {"workers"}],
     "process.host": [
         {"cpu_count", "exit_deadline", "exit_status", "forks", "lock", "proc_stat"}
@@ -99,12 +115,10 @@ parts of its own layer.
 """
 
 WITHOUT_ORDER = {
-    "admin",
     "app",
     "app.wsgi",
     "cli",
     "config",
-    "ctl",
     "services",
 }
 """The packages that still need a row in `ORDER`."""

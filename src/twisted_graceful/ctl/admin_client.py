@@ -72,16 +72,16 @@ class AdminClient:
 
     def upgrade(self) -> Iterator[Event]:
         """``POST /upgrade``, and what the answer tells."""
-        return self._followed("/upgrade", rolls=False)
+        return self._followed("/upgrade", is_rolling=False)
 
     def reload(self) -> Iterator[Event]:
         """``POST /reload``, and what the answer tells."""
-        return self._followed("/reload", rolls=None)
+        return self._followed("/reload", is_rolling=None)
 
-    def _followed(self, path: str, rolls: bool | None) -> Iterator[Event]:
+    def _followed(self, path: str, is_rolling: bool | None) -> Iterator[Event]:
         deadline = time.monotonic() + self._timeout
         return follow(
-            lambda: self._events("POST", path, deadline), self.pid, str(self._address), rolls
+            lambda: self._events("POST", path, deadline), self.pid, str(self._address), is_rolling
         )
 
     def stop(self) -> Iterator[Event]:

@@ -41,7 +41,7 @@ _SENTENCES = {
     STOPPED: "stopped: {report}",
 }
 
-_OF_ROLLS = {
+_ROLLING_SENTENCES = {
     "queued": "the workers are being replaced; this reload follows that",
     "earlier": "of the reload before this one: {of}",
     ROLLING: "{replaced} of {wanted} workers have the new code",
@@ -56,14 +56,14 @@ def name_of(event: Event) -> str:
     return str(event.get("event", ""))
 
 
-def is_of_roll(event: Event) -> bool:
+def is_rolling_restart(event: Event) -> bool:
     """Whether it tells of the replacement of all workers, and not of the process."""
     return "roll" in event
 
 
 def sentence(event: Event) -> str:
     """An event in words."""
-    sentences = _OF_ROLLS if is_of_roll(event) else _SENTENCES
+    sentences = _ROLLING_SENTENCES if is_rolling_restart(event) else _SENTENCES
     try:
         template = sentences[name_of(event)]
         is_explained = event.get("cut") or event.get("held")

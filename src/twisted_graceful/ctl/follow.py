@@ -1,76 +1,127 @@
-"""An upgrade or a reload that one asks for, among those that others have asked for."""
+"""A requested upgrade or reload, among all that the server reports."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from .events import DONE, FAILED, READY, ROLLING, SIGNALLED, STARTED, Event, is_of_roll, name_of
+from .events import (
+    DONE,
+    FAILED,
+    READY,
+    ROLLING,
+    SIGNALLED,
+    STARTED,
+    Event,
+    is_rolling_restart,
+    name_of,
+)
 from .outcome import CtlError, Exit
+
+
+class _Request:
+    """What the server has reported since an upgrade or a reload was requested.
+
+    Args:
+        is_rolling: whether a rolling restart was requested; None if the server decides that, and
+            its first event shows it.
+
+    Attributes:
+        is_rolling: whether it is one.
+        signalled: the pid of the process that a signal was sent to.
+        started: the pid of the successor that was started.
+        successor: the pid of the process that serves the new code.
+        is_queued: whether another one was in progress, so that the request follows it.
+        has_begun: whether it is the requested one that the server reports on.
+        is_over: whether that has ended.
+    """
+
+    def __init__(self, is_rolling: bool | None) -> None:
+        self.is_rolling = is_rolling
+        self.signalled: int | None = None
+        self.started: int | None = None
+        self.successor: int | None = None
+        self.is_queued = self.has_begun = self.is_over = False
+
+    def take(self, event: Event) -> Event | None:
+        """Note an event of the server.
+
+        Returns:
+            What to show of it; None if it belongs to something else.
+        """
+        name = name_of(event)
+        if name == SIGNALLED:
+            self.signalled = event.get("pid")
+            return event
+        if self.is_rolling is None:
+            self.is_rolling = is_rolling_restart(event)
+        if is_rolling_restart(event) != self.is_rolling:
+            if name != READY:
+                return None
+            # A new master serves, and its workers have the new code.
+            self.successor = event.get("pid")
+            return event
+        if name == STARTED:
+            self.started = event.get("pid")
+        self.is_queued = self.is_queued or name == "queued" or bool(event.get("another_follows"))
+        self.has_begun = self.has_begun or self._begins(event)
+        if not self.has_begun and name in (READY, DONE, FAILED):
+            # The code of that one was read before the request.
+            return {**event, "event": "earlier", "of": name}
+        if name == READY:
+            self.successor = event.get("pid")
+        self.is_over = name in (DONE, FAILED)
+        return event
+
+    def _begins(self, event: Event) -> bool:
+        name = name_of(event)
+        if name == FAILED:  # even to start it, if nothing was in progress
+            return not self.is_queued
+        return name == STARTED or (name == ROLLING and not event.get("replaced"))
+
+    def has_started(self, pid: int) -> bool:
+        """Whether a process that serves is the successor, as far as the server has reported."""
+        is_another = self.signalled is not None and pid != self.signalled
+        return pid == self.started or (is_another and not self.is_rolling)
 
 
 def follow(
     ask: Callable[[], Iterator[Event]],
     serving: Callable[[], int],
     where: str,
-    rolls: bool | None = False,
+    is_rolling: bool | None = False,
 ) -> Iterator[Event]:
-    """Ask for an upgrade or a reload, and tell what becomes of it.
+    """Request an upgrade or a reload, and yield what becomes of it.
 
-    If another upgrade is under way the server tells of that first, and ours may be another
-    process's: so that is asked, too.
+    If another upgrade is in progress, the server reports on that first, and the requested one may
+    become its successor's: so that is asked, too.
 
     Args:
-        ask: asks the process that serves, and yields what happens there from then on.
-        serving: the pid of that process.
+        ask: sends the request to the process that serves, and yields what happens there from then
+            on.
+        serving: returns the pid of the process that serves.
         where: how the server was found, for the error.
-        rolls: whether it is the replacement of all workers; None if the server decides that, and
-            what it tells first shows it.
+        is_rolling: whether a rolling restart is requested; None if the server decides that.
 
     Raises:
         CtlError: it is not known how the upgrade ended.
     """
     while True:
-        is_ours, follows, successor, started, asked = False, False, None, None, None
-        is_roll = rolls
+        request = _Request(is_rolling)
         for event in ask():
-            name = name_of(event)
-            if name == SIGNALLED:
-                asked = event.get("pid")
-                yield event
-                continue
-            if is_roll is None:
-                is_roll = is_of_roll(event)
-            if is_of_roll(event) != is_roll:
-                # Of something else; but if a new master serves, its workers have the new code.
-                if name == READY:
-                    successor = event.get("pid")
-                    yield event
-                continue
-            follows = follows or name == "queued" or bool(event.get("another_follows"))
-            # What could not even be started is ours as well, if nothing was under way.
-            begins = name == STARTED or (name == ROLLING and not event.get("replaced"))
-            is_ours = is_ours or begins or (name == FAILED and not follows)
-            if name == STARTED:
-                started = event.get("pid")
-            if not is_ours and name in (READY, DONE, FAILED):
-                # Its code was read before we came.
-                yield {**event, "event": "earlier", "of": name}
-                continue
-            yield event
-            if name in (DONE, FAILED):
+            shown = request.take(event)
+            if shown is not None:
+                yield shown
+            if request.is_over:
                 return
-            if name == READY:
-                successor = event.get("pid")
-        if is_ours or not follows:
+        if request.has_begun or not request.is_queued:
             break
-    # Who told is the predecessor. That it ended means what became of its successor.
+    # The process that was asked has ended: what counts is whether its successor serves.
     pid = serving()
-    is_its_successor = pid == started or (asked is not None and pid != asked and not is_roll)
-    if successor is None and not follows and is_its_successor:
-        # The predecessor was killed while this one loaded, or before it said more.
-        successor = started
+    if request.successor is None and not request.is_queued and request.has_started(pid):
+        # It was killed while the successor loaded, or before it reported more.
+        request.successor = request.started
         yield {"event": READY, "pid": pid}
-    if successor is None or pid != successor:
+    if request.successor is None or pid != request.successor:
         raise CtlError(
             Exit.UNKNOWN,
             f"{where} has said nothing more before the upgrade was over; process {pid} serves",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from enum import IntEnum
 
 
@@ -42,3 +43,18 @@ class CtlError(Exception):
     def __init__(self, status: Exit, text: str) -> None:
         super().__init__(text)
         self.status = status
+
+
+def require_time(deadline: float, timeout: float, text: str) -> None:
+    """Give up at a deadline.
+
+    Args:
+        deadline: of the monotonic clock.
+        timeout: what it was computed from, in seconds.
+        text: how things are.
+
+    Raises:
+        CtlError: it has passed.
+    """
+    if time.monotonic() > deadline:
+        raise CtlError(Exit.UNKNOWN, f"after {timeout:g} s (--timeout) {text}")

@@ -1,27 +1,24 @@
-"""A server of which only the pid file is known: it is told by signals."""
+"""A server of which only the pid file is known: commands are signals.
+
+What becomes of an upgrade is read in the server's record. A process that has changed its user
+shows that only to root, and some systems show nothing of the kind: there the pid file is watched.
+"""
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
 from . import events
-from .events import Event, is_of_roll, name_of
+from .events import Event, is_rolling_restart, name_of
 from .follow import follow
-from .outcome import CtlError, Exit
-from .record import NoRecord, RecordReader, recorded
+from .outcome import CtlError, Exit, require_time
+from .pid_file_lookup import PidFileLookup
+from .record import RecordReader
 from .server_process import Process
-
-_POLL = 0.05
-"""Seconds between two checks for a successor."""
-
-_CLOCK_SLACK = 5.0
-"""Seconds by which the time of day may have been set, or file systems differ."""
 
 
 class SignalledServer:
@@ -34,11 +31,12 @@ class SignalledServer:
 
     def __init__(self, path: str, timeout: float) -> None:
         self._path = path
+        self._pid_file = PidFileLookup(path, timeout)
         self._timeout = timeout
 
     def status(self) -> Mapping[str, Any]:
         """That it runs, and whether it is stopping: a pid file and a record show no more."""
-        with self._process() as process:
+        with self._pid_file.process() as process:
             self._require_awake(process)
             with self._record_if_readable(process) as record:
                 stops = record is not None and record.is_stopping(process.pid)
@@ -51,35 +49,35 @@ class SignalledServer:
 
     def pid(self) -> int:
         """The process that the pid file names."""
-        with self._process() as process:
+        with self._pid_file.process() as process:
             return process.pid
 
     def upgrade(self) -> Iterator[Event]:
         """Send USR2, and read what the server records; where it cannot be read, watch."""
-        return self._followed(signal.SIGUSR2, rolls=False)
+        return self._followed(signal.SIGUSR2, is_rolling=False)
 
     def reload(self) -> Iterator[Event]:
         """The same with HUP."""
-        return self._followed(signal.SIGHUP, rolls=None)
+        return self._followed(signal.SIGHUP, is_rolling=None)
 
-    def _followed(self, number: signal.Signals, rolls: bool | None) -> Iterator[Event]:
+    def _followed(self, number: signal.Signals, is_rolling: bool | None) -> Iterator[Event]:
         deadline = time.monotonic() + self._timeout
         try:
-            with self._process() as process, RecordReader(process.pid):
+            with self._pid_file.process() as process, RecordReader(process.pid):
                 pass
         except OSError:
             return self._watched(number, deadline)
-        return follow(lambda: self._told(number, deadline), self.pid, repr(self._path), rolls)
+        return follow(lambda: self._told(number, deadline), self.pid, repr(self._path), is_rolling)
 
     def _told(self, number: signal.Signals, deadline: float) -> Iterator[Event]:
         """Send a signal; what happens from then on, until the process has ended."""
-        with self._process() as process, self._record(process) as record:
+        with self._pid_file.process() as process, self._record(process) as record:
             yield self._ask(process, number)
             is_over = False
             while not is_over:
                 is_over = process.ended_within()
                 for event in record.news():
-                    others = event.get("pid") != process.pid and not is_of_roll(event)
+                    others = event.get("pid") != process.pid and not is_rolling_restart(event)
                     if name_of(event) == events.DONE and others:
                         self._wait(process, deadline)  # which is about to end
                     yield event
@@ -106,13 +104,13 @@ class SignalledServer:
 
     def _watched(self, number: signal.Signals, deadline: float) -> Iterator[Event]:
         """Send a signal; another process in the pid file serves, and the end of this ends it."""
-        with self._process() as old:
+        with self._pid_file.process() as old:
             yield self._ask(old, number)
             successor = self._successor(old, number, deadline)
             with successor:
                 yield {"event": events.READY, "pid": successor.pid}
                 while not old.ended_within():
-                    if self._named() == old.pid or not successor.alive():
+                    if self._pid_file.named() == old.pid or not successor.alive():
                         reason = f"process {successor.pid} did not last; the server's log says why"
                         yield {"event": events.FAILED, "reason": reason}
                         return
@@ -123,7 +121,7 @@ class SignalledServer:
         stays = "" if number == signal.SIGUSR2 else ", or has replaced its workers"
         while True:
             ended = old.ended_within()
-            named = self._named()
+            named = self._pid_file.named()
             if named not in (None, old.pid):
                 try:
                     return Process(named)
@@ -143,13 +141,12 @@ class SignalledServer:
             )
 
     def _require_time(self, deadline: float, text: str) -> None:
-        if time.monotonic() > deadline:
-            raise CtlError(Exit.UNKNOWN, f"after {self._timeout:g} s (--timeout) {text}")
+        require_time(deadline, self._timeout, text)
 
     def stop(self) -> Iterator[Event]:
         """Send TERM, unless it is stopping already, and wait for the end."""
         deadline = time.monotonic() + self._timeout
-        with self._process() as process, self._record_if_readable(process) as record:
+        with self._pid_file.process() as process, self._record_if_readable(process) as record:
             if record is not None and record.is_stopping(process.pid):
                 # A second TERM would cut what is left.
                 yield {"event": events.STOPPING, "pid": process.pid}
@@ -183,7 +180,7 @@ class SignalledServer:
 
     def last_upgrade(self) -> Iterator[Event]:
         """What the server has recorded."""
-        with self._process() as process, self._record(process) as record:
+        with self._pid_file.process() as process, self._record(process) as record:
             yield from record.last_upgrade
 
     def _record_if_readable(self, process: Process) -> AbstractContextManager[RecordReader | None]:
@@ -218,127 +215,11 @@ class SignalledServer:
         except PermissionError:
             raise self._not_allowed(process.pid) from None
         except ProcessLookupError:
-            raise self._not_running(process.pid) from None
+            raise self._pid_file.not_running(process.pid) from None
         return {"event": events.SIGNALLED, "pid": process.pid, "signal": number.name}
-
-    def _process(self) -> Process:
-        pid = self._named()
-        if pid is None:
-            raise CtlError(
-                Exit.NOT_RUNNING, f"there is no pid file {self._path!r}: no server runs there"
-            )
-        try:
-            process = Process(pid)
-        except ProcessLookupError:
-            process = self._successor_of(pid)
-            pid = process.pid
-        # Those who handle neither are ended by the signals that a server is told with.
-        for number in (signal.SIGTERM, signal.SIGUSR2):
-            if process.does_about(number) == "default":
-                process.close()
-                raise CtlError(
-                    Exit.NOT_RUNNING,
-                    f"{self._path!r} names process {pid}, which does not handle {number.name}: "
-                    "it has just been started, or is no server of ours, and the pid file is stale",
-                )
-        try:
-            with RecordReader(pid) as record:
-                reason = self._why_stale(process, record)
-            if reason:
-                process.close()
-                raise CtlError(
-                    Exit.NOT_RUNNING,
-                    f"{self._path!r} is stale: process {pid}, which it names, {reason}",
-                )
-        except NoRecord:
-            if hasattr(os, "memfd_create"):  # else the server's Python has none either
-                process.close()
-                raise CtlError(
-                    Exit.NOT_RUNNING,
-                    f"{self._path!r} names process {pid}, which is no server of ours, or has just "
-                    "been started: the pid file is stale",
-                ) from None
-        except OSError:
-            pass
-        return process
-
-    def _successor_of(self, pid: int) -> Process:
-        """Wait for the process that takes over from one that has ended, if there is one.
-
-        A successor whose predecessor is killed while it loads writes the pid file when it serves.
-        """
-        deadline = time.monotonic() + self._timeout
-        while True:
-            loading = next((it for it, record in recorded() if self._is_of(it, record)), None)
-            named = self._named()
-            if named is not None and named != pid:
-                try:
-                    return Process(named)
-                except ProcessLookupError:
-                    pass
-            elif loading is None:
-                raise self._not_running(pid)
-            self._require_time(
-                deadline,
-                f"{self._path!r} names process {pid}, which has ended, and process {loading}, its "
-                "successor, does not serve yet",
-            )
-            time.sleep(_POLL)
-
-    def _why_stale(self, process: Process, record: RecordReader) -> str:
-        """Why a server is not the one that wrote the pid file; empty if it may have."""
-        if record.pid_file and not self._is_of(process.pid, record):
-            return f"is another server, whose pid file is {record.pid_file!r}"
-        if not record.pid_file:
-            # Whoever started it may have written the file, but not before that.
-            try:
-                written = os.stat(self._path).st_mtime
-            except OSError:
-                return ""
-            if written + _CLOCK_SLACK < process.started:
-                return "is another server: it was started after that file was written"
-        return ""
-
-    def _is_of(self, pid: int, record: RecordReader) -> bool:
-        """Whether the pid file of a server is ours."""
-        if not record.pid_file:
-            return False
-        if os.path.realpath(record.pid_file) == os.path.realpath(self._path):
-            return True
-        for root in ("", f"/proc/{pid}/root"):  # another one in a container, or after chroot(2)
-            try:
-                if os.path.samefile(root + record.pid_file, self._path):
-                    return True
-            except OSError:
-                pass
-        return False
 
     def _not_allowed(self, pid: int) -> CtlError:
         return CtlError(
             Exit.NOT_ALLOWED,
             f"process {pid} is another user's: run this as that user, or as root",
         )
-
-    def _not_running(self, pid: int) -> CtlError:
-        return CtlError(
-            Exit.NOT_RUNNING,
-            f"{self._path!r} is stale: process {pid}, which it names, does not run",
-        )
-
-    def _named(self) -> int | None:
-        """The pid in the file; None if there is none."""
-        try:
-            text = Path(self._path).read_text().strip()
-        except FileNotFoundError:
-            return None
-        except PermissionError:
-            raise CtlError(
-                Exit.NOT_ALLOWED, f"{self._path!r} may not be read by this user"
-            ) from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise CtlError(Exit.USAGE, f"{self._path!r} cannot be read: {error}") from None
-        if not (text.isascii() and text.isdigit() and 0 < int(text) < 1 << 31):
-            if not text:
-                return None  # overwritten in place, where it cannot be replaced
-            raise CtlError(Exit.USAGE, f"{self._path!r} is no pid file: it holds {text[:40]!r}")
-        return int(text)
