@@ -123,7 +123,7 @@ INTERNALS = [
     # twisted.web: `Request` and `Channel` replace the ones of Twisted
     Internal("twisted.web.http.Request", "_disconnected", "attribute", "9.0", "http.request",
              "Twisted's methods ask whether the client is gone"),
-    Internal("twisted.web.http.Request", "_forceSSL", "attribute", "8.0", "http.proxy",
+    Internal("twisted.web.http.Request", "_forceSSL", "attribute", "8.0", "http.forwarded_request",
              "set by an application, it has priority over what a proxy says"),
     Internal("twisted.web.http.Request", "_log", "attribute", "18.4", "http.request",
              "methods of Twisted log with the id of the request"),
