@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import attrgetter
-from socket import socket
 from typing import Any, Literal, NamedTuple
 
 from twisted.internet._producer_helpers import _PullToPush as PullToPush
@@ -39,7 +38,6 @@ __all__ = [
     "log_observers",
     "logging_has_begun",
     "observe_first",
-    "port",
     "raw_headers",
     "replace_log_streams",
     "was_told_to_stop",
@@ -83,10 +81,9 @@ INTERNALS = [
     Internal("twisted.internet.tcp._SocketCloser", "_shouldShutdown",
              "attribute", "14.0", "twisted_internals",
              "close a descriptor without shutdown(2), which ends the connection for every process"),
-    Internal("twisted.internet.tcp.Port", "_fromListeningDescriptor",
-             "method", "12.1", "twisted_internals http.io.unix_port",
-             "adopt a listener by a class of ours, and of a UNIX socket"),
-    Internal("twisted.internet.tcp.Port", "_preexistingSocket _realPortNumber",
+    Internal("twisted.internet.tcp.Port", "_preexistingSocket", "attribute", "12.1", "http.io.port",
+             "adopt a listener by a class of ours"),
+    Internal("twisted.internet.tcp.Port", "_realPortNumber",
              "attribute", "12.1", "http.io.port http.io.unix_port",
              "start without Twisted's log message"),
     Internal("twisted.internet.tcp.Port", "_shouldShutdown", "attribute", "14.0", "http.io.port",
@@ -234,21 +231,6 @@ def close_without_shutdown(transport: Any) -> None:
     """
     assert transport._shouldShutdown in (True, False)
     transport._shouldShutdown = False
-
-
-def port(kind: Any, reactor: Any, listener: socket, factory: Any) -> Any:
-    """A port of a listening socket, as `adoptStreamPort` makes it, but of a class of our own.
-
-    Args:
-        kind: a subclass of `twisted.internet.tcp.Port`.
-        reactor: what waits for connections.
-        listener: is duplicated; it remains the caller's to close.
-        factory: makes the protocols.
-
-    Returns:
-        The port; it does not listen yet.
-    """
-    return kind._fromListeningDescriptor(reactor, listener.fileno(), listener.family, factory)
 
 
 def is_log_file(stream: object) -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 
-from twisted_graceful import twisted_internals
-from twisted_graceful.http.io.port import ConnectionLimit, Port
+from twisted_graceful.http.io.connection_limit import ConnectionLimit
+from twisted_graceful.http.io.port import Port
 from twisted_graceful.http.io.transport import Flusher, GatheringServer
 
 from ..case import SynchronousTestCase
@@ -48,18 +48,23 @@ class PortTestCase(SynchronousTestCase):
         self.reactor = Descriptors()
         self.transport = GatheringServer.with_flusher(Flusher(self.reactor))
         self.factory = Connections()
-        self.room = ConnectionLimit(self.reactor, 2)
+        self.limit = ConnectionLimit(self.reactor, 2)
         self.port = self.listen()
 
-    def listen(self, family: int = socket.AF_INET, host: str = "127.0.0.1") -> Port:
-        """One more port in the same room."""
+    def listen(self, family: int = socket.AF_INET, host: str = "127.0.0.1", **options: Any) -> Port:
+        """One more port with the same limit."""
         with socket.socket(family) as listener:
             listener.setblocking(False)
             listener.bind((host, 0))
             listener.listen(50)
-            port: Port = twisted_internals.port(Port, self.reactor, listener, self.factory)
-        port.room = self.room
-        port.transport = self.transport
+            port = Port(
+                self.reactor,
+                listener,
+                self.factory,
+                transport=self.transport,
+                limit=self.limit,
+                **options,
+            )
         port.startListening()
         self.addCleanup(lambda: port.connectionLost(None) if port.connected else None)
         return port

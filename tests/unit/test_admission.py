@@ -109,14 +109,16 @@ class RefusedTests(PortTestCase):
         """Refused clients are reset at once, and the next client is served."""
         seen: list[str] = []
         refusing = [True, False]
-        self.port.refuses = lambda client: bool(seen.append(client.host)) or refusing.pop(0)
+        self.port = self.listen(
+            refuses=lambda client: bool(seen.append(client.host)) or refusing.pop(0)
+        )
         refused, served = self.connect(), self.connect()
         served.setblocking(False)
         self.port.doRead()
         self.port.doRead()
         self.assertRaises(ConnectionResetError, refused.recv, 1)
         self.assertRaises(BlockingIOError, served.recv, 1)
-        self.assertEqual((seen, self.room.free, len(self.factory.made)), (["127.0.0.1"] * 2, 1, 1))
+        self.assertEqual((seen, self.limit.free, len(self.factory.made)), (["127.0.0.1"] * 2, 1, 1))
 
 
 class FloodTests(RealReactorTestCase):

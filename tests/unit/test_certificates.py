@@ -31,7 +31,11 @@ from tests.unit.support import run_python, temporary_directory
 from tests.unit.web import Echo
 from twisted_graceful import CertificateError, GracefulService, Settings, SettingsError, new
 from twisted_graceful.http.io.certificates import CertificateFacts, facts, load
+from twisted_graceful.http.io.connection_limit import ConnectionLimit
+from twisted_graceful.process.host.log_file import LogFiles
+from twisted_graceful.process.listeners.listener_registry import ListenerRegistry
 from twisted_graceful.services.server import Server
+from twisted_graceful.services.shared_resources import SharedResources
 
 from ..case import SynchronousTestCase
 
@@ -281,12 +285,13 @@ class ServerTests(SynchronousTestCase):
         clock = Clock()
         clock.advance(1609459200 + DAY)
         places = ["http:127.0.0.1:0", "https:localhost:0"]
-        for share, count in (None, 1), (mock.Mock(), 0):
-            with self.subTest(share=share, count=count):
+        for balance, count in (None, 1), (mock.Mock(), 0):
+            with self.subTest(balance=balance, count=count):
                 logged.clear()
                 server = new(places, Echo(), reactor=clock, tls_cert=path)
-                server.listening.share = share
-                service = server if share else GracefulService(server, reactor=clock)
+                limit = ConnectionLimit(clock, balance=balance)
+                server.join(SharedResources(ListenerRegistry(), LogFiles(clock), limit))
+                service = server if balance else GracefulService(server, reactor=clock)
                 service.open()
                 self.addCleanup(server.close)
                 expired = f"The certificate in {path!r}: it expired at 2021-01-01 00:00 UTC"

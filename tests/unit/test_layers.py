@@ -38,8 +38,9 @@ ORDER: dict[str, Layers] = {
         {"warm_up"},
     ],
     "http.io": [
-        {"certificates", "port", "proxy_protocol"},
-        {"transport"},
+        {"accept_balance", "certificates", "proxy_protocol"},
+        {"connection_limit"},
+        {"port", "transport"},
         {"poller", "proxy_header", "tls", "unix_port"},
     ],
     "http.log": [

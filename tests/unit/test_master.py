@@ -75,7 +75,6 @@ class MasterTests(SynchronousTestCase):
         self.reactor = Reactor()
         self.statuses: list[int] = []
         server = new(["127.0.0.1:0", "localhost:0"], Resource(), reactor=self.reactor)
-        self.listening = server.listening
         launch: Any = Launch()
         self.master = serving(
             server,
@@ -87,6 +86,7 @@ class MasterTests(SynchronousTestCase):
         )
         assert self.master.pool is not None
         self.group = self.master.pool
+        self.listening = server.listening
         self.addCleanup(lambda: self.listening.close())
         self.master.startService()
         self.first, *self.others = self.listening.listeners_in_use

@@ -1,19 +1,27 @@
-"""Accepting within the room that there is: a port, clients of the real kernel, and a clock."""
+"""Accepting within a limit: a port, clients of the real kernel, and a clock."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import resource
 import socket
 from typing import Any
 from unittest import SkipTest, mock
 
-from twisted.internet.protocol import Protocol
+from twisted.internet import tcp
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
 
-from tests.unit.support import leaves_nothing_open, why_no_ipv6
-from twisted_graceful.http.io.port import TURN, ConnectionLimit, limit_of_descriptors
+from tests.unit.support import leaves_nothing_open, temporary_directory, why_no_ipv6
+from twisted_graceful.http.io.accept_balance import PAUSE
+from twisted_graceful.http.io.connection_limit import ConnectionLimit, limit_of_descriptors
+from twisted_graceful.http.io.port import Port
+from twisted_graceful.http.io.transport import GatheringServer
+from twisted_graceful.http.io.unix_port import UnixPort
+from twisted_graceful.process.listeners.listener import bound_address
 
 from ..case import SynchronousTestCase
 from .ports import PortTestCase
@@ -29,7 +37,65 @@ class SilenceTests(PortTestCase):
         self.assertEqual(events, [])
 
 
-class RoomTests(PortTestCase):
+class AdoptedTests(SynchronousTestCase):
+    """A port on a socket that was bound before, with the real reactor."""
+
+    def port(self, kind: type[Port], listener: socket.socket) -> Port:
+        """A port that does not listen yet."""
+        from twisted.internet import reactor
+
+        listener.setblocking(False)
+        return kind(
+            reactor,
+            listener,
+            Factory(),
+            transport=GatheringServer,
+            limit=ConnectionLimit(Clock()),
+            bound_address=bound_address(listener),
+        )
+
+    def test_as_twisted_does(self) -> None:
+        """It is in the same state as a port of Twisted's, and a close leaves the original alone."""
+        from twisted.internet import reactor
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            ours = self.port(Port, listener)
+            theirs = tcp.Port._fromListeningDescriptor(  # type: ignore[no-untyped-call]
+                reactor, listener.fileno(), listener.family, Factory()
+            )
+            for port in (ours, theirs):
+                port.startListening()
+                self.assertEqual(port.getHost().port, listener.getsockname()[1])
+                self.assertNotEqual(port.fileno(), listener.fileno())
+            compared = set(vars(theirs)) - {"port", "backlog"}  # of what would be bound
+            for name in compared:
+                with self.subTest(name=name):
+                    self.assertIs(type(getattr(ours, name)), type(getattr(theirs, name)))
+            self.assertEqual(ours._realPortNumber, theirs._realPortNumber)
+            for port in (ours, theirs):
+                port.connectionLost(None)
+            socket.create_connection(listener.getsockname()).close()
+
+    def test_of_a_unix_socket(self) -> None:
+        """Its name in logs is its own, and a close leaves the original, its file and mode alone."""
+        path = os.path.join(temporary_directory(self), "app.sock")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            listener.listen()
+            os.chmod(path, 0o600)
+            port = self.port(UnixPort, listener)
+            self.assertIn("(not listening)", repr(port))
+            port.startListening()
+            self.assertIn(f" on unix:{path}>", repr(port))
+            self.assertEqual(port.getHost().name, path.encode())
+            port.connectionLost(None)
+            self.assertIn("(not listening)", repr(port))
+            self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(path)
+
+
+class LimitTests(PortTestCase):
     """The limit is exact, and one that ends makes room for one."""
 
     def test_limit(self) -> None:
@@ -44,7 +110,7 @@ class RoomTests(PortTestCase):
         self.connect()
         self.connect()
         self.port.doRead()
-        self.assertEqual((len(self.factory.made), self.port.waits), (2, False))
+        self.assertEqual((len(self.factory.made), self.port.is_waiting), (2, False))
 
     def test_one_ends(self) -> None:
         """When one has ended the next is accepted, and when two have, two."""
@@ -68,7 +134,7 @@ class RoomTests(PortTestCase):
         self.connect(other)
         self.turn()
         self.assertEqual(len(self.factory.made), 2)
-        self.assertEqual((self.port.waits, other.waits), (True, True))
+        self.assertEqual((self.port.is_waiting, other.is_waiting), (True, True))
         self.end(0)
         self.end(1)
         self.turn()
@@ -81,7 +147,7 @@ class RoomTests(PortTestCase):
         self.turn()
         self.port.connectionLost(None)
         self.end(0)
-        self.assertEqual((self.is_reading(self.port), self.port.waits), (False, False))
+        self.assertEqual((self.is_reading(self.port), self.port.is_waiting), (False, False))
 
     def test_connections_that_cannot_be_begun(self) -> None:
         """One that is refused, or whose begin fails, is closed and takes no room."""
@@ -99,7 +165,7 @@ class RoomTests(PortTestCase):
                         self.turn()
                     self.reactor.advance(0)
                     made.assert_called_once()
-                    self.assertEqual(self.room.free, 2)
+                    self.assertEqual(self.limit.free, 2)
                     client.settimeout(5)
                     with contextlib.suppress(ConnectionResetError):
                         self.assertEqual(client.recv(1), b"")
@@ -121,8 +187,9 @@ class ShareTests(PortTestCase):
     def setUp(self) -> None:
         """There is much room, and somebody who may have fewer."""
         super().setUp()
-        self.room = self.port.room = ConnectionLimit(self.reactor, 1000)
-        self.share = self.room.share = mock.Mock(is_ahead=True)
+        self.balance = mock.Mock(is_ahead=True)
+        self.limit = ConnectionLimit(self.reactor, 1000, self.balance)
+        self.port = self.listen()
 
     def queue(self, count: int) -> None:
         """So many clients come."""
@@ -131,13 +198,13 @@ class ShareTests(PortTestCase):
 
     def test_not_ahead(self) -> None:
         """Who is not ahead accepts what comes, and counts it until it ends."""
-        self.share.is_ahead = False
+        self.balance.is_ahead = False
         self.queue(1)
         self.turn()
         self.assertEqual(len(self.factory.made), 1)
-        self.share.entered.assert_called_once_with()
+        self.balance.entered.assert_called_once_with()
         self.end(0)
-        self.share.left.assert_called_once_with()
+        self.balance.left.assert_called_once_with()
 
     def test_ahead(self) -> None:
         """Who is ahead looks away for a moment, and then takes one that is still there."""
@@ -145,7 +212,7 @@ class ShareTests(PortTestCase):
         self.turn()
         self.assertEqual(len(self.factory.made), 0)
         self.assertFalse(self.is_reading(self.port))
-        self.reactor.advance(TURN)
+        self.reactor.advance(PAUSE)
         self.turn()
         self.assertEqual(len(self.factory.made), 1)
 
@@ -157,7 +224,7 @@ class ShareTests(PortTestCase):
             for _ in range(40):
                 self.turn()
             made.append(len(self.factory.made))
-            self.reactor.advance(TURN)
+            self.reactor.advance(PAUSE)
         for _ in range(40):
             self.turn()
         self.assertEqual(made, [0, 1, 3, 7, 15])
@@ -169,15 +236,15 @@ class ShareTests(PortTestCase):
         for _ in range(3):
             for _ in range(3):
                 self.turn()
-            self.reactor.advance(TURN)
+            self.reactor.advance(PAUSE)
         self.turn()
         self.assertEqual(len(self.factory.made), 3)
-        self.reactor.advance(TURN)
+        self.reactor.advance(PAUSE)
         self.reactor.advance(1)
         self.queue(5)
         for _ in range(3):
             self.turn()
-        self.reactor.advance(TURN)
+        self.reactor.advance(PAUSE)
         for _ in range(3):
             self.turn()
         self.assertEqual(len(self.factory.made), 4)
@@ -207,7 +274,7 @@ class LogTests(PortTestCase):
         self.events: list[Any] = []
 
         def observe(event: Any) -> None:
-            if event.get("log_namespace", "").endswith("port.ConnectionLimit"):
+            if event.get("log_namespace", "").endswith("connection_limit.ConnectionLimit"):
                 self.events.append(event)
 
         globalLogPublisher.addObserver(observe)
@@ -215,9 +282,9 @@ class LogTests(PortTestCase):
 
     def test_reached_and_left(self) -> None:
         """That the limit is reached is told once, and so is that it is well left."""
-        self.port.room = self.room = ConnectionLimit(self.reactor, 20)
+        self.limit = ConnectionLimit(self.reactor, 20)
         hit: list[str] = []
-        self.port.hit = hit.append
+        self.port = self.listen(on_limit=hit.append)
         for _ in range(25):
             self.connect()
         self.turn()
@@ -246,7 +313,7 @@ class LogTests(PortTestCase):
     def test_which_limit(self) -> None:
         """Who has set no limit is told of the one of the system."""
         with mock.patch.object(resource, "getrlimit", return_value=(4, 4)):
-            self.room = ConnectionLimit(self.reactor)
+            self.limit = ConnectionLimit(self.reactor)
             port = self.listen()
             for _ in range(4):
                 self.connect(port)

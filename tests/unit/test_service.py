@@ -32,7 +32,7 @@ from twisted_graceful import (
     new,
 )
 from twisted_graceful.handover_interface import Departure
-from twisted_graceful.http.io.port import limit_of_descriptors
+from twisted_graceful.http.io.connection_limit import limit_of_descriptors
 from twisted_graceful.process.listeners import activation
 from twisted_graceful.process.listeners.listener import Listener
 from twisted_graceful.testing.messages import take_response
@@ -877,13 +877,13 @@ class GracefulServiceTests(RealReactorTestCase):
         self.assertEqual((report.answered, report.cut), (2, ()))
         self.assertEqual(service.report, report)
 
-    async def test_room(self) -> None:
-        """Its servers share the descriptors of the process; one with a limit has its own room."""
+    async def test_limit(self) -> None:
+        """Its servers share the descriptors of the process, unless one has a limit of its own."""
         one, other, limited = (new(0, Echo()), new(0, Echo()), new(0, Echo(), max_connections=7))
         self.service(one, other, limited)
-        self.assertIs(one.listening.room, other.listening.room)
+        self.assertIs(one.listening.limit, other.listening.limit)
         self.assertEqual(
-            (one.listening.room.limit, limited.listening.room.limit), (limit_of_descriptors(), 7)
+            (one.listening.limit.limit, limited.listening.limit.limit), (limit_of_descriptors(), 7)
         )
 
     async def test_again(self) -> None:

@@ -7,12 +7,10 @@ says why we touch it.
 from __future__ import annotations
 
 import gzip
-import os
 import socket
 import sys
 from typing import Any
 
-from twisted.internet import tcp
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock, Cooperator
@@ -23,12 +21,10 @@ from twisted.web.resource import EncodingResourceWrapper
 from twisted.web.server import GzipEncoderFactory
 
 from twisted_graceful import twisted_internals
-from twisted_graceful.http.io.port import ConnectionLimit, Port
-from twisted_graceful.http.io.unix_port import UnixPort
 from twisted_graceful.testing import MemoryServer
 
 from ..case import SynchronousTestCase
-from .support import run_python, temporary_directory
+from .support import run_python
 from .web import Echo
 
 
@@ -205,65 +201,6 @@ class LoggingTests(SynchronousTestCase):
         globalLogPublisher.removeObserver(told.append)
         Logger(observer=LogPublisher(*kept)).info("after the end")
         self.assertEqual([each["log_format"] for each in told], ["after the end"])
-
-
-class PortTests(SynchronousTestCase):
-    """A port of a class of our own."""
-
-    def test_is_as_an_adopted_one(self) -> None:
-        """It listens with a duplicate of the socket, and a close leaves the original alone."""
-        from twisted.internet import reactor
-
-        class OurPort(tcp.Port):
-            pass
-
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            listener.setblocking(False)
-            port = twisted_internals.port(OurPort, reactor, listener, Factory())
-            self.assertIsInstance(port, OurPort)
-            port.startListening()
-            self.assertEqual(port.getHost().port, listener.getsockname()[1])
-            self.assertNotEqual(port.fileno(), listener.fileno())
-            port.connectionLost(None)
-            socket.create_connection(listener.getsockname()).close()
-
-    def test_starts_as_twisted_does(self) -> None:
-        """Our own start, which logs nothing, leaves a port in the same state as Twisted's."""
-        from twisted.internet import reactor
-
-        states = []
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            listener.setblocking(False)
-            for kind in (tcp.Port, Port):
-                port = twisted_internals.port(kind, reactor, listener, Factory())
-                port.startListening()
-                state = {name: type(value) for name, value in vars(port).items()}
-                states.append((state, port._realPortNumber, port._preexistingSocket))
-                port.room = ConnectionLimit(Clock())
-                port.connectionLost(None)
-        self.assertEqual(*states)
-
-    def test_of_a_unix_socket(self) -> None:
-        """Its name in logs is its own, and a close leaves the original, its file and mode alone."""
-        from twisted.internet import reactor
-
-        path = os.path.join(temporary_directory(self), "app.sock")
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(path)
-            listener.listen()
-            listener.setblocking(False)
-            os.chmod(path, 0o600)
-            port = twisted_internals.port(UnixPort, reactor, listener, Factory())
-            self.assertIn("(not listening)", repr(port))
-            port.startListening()
-            self.assertIn(f" on unix:{path}>", repr(port))
-            self.assertEqual(port.getHost().name, path.encode())
-            port.room = ConnectionLimit(Clock())
-            port.connectionLost(None)
-            self.assertIn("(not listening)", repr(port))
-            self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
-            with socket.socket(socket.AF_UNIX) as client:
-                client.connect(path)
 
 
 class StopSignalTests(SynchronousTestCase):

@@ -275,14 +275,14 @@ class TraceTests(WarmUpTestCase):
         free: list[int] = []
 
         def page(request: Any) -> bytes:
-            free.append(server.listening.room.free)
+            free.append(server.listening.limit.free)
             return b"y"
 
         pages.pages["y"] = page
         accepts = server.ready()
         server.startService()
         await accepts
-        self.assertEqual(free, [server.listening.room.free])
+        self.assertEqual(free, [server.listening.limit.free])
         assert server._site is not None
         self.assertEqual((server._site.connections.answered, len(server._site.connections)), (0, 0))
         await fetch(server.urls[0] + "/z")

@@ -115,8 +115,9 @@ class AdminServer(Server):
             linger_timeout=0.5,
             max_concurrent_streams=0,
         )
-        super().__init__(addresses, root, settings=settings, reactor=reactor)
-        self.listening.admission = Admission(allowed)
+        super().__init__(
+            addresses, root, settings=settings, reactor=reactor, admission=Admission(allowed)
+        )
         self.overview = overview
         self._allow = allow
         self._tick = Heartbeat(self._reactor, overview.tick, INTERVAL)

@@ -37,7 +37,7 @@ class ServerSettings(CheckedSettings):
     unix_mode: int = setting(
         Mode(), Permissions(0o660), "permissions of a new UNIX socket; the umask does not count"
     )
-    # As many as there are descriptors for: `http.io.port` says how that is computed.
+    # As many as there are descriptors for: `http.io.connection_limit` says how that is computed.
     max_connections: int = count(
         0,
         "connections",

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from ..config.process_settings import ProcessSettings
 from ..errors import GracefulError, SettingsError
 from ..handover_interface import Carrier, HandedConnection
-from ..http.io.port import ConnectionLimit
+from ..http.io.connection_limit import ConnectionLimit
 from ..http.log.drain_report import DrainReport
 from ..process.host.log_file import LogFiles
 from ..process.host.process_status import Status, resident_size
@@ -26,6 +26,7 @@ from ..process.workers.balance import WorkerBalance
 from ..process.workers.heartbeat import Heartbeat
 from ..process.workers.recycling import Recycling
 from .server import Server
+from .shared_resources import SharedResources
 from .workload import ServiceWorkload
 
 
@@ -65,7 +66,9 @@ class ServerGroup(ServiceWorkload):
         self._given = settings
         self._share = share
         self._logs = LogFiles(reactor)
-        self._room = ConnectionLimit(reactor)
+        self._shared = SharedResources(
+            listeners, self._logs, ConnectionLimit(reactor, balance=share)
+        )
         self.servers: list[Server] = []
         self.apart: list[Server] = []
         self.is_accepting = False
@@ -107,12 +110,7 @@ class ServerGroup(ServiceWorkload):
     def add(self, server: Server, *, apart: bool = False) -> None:
         """Add a server that has not been started."""
         (self.apart if apart else self.servers).append(server)
-        server.listening.listeners = self._listeners
-        server.logs = self._logs
-        server.coordinated = True
-        server.listening.share = self._share
-        if not server.settings.max_connections:
-            server.listening.room = self._room
+        server.join(self._shared)
 
     def remove(self, server: Server) -> None:
         """Remove a server."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -10,21 +9,20 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from twisted.logger import Logger
 
-from .. import address as addresses
-from .. import twisted_internals
+from ..address import Address, ListenAddress, UnixAddress
 from ..clock import time_of_day
 from ..config.server_settings import ServerSettings
 from ..errors import BindError, CertificateError
 from ..handover_interface import HandedConnection
-from ..http.io.port import AcceptBalance, ConnectionLimit, Port
+from ..http.io.connection_limit import ConnectionLimit
+from ..http.io.port import Port
 from ..http.io.transport import GatheringServer
 from ..http.io.unix_port import of_family
 from ..http.proxy_header_reader import behind_proxies
 from ..http.registry import ConnectionRegistry
 from ..http.site import Site
 from ..process.listeners.listener import Listener, has_pending_connection
-from ..process.listeners.listener_registry import ListenerRegistry
-from ..process.upgrade.launch import working_directory
+from .shared_resources import SharedResources
 
 if TYPE_CHECKING:
     import ssl
@@ -40,39 +38,36 @@ class Listening:
     """The addresses of a server.
 
     Args:
-        written: the addresses; `twisted_graceful.address.parse` says how.
+        addresses: where to listen.
         settings: backlog, certificate and the like.
         reactor: what the ports listen with.
         transport: of the connections that come in.
         log: of the server, so that the lines of one are told apart from those of another.
+        shared: what the servers of this process share.
+        admission: says why a client that connects is refused, given its address and the open
+            connections; None if all may connect.
 
     Attributes:
-        addresses: what was written.
-        listeners: where the listeners come from; replaced by whoever has inherited some.
-        room: what the connections share; replaced by whoever has several servers.
-        admission: says of a client that connects why it is refused, or nothing; given its address
-            and the open connections. None if all may connect.
-        share: of the connections of all processes that accept on these addresses at the same time;
-            None if no other does.
-
-    Raises:
-        AddressError: an address is none.
+        addresses: where to listen.
+        limit: how many connections may be open.
     """
 
     def __init__(
         self,
-        written: Sequence[str | int],
+        addresses: Sequence[ListenAddress],
         settings: ServerSettings,
         reactor: Any,
         transport: type[GatheringServer],
         log: Logger,
+        shared: SharedResources,
+        admission: Admission | None = None,
     ) -> None:
-        here = working_directory(os.environ)
-        self.addresses = [addresses.parse(each).within(here) for each in written]
-        self.listeners = ListenerRegistry()
-        self.room = ConnectionLimit(reactor, settings.max_connections)
-        self.admission: Admission | None = None
-        self.share: AcceptBalance | None = None
+        self.addresses = addresses
+        self.limit = shared.limit
+        if settings.max_connections:
+            self.limit = ConnectionLimit(reactor, settings.max_connections, shared.limit.balance)
+        self._listeners = shared.listeners
+        self._admission = admission
         self._settings = settings
         self._reactor = reactor
         self._transport = transport
@@ -110,6 +105,11 @@ class Listening:
         return bool(self.listeners_in_use)
 
     @property
+    def is_shared(self) -> bool:
+        """Whether other workers accept here too; then the master logs for all of them."""
+        return self.limit.balance is not None
+
+    @property
     def is_accepting(self) -> bool:
         """Whether a port is open."""
         return any(each.ports for each in self._endpoints)
@@ -119,7 +119,7 @@ class Listening:
         """Whether TLS is spoken on each address."""
         return all(each.is_secure for each in self._endpoints)
 
-    def _is_secure(self, address: addresses.ListenAddress) -> bool:
+    def _is_secure(self, address: ListenAddress) -> bool:
         return address.scheme == "https" or (not address.scheme and bool(self._settings.tls_cert))
 
     def read_certificate(self) -> None:
@@ -153,7 +153,7 @@ class Listening:
             hosts = {
                 each.domain
                 for each in self.addresses
-                if isinstance(each, addresses.Address) and self._is_secure(each) and each.domain
+                if isinstance(each, Address) and self._is_secure(each) and each.domain
             }
             try:
                 self._certificate_facts = certificates.facts(
@@ -200,7 +200,7 @@ class Listening:
                 self._bind(each)
 
     def _bind(self, endpoint: _Endpoint) -> None:
-        endpoint.listener = self.listeners.open(
+        endpoint.listener = self._listeners.open(
             endpoint.address,
             self._settings.backlog,
             self._settings.unix_mode,
@@ -213,7 +213,7 @@ class Listening:
         for each in self._endpoints:
             listener, each.listener, each.lost_port = each.listener, None, None
             if listener is not None:
-                self.listeners.close(listener)
+                self._listeners.close(listener)
 
     def bind_again(self) -> None:
         """Bind what was closed for a successor; the log tells what cannot be bound."""
@@ -237,10 +237,10 @@ class Listening:
         """
         for url in endpoint.urls:
             self._log.info("No longer listening on {url}", url=url)
-        if self.share is None:
+        if not self.is_shared:
             endpoint.lost_port = _port(listener.sockets[0])
         endpoint.listener = None
-        self.listeners.close(listener)
+        self._listeners.close(listener)
 
     # Ports
 
@@ -255,8 +255,7 @@ class Listening:
         Raises:
             OSError: the system refuses; it can be asked again.
         """
-        self.room.check()
-        self.room.share = self.share
+        self.limit.check()
         self.bind_again()
         for endpoint in self._endpoints:
             listener = endpoint.listener
@@ -266,20 +265,25 @@ class Listening:
             for number in range(len(endpoint.ports), len(listener.sockets)):
                 sock, address = listener.sockets[number], listener.addresses[number]
                 endpoint.ports.append(self._port(sock, address, endpoint.is_secure, site))
-            if self.share is None:  # else the master says so, once for all
+            if not self.is_shared:  # else the master says so, once for all
                 for url in endpoint.urls:
                     self._log.info("Listening on {url}", url=url)
 
     def _port(self, sock: socket.socket, address: str, is_secure: bool, site: Site) -> Port:
         kind, transport = of_family(sock.family, self._transport)
         factory, transport = self._connections_of(is_secure, site, transport)
-        port: Port = twisted_internals.port(kind, self._reactor, sock, factory)
-        port.transport = transport
-        port.room = self.room
-        port.hit = site.connections.count_limit
-        port.name = address
-        if self.admission is not None:
-            port.refuses = partial(_refuses, self.admission, site.connections)
+        port = kind(
+            self._reactor,
+            sock,
+            factory,
+            transport=transport,
+            limit=self.limit,
+            bound_address=address,
+            on_limit=site.connections.count_limit,
+            refuses=None
+            if self._admission is None
+            else partial(_refuses, self._admission, site.connections),
+        )
         port.startListening()
         return port
 
@@ -326,14 +330,14 @@ class Listening:
         # A close would reset what the kernel has queued. Bounded, for under a flood of new
         # connections the queue is never empty; and by the room that there is.
         for _ in range(self._settings.backlog):
-            if port.waits or not has_pending_connection(port.socket):
+            if port.is_waiting or not has_pending_connection(port.socket):
                 break
             port.doRead()
 
     def port_of(self, handed: HandedConnection) -> Port | None:
         """The port of the listener that a connection of another process came in by, if any."""
         ports = (port for each in self._endpoints for port in each.ports)
-        return next((each for each in ports if each.name == handed.listener), None)
+        return next((each for each in ports if each.bound_address == handed.listener), None)
 
 
 class _Endpoint:
@@ -346,7 +350,7 @@ class _Endpoint:
             if that dies (0 for a UNIX socket); None if none was.
     """
 
-    def __init__(self, address: addresses.ListenAddress, is_secure: bool) -> None:
+    def __init__(self, address: ListenAddress, is_secure: bool) -> None:
         self.address = address
         self.is_secure = is_secure
         self.listener: Listener | None = None
@@ -360,7 +364,7 @@ class _Endpoint:
         return [] if listener is None else [self._url(each) for each in listener.addresses]
 
     def _url(self, bound: str) -> str:
-        if isinstance(self.address, addresses.UnixAddress):
+        if isinstance(self.address, UnixAddress):
             return f"{'https:' if self.is_secure else ''}{bound}"
         return f"{'https' if self.is_secure else 'http'}://{bound}"
 

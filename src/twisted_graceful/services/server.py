@@ -21,7 +21,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..address import ListenAddress, UnixAddress
+from ..address import UnixAddress, parse
 from ..app.loading import as_resource, log_not_served
 from ..app.wsgi.threads import Threads
 from ..config.settings import Settings
@@ -29,6 +29,7 @@ from ..coroutines import needs_its_loop
 from ..errors import BindError, SettingsError
 from ..handover_interface import Carrier, HandedConnection
 from ..http.handover import HandoverQueue
+from ..http.io.connection_limit import ConnectionLimit
 from ..http.io.poller import transport_for
 from ..http.log.access_log import BUFFER, AccessLog
 from ..http.log.drain_report import CutRequest, DrainReport
@@ -38,8 +39,10 @@ from ..process.host.log_file import LogFile, LogFiles
 from ..process.host.process_status import Status
 from ..process.host.streams import canonical
 from ..process.listeners.listener import Listener
+from ..process.listeners.listener_registry import ListenerRegistry
 from ..process.upgrade.launch import working_directory
-from .listening import Listening
+from .listening import Admission, Listening
+from .shared_resources import SharedResources
 
 
 class Server(Service):
@@ -57,11 +60,10 @@ class Server(Service):
             server is in.
         wsgi: take ``app`` for a WSGI callable, whatever it looks like.
         reactor: None for the global one.
+        admission: decides which clients may connect; None if all may.
 
     Attributes:
-        listening: its addresses, sockets and ports.
-        logs: where its access log comes from; replaced by whoever has several servers.
-        coordinated: whether somebody else says when to load and when to accept.
+        listening: its addresses, listeners and ports.
         meter: what counts its requests; None for nobody, which is cheaper.
         on_warm_up: is called with the target of each request of the warm-up.
 
@@ -79,19 +81,24 @@ class Server(Service):
         settings: Settings | None = None,
         wsgi: bool = False,
         reactor: Any = None,
+        admission: Admission | None = None,
     ) -> None:
         several = [address] if isinstance(address, (str, int)) else address
         # Whatever directory the application changes to.
-        self.settings = located(settings or Settings(), working_directory(os.environ))
+        here = working_directory(os.environ)
+        self.addresses = [parse(each).within(here) for each in several]
+        self.settings = located(settings or Settings(), here)
         self._app = app
         self._wsgi = wsgi
         self._reactor = global_reactor() if reactor is None else reactor
         self._transport, self._poller = transport_for(self._reactor)
-        self.listening = Listening(
-            several, self.settings, self._reactor, self._transport, self._log
+        self._admission = admission
+        self._is_coordinated = False
+        self._use(
+            SharedResources(
+                ListenerRegistry(), LogFiles(self._reactor), ConnectionLimit(self._reactor)
+            )
         )
-        self.logs = LogFiles(self._reactor)
-        self.coordinated = False
         self.meter: RequestMetrics | None = None
         self.on_warm_up: Callable[[str], None] = lambda target: None
         self._log_path = self.settings.access_log
@@ -105,6 +112,29 @@ class Server(Service):
         self._fault: Failure | None = None
         self._delay: Deferred[None] | None = None
 
+    def join(self, shared: SharedResources) -> None:
+        """Become one of several servers of a process.
+
+        From then on its owner says when to load the application, and when to accept.
+
+        Args:
+            shared: what the servers of the process share.
+        """
+        self._is_coordinated = True
+        self._use(shared)
+
+    def _use(self, shared: SharedResources) -> None:
+        self._logs = shared.logs
+        self.listening = Listening(
+            self.addresses,
+            self.settings,
+            self._reactor,
+            self._transport,
+            self._log,
+            shared,
+            self._admission,
+        )
+
     @property
     def is_ready(self) -> bool:
         """Whether who connects now is served for the time being.
@@ -112,11 +142,6 @@ class Server(Service):
         From the first `accept` to the first moment of a stop; in an upgrade the successor serves.
         """
         return self._accepted and self._site is not None and not self._site.stopping
-
-    @property
-    def addresses(self) -> list[ListenAddress]:
-        """Where it listens."""
-        return self.listening.addresses
 
     @property
     def bound(self) -> list[tuple[str, int]]:
@@ -204,11 +229,11 @@ class Server(Service):
             LogFileError: the access log cannot be opened.
             SettingsError: workers are configured, but this server runs on its own.
         """
-        if self.settings.workers and not self.coordinated:
+        if self.settings.workers and not self._is_coordinated:
             raise workers_not_started(self.settings.workers)
         super().startService()
         self.open()
-        if not self.coordinated:
+        if not self._is_coordinated:
             self.load().addCallbacks(lambda _: self.accept(), self._not_loaded)
 
     def stopService(self) -> Deferred[DrainReport]:
@@ -224,7 +249,7 @@ class Server(Service):
 
     async def _stop(self) -> DrainReport:
         self._fault = None
-        if not self.coordinated:
+        if not self._is_coordinated:
             await self.lame_duck(self.settings.shutdown_delay)
         accepted = self.listening.is_accepting
         report = await self.drain()
@@ -242,7 +267,7 @@ class Server(Service):
             site.doStop()
             self._threads.stop()
         self._close_log()
-        if not self.coordinated:
+        if not self._is_coordinated:
             self._log.info(
                 "Drained {address}: {report}",
                 address=self.listening,
@@ -268,10 +293,10 @@ class Server(Service):
         if self.listening.is_bound:
             return
         self.listening.read_certificate()
-        if self.listening.share is None:  # else the master warns, once for all
+        if not self.listening.is_shared:  # else the master warns, once for all
             self.listening.warn_of_certificate()
         if self._log_path and self._log_file is None:
-            self._log_file = self.logs.open(self._log_path)
+            self._log_file = self._logs.open(self._log_path)
             atexit.register(self._close_log)  # a program may end without stopping its services
         try:
             self.listening.bind()
@@ -290,13 +315,13 @@ class Server(Service):
             access_log.close()
         log_file, self._log_file = self._log_file, None
         if log_file is not None:
-            self.logs.close(log_file)
+            self._logs.close(log_file)
             atexit.unregister(self._close_log)
 
     def reopen_logs(self) -> None:
         """Go on in new log files, after somebody has moved the present ones away."""
         self.flush_log()
-        self.logs.reopen()
+        self._logs.reopen()
 
     def flush_log(self) -> None:
         """Write what is still to be written to the access log."""
@@ -328,8 +353,8 @@ class Server(Service):
         return {"twisted_graceful.is_ready": is_ready, "twisted_graceful.is_draining": is_draining}
 
     def _is_multiprocess(self) -> bool:
-        share = self.listening.share
-        return share is not None and share.workers != 1
+        balance = self.listening.limit.balance
+        return balance is not None and balance.workers != 1
 
     async def _threads_finish(self, seconds: float) -> None:
         """Let WSGI applications finish requests that have no connection any more."""
@@ -362,7 +387,7 @@ class Server(Service):
         if self.meter is not None:
             log = site.access_log
             site.access_log = self.meter if log is None else TeeRequestLog(log, self.meter)
-        site.connections.has_clients_waiting = lambda: self.listening.room.is_waited_for
+        site.connections.has_clients_waiting = lambda: self.listening.limit.is_waited_for
 
     async def _warm_up(self, site: Site) -> None:
         from ..http.warm_up import warm_up  # Twisted's client, which most servers do not need

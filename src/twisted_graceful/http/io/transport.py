@@ -18,7 +18,7 @@ from twisted.internet.tcp import Server
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from .port import ConnectionLimit
+from .connection_limit import ConnectionLimit
 
 _READ_SIZE = 65536
 """Bytes that are read at once, as by Twisted's transports."""

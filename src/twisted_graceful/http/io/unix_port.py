@@ -13,7 +13,6 @@ from typing import Any
 
 from twisted.internet.address import UNIXAddress
 
-from ...address import UnixAddress
 from .port import Port
 from .transport import GatheringServer
 
@@ -37,24 +36,13 @@ class LocalAddress(UNIXAddress):
 class UnixPort(Port):
     """A port of a UNIX socket that was bound by hand."""
 
-    _name = ""
     _type = "UNIX"
     _listens = False
-
-    @classmethod
-    def _fromListeningDescriptor(
-        cls, reactor: Any, fd: int, addressFamily: int, factory: Any
-    ) -> UnixPort:
-        # Twisted's looks for a host and a port in the name.
-        port = cls(0, factory, reactor=reactor)
-        listener = port._preexistingSocket = socket.fromfd(fd, addressFamily, cls.socketType)
-        port._name = UnixAddress.of(listener.getsockname()).name
-        return port
 
     @property
     def _realPortNumber(self) -> Any:
         """What logs have in the place of a port; None if it does not listen."""
-        return self._name if self._listens else None
+        return self.bound_address if self._listens else None
 
     @_realPortNumber.setter
     def _realPortNumber(self, value: object) -> None:

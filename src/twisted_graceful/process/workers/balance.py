@@ -1,7 +1,7 @@
 """How many connections each worker has, in memory that all workers share.
 
 All accept from the same sockets, and whoever wakes first would take most. So each leaves a
-connection to those that have fewer; `http.io.port` says for how long. The memory is
+connection to those that have fewer; `http.io.accept_balance` says for how long. The memory is
 a file without a path (memfd_create(2)), which workers inherit. It holds numbers of 32 bits: first
 how many workers there shall be, then, by their places, what each of them wrote. Each number has
 one writer, and none is relied on: what is wrong there makes nobody wait for more than a moment.
