@@ -255,7 +255,7 @@ class Machine(SphinxDirective):
         """Make them."""
         module = import_module(self.arguments[0])
         self.env.note_dependency(module.__file__)
-        places = _places(self, {each.name for each in module.State})
+        places = _places(self, {each.name for each in module.TABLE})
         lines = arrows(module.TABLE, self.options.get("everywhere", ""))
         svg = drawing(places, lines, f"The states of {module.__name__}; the table below has all")
         diagram = nodes.raw("", svg, format="html")
@@ -264,10 +264,14 @@ class Machine(SphinxDirective):
     @staticmethod
     def _tables(module: Any) -> list[str]:
         lines = []
-        for kind, title in (("State", "States"), ("Input", "Inputs"), ("Output", "Outputs")):
+        inputs = {event for row in module.TABLE.values() for event in row}
+        outputs = {
+            each for row in module.TABLE.values() for t in row.values() for each in t.outputs
+        }
+        for used, title in ((module.TABLE, "States"), (inputs, "Inputs"), (outputs, "Outputs")):
             lines += [".. list-table::", "   :header-rows: 1", "   :widths: 25 75", ""]
             lines += [f"   * - {title}", "     - Meaning"]
-            for each in getattr(module, kind):
+            for each in type(next(iter(used))):
                 lines += [f"   * - ``{each.name}``", f"     - {each.value}"]
             lines.append("")
         lines += [".. list-table::", "   :header-rows: 1", "   :widths: 20 25 20 35", ""]

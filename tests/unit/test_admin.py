@@ -27,7 +27,7 @@ from twisted_graceful.http.log.request_metrics import RequestMetrics, TeeRequest
 from twisted_graceful.networks import Networks
 from twisted_graceful.process.host.process_status import Status
 from twisted_graceful.process.upgrade.upgrade_events import (
-    RollingRestart,
+    RollingRestartProgress,
     UpgradeProgress,
     UpgradeStage,
 )
@@ -381,14 +381,16 @@ class OverviewTests(Admin):
         events: list[Event] = []
         overview.listen(events.append)
         overview.progress(UpgradeProgress(UpgradeStage.STARTED, 1, 4711))
-        overview.rolls(RollingRestart(1, UpgradeStage.ROLLING, 0, 2))
-        overview.rolls(RollingRestart(2, UpgradeStage.QUEUED, 0, 2))
+        overview.rolls(RollingRestartProgress(1, UpgradeStage.ROLLING, 0, 2))
+        overview.rolls(RollingRestartProgress(2, UpgradeStage.QUEUED, 0, 2))
         overview.rolls(
-            RollingRestart(1, UpgradeStage.FAILED, 0, 2, "it died", "why", another_follows=True)
+            RollingRestartProgress(
+                1, UpgradeStage.FAILED, 0, 2, "it died", "why", another_follows=True
+            )
         )
-        overview.rolls(RollingRestart(2, UpgradeStage.ROLLING, 0, 2))
-        overview.rolls(RollingRestart(2, UpgradeStage.ROLLING, 2, 2))
-        overview.rolls(RollingRestart(2, UpgradeStage.DONE, 2, 2))
+        overview.rolls(RollingRestartProgress(2, UpgradeStage.ROLLING, 0, 2))
+        overview.rolls(RollingRestartProgress(2, UpgradeStage.ROLLING, 2, 2))
+        overview.rolls(RollingRestartProgress(2, UpgradeStage.DONE, 2, 2))
         self.assertEqual([each.is_last for each in events], [False] * 6 + [True])
         self.assertEqual(
             events[3].facts,
@@ -409,7 +411,7 @@ class OverviewTests(Admin):
         self.assertEqual((counters["rolls,done"], counters["rolls,failed"]), (1, 1))
 
     def told(
-        self, is_roll: bool, *steps: UpgradeProgress | RollingRestart
+        self, is_roll: bool, *steps: UpgradeProgress | RollingRestartProgress
     ) -> list[tuple[str, bool]]:
         """What is answered to who asks for a roll or for an upgrade, and these steps follow."""
         overview = self.overview
@@ -417,7 +419,9 @@ class OverviewTests(Admin):
         def begin() -> None:
             for step in steps:
                 tell: Any = (
-                    overview.rolls if isinstance(step, RollingRestart) else overview.progress
+                    overview.rolls
+                    if isinstance(step, RollingRestartProgress)
+                    else overview.progress
                 )
                 tell(step)
 
@@ -438,8 +442,8 @@ class OverviewTests(Admin):
         )
         ready = UpgradeProgress(UpgradeStage.READY, 1, 11)
         rolling, done = (
-            RollingRestart(1, UpgradeStage.ROLLING, 0, 2),
-            RollingRestart(1, UpgradeStage.DONE, 2, 2),
+            RollingRestartProgress(1, UpgradeStage.ROLLING, 0, 2),
+            RollingRestartProgress(1, UpgradeStage.DONE, 2, 2),
         )
         steps = [rolling, started, failed, done]
         self.assertEqual(self.told(True, *steps), [("rolling", True), ("done", True)])

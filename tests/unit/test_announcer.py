@@ -8,7 +8,7 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from twisted_graceful.process.upgrade.announcer import Announcer
 from twisted_graceful.process.upgrade.upgrade_events import (
-    RollingRestart,
+    RollingRestartProgress,
     UpgradeProgress,
     UpgradeStage,
     Watcher,
@@ -35,13 +35,13 @@ class FakeWatcher(Watcher):
     """Notes the steps of upgrades and rolls."""
 
     def __init__(self) -> None:
-        self.steps: list[UpgradeProgress | RollingRestart] = []
+        self.steps: list[UpgradeProgress | RollingRestartProgress] = []
 
     def progress(self, progress: UpgradeProgress) -> None:
         """A step of an upgrade."""
         self.steps.append(progress)
 
-    def rolls(self, roll: RollingRestart) -> None:
+    def rolls(self, roll: RollingRestartProgress) -> None:
         """A step of a roll."""
         self.steps.append(roll)
 
@@ -75,10 +75,10 @@ class ChronicleTests(SynchronousTestCase):
         supervisor: Any = self.supervisor
         chronicle = Announcer(4, 40, supervisor, self.watcher, record)
         steps = [
-            RollingRestart(1, UpgradeStage.ROLLING, 0, 1),
-            RollingRestart(1, UpgradeStage.DONE, 1, 1),
-            RollingRestart(2, UpgradeStage.ROLLING, 0, 1),
-            RollingRestart(2, UpgradeStage.FAILED, 0, 1, "it fell"),
+            RollingRestartProgress(1, UpgradeStage.ROLLING, 0, 1),
+            RollingRestartProgress(1, UpgradeStage.DONE, 1, 1),
+            RollingRestartProgress(2, UpgradeStage.ROLLING, 0, 1),
+            RollingRestartProgress(2, UpgradeStage.FAILED, 0, 1, "it fell"),
         ]
         for step in steps:
             chronicle.rolls(step)

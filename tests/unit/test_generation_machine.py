@@ -15,10 +15,7 @@ from twisted_graceful.process.upgrade import generation
 from twisted_graceful.process.upgrade.generation_machine import (
     TABLE,
     GenerationInput,
-    GenerationMachine,
-    GenerationOutput,
     GenerationState,
-    IllegalInput,
 )
 from twisted_graceful.process.upgrade.inheritance import Inheritance
 from twisted_graceful.process.upgrade.launch import Launch
@@ -29,73 +26,10 @@ from .support import examples
 
 PROBATION = 10
 ON_PROBATION = (GenerationState.HANDING_OVER, GenerationState.STANDING_BY)
-FIRST = (GenerationState.LOADING, GenerationState.SUCCEEDING)
-TRANSITIONS = [
-    (state, event, transition) for state, row in TABLE.items() for event, transition in row.items()
-]
-
-
-def machine_in(
-    state: GenerationState,
-) -> tuple[GenerationMachine, list[tuple[GenerationOutput, GenerationState]]]:
-    """A machine, and the list of outputs it runs, each with the state it ran in."""
-    ran: list[tuple[GenerationOutput, GenerationState]] = []
-    machine = GenerationMachine(
-        state,
-        {each: lambda each=each: ran.append((each, machine.state)) for each in GenerationOutput},
-    )
-    return machine, ran
 
 
 class TableTests(SynchronousTestCase):
-    """The table, entry by entry."""
-
-    def test_an_illegal_input_changes_nothing(self) -> None:
-        """An input without an entry raises, runs no output and leaves the state."""
-        illegal = [(s, i) for s in GenerationState for i in GenerationInput if i not in TABLE[s]]
-        self.assertTrue(illegal)
-        for state, event in illegal:
-            with self.subTest(state=state, event=event):
-                machine, ran = machine_in(state)
-                error = self.assertRaises(IllegalInput, machine.send, event)
-                self.assertEqual((machine.state, ran), (state, []))
-                self.assertIn(event.name, str(error))
-                self.assertIn(state.value, str(error))
-
-    def test_a_legal_input_moves_and_then_acts(self) -> None:
-        """Each entry runs its outputs in order, when the state has moved already."""
-        for state, event, (target, outputs) in TRANSITIONS:
-            with self.subTest(state=state, event=event):
-                machine, ran = machine_in(state)
-                machine.send(event)
-                self.assertEqual(machine.state, target)
-                self.assertEqual(ran, [(output, target) for output in outputs])
-
-    def test_an_output_may_send_the_next_input(self) -> None:
-        """An output that sends an input finds the machine in its new state."""
-        ran: list[GenerationOutput] = []
-        outputs = {each: lambda each=each: ran.append(each) for each in GenerationOutput}
-        outputs[GenerationOutput.CATCH_UP] = lambda: machine.send(GenerationInput.UPGRADE)
-        machine = GenerationMachine(GenerationState.LOADING, outputs)
-        machine.send(GenerationInput.LOADED)
-        self.assertEqual(machine.state, GenerationState.UPGRADING)
-        self.assertEqual(ran, [GenerationOutput.SERVE, GenerationOutput.SPAWN])
-
-    def test_it_is_total(self) -> None:
-        """Every state that can be reached has a row, and every state can be reached."""
-        reached, new = set(FIRST), set(FIRST)
-        while new:
-            new = {t.state for state in new for t in TABLE[state].values()} - reached
-            reached |= new
-        self.assertEqual(reached, set(GenerationState))
-        self.assertEqual(set(TABLE), set(GenerationState))
-
-    def test_nothing_is_there_in_vain(self) -> None:
-        """Every input has a place somewhere, and every output is run by some entry."""
-        self.assertEqual({event for _, event, _ in TRANSITIONS}, set(GenerationInput))
-        self.assertEqual(
-            {each for *_, t in TRANSITIONS for each in t.outputs}, set(GenerationOutput)
-        )
+    """What the table promises to users."""
 
     def test_signals_are_legal_at_any_time(self) -> None:
         """An upgrade and a stop, which come from outside, have a place in every state."""

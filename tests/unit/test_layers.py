@@ -75,7 +75,14 @@ ORDER: dict[str, Layers] = {
         {"find"},
         {"main"},
     ],
-    "process": [{"host"}, {"listeners"}, {"interfaces"}, {"upgrade"}, {"twistd"}, {"workers"}],
+    "process": [
+        {"host", "state_machine"},
+        {"listeners"},
+        {"interfaces"},
+        {"upgrade"},
+        {"twistd"},
+        {"workers"},
+    ],
     "process.host": [
         {"cpu_count", "exit_deadline", "exit_status", "forks", "lock", "proc_stat"}
         | {"process_status", "shebang", "sigaction", "streams", "symlinks", "systemd"}
@@ -104,7 +111,8 @@ ORDER: dict[str, Layers] = {
     "process.workers": [
         {"backoff", "balance", "heartbeat", "recycling", "relay"},
         {"worker", "worker_handle"},
-        {"worker_slot"},
+        {"worker_slot", "exiting_workers"},
+        {"rolling_restart"},
         {"pool"},
     ],
     "testing": [{"memory_transport", "messages", "running"}, {"fixtures", "memory"}],

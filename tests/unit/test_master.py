@@ -18,7 +18,7 @@ from twisted_graceful import DrainReport, GracefulService, new, serving
 from twisted_graceful.errors import SettingsError
 from twisted_graceful.handover_interface import HandedConnection
 from twisted_graceful.process.listeners.listener import Listener
-from twisted_graceful.process.upgrade.upgrade_events import RollingRestart
+from twisted_graceful.process.upgrade.upgrade_events import RollingRestartProgress
 from twisted_graceful.process.workers.balance import ConnectionCounts
 from twisted_graceful.process.workers.worker_handle import WorkerPhase
 from twisted_graceful.services.server import Server
@@ -230,7 +230,7 @@ class MasterTests(SynchronousTestCase):
 
     def test_steps_of_a_roll(self) -> None:
         """Whoever watches is told of each; a reload is a roll."""
-        told: list[RollingRestart] = []
+        told: list[RollingRestartProgress] = []
         self.patch(self.master.watcher, "rolls", told.append)
         self.serve()
         self.assertTrue(self.master.reloads_workers)

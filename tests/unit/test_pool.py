@@ -11,7 +11,7 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from twisted_graceful.errors import WorkerError
 from twisted_graceful.process.host.process_status import Status
-from twisted_graceful.process.upgrade.upgrade_events import RollingRestart, UpgradeStage
+from twisted_graceful.process.upgrade.upgrade_events import RollingRestartProgress, UpgradeStage
 from twisted_graceful.process.workers.backoff import FIRST
 from twisted_graceful.process.workers.pool import Pool
 from twisted_graceful.process.workers.worker_slot import IN_FULL_AGAIN
@@ -29,7 +29,7 @@ class PoolTests(SynchronousTestCase):
         self.started: list[FakeWorker] = []
         self.failing: Callable[[], None] = lambda: None
         self.ends_of_rolls: list[str] = []
-        self.rolls_told: list[RollingRestart] = []
+        self.rolls_told: list[RollingRestartProgress] = []
         self.told: list[object] = []
         self.pool = Pool(self.clock, 2, self, 30)  # type: ignore[arg-type]
 
@@ -50,7 +50,7 @@ class PoolTests(SynchronousTestCase):
         """It has ended."""
         self.told.append(worker)
 
-    def rolls(self, roll: RollingRestart) -> None:
+    def rolls(self, roll: RollingRestartProgress) -> None:
         """More have been replaced."""
         self.rolls_told.append(roll)
         if roll.is_over:
@@ -539,17 +539,23 @@ class PoolTests(SynchronousTestCase):
         self.serve()
         self.assertIsNone(self.pool.roll_so_far)
         self.pool.roll()
-        self.assertEqual(self.pool.roll_so_far, RollingRestart(1, UpgradeStage.ROLLING, 0, 2))
+        self.assertEqual(
+            self.pool.roll_so_far, RollingRestartProgress(1, UpgradeStage.ROLLING, 0, 2)
+        )
         self.ready(3)
-        self.assertEqual(self.pool.roll_so_far, RollingRestart(1, UpgradeStage.ROLLING, 1, 2))
+        self.assertEqual(
+            self.pool.roll_so_far, RollingRestartProgress(1, UpgradeStage.ROLLING, 1, 2)
+        )
         self.end(1)
         self.end(4, "it exited with status 1 before it was ready")
         reason = "worker 2: it exited with status 1 before it was ready"
         self.assertEqual(
-            self.pool.roll_so_far, RollingRestart(1, UpgradeStage.FAILED, 1, 2, reason)
+            self.pool.roll_so_far, RollingRestartProgress(1, UpgradeStage.FAILED, 1, 2, reason)
         )
         self.pool.roll()
-        self.assertEqual(self.pool.roll_so_far, RollingRestart(2, UpgradeStage.ROLLING, 0, 2))
+        self.assertEqual(
+            self.pool.roll_so_far, RollingRestartProgress(2, UpgradeStage.ROLLING, 0, 2)
+        )
 
     def test_steps_of_a_roll(self) -> None:
         """Its owner is told of each, and of one that follows, with what a failed worker wrote."""
@@ -562,15 +568,15 @@ class PoolTests(SynchronousTestCase):
         self.end(2)
         self.end(5, "it exited with status 1", "No module named 'nowhere'")
         steps = [
-            RollingRestart(1, UpgradeStage.ROLLING, 0, 2),
-            RollingRestart(1, UpgradeStage.ROLLING, 1, 2),
-            RollingRestart(1, UpgradeStage.ROLLING, 2, 2),
-            RollingRestart(2, UpgradeStage.QUEUED, 0, 2),
-            RollingRestart(1, UpgradeStage.DONE, 2, 2, another_follows=True),
-            RollingRestart(2, UpgradeStage.ROLLING, 0, 2),
+            RollingRestartProgress(1, UpgradeStage.ROLLING, 0, 2),
+            RollingRestartProgress(1, UpgradeStage.ROLLING, 1, 2),
+            RollingRestartProgress(1, UpgradeStage.ROLLING, 2, 2),
+            RollingRestartProgress(2, UpgradeStage.QUEUED, 0, 2),
+            RollingRestartProgress(1, UpgradeStage.DONE, 2, 2, another_follows=True),
+            RollingRestartProgress(2, UpgradeStage.ROLLING, 0, 2),
         ]
         reason, output = "worker 1: it exited with status 1", "No module named 'nowhere'"
-        failed = RollingRestart(2, UpgradeStage.FAILED, 0, 2, reason, output)
+        failed = RollingRestartProgress(2, UpgradeStage.FAILED, 0, 2, reason, output)
         self.assertEqual(self.rolls_told, [*steps, failed])
 
     # The probation of a rolling restart
@@ -586,7 +592,9 @@ class PoolTests(SynchronousTestCase):
         """The canary serves beside all old workers; they leave one by one when it has lasted."""
         self.roll_with_probation()
         self.assertEqual(self.numbers(), ["1:1", "1:3", "2:2"])
-        self.assertEqual(self.pool.roll_so_far, RollingRestart(1, UpgradeStage.ROLLING, 1, 2))
+        self.assertEqual(
+            self.pool.roll_so_far, RollingRestartProgress(1, UpgradeStage.ROLLING, 1, 2)
+        )
         self.assertEqual(self.rolls_told[-1].facts["probation"], 10)
         self.clock.advance(9)
         self.assertEqual((self.started[0].told, len(self.started)), (["accept"], 3))
@@ -611,7 +619,7 @@ class PoolTests(SynchronousTestCase):
         reason = "worker 1: it exited with status 3 9.0 seconds after it was ready"
         self.assertEqual(
             self.rolls_told[-1],
-            RollingRestart(1, UpgradeStage.FAILED, 0, 2, reason, "No table 'users'"),
+            RollingRestartProgress(1, UpgradeStage.FAILED, 0, 2, reason, "No table 'users'"),
         )
         self.assertEqual(self.pool.restarts, 0)
 
@@ -674,6 +682,28 @@ class PoolTests(SynchronousTestCase):
         self.clock.advance(10)
         self.end(1)
         self.assertEqual((self.numbers(), self.ends_of_rolls), (["1:3"], [""]))
+
+    def test_a_slot_whose_successor_is_discarded(self) -> None:
+        """If its old worker has died before, the slot is filled with another worker."""
+        self.pool = Pool(self.clock, 3, self, 30, probation=10)  # type: ignore[arg-type]
+        self.pool.load()
+        for pid in (1, 2, 3):
+            self.ready(pid)
+        self.pool.accept()
+        self.pool.roll()
+        self.ready(4)
+        self.clock.advance(10)
+        self.end(1)
+        self.ready(5)
+        self.end(2)
+        self.end(3)  # while its successor loads
+        self.clock.advance(5)
+        self.end(5, "it exited with status 3")
+        self.assertEqual(self.ends_of_rolls, ["worker 2: it exited with status 3"])
+        self.assertEqual(self.started[5].told, ["move out"])
+        self.end(6, "it was killed by SIGTERM")
+        self.clock.advance(0)
+        self.assertEqual(repr(self.started[6:]), "[3:7, 2:8]")
 
     def test_logs(self) -> None:
         """Every process hears that the logs have moved."""

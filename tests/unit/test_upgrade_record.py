@@ -7,7 +7,7 @@ import os
 from twisted_graceful.ctl import record as reader
 from twisted_graceful.process.upgrade.launch import Launch
 from twisted_graceful.process.upgrade.upgrade_events import (
-    RollingRestart,
+    RollingRestartProgress,
     UpgradeProgress,
     UpgradeStage,
 )
@@ -108,7 +108,9 @@ class RecordTests(SynchronousTestCase):
     def test_a_roll(self) -> None:
         """The steps of a roll are recorded in the same way."""
         found = self.read()
-        self.record.note(RollingRestart(1, UpgradeStage.FAILED, 1, 2, "it fell", "Traceback"))
+        self.record.note(
+            RollingRestartProgress(1, UpgradeStage.FAILED, 1, 2, "it fell", "Traceback")
+        )
         [event] = found.news()
         self.assertEqual(
             {name: it for name, it in event.items() if name != "time"},

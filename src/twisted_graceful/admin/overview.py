@@ -18,7 +18,7 @@ from ..http.phases import ConnectionPhase
 from ..process.host.process_status import Status, StatusTotals
 from ..process.upgrade.messages import REPORT_LIMIT
 from ..process.upgrade.upgrade_events import (
-    RollingRestart,
+    RollingRestartProgress,
     UpgradeProgress,
     UpgradeStage,
     WatchedWorker,
@@ -265,7 +265,7 @@ class Overview(Watcher):
         )
         self._say(stage.value, progress.facts, is_last)
 
-    def rolls(self, roll: RollingRestart) -> None:
+    def rolls(self, roll: RollingRestartProgress) -> None:
         """The replacement of all workers has come further."""
         if roll.begins:
             self.last_upgrade = []

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.interfaces import IReactorTime
 
 from ..process.host.process_status import Status, StatusTotals
-from ..process.upgrade.upgrade_events import RollingRestart, WatchedWorker
+from ..process.upgrade.upgrade_events import RollingRestartProgress, WatchedWorker
 from ..services.worker_group import WorkerGroup, WorkerSummary
 
 
@@ -19,7 +19,7 @@ def facts_of(report: str) -> Mapping[str, Any]:
     return facts if isinstance(facts, dict) else {}
 
 
-def _last_roll(roll: RollingRestart) -> dict[str, Any]:
+def _last_roll(roll: RollingRestartProgress) -> dict[str, Any]:
     return {
         "replaced": roll.replaced,
         "wanted": roll.wanted,

@@ -20,7 +20,7 @@ from ..process.interfaces import Lifecycle
 from ..process.listeners.listener import Listener
 from ..process.upgrade.child import KILL_AFTER
 from ..process.upgrade.launch import Launch
-from ..process.upgrade.upgrade_events import RollingRestart, WatchedWorker, Watcher
+from ..process.upgrade.upgrade_events import RollingRestartProgress, WatchedWorker, Watcher
 from ..process.workers.balance import ConnectionCounts
 from ..process.workers.pool import Pool
 from ..process.workers.relay import Relay, Route
@@ -116,7 +116,7 @@ class WorkerGroup(ServiceWorkload):
         return len(self._pool.serving)
 
     @property
-    def last_roll(self) -> RollingRestart | None:
+    def last_roll(self) -> RollingRestartProgress | None:
         """The progress of the last rolling restart; None if there was none."""
         return self._pool.roll_so_far
 
@@ -223,7 +223,7 @@ class WorkerGroup(ServiceWorkload):
             self._counts.clear(worker.number)
         self._watcher.worker_gone(worker)
 
-    def rolls(self, roll: RollingRestart) -> None:
+    def rolls(self, roll: RollingRestartProgress) -> None:
         """A rolling restart has made progress."""
         if self._lifecycle is not None:
             self._lifecycle.rolls(roll)

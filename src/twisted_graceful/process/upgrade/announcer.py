@@ -7,7 +7,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from ..host.systemd import Supervisor
-from .upgrade_events import RollingRestart, UpgradeProgress, UpgradeStage, Watcher
+from .upgrade_events import RollingRestartProgress, UpgradeProgress, UpgradeStage, Watcher
 from .upgrade_record import UpgradeRecord
 
 
@@ -62,7 +62,7 @@ class Announcer:
 
     # A roll
 
-    def rolls(self, roll: RollingRestart) -> None:
+    def rolls(self, roll: RollingRestartProgress) -> None:
         """A rolling restart has made progress; the pool logs it."""
         if self._record is not None:
             if roll.begins:

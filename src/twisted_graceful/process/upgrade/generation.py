@@ -18,14 +18,15 @@ from ..host.pid_file import PidFile
 from ..host.supervisors import RECYCLED, ParentSupervisor
 from ..host.systemd import Supervisor
 from ..interfaces import Lifecycle, ManagedProcess
+from ..state_machine import StateMachine
 from .accept_retry import Acceptor, require_descriptors
 from .announcer import Announcer
 from .child import Child
 from .control_channel import Handlers
 from .generation_machine import (
     ACCEPTING,
+    TABLE,
     GenerationInput,
-    GenerationMachine,
     GenerationOutput,
     GenerationState,
 )
@@ -34,7 +35,7 @@ from .launch import Launch
 from .messages import Goodbye, LogsMoved, Report, Upgrade
 from .output import FaultFile, LastWords, release
 from .parent import Parent
-from .upgrade_events import RollingRestart, Watcher
+from .upgrade_events import RollingRestartProgress, Watcher
 from .upgrade_record import UpgradeRecord
 
 _KEEPING_WORKERS = (
@@ -141,7 +142,7 @@ class Generation(Lifecycle):
             GenerationOutput.CUT: self._cut,
         }
         first = GenerationState.LOADING if inheritance is None else GenerationState.SUCCEEDING
-        self._machine = GenerationMachine(first, outputs)
+        self._machine = StateMachine(TABLE, first, outputs)
         self._predecessor: Parent | None = None
         if inheritance is not None:
             handlers: Handlers = {
@@ -179,7 +180,7 @@ class Generation(Lifecycle):
         """What takes the end of this process for the end of the service; None for a successor."""
         return self._launch.supervised(self._pid) if self.number == 0 else None
 
-    def rolls(self, roll: RollingRestart) -> None:
+    def rolls(self, roll: RollingRestartProgress) -> None:
         """A rolling restart of the workers has made progress."""
         self._chronicle.rolls(roll)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import NamedTuple
+
+from ..state_machine import Table, Transition
 
 
 class GenerationState(Enum):
@@ -53,16 +53,9 @@ class GenerationOutput(Enum):
     CUT = "end what is still being answered"
 
 
-class Transition(NamedTuple):
-    """Where an input leads, and what is done on the way."""
-
-    state: GenerationState
-    outputs: tuple[GenerationOutput, ...] = ()
-
-
 S, I, O = GenerationState, GenerationInput, GenerationOutput  # noqa: E741 - the table below is read, not typed
 
-TABLE: Mapping[GenerationState, Mapping[GenerationInput, Transition]] = {
+TABLE: Table[GenerationState, GenerationInput, GenerationOutput] = {
     S.LOADING: {
         I.LOADED: Transition(S.SERVING, (O.SERVE, O.CATCH_UP)),
         I.UPGRADE: Transition(S.LOADING, (O.REMEMBER,)),
@@ -132,38 +125,3 @@ TABLE: Mapping[GenerationState, Mapping[GenerationInput, Transition]] = {
 
 ACCEPTING = (GenerationState.TAKING_OVER, GenerationState.SERVING, GenerationState.UPGRADING)
 """The states in which connections are accepted."""
-
-
-class IllegalInput(Exception):
-    """An input came in a state that has no place for it; nothing has changed."""
-
-
-class GenerationMachine:
-    """The state of one process.
-
-    The state has moved before the outputs run, so that an output may send the next
-    input. Outputs must not raise.
-
-    Args:
-        state: the first one: `State.LOADING` or `State.SUCCEEDING`.
-        outputs: what to call for each output.
-    """
-
-    def __init__(
-        self, state: GenerationState, outputs: Mapping[GenerationOutput, Callable[[], None]]
-    ) -> None:
-        self.state = state
-        self._outputs = outputs
-
-    def send(self, event: GenerationInput) -> None:
-        """Let something happen.
-
-        Raises:
-            IllegalInput: it cannot happen in this state.
-        """
-        transition = TABLE[self.state].get(event)
-        if transition is None:
-            raise IllegalInput(f"{event.name} while {self.state.value}")
-        self.state = transition.state
-        for output in transition.outputs:
-            self._outputs[output]()

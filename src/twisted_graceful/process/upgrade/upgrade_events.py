@@ -56,7 +56,7 @@ class UpgradeProgress:
 
 
 @dataclass(frozen=True)
-class RollingRestart:
+class RollingRestartProgress:
     """A step of a roll, the replacement of all workers.
 
     Attributes:
@@ -145,7 +145,7 @@ class Watcher:
     def worker_gone(self, worker: WatchedWorker) -> None:
         """A worker of this master has ended; it may never have told anything."""
 
-    def rolls(self, roll: RollingRestart) -> None:
+    def rolls(self, roll: RollingRestartProgress) -> None:
         """The replacement of all workers of this master has come further."""
 
     def serves(self) -> None:

@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from .launch import Launch
-from .upgrade_events import RollingRestart, UpgradeProgress
+from .upgrade_events import RollingRestartProgress, UpgradeProgress
 
 NAME = "twisted-graceful"
 """Of the file in memory; by it ``gracefulctl`` knows a process of ours."""
@@ -66,7 +66,7 @@ class UpgradeRecord:
             }
         )
 
-    def note(self, progress: UpgradeProgress | RollingRestart) -> None:
+    def note(self, progress: UpgradeProgress | RollingRestartProgress) -> None:
         """An upgrade or a roll has come further."""
         self.say(progress.stage.value, **progress.facts)
 
