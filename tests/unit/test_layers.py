@@ -75,6 +75,14 @@ ORDER: dict[str, Layers] = {
         {"find"},
         {"main"},
     ],
+    "config": [
+        {"option_types", "toml_file"},
+        {"setting_fields"},
+        {"process_settings", "server_settings"},
+        {"settings"},
+        {"options"},
+    ],
+    "cli": [{"autoreload", "check", "command_line"}, {"plugin"}],
     "process": [
         {"host", "state_machine"},
         {"listeners"},
@@ -126,8 +134,6 @@ parts of its own layer.
 WITHOUT_ORDER = {
     "app",
     "app.wsgi",
-    "cli",
-    "config",
     "services",
 }
 """The packages that still need a row in `ORDER`."""

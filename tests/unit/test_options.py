@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from twisted_graceful.address import Address
 from twisted_graceful.config import options
-from twisted_graceful.config.option_types import Flag, NetworkList, Several, Text
+from twisted_graceful.config.option_types import Flag, ListOf, NetworkList, Text
 from twisted_graceful.config.options import (
     OPTIONS,
     effective,
@@ -36,7 +36,7 @@ class TableTests(SynchronousTestCase):
             with self.subTest(each=each):
                 self.assertEqual(options[each.name].default, each.default)
                 kind = each.metadata["kind"]
-                several = isinstance(kind, Several)
+                several = isinstance(kind, ListOf)
                 self.assertEqual(options[each.name].kind, kind.each if several else kind)
                 self.assertEqual(options[each.name].repeatable, several)
         self.assertEqual(len(options), len(OPTIONS))

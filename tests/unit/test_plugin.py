@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from io import BytesIO, StringIO
 from pathlib import Path
 from types import ModuleType
@@ -18,10 +18,9 @@ from twisted.scripts.twistd import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.address import Address
-from twisted_graceful.cli import plugin
 from twisted_graceful.cli.autoreload import Reload
 from twisted_graceful.cli.plugin import Options, makeService
-from twisted_graceful.config.option_types import FilePath, Flag, NetworkList, Number, Several, Text
+from twisted_graceful.config.option_types import FilePath, Flag, ListOf, NetworkList, Number, Text
 from twisted_graceful.config.options import OPTIONS
 from twisted_graceful.config.setting_fields import kind_of
 from twisted_graceful.config.settings import Settings
@@ -137,7 +136,7 @@ class OptionsTests(SynchronousTestCase):
                 continue
             text = kind.choices[-1] if isinstance(kind, Text) and kind.choices else "7"
             text = "10.0.0.7" if isinstance(kind, NetworkList) else text
-            text = "/7" if isinstance(kind, Several) else text
+            text = "/7" if isinstance(kind, ListOf) else text
             self.assertEqual(options(f"--{name}", text)[name], kind.parse(text))
 
     def test_what_holds_several(self) -> None:
@@ -336,7 +335,7 @@ class TwistdOptionsTests(SynchronousTestCase):
         before = {**parent, "pidfile": ""}
         ours = self.parsed(parent)
         self.assertEqual(dict(parent), before)
-        self.assertEqual(ours["pid_file"], os.path.abspath("app.pid"))
+        self.assertEqual(ours.twistd.pid_file, os.path.abspath("app.pid"))
 
     def test_a_log_is_located_once(self) -> None:
         """A relative log file is an absolute path from now on, a link to a stream that stream."""
@@ -353,18 +352,18 @@ class TwistdOptionsTests(SynchronousTestCase):
     def test_output_that_is_no_file_is_given_to_nobody(self) -> None:
         """In the foreground, without a log file, there is none."""
         for given in (("--nodaemon",), ("--nodaemon", "--logfile", "-")):
-            self.assertEqual(self.parsed(twistd_options(*given))["log_file"], "")
+            self.assertEqual(self.parsed(twistd_options(*given)).twistd.log_file, "")
 
     def test_a_successor_does_nothing_twice(self) -> None:
         """A successor does not daemonize, change user or root, or touch twistd's pid file."""
-        self.patch(plugin, "is_successor", lambda: True)
+        self.patch(inheritance, "is_successor", lambda: True)
         parent = twistd_options(*self.given)
         ours = self.parsed(parent)
         done = {name: parent[name] for name in ("pidfile", "uid", "gid", "chroot")}
         self.assertEqual(done, {"pidfile": "", "uid": None, "gid": None, "chroot": None})
         self.assertTrue(parent["nodaemon"])
-        self.assertEqual(ours["pid_file"], os.path.abspath("app.pid"))
-        self.assertEqual(ours["log_file"], os.path.abspath("twistd.log"))
+        self.assertEqual(ours.twistd.pid_file, os.path.abspath("app.pid"))
+        self.assertEqual(ours.twistd.log_file, os.path.abspath("twistd.log"))
 
     def test_a_daemon_logs_where_it_did(self) -> None:
         """A successor that does not daemonize still logs where a daemon does."""
@@ -402,7 +401,7 @@ class TwistdOptionsTests(SynchronousTestCase):
         ours.parseOptions(["--check"])
         names = ("nodaemon", "pidfile", "logfile", "syslog", "uid", "chroot")
         self.assertEqual([parent[each] for each in names], [True, "", "", False, 0, "/srv"])
-        self.assertEqual(ours["log_file"], os.path.abspath("app.log"))
+        self.assertEqual(ours.twistd.log_file, os.path.abspath("app.log"))
         parent.postOptions()  # which looks the observer up
         self.assertIs(parent["logger"], complaints)
 
@@ -546,7 +545,7 @@ class MakeServiceTests(SynchronousTestCase):
         assert child.stdout is not None
         child.stdout.readline()
         parsed = options("--port", "127.0.0.1:0")
-        parsed["pid_file"] = path
+        parsed.twistd = replace(parsed.twistd, pid_file=path)
         error = self.assertRaises(SystemExit, makeService, parsed)
         self.assertIn(f"a server is running with the pid file {path} (pid 7)", str(error.code))
 

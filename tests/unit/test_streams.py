@@ -41,10 +41,10 @@ class StreamsTestCase(SynchronousTestCase):
 
 MISSING = """
 import os, sys
-from twisted_graceful.cli import plugin
-plugin.working_directory = lambda environ: sys.exit(0)
+from twisted_graceful.cli import command_line
+command_line.working_directory = lambda environ: sys.exit(0)
 try:
-    plugin.Options().parseOptions([])
+    command_line.Options().parseOptions([])
 finally:
     file = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
     names = [os.readlink(f"/proc/self/fd/{number}") for number in range(3)]

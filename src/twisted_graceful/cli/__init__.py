@@ -1,4 +1,6 @@
-"""The twistd plugin: its options and service, ``--check``, ``--reload``.
+"""``twistd graceful``: the command line, and the service that it describes.
 
-Imports everything below it; nothing imports it.
+`plugin` is what twistd loads: it makes a service of the `Options` that `command_line` has parsed,
+with `autoreload` for ``--reload`` and `check` for ``--check``. May import everything below; nothing
+imports it.
 """

@@ -1,5 +1,7 @@
-"""Settings, and where they come from: command line, environment, TOML file.
+"""Settings and options, and where their values come from.
 
-The table `options.OPTIONS` is what help, completion and documentation are made from. May import
-`errors`, `address` and `networks`.
+A setting is a field of `server_settings` or `process_settings`; `settings` has both. Every setting
+is also a row of `options.OPTIONS`, from which the command line, the environment variables, the keys
+of the TOML file, the help and the documentation are made. Other packages use `Settings` and its two
+halves; only `cli` uses `options`. May import `errors`, `address` and `networks`.
 """

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from .. import address
+from ..address import ListenAddress
 from ..errors import GracefulError, SettingsError
 from ..networks import Networks
 
@@ -90,7 +92,7 @@ class Size(Number):
 
 
 @dataclass(frozen=True)
-class Workers(Number):
+class WorkerCount(Number):
     """A number of processes, or as many as there are processors."""
 
     unit: str = "processes"
@@ -117,7 +119,7 @@ class Permissions(int):
 
 
 @dataclass(frozen=True)
-class Mode:
+class FileMode:
     """The permissions of a file (chmod(1))."""
 
     unit: str = "octal"
@@ -183,6 +185,28 @@ class Text:
 
 
 @dataclass(frozen=True)
+class BindAddress:
+    """An address to listen on."""
+
+    unit: str = "address"
+
+    def parse(self, text: str) -> ListenAddress:
+        """The address that is written there.
+
+        Raises:
+            AddressError: it is none.
+        """
+        return address.parse(text)
+
+    def accepts(self, value: object) -> bool:
+        """Whether it is an address."""
+        return isinstance(value, ListenAddress)
+
+    def __str__(self) -> str:
+        return address.ACCEPTED
+
+
+@dataclass(frozen=True)
 class FilePath(Text):
     """A text that is the path of a file."""
 
@@ -217,7 +241,7 @@ class HostName(Text):
 
 
 @dataclass(frozen=True)
-class Target(Text):
+class RequestTarget(Text):
     """A path with its query, or a URL that has one; what cannot be sent as it is is encoded."""
 
     # A fragment is never sent (RFC 9110 section 4.2.5).
@@ -232,7 +256,7 @@ class Target(Text):
 
 
 @dataclass(frozen=True)
-class Several:
+class ListOf:
     """Several values of a kind, in order: a tuple.
 
     Args:

@@ -18,19 +18,21 @@ from .. import address
 from ..errors import ConfigError, GracefulError, SettingsError
 from . import toml_file
 from .option_types import (
+    BindAddress,
+    FileMode,
     Flag,
     HostName,
-    Mode,
+    ListOf,
     NetworkList,
     OptionType,
     Permissions,
-    Several,
     Text,
     parse,
 )
 from .process_settings import ProcessSettings
 from .server_settings import ServerSettings
 from .setting_fields import kind_of
+from .settings import Settings
 
 PREFIX = "GRACEFUL_"
 CONFIG = f"{PREFIX}CONFIG"
@@ -38,41 +40,19 @@ CONFIG = f"{PREFIX}CONFIG"
 
 
 @dataclass(frozen=True)
-class ListenAddressType:
-    """A kind of value: where to listen."""
-
-    unit: str = "address"
-
-    def parse(self, text: str) -> address.ListenAddress:
-        """The address that is written there.
-
-        Raises:
-            AddressError: it is none.
-        """
-        return address.parse(text)
-
-    def accepts(self, value: object) -> bool:
-        """Whether it is an address."""
-        return isinstance(value, address.ListenAddress)
-
-    def __str__(self) -> str:
-        return address.ACCEPTED
-
-
-@dataclass(frozen=True)
 class Option:
     """Something that can be configured.
 
     Args:
-        name: as on the command line, with hyphens.
+        key: its name in Python; that of the setting if it is one.
         kind: what values it takes; if it is repeatable, what values each one takes.
-        default: its value when nobody says anything.
+        default: its value when it is given nowhere.
         help: a sentence.
         repeatable: whether it can be given several times; then its value is a tuple.
         otherwise: what the default means, if its text does not say so.
     """
 
-    name: str
+    key: str
     kind: OptionType
     default: Any
     help: str
@@ -80,15 +60,15 @@ class Option:
     otherwise: str = ""
 
     @property
+    def name(self) -> str:
+        """Its name on the command line."""
+        return option_name(self.key)
+
+    @property
     def description(self) -> str:
         """Its help, which begins with the unit if it takes a value."""
         said_already = self.repeatable or isinstance(self.kind, Flag)
         return self.help if said_already else f"{self.kind.unit}: {self.help}"
-
-    @property
-    def key(self) -> str:
-        """Its name in Python."""
-        return self.name.replace("-", "_")
 
     @property
     def variable(self) -> str:
@@ -108,7 +88,7 @@ class Option:
         """
         try:
             # A number is no name, and does not say whether it was written in octal.
-            is_text = isinstance(self.kind, (Mode, Text))
+            is_text = isinstance(self.kind, (FileMode, Text))
             if not isinstance(given, str if is_text else (str, int, float)):
                 raise SettingsError(self.name, given, str(self.kind))
             return parse(self.name, self.kind, str(given))
@@ -131,14 +111,14 @@ class Option:
         return tuple(self.read(one, where) for one in each) or self.default
 
 
-def option_name(setting: Field[Any]) -> str:
-    """The name of the option for a setting."""
-    return setting.name.replace("_", "-")
+def option_name(key: str) -> str:
+    """The name that a setting has on the command line, in the TOML file and in errors."""
+    return key.replace("_", "-")
 
 
 def _of_setting(setting: Field[Any]) -> Option:
-    name, kind, help = option_name(setting), kind_of(setting), setting.metadata["help"]
-    if isinstance(kind, Several):
+    name, kind, help = setting.name, kind_of(setting), setting.metadata["help"]
+    if isinstance(kind, ListOf):
         help = f"{kind.unit}: {help}."
         return Option(name, kind.each, setting.default, help, repeatable=True, otherwise="none")
     return Option(name, kind, setting.default, help)
@@ -155,7 +135,7 @@ def _of_settings() -> Iterator[Option]:
 OPTIONS = (
     Option(
         "port",
-        ListenAddressType(),
+        BindAddress(),
         (address.parse(8080),),
         "Where to listen: 8080, :8080, 127.0.0.1:8080, localhost:3000, [::1]:8080; port 0 "
         "for any free port; unix:/run/app.sock, or unix:@name for an abstract socket. With https: "
@@ -184,7 +164,7 @@ OPTIONS = (
     ),
     Option(
         "admin",
-        ListenAddressType(),
+        BindAddress(),
         (),
         "Where health, readiness, metrics and status are served: 127.0.0.1:9000, or "
         "unix:/run/admin.sock, which is its owner's only and also takes actions.",
@@ -192,13 +172,13 @@ OPTIONS = (
         otherwise="nowhere",
     ),
     Option(
-        "admin-allow",
+        "admin_allow",
         NetworkList("addresses"),
         "",
         "which other machines may ask there: addresses and networks, separated by commas; *: any",
     ),
     Option(
-        "admin-host",
+        "admin_host",
         HostName("name"),
         (),
         "A name under which they may ask, as in http://NAME:9000/metrics, beside addresses and "
@@ -275,7 +255,7 @@ def from_file(text: str, path: str) -> dict[str, Chosen]:
     chosen: dict[str, Chosen] = {}
     for key, given in table.items():
         where = f"{path}: [{name}] {key}"
-        option = options.get(key.replace("_", "-"))
+        option = options.get(option_name(key))
         if option is None:
             raise ConfigError(f"{where}: there is no such option{_meant(key, options)}")
         if option.name in chosen:
@@ -309,6 +289,24 @@ def effective(*sources: Mapping[str, Chosen]) -> dict[str, Chosen]:
     for source in reversed(sources):
         chosen.update(source)
     return chosen
+
+
+def settings_of(chosen: Mapping[str, Chosen]) -> Settings:
+    """The settings among the options.
+
+    Raises:
+        ConfigError: two of them cannot be combined; the text says where one of them is from.
+    """
+    try:
+        return Settings(
+            **{each.name: chosen[option_name(each.name)].value for each in fields(Settings)}
+        )
+    except SettingsError as error:
+        name = option_name(error.name)
+        raise ConfigError(
+            f"--{name}: {error.given!r} (from {chosen[name].source}) is not accepted; "
+            f"it must be {error.accepted}"
+        ) from None
 
 
 def to_toml(chosen: Mapping[str, Chosen]) -> str:

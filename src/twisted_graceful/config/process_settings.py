@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from math import inf
 from typing import Any
 
-from .option_types import AUTO, Size, Workers
+from .option_types import AUTO, Size, WorkerCount
 from .setting_fields import CheckedSettings, count, seconds, setting
 
 
@@ -26,7 +26,7 @@ class ProcessSettings(CheckedSettings):
     # None: a single process is what an application is written for first, and what it stores in
     # memory is all there. gunicorn and uvicorn start with one, too.
     workers: int | str = setting(
-        Workers(),
+        WorkerCount(),
         0,
         "how many serve, below a master that starts them anew when they die, and in turns at HUP; "
         "auto: one for each processor that may be used; 0: a single process serves, with no master",

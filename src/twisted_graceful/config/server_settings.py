@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from ..errors import SettingsError
 from .option_types import (
+    FileMode,
     FilePath,
     Flag,
-    Mode,
+    ListOf,
     NetworkList,
     Number,
     Permissions,
-    Several,
-    Target,
+    RequestTarget,
     Text,
 )
 from .setting_fields import CheckedSettings, count, seconds, setting, size
@@ -35,7 +35,7 @@ class ServerSettings(CheckedSettings):
     # Its user and its group, to which the proxy's user is added; systemd, nginx, uvicorn and
     # Twisted let everyone on the machine in.
     unix_mode: int = setting(
-        Mode(), Permissions(0o660), "permissions of a new UNIX socket; the umask does not count"
+        FileMode(), Permissions(0o660), "permissions of a new UNIX socket; the umask does not count"
     )
     # As many as there are descriptors for: `http.io.connection_limit` says how that is computed.
     max_connections: int = count(
@@ -152,7 +152,7 @@ class ServerSettings(CheckedSettings):
     )
     # None: which page opens the database is known to its author only.
     warm_up: tuple[str, ...] = setting(
-        Several(Target("path or URL")),
+        ListOf(RequestTarget("path or URL")),
         (),
         "what a new process must answer, in this order, before it serves; an error or a status of "
         "500 and more fails its start, or its upgrade",

@@ -8,7 +8,7 @@ from dataclasses import Field, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingsError
-from .option_types import Number, OptionType, Several, Size, check
+from .option_types import ListOf, Number, OptionType, Size, check
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -47,7 +47,7 @@ class CheckedSettings:
     def __post_init__(self) -> None:
         for each in fields(self):
             kind = kind_of(each)
-            if isinstance(kind, Several):
+            if isinstance(kind, ListOf):
                 object.__setattr__(self, each.name, kind.gather(getattr(self, each.name)))
             check(each.name, kind, getattr(self, each.name))
 

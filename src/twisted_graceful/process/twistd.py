@@ -1,10 +1,11 @@
-"""twistd, run again as a successor: already detached, unprivileged and in place."""
+"""twistd's own options: what they say about this process, and what a successor must not repeat."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.logger import (
@@ -15,11 +16,75 @@ from twisted.logger import (
     textFileLogObserver,
 )
 
+from .host.log_file import check_writable
+from .host.pid_file import require_free, require_writable
 from .host.streams import canonical, number_of
 from .upgrade import inheritance
+from .upgrade.launch import Launch
 
 _DONE = {"nodaemon": True, "pidfile": "", "chroot": None, "uid": None, "gid": None}
 """twistd's options that must not be carried out a second time, and what does nothing."""
+
+
+@dataclass(frozen=True)
+class TwistdContext:
+    """What the options of twistd, or twist, say about this process.
+
+    Attributes:
+        pid_file: the path of the pid file, absolute; empty if there is none.
+        log_file: what twistd logs to, as `canonical` returns it; empty for standard streams.
+        detaches: whether twistd is about to make a daemon of this process.
+        changes_root: whether twistd is about to change its root directory.
+    """
+
+    pid_file: str
+    log_file: str
+    detaches: bool
+    changes_root: bool
+
+    @classmethod
+    def take_over(cls, options: MutableMapping[str, Any]) -> TwistdContext:
+        """Read the options, and let twistd leave out what is done already or done by us.
+
+        Args:
+            options: twistd's or twist's; changed in place.
+        """
+        pid_file = options.get("pidfile") or ""
+        if inheritance.is_successor():
+            skip_what_is_done(options)
+        elif "pidfile" in options:
+            options["pidfile"] = ""  # we check and write it
+        locate_log(options)
+        return cls(
+            pid_file=pid_file and os.path.abspath(pid_file),
+            log_file=log_file(options),
+            detaches=not options.get("nodaemon", True),
+            changes_root=bool(options.get("chroot")),
+        )
+
+    def launch(self) -> Launch:
+        """How to start a successor of this process."""
+        return Launch.of_this_process(os.environ, twistd_is_told=True, detaches=self.detaches)
+
+    def require_log(self) -> None:
+        """Make sure that the log can be opened.
+
+        Raises:
+            LogFileError: it cannot.
+        """
+        if not inheritance.is_successor():
+            check_writable(self.log_file)
+
+    def require_pid_file(self) -> None:
+        """Make sure that the pid file can be written, and is not that of a running server.
+
+        Raises:
+            PidFileError: it cannot, or it is.
+        """
+        if self.pid_file and not inheritance.is_successor():
+            if not self.changes_root:  # else the path means another file when it is written
+                require_writable(self.pid_file)
+            require_free(self.pid_file)
 
 
 def skip_what_is_done(options: MutableMapping[str, Any]) -> str:
