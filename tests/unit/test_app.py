@@ -12,7 +12,8 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.web.resource import IResource, Resource
 
-from twisted_graceful.app.loading import as_resource, load
+from twisted_graceful.app.conversion import as_resource
+from twisted_graceful.app.loading import load
 from twisted_graceful.errors import AppError
 
 from ..case import SynchronousTestCase

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.python.failure import Failure
 
-from twisted_graceful.app.loading import as_resource
+from twisted_graceful.app.conversion import as_resource
 from twisted_graceful.coroutines import as_deferred
 from twisted_graceful.errors import AppError
 

@@ -82,6 +82,8 @@ ORDER: dict[str, Layers] = {
         {"settings"},
         {"options"},
     ],
+    "app": [{"conversion", "loading", "welcome", "wsgi"}],
+    "app.wsgi": [{"environ", "response_head"}, {"call"}, {"resource"}, {"threads"}],
     "cli": [{"autoreload", "check", "command_line"}, {"plugin"}],
     "process": [
         {"host", "state_machine"},
@@ -132,8 +134,6 @@ parts of its own layer.
 """
 
 WITHOUT_ORDER = {
-    "app",
-    "app.wsgi",
     "services",
 }
 """The packages that still need a row in `ORDER`."""

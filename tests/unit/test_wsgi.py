@@ -17,9 +17,9 @@ from twisted.logger import globalLogPublisher
 from twisted.web.resource import Resource
 
 from twisted_graceful.app.wsgi.call import LIMIT, Call
-from twisted_graceful.app.wsgi.environ import Environs
-from twisted_graceful.app.wsgi.head_checks import response_head
+from twisted_graceful.app.wsgi.environ import EnvironFactory
 from twisted_graceful.app.wsgi.resource import WSGIResource
+from twisted_graceful.app.wsgi.response_head import response_head
 from twisted_graceful.app.wsgi.threads import Threads
 from twisted_graceful.testing import MemoryConnection, MemoryServer, Response
 from twisted_graceful.testing.messages import format_request
@@ -33,10 +33,10 @@ OVER = 20
 """Seconds that a thread may take on a busy machine."""
 
 
-def environs(**options: Any) -> Environs:
+def environs(**options: Any) -> EnvironFactory:
     """Makes environs, with nothing of its own in them."""
     chosen = {"extra": {}, "multithread": True, "multiprocess": lambda: False, **options}
-    return Environs(chosen.pop("extra"), **chosen)
+    return EnvironFactory(chosen.pop("extra"), **chosen)
 
 
 def responding(*parts: Any, status: Any = "200 OK", headers: Any = None) -> Any:
@@ -256,7 +256,7 @@ class EnvironTests(WSGITestCase):
         """Applications know whether others of their kind run at the same time."""
         processes = [1]
         made = [
-            Environs({}, multithread=threads > 1, multiprocess=lambda: processes[0] > 1)
+            EnvironFactory({}, multithread=threads > 1, multiprocess=lambda: processes[0] > 1)
             for threads in (1, 2)
         ]
         told = []
@@ -796,8 +796,8 @@ class HeadTests(SynchronousTestCase):
 
     def test_names_are_bounded(self) -> None:
         """The cache of header names is bounded."""
-        from twisted_graceful.app.wsgi import head_checks
+        from twisted_graceful.app.wsgi import response_head as module
 
-        for number in range(head_checks._NAMES_LIMIT + 10):
+        for number in range(module._NAMES_LIMIT + 10):
             response_head("200 OK", [(f"X-{number}", "")])
-        self.assertLessEqual(len(head_checks._NAMES), head_checks._NAMES_LIMIT)
+        self.assertLessEqual(len(module._NAMES), module._NAMES_LIMIT)

@@ -1,4 +1,7 @@
-"""From what a user names to a resource: loading, WSGI, the welcome page.
+"""From what a user names to a web resource.
 
-May import `errors` and `coroutines`, and knows neither HTTP connections nor processes.
+`loading` imports the application that a name names, `conversion` makes a resource of it, `wsgi` is
+the resource for WSGI applications, and `welcome` the one that is served when no application is
+named. May import `errors`, `coroutines` and `twisted_internals`; knows neither connections nor
+processes.
 """

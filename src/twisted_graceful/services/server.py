@@ -22,7 +22,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..address import UnixAddress, parse
-from ..app.loading import as_resource, log_not_served
+from ..app.conversion import as_resource
+from ..app.loading import log_not_served
 from ..app.wsgi.threads import Threads
 from ..config.settings import Settings
 from ..coroutines import needs_its_loop
@@ -55,7 +56,7 @@ class Server(Service):
     Args:
         address: where to listen; `twisted_graceful.address.parse` says how it is written.
             A sequence of addresses serves the application on each.
-        app: anything that `twisted_graceful.app.as_resource` takes.
+        app: anything that `new` takes.
         settings: timeouts and limits. Those of a process are for the `GracefulService` that the
             server is in.
         wsgi: take ``app`` for a WSGI callable, whatever it looks like.

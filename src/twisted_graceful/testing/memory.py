@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.web.resource import IResource
 
-from ..app.loading import as_resource
+from ..app.conversion import as_resource
 from ..config.settings import Settings
 from ..errors import AppError
 from ..handover_interface import Departure, HandedConnection

@@ -19,7 +19,7 @@ from twisted.web.http import NO_BODY_CODES
 from zope.interface import implementer
 
 from ... import twisted_internals
-from .head_checks import ResponseHead, response_head
+from .response_head import ResponseHead, response_head
 
 LIMIT = 1 << 20
 """Unsent bytes for a slow client beyond which the thread waits.
@@ -28,7 +28,7 @@ So a client that reads a response of usual size slowly does not hold a thread.
 """
 
 
-class _ClientGone(BrokenPipeError):
+class _ClientDisconnected(BrokenPipeError):
     """The client has left; `write` raises this in the application."""
 
 
@@ -91,7 +91,7 @@ class Call:
         try:
             if not self._gone:  # else the client left while this waited for a thread
                 self._run()
-        except _ClientGone:
+        except _ClientDisconnected:
             pass
         except BaseException:
             self._failure = Failure()
@@ -193,7 +193,7 @@ class Call:
             while not self._gone and self._queued >= LIMIT:
                 self._changed.wait()
             if self._gone:
-                raise _ClientGone("the client has gone")
+                raise _ClientDisconnected("the client has gone")
             self._queue.append(data)
             self._queued += len(data)
         if not is_last:  # what ends at once crosses over with its end

@@ -21,7 +21,7 @@ _NOT_FROM_FIELDS = {
 }
 
 
-class Environs:
+class EnvironFactory:
     """Makes the environ of each request of a server.
 
     Args:

@@ -9,7 +9,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from .call import Call
-from .environ import Environs
+from .environ import EnvironFactory
 
 
 class WSGIResource(Resource):
@@ -21,7 +21,7 @@ class WSGIResource(Resource):
 
     Args:
         application: as in PEP 3333.
-        environs: makes the environ of each request.
+        environ_factory: makes the environ of each request.
         run: runs a call in a thread.
         from_thread: calls a function in the reactor, soon; can be called from any thread.
     """
@@ -31,13 +31,13 @@ class WSGIResource(Resource):
     def __init__(
         self,
         application: Any,
-        environs: Environs,
+        environ_factory: EnvironFactory,
         run: Callable[[Call], None],
         from_thread: Callable[[Callable[[], None]], Any],
     ) -> None:
         super().__init__()
         self.application = application
-        self._environs = environs
+        self._environ_factory = environ_factory
         self._run = run
         self._from_thread = from_thread
 
@@ -46,6 +46,6 @@ class WSGIResource(Resource):
         # The body is the thread's from here on. A client that goes must not close it under the
         # application.
         body, request.content = request.content, None
-        environ = self._environs.make(request, body)
+        environ = self._environ_factory.make(request, body)
         self._run(Call(self.application, request, environ, self._from_thread))
         return NOT_DONE_YET

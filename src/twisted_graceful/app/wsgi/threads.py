@@ -11,7 +11,7 @@ from twisted.python.threadpool import ThreadPool
 from twisted.web.resource import IResource
 
 from .call import Call
-from .environ import Environs
+from .environ import EnvironFactory
 from .resource import WSGIResource
 
 
@@ -43,7 +43,9 @@ class Threads:
     ) -> None:
         self._reactor = reactor
         self._size = size
-        self._environs = Environs(extra, multithread=size > 1, multiprocess=multiprocess)
+        self._environ_factory = EnvironFactory(
+            extra, multithread=size > 1, multiprocess=multiprocess
+        )
         self._pool: ThreadPool | None = None
         self._calls: set[Call] = set()
         self._waiting: list[Deferred[None]] = []
@@ -54,7 +56,9 @@ class Threads:
         if self._pool is None:
             self._pool = _DaemonThreadPool(0, self._size, name="wsgi")
             self._pool.start()
-        return WSGIResource(application, self._environs, self._run, self._reactor.callFromThread)
+        return WSGIResource(
+            application, self._environ_factory, self._run, self._reactor.callFromThread
+        )
 
     @property
     def busy(self) -> int:
