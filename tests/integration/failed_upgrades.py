@@ -27,9 +27,10 @@ class FaultTestCase(SynchronousTestCase):
         pid = server.pid
         before = server.idle_descriptors()
         server.kill(signal.SIGUSR2)
-        failure = rf"Upgrade failed: generation 1: .*{reason}.*\. Generation 0 serves on\."
-        server.said(failure, attempt)
-        self.assertIn(words, server.log.partition("Upgrade failed")[2])
+        failure = r"(?s)Upgrade failed: generation 1: (.*?)\. Generation 0 serves on\."
+        report = server.said(failure, attempt)
+        self.assertRegex(report[1], reason)
+        self.assertIn(words, server.log[report.start() :])
         self.assertEqual(server.get().body, "1")
         self.assertEqual(server.family(), [pid])
         self.assertEqual(proc.children(pid), [])

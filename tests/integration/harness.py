@@ -178,6 +178,8 @@ class Server:
         log = self.log
         with self._resources:
             until(self._killed, "all processes have ended")
+        # pytest shows it if the test fails, as it does when only a `subTest` in here has failed.
+        sys.stdout.write(log)
         if isinstance(error, Exception) and not isinstance(error, SkipTest):
             raise AssertionError(f"{error!r}\n\nThe log of the server:\n{log}") from error
 

@@ -1,196 +1,108 @@
-"""Either process of an upgrade ends, or is told to, in the middle of it."""
+"""Either process of an upgrade dies or is told to stop, at every moment of the upgrade."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from ..case import SynchronousTestCase
-from . import proc
-from .harness import Server, served
-from .waiting import until
-
-IGNORE_TERM = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+from .upgrade_case import EXITS, STOPS, UpgradeTestCase
 
 
-class LoadingTestCase(SynchronousTestCase):
-    """An upgrade whose successor takes as long as the test wants."""
+@dataclass(frozen=True)
+class Fault:
+    """A row: what happens when, to whom, and what must hold.
 
-    def loading(self, server: Server, version: str = "2") -> int:
-        """Let a server whose application is made slowly begin an upgrade; the successor's pid."""
-        server.open("factory")
-        server.serving(0)
-        server.shut("factory")
-        server.deploy(version)
-        server.kill(signal.SIGUSR2)
-        pid = server.starting(1)
-        server.wait_for("factory.begun")
-        return pid
+    Attributes:
+        moment: a method of `UpgradeTestCase` that takes the upgrade there.
+        who: ``"old"`` or ``"new"``, the predecessor or the successor.
+        what: signals to that process, or the code by which the successor ends itself.
+        then: the method of `UpgradeTestCase` that checks it.
+        arguments: of that method.
+    """
+
+    moment: str
+    who: str
+    what: tuple[int, ...] | str
+    then: str
+    arguments: tuple[object, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What the test of it is called."""
+        codes = {STOPS: "stops itself", EXITS: "exits"}
+        if isinstance(self.what, str):
+            how = codes[self.what]
+        else:
+            how = " ".join(signal.Signals(number).name[3:] for number in self.what)
+        return f"test_{self.moment}_{self.who}_{how}".replace(" ", "_").lower()
 
 
-class StopTests(LoadingTestCase):
-    """TERM during an upgrade."""
+KILL, TERM, USR2 = (signal.SIGKILL,), (signal.SIGTERM,), (signal.SIGUSR2,)
+TWICE = (signal.SIGTERM, signal.SIGINT)  # a second TERM could merge with the first
+KILLED = ("it was killed by SIGKILL",)
+BEFORE = ("it was killed by SIGKILL before it was ready",)
 
-    def test_term_while_the_successor_loads(self) -> None:
-        """TERM ends the successor that is not ready, and drains."""
-        with Server("--app", "app.slow_factory") as server:
-            server.open("factory")
-            client = server.hold()
-            self.loading(server)
-            server.kill(signal.SIGTERM)
-            until(lambda: not proc.children(server.pid), "the child ends")
-            server.open("held")
-            answer = client.answer()
-            self.assertEqual((answer.body, answer.last), ("1", True))
+FAULTS = (
+    Fault("spawned", "new", KILL, "old_serves", BEFORE),
+    Fault("loading", "new", KILL, "old_serves", BEFORE),
+    Fault("ready_sent", "new", KILL, "old_serves", KILLED),
+    Fault("ready_received", "new", KILL, "old_serves", KILLED),
+    Fault("draining", "new", KILL, "old_serves", KILLED),
+    Fault("standing_by", "new", KILL, "old_serves", KILLED),
+    Fault("spawned", "old", KILL, "new_serves", (-signal.SIGKILL,)),
+    Fault("loading", "old", KILL, "new_serves", (-signal.SIGKILL,)),
+    Fault("ready_sent", "old", KILL, "new_serves", (-signal.SIGKILL,)),
+    Fault("ready_received", "old", KILL, "new_serves", (-signal.SIGKILL,)),
+    Fault("draining", "old", KILL, "new_serves", (-signal.SIGKILL,)),
+    Fault("standing_by", "old", KILL, "new_serves", (-signal.SIGKILL,)),
+    Fault("loading", "new", TERM, "old_serves", ("",)),
+    Fault("draining", "new", STOPS, "old_serves", ("it exited with status 0",)),
+    Fault("standing_by", "new", STOPS, "old_serves", ("it exited with status 0",)),
+    Fault("standing_by", "new", EXITS, "old_serves", ("it exited with status 3",)),
+    Fault("draining", "old", TERM, "new_serves", (0,)),
+    Fault("draining", "old", TWICE, "new_serves", (1,)),
+    Fault("standing_by", "old", TERM, "new_serves", (0,)),
+    Fault("loading", "old", TERM, "nobody_serves"),
+    Fault("draining", "new", TERM, "nobody_serves"),
+    Fault("standing_by", "new", TERM, "nobody_serves"),
+    Fault("standing_by", "new", USR2, "newest_serves"),
+    Fault("standing_by", "old", USR2, "newest_serves"),
+)
+"""Who connects meanwhile is answered, and so is what the predecessor has begun, unless it died."""
+
+
+class FaultTests(UpgradeTestCase):
+    """One test for each row of `FAULTS`: each starts four processes, and takes some seconds."""
+
+    def check(self, fault: Fault) -> None:
+        """What must hold does."""
+        self.code = fault.what if isinstance(fault.what, str) else ""
+        getattr(self, fault.moment)()
+        clients = []
+        if isinstance(fault.what, str):
+            self.server.open("end")
+        else:
+            if fault.what == USR2:
+                self.deploy("3")
+            pid = self.old if fault.who == "old" else self.new
+            clients = self.strike(pid, *fault.what)
+        survivor = self.new if fault.who == "old" else self.old
+        if clients:
+            self.server.open("factory")
+        for client in clients:
+            self.assertEqual(client.answer().body, str(survivor))
             client.close()
-            self.assertEqual(server.exit_status(), 0)
-            self.assertEqual(server.family(), [])
-            self.assertEqual(server.pid_file, "")
-
-    def test_term_while_the_successor_hangs(self) -> None:
-        """TERM ends a successor that ignores TERM, and no process is left."""
-        with served() as server:
-            server.serving(0)
-            hang = "open('hanging', 'w').close()\nimport time\ntime.sleep(600)\n"
-            server.write("app.py", IGNORE_TERM + hang)
-            server.kill(signal.SIGUSR2)
-            server.wait_for("hanging")
-            self.assertEqual(server.stop(), 0)
-            self.assertEqual(server.family(), [])
-
-    def test_term_to_the_successor_while_it_loads(self) -> None:
-        """A TERM that hits the successor before it is ready is a failed upgrade."""
-        with Server("--app", "app.slow_factory") as server:
-            successor = self.loading(server)
-            server.kill(signal.SIGTERM, successor)
-            server.said("Upgrade failed: generation 1")
-            self.assertEqual(server.get().body, "1")
-            server.open("factory")
-            server.upgrade()
-            self.assertEqual(server.get().body, "2")
-
-    def test_term_to_the_predecessor_while_it_drains(self) -> None:
-        """TERM to the old process, while it drains, does not stop the new one."""
-        with served() as server:
-            old, client = server.pid, server.hold()
-            server.kill(signal.SIGUSR2)
-            server.hand_over()
-            server.kill(signal.SIGTERM, old)
-            server.open("held")
-            self.assertEqual(client.answer().body, "1")
-            client.close()
-            self.assertEqual(server.ended(old), 0)
-            self.assertEqual(server.get().body, "1")
-            self.assertEqual(server.pid_file, str(server.pid))
-
-    def test_two_stops_of_the_predecessor_while_it_drains(self) -> None:
-        """A second stop of the old process ends its drain at once, and not the new process."""
-        with served("--drain-timeout", "60") as server:
-            old, client = server.pid, server.hold()
-            server.kill(signal.SIGUSR2)
-            server.hand_over()
-            server.kill(signal.SIGTERM, old)
-            server.kill(signal.SIGINT, old)  # a second TERM could merge with the first
-            self.assertEqual(server.ended(old), 1)
-            self.assertRaises(ConnectionError, client.answer)
-            self.assertEqual(server.get().body, "1")
-
-    def test_term_to_the_successor_while_the_predecessor_drains(self) -> None:
-        """TERM to the new process stops the service: both drain and end, nobody resumes."""
-        with served() as server:
-            old, client = server.pid, server.hold()
-            server.kill(signal.SIGUSR2)
-            new = server.hand_over()
-            server.kill(signal.SIGTERM, new)
-            until(lambda: not proc.alive(new), "the successor ends")
-            self.assertEqual(server.family(), [old])
-            until(server.refuses, "connections are refused", seconds=5)
-            server.open("held")
-            self.assertEqual(client.answer().body, "1")
-            client.close()
-            self.assertEqual(server.ended(old), 0)
-            self.assertEqual(server.pid_file, "")
+        getattr(self, fault.then)(*fault.arguments)
 
 
-class KillTests(LoadingTestCase):
-    """SIGKILL during an upgrade."""
+def _test(fault: Fault) -> Callable[[FaultTests], None]:
+    def test(self: FaultTests) -> None:
+        self.check(fault)
 
-    def test_predecessor_killed_before_the_successor_is_ready(self) -> None:
-        """The successor becomes ready and serves, those too who came when nobody did."""
-        with Server("--app", "app.slow_factory") as server:
-            successor = self.loading(server)
-            server.kill(signal.SIGKILL)
-            self.assertEqual(server.exit_status(), -signal.SIGKILL)
-            client = server.connect()
-            client.get("/")
-            server.open("factory")
-            self.assertEqual(client.answer().body, "2")
-            self.survives(server, successor)
+    test.__doc__ = f"At the moment {fault.moment}: {fault.then} {fault.arguments or ''}"
+    return test
 
-    def test_predecessor_killed_after_the_successor_is_ready(self) -> None:
-        """The successor serves on when the predecessor is killed in its drain."""
-        with served() as server:
-            old, client = server.pid, server.hold()
-            server.deploy("2")
-            server.kill(signal.SIGUSR2)
-            new = server.hand_over()
-            server.kill(signal.SIGKILL, old)
-            self.assertRaises(ConnectionError, client.answer)
-            self.assertEqual(server.get().body, "2")
-            self.survives(server, new)
 
-    def survives(self, server: Server, pid: int) -> None:
-        """The successor is alone now: it has the pid file, upgrades and stops."""
-        until(lambda: server.pid_file == str(pid), "the pid file names the successor")
-        self.assertEqual(server.family(), [pid])
-        if server.pid != pid:
-            server.hand_over()
-        server.deploy("3")
-        server.upgrade()
-        self.assertEqual(server.get().body, "3")
-        self.assertEqual(server.stop(), 0)
-
-    def test_successor_killed_while_the_predecessor_drains(self) -> None:
-        """The predecessor accepts again, with its old code, and the next upgrade works."""
-        with served() as server:
-            old, client = server.pid, server.hold()
-            server.deploy("2")
-            server.kill(signal.SIGUSR2)
-            server.kill(signal.SIGKILL, server.serving(1))
-            server.said("Upgrade failed: generation 1: it was killed by SIGKILL")
-            self.assertEqual(server.get().body, "1")
-            self.assertEqual(server.pid_file, str(old))
-            self.assertEqual(proc.children(old), [])
-            server.open("held")
-            answer = client.answer()
-            self.assertEqual((answer.body, answer.last), ("1", False))
-            server.kill(signal.SIGUSR2)
-            until(lambda: server.get().body == "2", "the new code serves")
-            self.assertEqual(server.ended(old), 0)
-
-    def test_successor_that_stops_itself_while_the_predecessor_drains(self) -> None:
-        """New code that stops its reactor is a bad deploy, not a stop: the old code serves on."""
-        stop = "\nfrom twisted.internet import reactor\nreactor.callLater(0.5, reactor.stop)\n"
-        with served() as server:
-            old, client = server.pid, server.hold()
-            server.deploy("1", stop)
-            server.kill(signal.SIGUSR2)
-            server.said("Upgrade failed: generation 1: it exited with status 0")
-            self.assertEqual(server.get().body, "1")
-            server.open("held")
-            self.assertEqual(client.answer().body, "1")
-            self.assertEqual(server.pid_file, str(old))
-
-    def test_nobody_is_refused_when_the_successor_is_killed(self) -> None:
-        """A connection that comes between the end of the successor and the resume is answered."""
-        with served() as server:
-            old = server.pid
-            server.hold()
-            server.kill(signal.SIGUSR2)
-            new = server.serving(1)
-            server.kill(signal.SIGSTOP, old)
-            server.kill(signal.SIGKILL, new)
-            until(lambda: not proc.alive(new), "the successor is dead")
-            client = server.connect()
-            client.get("/pid")
-            server.kill(signal.SIGCONT, old)
-            self.assertEqual(client.answer().body, str(old))
+for each in FAULTS:
+    setattr(FaultTests, each.name, _test(each))

@@ -50,86 +50,78 @@ reactor.run()
 """
 
 
+FAULTS: dict[str, tuple[str, str, str]] = {
+    "cannot import": ("import nowhere\n", "exited with status 1", "No module named 'nowhere'"),
+    "half written": ("def half(\n", "exited with status 1", "SyntaxError"),
+    "exits with 0": (
+        LAST_WORDS + "os._exit(0)",
+        "exited with status 0 before it was ready",
+        "the last words",
+    ),
+    "exits with 3": (
+        LAST_WORDS + "os._exit(3)",
+        "exited with status 3 before it was ready",
+        "the last words",
+    ),
+    "is killed": (
+        LAST_WORDS + "os.kill(os.getpid(), signal.SIGKILL)",
+        "killed by SIGKILL before it was ready",
+        "the last words",
+    ),
+    "its asynchronous factory fails": (
+        LAST_WORDS + "from app import failing_factory as app\n",
+        "RuntimeError: the factory is closed",
+        "the last words",
+    ),
+    "writes garbage on the channel, and hangs": (
+        GARBAGE + HANG,
+        "broke the control channel",
+        "the last words",
+    ),
+    "writes garbage on the channel, and could serve": (
+        GARBAGE + LAST_WORDS + GOOD,
+        "broke the control channel",
+        "the last words",
+    ),
+    "closes what it inherited": (
+        LAST_WORDS + "os.closerange(3, 20)\ntime.sleep(600)\n",
+        "broke the control channel",
+        "the last words",
+    ),
+}
+"""New code: what it is, why the upgrade fails, and what the log has of it."""
+
+HANGS = {
+    "at its import": HANG,
+    "at its import, and ignores TERM": IGNORE_TERM + HANG,
+    "in its asynchronous factory": LAST_WORDS + "from app import slow_factory as app\n",
+}
+"""New code that is never ready."""
+
+
 class SuccessorTests(FaultTestCase):
     """Faults of the successor before it is ready."""
 
-    def check(self, code: str, reason: str, *options: str, words: str = "the last words") -> None:
-        """An upgrade to this code fails for this reason; the next one works."""
+    def check(self, faults: dict[str, tuple[str, str, str]], *options: str) -> None:
+        """One upgrade after the other fails, each for its reason; then a good one works."""
         with self.server("--app", "entry.app", *options) as server:
             server.serving(0)
-            server.write("entry.py", code)
-            self.fails(server, reason, words)
-            self.assertEqual(server.pid_file, str(server.pid))
+            for attempt, (name, (code, reason, words)) in enumerate(faults.items(), 1):
+                with self.subTest(name):
+                    server.write("entry.py", code)
+                    self.fails(server, reason, words, attempt=attempt)
+                    self.assertEqual(server.pid_file, str(server.pid))
             self.works(server)
 
-    def test_cannot_import(self) -> None:
-        """A successor that cannot import its code does not end the service."""
-        self.check("import nowhere\n", "exited with status 1", words="No module named 'nowhere'")
-
-    def test_syntax_error(self) -> None:
-        """A successor whose code is half written does not end the service."""
-        self.check("def half(\n", "exited with status 1", words="SyntaxError")
-
-    def test_exits_with_0(self) -> None:
-        """A successor that ends well before it is ready has failed."""
-        self.check(LAST_WORDS + "os._exit(0)", "exited with status 0 before it was ready")
-
-    def test_exits_with_3(self) -> None:
-        """A successor that ends before it is ready is reported with its status."""
-        self.check(LAST_WORDS + "os._exit(3)", "exited with status 3 before it was ready")
-
-    def test_killed(self) -> None:
-        """A successor that is killed before it is ready is reported with the signal."""
-        self.check(
-            LAST_WORDS + "os.kill(os.getpid(), signal.SIGKILL)",
-            "killed by SIGKILL before it was ready",
-        )
+    def test_faults(self) -> None:
+        """New code that cannot serve does not end the service, and the log says what is wrong."""
+        self.check(FAULTS)
 
     def test_hangs(self) -> None:
-        """A successor that is not ready in time is ended."""
-        self.check(HANG, "not ready within 3 seconds", "--upgrade-timeout", "3")
-
-    def test_hangs_and_ignores_term(self) -> None:
-        """A successor that is not ready in time, and ignores TERM, is killed."""
-        self.check(IGNORE_TERM + HANG, "not ready within 3 seconds", "--upgrade-timeout", "3")
-
-    def test_hangs_in_a_factory(self) -> None:
-        """A successor whose reactor runs while its application is never made is ended."""
-        self.check(
-            LAST_WORDS + "from app import slow_factory as app\n",
-            "not ready within 3 seconds",
-            *("--upgrade-timeout", "3"),
-        )
-
-    def test_factory_fails(self) -> None:
-        """A successor whose asynchronous factory fails tells the predecessor why."""
-        self.check(
-            LAST_WORDS + "from app import failing_factory as app\n",
-            "RuntimeError: the factory is closed",
-        )
-
-    def test_garbage_on_the_channel(self) -> None:
-        """A successor that writes garbage on the channel, and hangs, is ended."""
-        self.check(GARBAGE + HANG, "broke the control channel")
-
-    def test_garbage_on_the_channel_before_ready(self) -> None:
-        """A successor that writes garbage on the channel never serves, though it could."""
-        self.check(GARBAGE + LAST_WORDS + GOOD, "broke the control channel")
-
-    def test_closed_channel(self) -> None:
-        """A successor that closes what it inherited is ended."""
-        self.check(
-            LAST_WORDS + "os.closerange(3, 20)\ntime.sleep(600)\n", "broke the control channel"
-        )
-
-    def test_fails_twice(self) -> None:
-        """After two failures in a row the third upgrade works."""
-        with self.server("--app", "entry.app") as server:
-            server.serving(0)
-            server.write("entry.py", "import nowhere\n")
-            self.fails(server, "exited with status 1", "nowhere", attempt=1)
-            self.fails(server, "exited with status 1", "nowhere", attempt=2)
-            self.works(server)
+        """New code that is not ready in time is ended, also if it ignores TERM."""
+        reason = "not ready within 3 seconds"
+        faults = {name: (code, reason, "the last words") for name, code in HANGS.items()}
+        self.check(faults, "--upgrade-timeout", "3")
 
     def test_signal_during_an_upgrade_that_fails(self) -> None:
         """A USR2 that came during an upgrade runs after it, also when that failed."""
