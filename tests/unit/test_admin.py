@@ -15,7 +15,7 @@ from twisted_graceful import AdminError, GracefulService, new
 from twisted_graceful.admin import admin_site as resources
 from twisted_graceful.admin.admin_server import AdminServer
 from twisted_graceful.admin.admin_site import FollowedAction, Root
-from twisted_graceful.admin.guard import Asked, why_not
+from twisted_graceful.admin.guard import RequestSource, why_refused
 from twisted_graceful.admin.history import SECONDS, History, quantile
 from twisted_graceful.admin.metrics import exposition
 from twisted_graceful.admin.overview import Event, Overview
@@ -45,7 +45,9 @@ class GuardTests(SynchronousTestCase):
     def refused(self, **asked: str | None) -> str:
         """Why a question is refused that is all right but for this."""
         facts = {"client": "127.0.0.1", "host": "127.0.0.1:9000", **asked}
-        return why_not(Asked(**facts), Networks.parse("10.0.0.0/8"), {"App", ".Example.COM"})  # type: ignore[arg-type]
+        return why_refused(
+            RequestSource(**facts), Networks.parse("10.0.0.0/8"), {"App", ".Example.COM"}
+        )  # type: ignore[arg-type]
 
     def test_who_may(self) -> None:
         """This machine and allowed networks may, under the names that we go by."""
@@ -249,7 +251,7 @@ class HistoryTests(SynchronousTestCase):
         """A sample is the mean of three seconds; where nobody asked there is no latency."""
         history = History()
         for count in (6, 6, 6, 6):
-            history.look({"bucket,0.001": count})
+            history.sample({"bucket,0.001": count})
         self.assertEqual([each.rate for each in history.samples], [6, 3, 2, 0])
         self.assertEqual(history.samples[-1].median, None)
 
@@ -265,16 +267,16 @@ class HistoryTests(SynchronousTestCase):
         """A failed upgrade is marked in the second in which it was counted."""
         history = History()
         for failed in (0, 1, 1):
-            history.look({"upgrades,failed": failed})
+            history.sample({"upgrades,failed": failed})
         self.assertEqual(history.marks, [(1, "failed")])
 
     def test_a_successor_goes_on(self) -> None:
         """It has the samples of its predecessor, no jump after them, and a mark of its own."""
         history = History()
         told = [[5.0, 1.0, 2.0, ""], [4.0, None, None, "failed"], ["x"], None, [1, "a", 2, ""]]
-        history.go_on(told, 3)
-        history.look({"bucket,0.001": 1000})
-        history.look({"bucket,0.001": 1002})
+        history.continue_from(told, 3)
+        history.sample({"bucket,0.001": 1000})
+        history.sample({"bucket,0.001": 1002})
         self.assertEqual([each.rate for each in history.samples], [5, 4, 2])
         self.assertEqual(history.marks, [(1, "failed"), (0, "generation 3")])
 
@@ -282,7 +284,7 @@ class HistoryTests(SynchronousTestCase):
         """What is older than the chart is forgotten."""
         history = History()
         for number in range(SECONDS + 10):
-            history.look({"upgrades,failed": min(number, 2)})
+            history.sample({"upgrades,failed": min(number, 2)})
         self.assertEqual(len(history.samples), SECONDS)
         self.assertEqual(history.marks, [])
 
@@ -352,7 +354,7 @@ class OverviewTests(Admin):
     def test_progress(self) -> None:
         """Who listens is told each step of an upgrade, and that the last one is the last."""
         events: list[Event] = []
-        self.overview.listen(events.append)
+        self.overview.add_observer(events.append)
         self.overview.progress(UpgradeProgress(UpgradeStage.STARTED, 1, 4711))
         for target in ("null", "null", '"/a"', '"/a"', '"/b"'):
             report = f'{{"facts": {{"generation": 1, "warm_up": {target}}}}}'
@@ -379,7 +381,7 @@ class OverviewTests(Admin):
         """So of a roll, of which no step is the last as long as another one follows."""
         overview = Overview(GracefulService(self.app, workers=2, reactor=self.clock), self.clock)
         events: list[Event] = []
-        overview.listen(events.append)
+        overview.add_observer(events.append)
         overview.progress(UpgradeProgress(UpgradeStage.STARTED, 1, 4711))
         overview.rolls(RollingRestartProgress(1, UpgradeStage.ROLLING, 0, 2))
         overview.rolls(RollingRestartProgress(2, UpgradeStage.QUEUED, 0, 2))
@@ -425,8 +427,8 @@ class OverviewTests(Admin):
                 )
                 tell(step)
 
-        self.patch(resources, "why_not_act", lambda request: "")
-        action = FollowedAction(overview, begin, is_roll=lambda: is_roll)
+        self.patch(resources, "why_action_refused", lambda request: "")
+        action = FollowedAction(overview, begin, is_rolling=lambda: is_roll)
         answer = MemoryServer(action).request(
             "POST", "/", headers={"Host": "localhost", "Content-Type": "application/json"}
         )
@@ -468,7 +470,7 @@ class CrewTests(SynchronousTestCase):
     def setUp(self) -> None:
         """There are two."""
         self.clock = Clock()
-        self.crew = WorkerTotals(self.clock)
+        self.totals = WorkerTotals(self.clock)
         self.made = [WatchedProcess(1, 101), WatchedProcess(2, 102)]
 
     def report(self, age: float, **numbers: float) -> str:
@@ -481,13 +483,13 @@ class CrewTests(SynchronousTestCase):
     def test_a_worker(self) -> None:
         """What the master does with it is known at once, and its numbers when it has told them."""
         self.clock.advance(3)
-        self.crew.reported(self.made[1], self.report(1, handed_over=4))
+        self.totals.reported(self.made[1], self.report(1, handed_over=4))
         workers = [
             WorkerSummary(each, each.number, each.pid, "starting", code=0, restarts=0, started=0)
             for each in self.made
         ]
         pool: Any = SimpleNamespace(size=2, workers=workers, last_roll=None)
-        facts = self.crew.facts(pool)
+        facts = self.totals.facts(pool)
         self.assertEqual(facts["workers_wanted"], 2)
         first, second = facts["workers"]
         self.assertEqual(
@@ -506,23 +508,23 @@ class CrewTests(SynchronousTestCase):
             },
         )
         self.assertEqual((first["number"], first["connections"]), (1, 0))
-        [request] = self.crew.requests
+        [request] = self.totals.requests
         self.assertEqual((request["path"], request["worker"]), ("/", 2))
 
     def test_one_that_has_ended(self) -> None:
         """What it had counted stays in the sum; its requests are over."""
         for worker in self.made:
-            self.crew.reported(worker, self.report(1, sent=5))
-        self.crew.gone(self.made[0])
-        self.assertEqual(self.crew.total.counters["sent"], 10)
-        self.assertEqual(self.crew.total.gauges["in_flight"], 1)
-        self.assertEqual([each["worker"] for each in self.crew.requests], [2])
+            self.totals.reported(worker, self.report(1, sent=5))
+        self.totals.ended(self.made[0])
+        self.assertEqual(self.totals.total.counters["sent"], 10)
+        self.assertEqual(self.totals.total.gauges["in_flight"], 1)
+        self.assertEqual([each["worker"] for each in self.totals.requests], [2])
 
     def test_one_of_another_version(self) -> None:
         """A worker that tells numbers only is counted."""
-        self.crew.reported(self.made[0], Status({"sent": 5}).encode())
-        self.assertEqual(self.crew.total.counters["sent"], 5)
-        self.assertEqual(self.crew.requests, [])
+        self.totals.reported(self.made[0], Status({"sent": 5}).encode())
+        self.assertEqual(self.totals.total.counters["sent"], 5)
+        self.assertEqual(self.totals.requests, [])
 
 
 class AddressTests(SynchronousTestCase):

@@ -133,6 +133,23 @@ A part is a module or a subpackage. It imports from lower layers and from itself
 parts of its own layer.
 """
 
+FACES: dict[str, set[str]] = {
+    "admin": {
+        "http.interfaces",
+        "http.log.drain_report",
+        "http.log.request_metrics",
+        "http.phases",
+        "http.registry",
+        "process.host.process_status",
+        "process.upgrade.upgrade_events",
+        "process.workers.heartbeat",
+        "services.server",
+        "services.service",
+        "services.worker_group",
+    },
+}
+"""The modules of `http`, `process` and `services` that another package may import."""
+
 WITHOUT_ORDER = {
     "services",
 }
@@ -222,6 +239,20 @@ class LayerTests(SynchronousTestCase):
                     and level_of[target] >= level_of[part]
                 ]
                 self.assertEqual(upward, [])
+
+    def test_faces(self) -> None:
+        """A package imports those modules of others that are meant for it, and all of these."""
+        edges = graph()
+        for package, face in FACES.items():
+            with self.subTest(package=package):
+                imported = {
+                    target
+                    for name, targets in edges.items()
+                    for target in targets
+                    if part_in(package, name)
+                    and target.split(".")[0] in {"http", "process", "services"}
+                }
+                self.assertEqual(imported, face)
 
     def test_no_cycles(self) -> None:
         """No modules import each other in a circle, for types either."""

@@ -25,8 +25,7 @@ from twisted_graceful.process.upgrade.child import EXIT_AFTER_EOF, KILL_AFTER
 from twisted_graceful.process.upgrade.control_channel import HEARD_TIMEOUT, ControlChannel
 from twisted_graceful.process.upgrade.inheritance import VARIABLE, Inheritance
 from twisted_graceful.process.upgrade.launch import Launch
-from twisted_graceful.process.upgrade.messages import REPORT_LIMIT
-from twisted_graceful.process.upgrade.upgrade_events import Watcher
+from twisted_graceful.process.upgrade.upgrade_events import REPORT_LIMIT, Watcher
 from twisted_graceful.process.workers import worker
 from twisted_graceful.process.workers.worker import Worker
 from twisted_graceful.process.workers.worker_handle import WorkerHandle, WorkerPhase

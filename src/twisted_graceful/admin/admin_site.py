@@ -14,7 +14,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from ..networks import Networks
-from .guard import Asked, why_not, why_not_act
+from .guard import RequestSource, why_action_refused, why_refused
 from .metrics import MISSING, exposition
 from .overview import Event, Overview
 from .page import page
@@ -57,7 +57,7 @@ def _finish(request: Any, body: bytes) -> None:
 _STOPS = (409, "this process is stopping")
 
 
-class Leaf(Resource):
+class GetResource(Resource):
     """An answer to GET and HEAD.
 
     Args:
@@ -95,7 +95,7 @@ class AdminAction(Resource, ABC):
 
     def render_POST(self, request: Any) -> Any:
         """Do it."""
-        reason = why_not_act(request)
+        reason = why_action_refused(request)
         if reason:
             return _json(request, 403, {"error": reason})
         kind = (request.getHeader("content-type") or "").partition(";")[0].strip().lower()
@@ -115,8 +115,8 @@ class FollowedAction(AdminAction):
         overview: tells what happens.
         begin: begins it.
         refusal: the status and the reason if it cannot be done at all.
-        is_roll: whether what is begun now is the replacement of all workers. Of a roll only a roll
-            is told, until another process serves.
+        is_rolling: whether it begins a rolling restart now. Then the client sees the events of
+            rolling restarts only, until another process serves.
     """
 
     def __init__(
@@ -124,12 +124,12 @@ class FollowedAction(AdminAction):
         overview: Overview,
         begin: Callable[[], None],
         refusal: Callable[[], tuple[int, str] | None] = lambda: None,
-        is_roll: Callable[[], bool] = lambda: False,
+        is_rolling: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(overview)
         self._begin = begin
         self._refusal = refusal
-        self._is_roll = is_roll
+        self._is_rolling = is_rolling
 
     def _act(self, request: Any) -> Any:
         refused = self._refusal()
@@ -137,27 +137,27 @@ class FollowedAction(AdminAction):
             status, reason = refused
             return _json(request, status, {"error": reason})
         request.setHeader("Content-Type", LINES)
-        is_over, is_roll = False, self._is_roll()
+        is_over, is_rolling = False, self._is_rolling()
 
-        def tell(event: Event) -> None:
+        def send(event: Event) -> None:
             nonlocal is_over
             # New workers below this process are of no more use then.
-            ends_roll = is_roll and event.name in ("ready", "stopped")
-            if is_over or not (event.is_of_roll == is_roll or ends_roll):
+            ends_it = is_rolling and event.name in ("ready", "stopped")
+            if is_over or not (event.is_rolling_restart == is_rolling or ends_it):
                 return
             request.write(event.encode())
-            if event.is_last or ends_roll:
+            if event.is_last or ends_it:
                 is_over = True
-                self._overview.forget(tell)
+                self._overview.remove_observer(send)
                 request.finish()
 
-        def gone(reason: Failure) -> None:
+        def client_gone(reason: Failure) -> None:
             nonlocal is_over
             is_over = True
-            self._overview.forget(tell)
+            self._overview.remove_observer(send)
 
-        request.notifyFinish().addErrback(gone)
-        self._overview.listen(tell)
+        request.notifyFinish().addErrback(client_gone)
+        self._overview.add_observer(send)
         self._begin()
         return NOT_DONE_YET
 
@@ -202,7 +202,7 @@ class Root(Resource):
     Args:
         overview: what is known.
         allowed: whose clients may ask, beside those of this machine.
-        names: hosts that we go by, as for `why_not`.
+        names: hosts that we go by, as for `why_refused`.
     """
 
     def __init__(
@@ -222,7 +222,7 @@ class Root(Resource):
             b"page.js": _file("page.js", "text/javascript"),
             b"page.css": _file("page.css", "text/css"),
         }.items():
-            self.putChild(path, Leaf(answer))
+            self.putChild(path, GetResource(answer))
         self.putChild(b"upgrade", UpgradeAction(overview, service.upgrade, self._why_no_upgrade))
         self.putChild(
             b"reload",
@@ -240,7 +240,7 @@ class Root(Resource):
         """The resource of a path, if the client may ask for it."""
         for name, value in _HEADERS.items():
             request.setHeader(name, value)
-        reason = why_not(Asked.by(request), self._allowed, self._names)
+        reason = why_refused(RequestSource.of(request), self._allowed, self._names)
         if reason:
             return ErrorPage(403, reason)
         if path not in self.children or request.postpath:
@@ -311,7 +311,7 @@ class Root(Resource):
         return _answer(request, 200, "text/html; charset=utf-8", text.encode())
 
 
-class ErrorPage(Leaf):
+class ErrorPage(GetResource):
     """The same answer, whatever the method.
 
     Args:

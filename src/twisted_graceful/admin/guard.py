@@ -24,8 +24,8 @@ LOCALHOST = "localhost"
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What of a request says who asks.
+class RequestSource:
+    """Where a request comes from, as far as it says.
 
     Attributes:
         client: its address; None on a UNIX socket.
@@ -40,8 +40,8 @@ class Asked:
     fetch_site: str = ""
 
     @classmethod
-    def by(cls, request: Any) -> Asked:
-        """What a request says."""
+    def of(cls, request: Any) -> RequestSource:
+        """Of a request."""
 
         def field(name: str) -> str:
             return str(request.getHeader(name) or "")
@@ -55,33 +55,33 @@ class Asked:
         )
 
 
-def why_not(asked: Asked, allowed: Networks, names: Collection[str]) -> str:
+def why_refused(source: RequestSource, allowed: Networks, names: Collection[str]) -> str:
     """Why a request is refused; empty if it is not.
 
     Args:
-        asked: what it says.
+        source: where it comes from.
         allowed: whose clients may ask, beside those of this machine.
         names: hosts that we go by, beside addresses and ``localhost``; ``.example.com`` is that
             domain and all below it.
     """
-    if asked.client is not None:
-        client = address(asked.client)
+    if source.client is not None:
+        client = address(source.client)
         if not client.is_loopback and client not in allowed:
             return f"{client} is not among those who may ask (--admin-allow)"
-    host = _hostname(asked.host)
+    host = _hostname(source.host)
     if not (_is_address(host) or any(_covers(each.lower(), host) for each in (LOCALHOST, *names))):
         return (
             f"the Host field must be {LOCALHOST}, an address, or a name of --admin-host, so that "
             "no name that somebody else controls leads here"
         )
-    if asked.origin and asked.origin.lower() != f"http://{asked.host.lower()}":
+    if source.origin and source.origin.lower() != f"http://{source.host.lower()}":
         return "it comes from a page of another origin"
-    if asked.fetch_site not in ("", "same-origin", "none"):
+    if source.fetch_site not in ("", "same-origin", "none"):
         return "it comes from a page of another site"
     return ""
 
 
-def why_not_act(request: Any) -> str:
+def why_action_refused(request: Any) -> str:
     """Why a request may not change anything; empty if it may."""
     if not isinstance(request.host, UNIXAddress):
         return "actions are taken on the UNIX socket only (--admin unix:/run/admin.sock)"

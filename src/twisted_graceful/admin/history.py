@@ -47,7 +47,7 @@ class History:
         self._looks: deque[Mapping[str, float]] = deque([{}], maxlen=_WINDOW)
         self._mark = ""
 
-    def look(self, counters: Mapping[str, float]) -> None:
+    def sample(self, counters: Mapping[str, float]) -> None:
         """Add a sample; this is called once a second.
 
         Args:
@@ -74,7 +74,7 @@ class History:
             )
         self._looks.append(dict(counters))
 
-    def go_on(self, told: object, generation: int) -> None:
+    def continue_from(self, told: object, generation: int) -> None:
         """Go on with what a predecessor tells, which may be of another version.
 
         Args:

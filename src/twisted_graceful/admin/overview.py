@@ -16,8 +16,8 @@ from ..clock import time_of_day
 from ..http.log.request_metrics import RequestMetrics
 from ..http.phases import ConnectionPhase
 from ..process.host.process_status import Status, StatusTotals
-from ..process.upgrade.messages import REPORT_LIMIT
 from ..process.upgrade.upgrade_events import (
+    REPORT_LIMIT,
     RollingRestartProgress,
     UpgradeProgress,
     UpgradeStage,
@@ -53,7 +53,7 @@ class Event:
     is_last: bool = False
 
     @property
-    def is_of_roll(self) -> bool:
+    def is_rolling_restart(self) -> bool:
         """Whether it tells of the replacement of all workers, and not of this process."""
         return "roll" in self.facts
 
@@ -64,7 +64,7 @@ class Event:
 
 EventObserver = Callable[[Event], None]
 
-_NOTED = ("started", "loading", "warm-up", "ready", "drained", "failed", "rolling")
+_RECORDED = ("started", "loading", "warm-up", "ready", "drained", "failed", "rolling")
 """The events that tell of an upgrade or a roll afterwards."""
 
 
@@ -97,18 +97,18 @@ class Overview(Watcher):
         )
         if service.pool is not None:
             self._counted |= {"rolls,done": 0.0, "rolls,failed": 0.0}
-        self._others = StatusTotals[str]()
-        self._told: dict[str, Mapping[str, Any]] = {}
-        self._crew = WorkerTotals(clock)
+        self._other_totals = StatusTotals[str]()
+        self._other_facts: dict[str, Mapping[str, Any]] = {}
+        self._workers = WorkerTotals(clock)
         self._drain_begun: float | None = None
         self._can_drain = False  # only who has accepted can
-        self._listeners: list[EventObserver] = []
+        self._observers: list[EventObserver] = []
         self._warm_up: str | None = None
         self.last_upgrade: list[dict[str, Any]] = []
         self.history = History()
         for server in service.servers:
             server.meter = RequestMetrics(clock)
-            server.on_warm_up = self._warms_up
+            server.on_warm_up = self._warm_up_requested
 
     # This process
 
@@ -117,7 +117,7 @@ class Overview(Watcher):
         """The numbers of this process; of a master those of its workers too."""
         phases = {f"connections,{each.name.lower()}": 0.0 for each in ConnectionPhase}
         nothing = Status(gauges={"in_flight": 0.0, **phases})
-        known = self.service.status + self._crew.total
+        known = self.service.status + self._workers.total
         return nothing + known + Status(self._counted)
 
     @property
@@ -138,7 +138,7 @@ class Overview(Watcher):
             "handed_over": int(own.counters.get("handed_over", 0)),
             "in_flight": int(own.gauge("in_flight")),
             "warm_up": self._warm_up,
-            **({} if pool is None else self._crew.facts(pool)),
+            **({} if pool is None else self._workers.facts(pool)),
             "requests": self._requests,
         }
 
@@ -155,7 +155,7 @@ class Overview(Watcher):
             for server in self.service.servers
             for each in server.requests_in_flight
         ]
-        return sorted(own + self._crew.requests, key=_age, reverse=True)[:REQUESTS]
+        return sorted(own + self._workers.requests, key=_age, reverse=True)[:REQUESTS]
 
     @property
     def serving(self) -> dict[str, float]:
@@ -185,12 +185,12 @@ class Overview(Watcher):
     @property
     def total(self) -> Status:
         """The numbers of all processes that there are, and the counters of those that were."""
-        return self.own + self._others.total
+        return self.own + self._other_totals.total
 
     @property
     def generations(self) -> list[Mapping[str, Any]]:
         """What each process that lives says, this one first."""
-        return [self.facts, *self._told.values()]
+        return [self.facts, *self._other_facts.values()]
 
     # Watcher
 
@@ -200,7 +200,7 @@ class Overview(Watcher):
         Words are left out, those first that are least missed, if a message cannot hold them.
         """
         own = self.own
-        status = own + self._others.without(to)
+        status = own + self._other_totals.without(to)
         facts = self._facts(own)
         past = {"upgrade": self.last_upgrade, "history": list(self.history.samples)}
         told = past if to == "successor" else {}
@@ -215,40 +215,40 @@ class Overview(Watcher):
     def reported(self, by: str, report: str) -> None:
         """Another generation has told of itself."""
         status, told = Status.decode(report), json.loads(report)
-        self._others.update(by, status)
+        self._other_totals.update(by, status)
         if by == "predecessor" and isinstance(told.get("upgrade"), list):
             self.last_upgrade = told["upgrade"]
         if by == "predecessor" and "history" in told and not self.service.is_ready:
-            self.history.go_on(told["history"], self.facts["generation"])
+            self.history.continue_from(told["history"], self.facts["generation"])
         facts = facts_of(report)
         if not facts:
             return
-        before = self._told.get(by)
-        self._told[by] = facts
+        before = self._other_facts.get(by)
+        self._other_facts[by] = facts
         if by == "successor":
             if before is None:
-                self._say("loading", {"generation": facts.get("generation")})
+                self._notify("loading", {"generation": facts.get("generation")})
             target = facts.get("warm_up")
             if target and (before is None or before.get("warm_up") != target):
-                self._say("warm-up", {"request": f"GET {target}"})
+                self._notify("warm-up", {"request": f"GET {target}"})
 
     def worker_reported(self, worker: WatchedWorker, report: str) -> None:
         """A worker has told of itself."""
-        self._crew.reported(worker, report)
+        self._workers.reported(worker, report)
         target = facts_of(report).get("warm_up")
         if target and target != self._warm_up and not self.service.is_ready:
-            self._warms_up(str(target))
+            self._warm_up_requested(str(target))
 
     def worker_gone(self, worker: WatchedWorker) -> None:
         """A worker has ended."""
-        self._crew.gone(worker)
+        self._workers.ended(worker)
 
     def gone(self, who: str) -> None:
         """Another process has ended."""
-        self._others.ended(who)
-        self._told.pop(who, None)
+        self._other_totals.ended(who)
+        self._other_facts.pop(who, None)
         if who == "predecessor" and self.last_upgrade and "roll" not in self.last_upgrade[0]:
-            self._note(Event(UpgradeStage.DONE.value, {"pid": os.getpid()}))
+            self._record(Event(UpgradeStage.DONE.value, {"pid": os.getpid()}))
 
     def progress(self, progress: UpgradeProgress) -> None:
         """An upgrade has come further."""
@@ -263,7 +263,7 @@ class Overview(Watcher):
         is_last = stage is UpgradeStage.DONE or (
             stage is UpgradeStage.FAILED and not progress.another_follows
         )
-        self._say(stage.value, progress.facts, is_last)
+        self._notify(stage.value, progress.facts, is_last)
 
     def rolls(self, roll: RollingRestartProgress) -> None:
         """The replacement of all workers has come further."""
@@ -272,7 +272,7 @@ class Overview(Watcher):
         if roll.is_over:
             self._counted[f"rolls,{roll.stage.value}"] += 1
         is_last = roll.is_over and not roll.another_follows
-        self._say(roll.stage.value, roll.facts, is_last)
+        self._notify(roll.stage.value, roll.facts, is_last)
 
     def serves(self) -> None:
         """This process accepts: a drain that was under way is none."""
@@ -295,45 +295,45 @@ class Overview(Watcher):
 
     def stopped(self, report: str, cut: int, clean: bool) -> None:
         """This process ends."""
-        self._say("stopped", {"report": report, "cut": cut, "clean": clean}, True)
+        self._notify("stopped", {"report": report, "cut": cut, "clean": clean}, True)
 
     # Who waits
 
-    def listen(self, listener: EventObserver) -> None:
-        """Call this with each event."""
-        self._listeners.append(listener)
+    def add_observer(self, observer: EventObserver) -> None:
+        """Call it with each event, until it is removed."""
+        self._observers.append(observer)
 
-    def forget(self, listener: EventObserver) -> None:
-        """Do not, any more."""
-        if listener in self._listeners:
-            self._listeners.remove(listener)
+    def remove_observer(self, observer: EventObserver) -> None:
+        """Stop calling it."""
+        if observer in self._observers:
+            self._observers.remove(observer)
 
     def tick(self) -> None:
         """Say how a drain goes; look how all goes; and tell the other generation."""
-        self.history.look(self.total.counters)
+        self.history.sample(self.total.counters)
         self.service.send_report()
-        if self._drain_begun is not None and self._listeners:
+        if self._drain_begun is not None and self._observers:
             names = ("connections", "in_flight", "handed_over", "draining")
             facts = self.facts
-            self._say("draining", {name: facts[name] for name in names})
+            self._notify("draining", {name: facts[name] for name in names})
 
-    def _say(self, name: str, facts: dict[str, Any], is_last: bool = False) -> None:
+    def _notify(self, name: str, facts: dict[str, Any], is_last: bool = False) -> None:
         event = Event(name, facts, is_last)
         # That an upgrade is done its successor notes, when it is alone.
-        if name in _NOTED or (event.is_of_roll and name == UpgradeStage.DONE.value):
-            self._note(event)
-        for listener in tuple(self._listeners):
+        if name in _RECORDED or (event.is_rolling_restart and name == UpgradeStage.DONE.value):
+            self._record(event)
+        for observer in tuple(self._observers):
             try:
-                listener(event)
+                observer(event)
             except Exception:
                 self._log.failure("Cannot notify a client of {event}", event=name)
-                self.forget(listener)
+                self.remove_observer(observer)
 
-    def _note(self, event: Event) -> None:
+    def _record(self, event: Event) -> None:
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         self.last_upgrade.append({"time": now, "event": event.name, **event.facts})
 
-    def _warms_up(self, target: str) -> None:
+    def _warm_up_requested(self, target: str) -> None:
         """An application of this process is asked for something before it serves."""
         self._warm_up = target[:PATH]
         self.service.send_report()

@@ -78,14 +78,6 @@ def page(
         history: of the last minutes.
         upgrade: what happened in the last one.
     """
-    history = history or History()
-    samples = history.samples
-    newest = samples[-1] if samples else None
-    rate = f"{newest.rate:,.0f}" if newest else _NONE
-    median = _milliseconds(newest and newest.median)
-    high = _milliseconds(newest and newest.high)
-    marks = history.marks
-    told = "".join(f"; {ago} s ago: {mark}" for ago, mark in marks)
     generations = sorted(status["generations"], key=lambda each: -_number(each.get("generation")))
     requests = [
         (generation, each) for generation in generations for each in generation.get("requests", ())
@@ -97,20 +89,7 @@ def page(
         title=escape(f"{'' if status['ready'] else 'Not ready: '}Generation {serving}: graceful"),
         version=escape(str(status["version"])),
         ready=f'<p id="ready" class="{ready}">{_SIGNS.get(ready, "✕")} {ready}</p>',
-        minutes=SECONDS // 60,
-        rate=rate,
-        median=median,
-        high=high,
-        axis=_AXIS.format(key=_KEY if marks else ""),
-        rates=chart(
-            f"Requests per second, now {rate}{told}", "/s", [[each.rate for each in samples]], marks
-        ),
-        latencies=chart(
-            f"Latency, now median {median}, 99 % {high}{told}",
-            "ms",
-            [[each.median for each in samples], [each.high for each in samples]],
-            marks,
-        ),
+        **_charts(history or History()),
         lanes="".join(map(_lane, generations)),
         in_flight=f"{in_flight:,}",
         requests=_requests(requests, in_flight),
@@ -119,12 +98,40 @@ def page(
             f"<li><code>{escape(', '.join(each['bound']))}</code></li>"
             for each in status["listeners"]
         ),
-        totals="".join(
-            f"<div><dt>{_text(_NAMES.get(name, name.replace(',', ' ').replace('_', ' ')))}</dt>"
-            f"<dd>{_short(_number(number))}</dd></div>"
-            for name, number in sorted({**status["counters"], **status["gauges"]}.items())
-            if not name.startswith("bucket")
+        totals=_totals({**status["counters"], **status["gauges"]}),
+    )
+
+
+def _charts(history: History) -> dict[str, object]:
+    """What the page shows of the last minutes, by its place there."""
+    samples, marks = history.samples, history.marks
+    newest = samples[-1] if samples else None
+    rate = f"{newest.rate:,.0f}" if newest else _NONE
+    median = _milliseconds(newest and newest.median)
+    high = _milliseconds(newest and newest.high)
+    told = "".join(f"; {ago} s ago: {mark}" for ago, mark in marks)
+    latencies = [[each.median for each in samples], [each.high for each in samples]]
+    return {
+        "minutes": SECONDS // 60,
+        "axis": _AXIS.format(key=_KEY if marks else ""),
+        "rate": rate,
+        "rates": chart(
+            f"Requests per second, now {rate}{told}", "/s", [[each.rate for each in samples]], marks
         ),
+        "median": median,
+        "high": high,
+        "latencies": chart(
+            f"Latency, now median {median}, 99 % {high}{told}", "ms", latencies, marks
+        ),
+    }
+
+
+def _totals(numbers: Mapping[str, Any]) -> str:
+    return "".join(
+        f"<div><dt>{_text(_NAMES.get(name, name.replace(',', ' ').replace('_', ' ')))}</dt>"
+        f"<dd>{_short(_number(number))}</dd></div>"
+        for name, number in sorted(numbers.items())
+        if not name.startswith("bucket")
     )
 
 

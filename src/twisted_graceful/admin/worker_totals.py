@@ -19,7 +19,7 @@ def facts_of(report: str) -> Mapping[str, Any]:
     return facts if isinstance(facts, dict) else {}
 
 
-def _last_roll(roll: RollingRestartProgress) -> dict[str, Any]:
+def _rolling_restart_facts(roll: RollingRestartProgress) -> dict[str, Any]:
     return {
         "replaced": roll.replaced,
         "wanted": roll.wanted,
@@ -37,13 +37,13 @@ class WorkerTotals:
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._tally = StatusTotals[WatchedWorker]()
+        self._totals = StatusTotals[WatchedWorker]()
         self._requests: dict[WatchedWorker, list[dict[str, Any]]] = {}
 
     @property
     def total(self) -> Status:
         """The numbers of those that live, and the counters of those that did."""
-        return self._tally.total
+        return self._totals.total
 
     @property
     def requests(self) -> list[dict[str, Any]]:
@@ -56,13 +56,13 @@ class WorkerTotals:
 
     def reported(self, worker: WatchedWorker, report: str) -> None:
         """A worker has reported its numbers."""
-        self._tally.update(worker, Status.decode(report))
+        self._totals.update(worker, Status.decode(report))
         requests = facts_of(report).get("requests", ())
         self._requests[worker] = [each for each in requests if isinstance(each, dict)]
 
-    def gone(self, worker: WatchedWorker) -> None:
+    def ended(self, worker: WatchedWorker) -> None:
         """A worker has ended."""
-        self._tally.ended(worker)
+        self._totals.ended(worker)
         self._requests.pop(worker, None)
 
     def facts(self, pool: WorkerGroup) -> dict[str, Any]:
@@ -71,11 +71,11 @@ class WorkerTotals:
         return {
             "workers_wanted": pool.size,
             "workers": [self._row(each) for each in pool.workers],
-            "roll": roll and _last_roll(roll),
+            "roll": roll and _rolling_restart_facts(roll),
         }
 
     def _row(self, worker: WorkerSummary) -> dict[str, Any]:
-        status = self._tally.living.get(worker.key, Status())
+        status = self._totals.living.get(worker.key, Status())
         return {
             "number": worker.number,
             "pid": worker.pid,

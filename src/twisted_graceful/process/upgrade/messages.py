@@ -14,10 +14,6 @@ from ..listeners.listener import inode
 REASON_LIMIT = 4096
 """Characters of a reason; an AMP value holds 65,535 bytes at most."""
 
-REPORT_LIMIT = 60_000
-"""Characters of a report, which are ASCII; an AMP value holds 65,535 bytes at most."""
-
-
 NO_DESCRIPTOR = -1
 """Stands for a descriptor that this process had no room for."""
 

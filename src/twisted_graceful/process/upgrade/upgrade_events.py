@@ -119,6 +119,10 @@ class WatchedWorker(Protocol):
     pid: int
 
 
+REPORT_LIMIT = 60_000
+"""Characters of a report, which are ASCII; an AMP value holds 65,535 bytes at most."""
+
+
 class Watcher:
     """Is told what becomes of a process and its upgrades; this one does nothing about it.
 
@@ -126,7 +130,7 @@ class Watcher:
     """
 
     def report(self, to: str) -> str:
-        """What another process is told of this one; empty for nothing.
+        """What another process is told of this one, within `REPORT_LIMIT`; empty for nothing.
 
         Args:
             to: who is told: ``predecessor``, ``successor`` or ``master``.

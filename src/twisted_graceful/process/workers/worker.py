@@ -21,7 +21,6 @@ from ..interfaces import Lifecycle, ManagedProcess
 from ..upgrade.accept_retry import Acceptor
 from ..upgrade.inheritance import Inheritance
 from ..upgrade.messages import (
-    REPORT_LIMIT,
     Alive,
     CutShort,
     Drain,
@@ -33,7 +32,7 @@ from ..upgrade.messages import (
 )
 from ..upgrade.output import release
 from ..upgrade.parent import Parent
-from ..upgrade.upgrade_events import Watcher
+from ..upgrade.upgrade_events import REPORT_LIMIT, Watcher
 from .heartbeat import Heartbeat, interval
 
 
