@@ -8,10 +8,10 @@ import socket
 from dataclasses import replace
 from typing import Any
 
-from twisted_graceful.errors import InheritanceError
+from twisted_graceful.errors import ActivationError, InheritanceError
 from twisted_graceful.process.listeners.listener import Listener
 from twisted_graceful.process.listeners.unix_files import SocketFile
-from twisted_graceful.process.upgrade import inheritance
+from twisted_graceful.process.upgrade.handed_over import HandedOver
 from twisted_graceful.process.upgrade.inheritance import VARIABLE, Inheritance
 from twisted_graceful.process.upgrade.spawn import descriptors_for_child
 
@@ -97,38 +97,47 @@ class InheritanceTests(SynchronousTestCase):
         assert taken is not None
         self.assertEqual(taken.pid_file, "")
 
-    def seized(self, **fields: object) -> None:
-        """Let this process be a successor, until the end of the test."""
-        self.patch(inheritance, "_seized", None)
-        self.patch(inheritance, "_claimed", False)
-        self.patch(os, "environ", {VARIABLE: self.variable(**fields)})
-        inheritance.seize()
+    def handed_over(self, **fields: object) -> HandedOver:
+        """What a process that is a successor was handed."""
+        return HandedOver({VARIABLE: self.variable(**fields)}, os.getpid())
 
     def test_a_pid_file_can_be_noted(self) -> None:
         """What runs before the application adds the pid file, and changes nothing else."""
-        self.seized(pid_file="")
-        inheritance.note_pid_file("/run/app.pid")
-        self.assertEqual(inheritance.claim(), self.inheritance)
+        handed_over = self.handed_over(pid_file="")
+        handed_over.note_pid_file("/run/app.pid")
+        self.assertEqual(handed_over.claim_inheritance(), self.inheritance)
 
-    def test_what_was_seized_is_out_of_reach(self) -> None:
-        """Nothing that the process starts afterwards finds the variable."""
-        self.seized()
-        self.assertNotIn(VARIABLE, os.environ)
-        self.assertTrue(inheritance.is_successor())
+    def test_it_is_out_of_reach(self) -> None:
+        """Nothing that the process starts afterwards finds the variables."""
+        manager = {"NOTIFY_SOCKET": "@x", "LISTEN_FDS": "0", "LISTEN_PID": str(os.getpid())}
+        environ = {VARIABLE: self.variable(), "PATH": "/bin", **manager}
+        handed_over = HandedOver(environ, os.getpid())
+        self.assertEqual(environ, {"PATH": "/bin"})
+        self.assertTrue(handed_over.is_successor)
+        self.assertEqual((handed_over.worker, handed_over.supervision.socket), (0, "@x"))
 
     def test_a_second_claim_is_refused(self) -> None:
         """Two services of one process are told that they cannot share an inheritance."""
-        self.seized()
-        inheritance.claim()
-        error = self.assertRaises(InheritanceError, inheritance.claim)
+        handed_over = self.handed_over()
+        handed_over.claim_inheritance()
+        error = self.assertRaises(InheritanceError, handed_over.claim_inheritance)
         self.assertIn("give all servers to one", str(error))
 
     def test_nobody_inherits_in_the_first_generation(self) -> None:
         """A process that is nobody's successor has nothing to claim, as often as it asks."""
-        self.patch(inheritance, "_seized", None)
-        self.patch(os, "environ", {})
-        self.assertEqual((inheritance.claim(), inheritance.claim()), (None, None))
-        self.assertFalse(inheritance.is_successor())
+        first = HandedOver({}, os.getpid())
+        self.assertEqual([first.claim_inheritance() for _ in range(2)], [None, None])
+        self.assertEqual(
+            (first.claim_activated(), first.is_successor, first.worker), ([], False, 0)
+        )
+
+    def test_an_error_is_for_the_service(self) -> None:
+        """What makes no sense is an error when a service claims it, and not before."""
+        broken = {VARIABLE: "{}", "LISTEN_FDS": "x", "LISTEN_PID": str(os.getpid())}
+        handed_over = HandedOver(broken, os.getpid())
+        self.assertTrue(handed_over.is_successor)
+        self.assertRaises(InheritanceError, handed_over.claim_inheritance)
+        self.assertRaises(ActivationError, handed_over.claim_activated)
 
     def test_another_version_is_refused(self) -> None:
         """A version that this one cannot read is named, beside the one that it can."""

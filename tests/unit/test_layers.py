@@ -112,7 +112,8 @@ ORDER: dict[str, Layers] = {
     "process.upgrade": [
         {"accept_retry", "generation_machine", "inheritance", "messages", "output"}
         | {"upgrade_events"},
-        {"control_channel", "launch", "predecessor_deadline", "spawn"},
+        {"control_channel", "handed_over", "predecessor_deadline"},
+        {"launch", "spawn"},
         {"handover_protocol", "upgrade_record"},
         {"child", "parent"},
         {"announcer"},
@@ -265,7 +266,7 @@ class LayerTests(SynchronousTestCase):
         self.assertIn("errors.SettingsError", seen["config.server_settings"])
         self.assertIn("process.listeners.listener.Listener", seen["services.listening"])
         self.assertIn("config.server_settings.ServerSettings", seen["http.site"])
-        self.assertIn("process.upgrade.inheritance.claim", seen["services.service"])
+        self.assertIn("process.upgrade.handed_over.handed_over", seen["services.service"])
 
     def test_no_module_installs_a_reactor(self) -> None:
         """Whoever imports a module of ours can still choose the reactor."""

@@ -25,7 +25,7 @@ from twisted_graceful.config.options import OPTIONS
 from twisted_graceful.config.setting_fields import kind_of
 from twisted_graceful.config.settings import Settings
 from twisted_graceful.process.twistd import complaints, only_look, skip_what_is_done
-from twisted_graceful.process.upgrade import inheritance
+from twisted_graceful.process.upgrade import handed_over
 from twisted_graceful.process.upgrade.inheritance import VARIABLE
 from twisted_graceful.services.service import GracefulService
 
@@ -356,7 +356,7 @@ class TwistdOptionsTests(SynchronousTestCase):
 
     def test_a_successor_does_nothing_twice(self) -> None:
         """A successor does not daemonize, change user or root, or touch twistd's pid file."""
-        self.patch(inheritance, "is_successor", lambda: True)
+        self.patch(handed_over.handed_over(), "is_successor", True)
         parent = twistd_options(*self.given)
         ours = self.parsed(parent)
         done = {name: parent[name] for name in ("pidfile", "uid", "gid", "chroot")}
@@ -526,7 +526,7 @@ class MakeServiceTests(SynchronousTestCase):
     def test_an_inheritance_that_makes_no_sense(self) -> None:
         """A successor's variable that makes no sense is one line, too."""
         parsed = options("--port", "127.0.0.1:0")
-        self.patch(inheritance, "_seized", None)
+        self.patch(handed_over, "_handed_over", None)
         os.environ[VARIABLE] = "nonsense"
         error = self.assertRaises(SystemExit, makeService, parsed)
         self.assertIn(f"twistd graceful: the environment variable {VARIABLE}", str(error.code))

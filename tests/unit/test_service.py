@@ -33,8 +33,8 @@ from twisted_graceful import (
 )
 from twisted_graceful.handover_interface import Departure
 from twisted_graceful.http.io.connection_limit import limit_of_descriptors
-from twisted_graceful.process.listeners import activation
 from twisted_graceful.process.listeners.listener import Listener
+from twisted_graceful.process.upgrade.handed_over import HandedOver
 from twisted_graceful.testing.messages import take_response
 
 from .real_reactor import RealReactorTestCase, port, url
@@ -847,7 +847,7 @@ class GracefulServiceTests(RealReactorTestCase):
         sock.setblocking(False)
         where = sock.getsockname()[1]
         activated = Listener("a", [sock], is_activated=True)
-        self.patch(activation, "claim", lambda: [activated])
+        self.patch(HandedOver, "claim_activated", lambda _: [activated])
         server = new(f"127.0.0.1:{where}", Echo())
         service = self.service(server)
         accepts = server.ready()

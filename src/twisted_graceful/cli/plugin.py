@@ -20,7 +20,7 @@ from ..config.options import option_name, settings_of, unknown_variables
 from ..config.settings import Settings
 from ..errors import AppError, GracefulError, SettingsError
 from ..process.host.log_file import check_writable
-from ..process.upgrade.inheritance import is_successor, is_worker
+from ..process.upgrade.handed_over import handed_over
 from ..process.upgrade.launch import Launch
 from ..process.upgrade.output import keep_words
 from ..services.server import Server, global_reactor, located
@@ -51,7 +51,7 @@ def makeService(options: Options) -> IService:
     if options["reload"]:
         # Python takes a .pyc for current if the source has its size and second of modification.
         sys.dont_write_bytecode = True
-    if is_successor() and options.twistd.log_file:
+    if handed_over().is_successor and options.twistd.log_file:
         keep_words()
     for sentence in unknown_variables(os.environ):
         _log.warn("{sentence}; it is ignored", sentence=sentence)
@@ -59,7 +59,7 @@ def makeService(options: Options) -> IService:
         # Before an application is imported, which may change the directory.
         launch = options.twistd.launch()
         settings = located(settings_of(options.chosen), launch.directory)
-        is_master = settings.workers and not (is_worker() or options["check"])
+        is_master = settings.workers and not (handed_over().worker or options["check"])
         servers = _servers(options, settings, launch.directory, _name if is_master else load)
         options.twistd.require_log()
         if options["check"]:

@@ -19,7 +19,7 @@ from twisted.logger import (
 from .host.log_file import check_writable
 from .host.pid_file import require_free, require_writable
 from .host.streams import canonical, number_of
-from .upgrade import inheritance
+from .upgrade.handed_over import handed_over
 from .upgrade.launch import Launch
 
 _DONE = {"nodaemon": True, "pidfile": "", "chroot": None, "uid": None, "gid": None}
@@ -50,7 +50,7 @@ class TwistdContext:
             options: twistd's or twist's; changed in place.
         """
         pid_file = options.get("pidfile") or ""
-        if inheritance.is_successor():
+        if handed_over().is_successor:
             skip_what_is_done(options)
         elif "pidfile" in options:
             options["pidfile"] = ""  # we check and write it
@@ -72,7 +72,7 @@ class TwistdContext:
         Raises:
             LogFileError: it cannot.
         """
-        if not inheritance.is_successor():
+        if not handed_over().is_successor:
             check_writable(self.log_file)
 
     def require_pid_file(self) -> None:
@@ -81,7 +81,7 @@ class TwistdContext:
         Raises:
             PidFileError: it cannot, or it is.
         """
-        if self.pid_file and not inheritance.is_successor():
+        if self.pid_file and not handed_over().is_successor:
             if not self.changes_root:  # else the path means another file when it is written
                 require_writable(self.pid_file)
             require_free(self.pid_file)
@@ -160,13 +160,13 @@ def locate_log(options: MutableMapping[str, Any]) -> None:
 
 def main() -> None:
     """Run twistd with the arguments of this process."""
-    inheritance.seize()
+    handed_over()  # before any plugin is imported
     from twisted.application import app
     from twisted.scripts import twistd
 
     class Options(twistd.ServerOptions):  # type: ignore[misc]
         def postOptions(self) -> None:
-            inheritance.note_pid_file(skip_what_is_done(self))
+            handed_over().note_pid_file(skip_what_is_done(self))
             super().postOptions()
 
     app.run(twistd.runApp, Options)

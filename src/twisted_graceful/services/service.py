@@ -13,14 +13,12 @@ from ..config.option_types import AUTO
 from ..config.process_settings import ProcessSettings
 from ..errors import GracefulError
 from ..http.log.drain_report import DrainReport
-from ..process.host import systemd
 from ..process.host.cpu_count import usable
 from ..process.host.exit_status import exit_with
 from ..process.host.log_file import lost_lines
 from ..process.host.process_status import Status, resident_size
-from ..process.listeners import activation
 from ..process.listeners.listener_registry import ListenerRegistry
-from ..process.upgrade.inheritance import claim, seize
+from ..process.upgrade.handed_over import handed_over
 from ..process.upgrade.launch import Launch
 from ..process.upgrade.upgrade_events import Shielded, Watcher
 from ..process.workers.balance import share_of
@@ -30,10 +28,8 @@ from .service_process import ServiceProcess
 from .worker_group import WorkerGroup
 from .workload import ServiceWorkload
 
-# Whatever the application starts while it is imported must not inherit what we inherited.
-seize()
-activation.seize()
-systemd.seize()
+# What the application starts while it is imported must not inherit what this process has.
+handed_over()
 
 
 class GracefulService(MultiService):
@@ -88,7 +84,7 @@ class GracefulService(MultiService):
         super().__init__()
         # First, since an error must leave the inheritance unclaimed.
         combined = ProcessSettings.combined(settings, [each.settings for each in servers])
-        inheritance = claim()
+        inheritance = handed_over().claim_inheritance()
         reactor = global_reactor() if reactor is None else reactor
         launch = Launch.of_this_process(os.environ) if launch is None else launch
         self.reactor = reactor
@@ -97,7 +93,7 @@ class GracefulService(MultiService):
         self.worker = 0 if inheritance is None else inheritance.worker
         self._workers = 0 if self.worker else count(combined.workers)
         inherited = () if inheritance is None else inheritance.take_listeners()
-        listeners = ListenerRegistry(inherited, activation.claim())
+        listeners = ListenerRegistry(inherited, handed_over().claim_activated())
         self._servers = ServerGroup(reactor, listeners, settings, share_of(inheritance))
         for server in servers:
             server.setServiceParent(self)

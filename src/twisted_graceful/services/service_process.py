@@ -35,6 +35,7 @@ from ..process.host.twistd_files import TwistdFiles
 from ..process.interfaces import Lifecycle, ManagedProcess
 from ..process.listeners.listener import Listener
 from ..process.upgrade.generation import Generation
+from ..process.upgrade.handed_over import handed_over
 from ..process.upgrade.inheritance import Inheritance
 from ..process.upgrade.launch import Launch
 from ..process.upgrade.not_started import NotStarted
@@ -201,7 +202,7 @@ class ServiceProcess(ManagedProcess):
         inheritance, self._inheritance = self._inheritance, None
         self._leaving = False
         self._supervisor = systemd.Supervisor(
-            self._reactor, systemd.seize(), speaks=inheritance is None
+            self._reactor, handed_over().supervision, speaks=inheritance is None
         )
         self._supervisor.loads("Loading", self._servers.settings.upgrade_timeout)
         self.lifecycle = lifecycle = self._lifecycle_of(inheritance)

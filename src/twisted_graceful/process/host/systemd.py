@@ -78,17 +78,6 @@ class Supervision:
         return {SOCKET: self.socket, **watchdog} if self.socket else {}
 
 
-_seized = Supervision()
-
-
-def seize() -> Supervision:
-    """What is asked of this process, out of the reach of the application from now on."""
-    global _seized
-    taken = Supervision.take(os.environ, os.getpid())
-    _seized = taken if taken.socket else _seized
-    return _seized
-
-
 class Notifier:
     """Sends messages, in order; never waits, and never fails.
 

@@ -90,40 +90,18 @@ def _listening(name: str, descriptor: int) -> socket.socket:
     return listener
 
 
-_seized: Activation | ActivationError | None = None
+def first_environment(environ: MutableMapping[str, str]) -> MutableMapping[str, str]:
+    """The environment in which the variables are, or were when the process was started.
 
+    Args:
+        environ: of this process, where Twisted takes them away when `twisted.internet.endpoints` is
+            imported, as some plugins and applications do.
 
-def seize() -> None:
-    """Take the sockets out of the reach of what the application starts, as early as can be."""
-    global _seized
-    if _seized is not None:
-        return
-    environ: MutableMapping[str, str] = os.environ
-    if COUNT not in environ and "twisted.internet.endpoints" in sys.modules:
-        # It takes the variables away when it is imported, as some plugins and applications do.
-        environ = _first_environment()
-    try:
-        _seized = Activation.take(environ, os.getpid())
-    except ActivationError as error:
-        _seized = error
-
-
-def claim() -> list[Listener]:
-    """The listeners, for the service that serves them; whoever claims them next finds none.
-
-    Raises:
-        ActivationError: what was passed cannot be used.
+    Returns:
+        ``environ``, or a copy of what the process was started with; empty without /proc.
     """
-    global _seized
-    seize()
-    seized, _seized = _seized, Activation()
-    if isinstance(seized, ActivationError):
-        raise seized
-    return seized.listeners() if seized is not None else []
-
-
-def _first_environment() -> dict[str, str]:
-    """The environment that this process was started with; nothing where there is no /proc."""
+    if COUNT in environ or "twisted.internet.endpoints" not in sys.modules:
+        return environ
     try:
         entries = Path("/proc/self/environ").read_bytes().split(b"\0")
     except OSError:

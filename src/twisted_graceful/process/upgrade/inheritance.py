@@ -9,17 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 from collections.abc import MutableMapping
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...errors import InheritanceError
-from ..host import streams
-from ..host.forks import keep_inheritance_from_children
-from ..host.parent_death import die_with_parent
 from ..listeners.listener import Listener
 from ..listeners.unix_files import SocketFile
 
@@ -162,70 +157,6 @@ class Inheritance:
                 )
             )
         return listeners
-
-
-_seized: Inheritance | InheritanceError | None = None
-_claimed = False
-
-
-def seize() -> None:
-    """Take this process's inheritance out of the reach of what the application starts.
-
-    To be called as early as can be: when a module that serves is imported.
-    """
-    global _seized
-    try:
-        taken = Inheritance.take(os.environ)
-        if taken is not None:
-            _seized = taken
-            keep_inheritance_from_children([taken.control, *taken.listening()])
-            if taken.worker:
-                die_with_parent()  # until it is loaded, which may never end
-            streams.inherit(dict(taken.kept))
-        if taken is not None and taken.ignores_hup:
-            with suppress(ValueError):  # not in the main thread
-                signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    except InheritanceError as error:
-        _seized = error
-
-
-def is_successor() -> bool:
-    """Whether this process was started by a predecessor, or by a master."""
-    seize()
-    return _seized is not None
-
-
-def is_worker() -> bool:
-    """Whether this process was started by a master."""
-    seize()
-    return isinstance(_seized, Inheritance) and bool(_seized.worker)
-
-
-def note_pid_file(path: str) -> None:
-    """Add the path of a pid file to the inheritance; empty if there is none."""
-    global _seized
-    seize()
-    if isinstance(_seized, Inheritance):
-        _seized = replace(_seized, pid_file=path)
-
-
-def claim() -> Inheritance | None:
-    """This process's inheritance, for the one who serves.
-
-    Raises:
-        InheritanceError: it makes no sense, or somebody has claimed it before.
-    """
-    global _claimed
-    seize()
-    if isinstance(_seized, InheritanceError):
-        raise _seized
-    if _seized is not None and _claimed:
-        raise InheritanceError(
-            "the listeners of this process belong to another GracefulService: "
-            "give all servers to one"
-        )
-    _claimed = True
-    return _seized
 
 
 def _socket(name: str, descriptor: int) -> socket.socket:

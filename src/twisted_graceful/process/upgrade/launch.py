@@ -14,7 +14,7 @@ from ...errors import LaunchError, UpgradeRefused
 from ..host import shebang
 from ..host.supervisors import ParentSupervisor, parent_supervisor
 from ..host.symlinks import Symlinks, missing
-from ..host.systemd import seize
+from .handed_over import handed_over
 from .inheritance import VARIABLE
 
 TWISTD_AGAIN = "twisted_graceful.process.twistd"
@@ -125,7 +125,7 @@ class Launch:
             else parent_supervisor(
                 environ,
                 pid,
-                notifies=bool(seize().socket),
+                notifies=bool(handed_over().supervision.socket),
                 ignores_hup=signal.getsignal(signal.SIGHUP) is signal.SIG_IGN,
             ),
         )
