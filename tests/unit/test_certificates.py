@@ -298,7 +298,7 @@ class ServerTests(SynchronousTestCase):
                 self.assertEqual(
                     [each.partition(": clients")[0] for each in logged], [expired] * count
                 )
-        self.assertEqual(server.listening.certificate_ends, {"localhost:0": 1609459200})
+        self.assertEqual(server.certificate.ends, {"localhost:0": 1609459200})
 
     def test_python_without_openssl(self) -> None:
         """Where Python has no TLS everything else works, and a certificate is refused by that."""

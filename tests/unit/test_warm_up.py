@@ -283,8 +283,7 @@ class TraceTests(WarmUpTestCase):
         server.startService()
         await accepts
         self.assertEqual(free, [server.listening.limit.free])
-        assert server._site is not None
-        self.assertEqual((server._site.connections.answered, len(server._site.connections)), (0, 0))
+        self.assertEqual((server.answered, server.connected), (0, 0))
         await fetch(server.urls[0] + "/z")
         report = await server.stopService()
         self.assertEqual((report.answered, report.cut), (0, ()))

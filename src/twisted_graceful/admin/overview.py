@@ -107,8 +107,7 @@ class Overview(Watcher):
         self.last_upgrade: list[dict[str, Any]] = []
         self.history = History()
         for server in service.servers:
-            server.meter = RequestMetrics(clock)
-            server.on_warm_up = self._warm_up_requested
+            server.observe(RequestMetrics(clock), self._warm_up_requested)
 
     # This process
 
@@ -166,7 +165,7 @@ class Overview(Watcher):
         certificates = {
             name: ends
             for server in service.servers
-            for name, ends in server.listening.certificate_ends.items()
+            for name, ends in server.certificate.ends.items()
         }
         return {
             "generation": service.number,

@@ -52,7 +52,7 @@ class Check(Service):
             CertificateError: there is no certificate that can be used.
         """
         for server in self._servers:
-            server.listening.read_certificate()
+            server.certificate.read()
 
     def startService(self) -> None:
         """Load."""

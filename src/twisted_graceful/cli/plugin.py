@@ -117,7 +117,7 @@ def _check(options: Options, settings: Settings, servers: list[Server]) -> Check
     check = Check(*servers, timeout=settings.upgrade_timeout, report=report)
     check.open()
     for server in servers:
-        for warning in server.listening.certificate_warnings:
+        for warning in server.certificate.warnings:
             err.write(f"twistd graceful: warning: {warning}\n")
     return check
 

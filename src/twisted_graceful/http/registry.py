@@ -37,6 +37,7 @@ class ConnectionRegistry:
     Args:
         clock: what the deadlines of the drain run on.
         settings: ``drain_timeout`` and ``idle_grace`` are read.
+        has_clients_waiting: whether clients wait to be accepted.
 
     Attributes:
         answered: how many requests have been.
@@ -49,18 +50,21 @@ class ConnectionRegistry:
         handover: hands connections over to another process, in a drain; None if none does.
         client_log: logs what clients do wrong.
         scheduler: shares each turn of the reactor between the connections that have much to do.
-        has_clients_waiting: whether clients wait to be accepted; set by what accepts them.
         draining: whether a drain is announced or under way: the next answer of each
             connection is to be its last.
     """
 
-    has_clients_waiting: Callable[[], bool] = staticmethod(lambda: False)
-
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime, settings: ServerSettings) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        settings: ServerSettings,
+        has_clients_waiting: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.clock = clock
         self.settings = settings
+        self.has_clients_waiting = has_clients_waiting
         self.answered = 0
         self.told_to_close = 0
         self.handed_over = 0

@@ -31,6 +31,8 @@ class Site(TwistedSite):
         resource: the root of the resource tree.
         settings: timeouts of the connections and of the drain.
         reactor: what timeouts run on.
+        access_log: where each request is told of when it is over; None for nowhere.
+        has_clients_waiting: whether clients wait to be accepted.
 
     Attributes:
         protocols: what makes a connection that speaks it, by the names of ALPN (RFC 7301
@@ -43,14 +45,20 @@ class Site(TwistedSite):
     protocols: Mapping[bytes, Callable[[], Connection]]
     displayTracebacks = False
     noisy = False
-    access_log: RequestLog | None = None
-    stopping = False
 
     def __init__(
-        self, resource: IResource, *, settings: ServerSettings, reactor: IReactorTime
+        self,
+        resource: IResource,
+        *,
+        settings: ServerSettings,
+        reactor: IReactorTime,
+        access_log: RequestLog | None = None,
+        has_clients_waiting: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(resource, reactor=reactor)
-        self.connections = ConnectionRegistry(reactor, settings)
+        self.access_log = access_log
+        self.stopping = False
+        self.connections = ConnectionRegistry(reactor, settings, has_clients_waiting)
         allowed = Networks.parse(settings.forwarded_allow_ips)
         self.proxies = Proxies(allowed) if settings.proxy_headers else None
         http2 = AVAILABLE and settings.max_concurrent_streams > 0

@@ -125,7 +125,7 @@ class ServerGroup(ServiceWorkload):
             LogFileError: an access log cannot be opened.
         """
         for server in self.all_servers:
-            server.listening.read_certificate()
+            server.certificate.read()
         try:
             for server in self.all_servers:
                 server.open()

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from twisted.logger import Logger
 
-from ..address import Address, ListenAddress, UnixAddress
-from ..clock import time_of_day
+from ..address import ListenAddress, UnixAddress
 from ..config.server_settings import ServerSettings
-from ..errors import BindError, CertificateError
+from ..errors import BindError
 from ..handover_interface import HandedConnection
 from ..http.io.connection_limit import ConnectionLimit
 from ..http.io.port import Port
@@ -22,12 +21,11 @@ from ..http.proxy_header_reader import behind_proxies
 from ..http.registry import ConnectionRegistry
 from ..http.site import Site
 from ..process.listeners.listener import Listener, has_pending_connection
+from .server_certificate import ServerCertificate
 from .shared_resources import SharedResources
 
 if TYPE_CHECKING:
-    import ssl
-
-    from ..http.io.certificates import CertificateFacts
+    pass
 
 
 Admission: TypeAlias = Callable[[Any, ConnectionRegistry], str]
@@ -39,7 +37,8 @@ class Listening:
 
     Args:
         addresses: where to listen.
-        settings: backlog, certificate and the like.
+        settings: backlog, permissions and the like.
+        certificate: of the addresses where TLS is spoken.
         reactor: what the ports listen with.
         transport: of the connections that come in.
         log: of the server, so that the lines of one are told apart from those of another.
@@ -56,6 +55,7 @@ class Listening:
         self,
         addresses: Sequence[ListenAddress],
         settings: ServerSettings,
+        certificate: ServerCertificate,
         reactor: Any,
         transport: type[GatheringServer],
         log: Logger,
@@ -72,9 +72,8 @@ class Listening:
         self._reactor = reactor
         self._transport = transport
         self._log = log
-        self._endpoints = [_Endpoint(each, self._is_secure(each)) for each in self.addresses]
-        self._certificate: ssl.SSLContext | None = None
-        self._certificate_facts: CertificateFacts | None = None
+        self._certificate = certificate
+        self._endpoints = [_Endpoint(each, certificate.is_needed_at(each)) for each in addresses]
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.addresses))
@@ -118,74 +117,6 @@ class Listening:
     def all_secure(self) -> bool:
         """Whether TLS is spoken on each address."""
         return all(each.is_secure for each in self._endpoints)
-
-    def _is_secure(self, address: ListenAddress) -> bool:
-        return address.scheme == "https" or (not address.scheme and bool(self._settings.tls_cert))
-
-    def read_certificate(self) -> None:
-        """Read the certificate and its key, if an address needs them.
-
-        Raises:
-            CertificateError: there is none that can be used.
-        """
-        secure = [each for each in self.addresses if self._is_secure(each)]
-        if not secure:
-            return
-        if not self._settings.tls_cert:
-            raise CertificateError(
-                f"{str(secure[0])!r} needs a certificate: name its file with tls_cert (--tls-cert)"
-            )
-        try:
-            from ..http.io import certificates
-        except ImportError as error:
-            raise CertificateError(
-                f"this Python was built without OpenSSL, and cannot speak TLS: {error}"
-            ) from error
-        self._certificate = certificates.load(self._settings.tls_cert, self._settings.tls_key)
-        self._certificate_facts = None
-
-    @property
-    def certificate_facts(self) -> CertificateFacts | None:
-        """What the certificate says; None if there is none, or it was not read."""
-        if self._certificate is not None and self._certificate_facts is None:
-            from ..http.io import certificates
-
-            hosts = {
-                each.domain
-                for each in self.addresses
-                if isinstance(each, Address) and self._is_secure(each) and each.domain
-            }
-            try:
-                self._certificate_facts = certificates.facts(
-                    self._certificate, self._settings.tls_cert, tuple(sorted(hosts))
-                )
-            except (OSError, ValueError) as error:  # OpenSSL can use it, which is what counts
-                self._certificate_facts = certificates.CertificateFacts(
-                    None, None, faults=(f"it could not be examined: {error}",)
-                )
-        return self._certificate_facts
-
-    @property
-    def certificate_ends(self) -> dict[str, float]:
-        """When the certificate expires, in seconds since the epoch, by the names of listeners."""
-        known = self.certificate_facts
-        if known is None or known.ends is None:
-            return {}
-        return {each.name: known.ends for each in self.addresses if self._is_secure(each)}
-
-    @property
-    def certificate_warnings(self) -> list[str]:
-        """What an operator should do something about; each sentence names the file."""
-        known = self.certificate_facts
-        if known is None:
-            return []
-        found = known.warnings(time_of_day(self._reactor)())
-        return [f"The certificate in {self._settings.tls_cert!r}: {each}" for each in found]
-
-    def warn_of_certificate(self) -> None:
-        """Log these warnings."""
-        for warning in self.certificate_warnings:
-            self._log.warn("{warning}", warning=warning)
 
     # Listeners
 
@@ -292,10 +223,10 @@ class Listening:
     ) -> tuple[Any, type[GatheringServer]]:
         """What makes the connections of a port, and the transport for what is spoken there."""
         factory: Any = site
-        if self._certificate is not None and is_secure:
+        if self._certificate.context is not None and is_secure:
             from ..http.tls_handshake import over_tls
 
-            factory, transport = over_tls(site, transport, self._certificate)
+            factory, transport = over_tls(site, transport, self._certificate.context)
         return behind_proxies(site, factory, transport)
 
     def end(self, removed: Collection[Listener] | None = None) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import socket
-from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,27 +20,26 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..address import UnixAddress, parse
-from ..app.conversion import as_resource
 from ..app.loading import log_not_served
-from ..app.wsgi.threads import Threads
 from ..config.settings import Settings
-from ..coroutines import needs_its_loop
 from ..errors import BindError, SettingsError
 from ..handover_interface import Carrier, HandedConnection
-from ..http.handover import HandoverQueue
 from ..http.io.connection_limit import ConnectionLimit
 from ..http.io.poller import transport_for
-from ..http.log.access_log import BUFFER, AccessLog
+from ..http.log.access_log import RequestLog
 from ..http.log.drain_report import CutRequest, DrainReport
 from ..http.log.request_metrics import RequestMetrics, TeeRequestLog
 from ..http.site import Site
-from ..process.host.log_file import LogFile, LogFiles
+from ..process.host.log_file import LogFiles
 from ..process.host.process_status import Status
 from ..process.host.streams import canonical
 from ..process.listeners.listener import Listener
 from ..process.listeners.listener_registry import ListenerRegistry
 from ..process.upgrade.launch import working_directory
+from .access_log_writer import AccessLogWriter
 from .listening import Admission, Listening
+from .served_app import ServedApp
+from .server_certificate import ServerCertificate
 from .shared_resources import SharedResources
 
 
@@ -65,8 +62,8 @@ class Server(Service):
 
     Attributes:
         listening: its addresses, listeners and ports.
-        meter: what counts its requests; None for nobody, which is cheaper.
-        on_warm_up: is called with the target of each request of the warm-up.
+        certificate: what it speaks TLS with.
+        meter: counts its requests; None if they are not counted.
 
     Raises:
         AddressError: the address is none.
@@ -89,10 +86,19 @@ class Server(Service):
         here = working_directory(os.environ)
         self.addresses = [parse(each).within(here) for each in several]
         self.settings = located(settings or Settings(), here)
-        self._app = app
-        self._wsgi = wsgi
         self._reactor = global_reactor() if reactor is None else reactor
         self._transport, self._poller = transport_for(self._reactor)
+        self.certificate = ServerCertificate(
+            self.settings, self.addresses, self._reactor, self._log
+        )
+        self._served = ServedApp(
+            app,
+            wsgi=wsgi,
+            settings=self.settings,
+            reactor=self._reactor,
+            is_multiprocess=self._is_multiprocess,
+            has_clients_waiting=lambda: self.listening.limit.is_waited_for,
+        )
         self._admission = admission
         self._is_coordinated = False
         self._use(
@@ -101,13 +107,8 @@ class Server(Service):
             )
         )
         self.meter: RequestMetrics | None = None
-        self.on_warm_up: Callable[[str], None] = lambda target: None
-        self._log_path = self.settings.access_log
-        self._log_file: LogFile | None = None
-        self._access_log: AccessLog | None = None
+        self._on_warm_up: Callable[[str], None] = lambda target: None
         self._accepted = False
-        self._site: Site | None = None
-        self._status = Status()
         self._loading: Deferred[Any] | None = None
         self._waiting: list[Deferred[None]] = []
         self._fault: Failure | None = None
@@ -125,10 +126,11 @@ class Server(Service):
         self._use(shared)
 
     def _use(self, shared: SharedResources) -> None:
-        self._logs = shared.logs
+        self._access_log = AccessLogWriter(shared.logs, self.settings, self._reactor)
         self.listening = Listening(
             self.addresses,
             self.settings,
+            self.certificate,
             self._reactor,
             self._transport,
             self._log,
@@ -136,13 +138,23 @@ class Server(Service):
             self._admission,
         )
 
+    def observe(self, meter: RequestMetrics, on_warm_up: Callable[[str], None]) -> None:
+        """Count requests, and tell of the warm-up; before the load.
+
+        Args:
+            meter: counts the requests. Without one they are not counted, which is cheaper.
+            on_warm_up: called with the target of each request of the warm-up.
+        """
+        self.meter = meter
+        self._on_warm_up = on_warm_up
+
     @property
     def is_ready(self) -> bool:
         """Whether who connects now is served for the time being.
 
         From the first `accept` to the first moment of a stop; in an upgrade the successor serves.
         """
-        return self._accepted and self._site is not None and not self._site.stopping
+        return self._accepted and self._served.is_ready
 
     @property
     def bound(self) -> list[tuple[str, int]]:
@@ -163,34 +175,23 @@ class Server(Service):
     @property
     def connected(self) -> int:
         """How many connections are open."""
-        return 0 if self._site is None else len(self._site.connections)
+        return self._served.connected
 
     @property
     def answered(self) -> int:
         """How many requests it has answered since its start."""
-        return 0 if self._site is None else self._site.connections.answered
+        return self._served.answered
 
     @property
     def requests_in_flight(self) -> list[CutRequest]:
-        """The requests that are being read or answered, as they would be told of if cut now."""
-        return [] if self._site is None else list(self._site.connections.requests_in_flight())
+        """The requests that are being read or answered, as they would be reported if cut now."""
+        return self._served.requests_in_flight
 
     @property
     def status(self) -> Status:
-        """What it has done and does, in numbers; of its requests if there is a `meter`."""
-        metered = Status({} if self.meter is None else self.meter.counters)
-        if self._site is None:
-            return self._status + metered
-        connections = self._site.connections
-        phases = Counter(f"connections,{each.phase.name.lower()}" for each in connections)
-        return (
-            self._status
-            + metered
-            + Status(
-                connections.counters,
-                {"in_flight": sum(1 for _ in connections.requests_in_flight()), **phases},
-            )
-        )
+        """What it has done and does, in numbers; of its requests if they are counted."""
+        counted = {} if self.meter is None else self.meter.counters
+        return self._served.status + Status(counted)
 
     @property
     def urls(self) -> list[str]:
@@ -254,20 +255,21 @@ class Server(Service):
             await self.lame_duck(self.settings.shutdown_delay)
         accepted = self.listening.is_accepting
         report = await self.drain()
-        if self._site is not None:
-            await self._threads_finish(self.settings.drain_timeout - report.seconds)
+        busy = await self._served.finish_threads(self.settings.drain_timeout - report.seconds)
+        if busy:
+            self._log.warn(
+                "{count} requests without a client are still in the WSGI application of {address}; "
+                "they end with the process",
+                count=busy,
+                address=self.listening,
+            )
         if accepted:  # the last connection closes its descriptor in this turn
             await deferLater(self._reactor, 0)
         if self._poller is not None:
             self._poller.close()
         self._accepted = False
-        site, self._site = self._site, None
-        if site is not None:
-            self._status += Status(site.connections.counters)
-        if site is not None:
-            site.doStop()
-            self._threads.stop()
-        self._close_log()
+        self._served.stop()
+        self._access_log.close()
         if not self._is_coordinated:
             self._log.info(
                 "Drained {address}: {report}",
@@ -293,12 +295,10 @@ class Server(Service):
         """
         if self.listening.is_bound:
             return
-        self.listening.read_certificate()
+        self.certificate.read()
         if not self.listening.is_shared:  # else the master warns, once for all
-            self.listening.warn_of_certificate()
-        if self._log_path and self._log_file is None:
-            self._log_file = self._logs.open(self._log_path)
-            atexit.register(self._close_log)  # a program may end without stopping its services
+            self.certificate.log_warnings()
+        self._access_log.open()
         try:
             self.listening.bind()
         except BindError:
@@ -308,26 +308,15 @@ class Server(Service):
     def close(self) -> None:
         """Give up what `open` got; other processes that share it go on."""
         self.listening.close()
-        self._close_log()
-
-    def _close_log(self) -> None:
-        access_log, self._access_log = self._access_log, None
-        if access_log is not None:
-            access_log.close()
-        log_file, self._log_file = self._log_file, None
-        if log_file is not None:
-            self._logs.close(log_file)
-            atexit.unregister(self._close_log)
+        self._access_log.close()
 
     def reopen_logs(self) -> None:
         """Go on in new log files, after somebody has moved the present ones away."""
-        self.flush_log()
-        self._logs.reopen()
+        self._access_log.reopen()
 
     def flush_log(self) -> None:
         """Write what is still to be written to the access log."""
-        if self._access_log is not None:
-            self._access_log.flush()
+        self._access_log.flush()
 
     def load(self) -> Deferred[None]:
         """Make the resource and all that is needed to answer.
@@ -339,56 +328,16 @@ class Server(Service):
             A Deferred that fires when this server can serve; it fails with `AppError`
             or `WarmUpError`.
         """
-        self._loading = ensureDeferred(self._load())
+        log: RequestLog | None = self._access_log.start()
+        if self.meter is not None:
+            log = self.meter if log is None else TeeRequestLog(log, self.meter)
+        warm_up = self._warm_up if self.settings.warm_up else None
+        self._loading = ensureDeferred(self._served.load(log, warm_up))
         return self._loading.addBoth(self._load_over)
-
-    def _environ(self) -> dict[str, Callable[[], bool]]:
-        """What a WSGI application, which sees no request, asks instead; from any thread."""
-
-        def is_ready() -> bool:
-            return self._site is not None and not self._site.stopping
-
-        def is_draining() -> bool:
-            return self._site is None or self._site.connections.draining
-
-        return {"twisted_graceful.is_ready": is_ready, "twisted_graceful.is_draining": is_draining}
 
     def _is_multiprocess(self) -> bool:
         balance = self.listening.limit.balance
         return balance is not None and balance.workers != 1
-
-    async def _threads_finish(self, seconds: float) -> None:
-        """Let WSGI applications finish requests that have no connection any more."""
-        await self._threads.finished(max(0, seconds))
-        if self._threads.busy:
-            self._log.warn(
-                "{count} requests without a client are still in the WSGI application of {address}; "
-                "they end with the process",
-                count=self._threads.busy,
-                address=self.listening,
-            )
-
-    async def _load(self) -> None:
-        self._threads = Threads(
-            self._reactor, self.settings.wsgi_threads, self._environ(), self._is_multiprocess
-        )
-        if needs_its_loop(self._reactor):
-            await deferLater(self._reactor, 0)
-        made = as_resource(self._app, self._threads.resource, wsgi=self._wsgi)
-        resource = await made if isinstance(made, Deferred) else made
-        self._site = site = Site(resource, settings=self.settings, reactor=self._reactor)
-        # The site must outlive its last port: a drain still answers.
-        site.doStart()
-        if self.settings.warm_up:
-            await self._warm_up(site)
-        if self._log_file is not None:
-            site.access_log = self._access_log = AccessLog(
-                self.settings.access_log_format, self._reactor, self._log_file.write, buffer=BUFFER
-            )
-        if self.meter is not None:
-            log = site.access_log
-            site.access_log = self.meter if log is None else TeeRequestLog(log, self.meter)
-        site.connections.has_clients_waiting = lambda: self.listening.limit.is_waited_for
 
     async def _warm_up(self, site: Site) -> None:
         from ..http.warm_up import warm_up  # Twisted's client, which most servers do not need
@@ -402,9 +351,8 @@ class Server(Service):
             secure=self.listening.all_secure,
             timeout=self.settings.warm_up_timeout,
             reactor=self._reactor,
-            begins=self.on_warm_up,
+            begins=self._on_warm_up,
         )
-        site.connections.answered = 0  # of clients
 
     def _load_over(self, result: Any) -> Any:
         self._loading = None
@@ -426,11 +374,12 @@ class Server(Service):
         Raises:
             OSError: the system refuses; it can be asked again.
         """
-        assert self._site is not None
+        site = self._served.site
+        assert site is not None
         if self._poller is not None:
             self._poller.open()
-        self._site.connections.resume()
-        self.listening.accept(self._site)
+        site.connections.resume()
+        self.listening.accept(site)
         self._accepted = True
         self._tell_waiting(None)
 
@@ -445,19 +394,18 @@ class Server(Service):
 
     def take_up(self, handed: HandedConnection) -> None:
         """Serve a connection that another process has let go; its descriptor is ours."""
-        port = self.listening.port_of(handed)
+        port, site = self.listening.port_of(handed), self._served.site
         assert port is not None
-        assert self._site is not None
-        port.take_up(handed, self._site)
+        assert site is not None
+        port.take_up(handed, site)
 
     def announce(self) -> None:
         """Be not ready any more, and tell all whom we serve, before anything is closed.
 
         Where nobody is accepted there is nothing to announce.
         """
-        if self.listening.is_accepting and self._site is not None:
-            self._site.stopping = True
-            self._site.connections.announce()
+        if self.listening.is_accepting:
+            self._served.announce()
 
     def lame_duck(self, seconds: float) -> Deferred[None]:
         """Announce the stop, and go on serving until load balancers have noticed.
@@ -508,17 +456,12 @@ class Server(Service):
             A Deferred of the report; of the same one if a drain is under way.
         """
         self.listening.end(None if carrier is None else removed)
-        if self._site is None:
-            return succeed(DrainReport())
-        handover = None if carrier is None else HandoverQueue(self._reactor, carrier)
-        return self._site.connections.drain(handover)
+        return self._served.drain(carrier)
 
     def cut(self) -> None:
         """End the drain that is under way, or the delay before it, and all that waits."""
         self.end_delay()
-        if self._site is not None:
-            self._site.connections.cut()
-            self._threads.abandon()
+        self._served.cut()
 
 
 def workers_not_started(workers: int | str) -> SettingsError:

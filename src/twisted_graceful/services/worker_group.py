@@ -234,13 +234,13 @@ class WorkerGroup(ServiceWorkload):
         """Read the certificates again, as the new workers have, for the metrics."""
         for server in self._servers.servers:
             try:
-                server.listening.read_certificate()
+                server.certificate.read()
             except CertificateError as error:
                 self._log.warn(
                     "The metrics of the certificate are not updated: {error}", error=error
                 )
             else:
-                server.listening.warn_of_certificate()
+                server.certificate.log_warnings()
 
     # Workload
 

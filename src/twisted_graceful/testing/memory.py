@@ -56,12 +56,11 @@ class MemoryServer:
             raise AppError(f"{app!r} is not ready at once: use `serve`")
         self.clock = Clock() if clock is None else clock
         self.settings = Settings(**settings)
-        self.site = Site(resource, settings=self.settings, reactor=self.clock)
         self.access_log: list[str] = []
+        log = None
         if self.settings.access_log:
-            self.site.access_log = AccessLog(
-                self.settings.access_log_format, self.clock, self._keep_line
-            )
+            log = AccessLog(self.settings.access_log_format, self.clock, self._keep_line)
+        self.site = Site(resource, settings=self.settings, reactor=self.clock, access_log=log)
         self.kernels: dict[int, MemorySocket] = {}
         self._successor: MemoryServer | None = None
         self._reactor = MemoryReactor(self.clock)
