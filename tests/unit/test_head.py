@@ -11,7 +11,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 from twisted_graceful.config.settings import Settings
-from twisted_graceful.http.head import Head, HeadParser, RequestRejected, find, parse
+from twisted_graceful.http.head import Head, HeadParser, RequestRejected, find
 from twisted_graceful.http.http1.body import Body, ChunkedBody, SizedBody
 from twisted_graceful.testing import MemoryServer
 
@@ -24,7 +24,9 @@ SETTINGS = Settings()
 def head(request_line: str, *fields: str) -> Head:
     """A head, read."""
     text = "\r\n".join([request_line, *fields, "", ""])
-    return parse(text.encode("latin-1"), SETTINGS)
+    read = HeadParser(SETTINGS).parse(text.encode("latin-1"))
+    assert read is not None
+    return read
 
 
 class HeadTests(SynchronousTestCase):
@@ -312,7 +314,7 @@ class RepeatedHeadTests(SynchronousTestCase):
         for method, target, version, lines in parts:
             request_line = b" ".join((method, target, version))
             head = b"\r\n".join([request_line, b"Host: localhost", *lines, b"", b""])
-            alone = self.verdict(lambda head: parse(head, Settings()), head)
+            alone = self.verdict(HeadParser(Settings()).parse, head)
             self.assertEqual(self.verdict(heads.parse, head), alone, head)
 
     def test_parsed_once(self) -> None:

@@ -250,20 +250,6 @@ def find(buffer: bytes, settings: ServerSettings, looked: int = 0) -> int:
     return 0
 
 
-def parse(head: bytes, settings: ServerSettings) -> Head:
-    """Read a head.
-
-    Args:
-        head: from the request line to the empty line, both included.
-        settings: the limits.
-
-    Raises:
-        Refused: it is no valid request.
-    """
-    request_line, *lines = _lines(head, settings)
-    return _parse(request_line, _fields(lines))
-
-
 def _lines(head: bytes, settings: ServerSettings) -> list[bytes]:
     """The lines of a head, of which each ends as it must, without the empty one."""
     *lines, _, _ = head.split(b"\r\n")

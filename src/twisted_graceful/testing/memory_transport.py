@@ -199,11 +199,11 @@ class MemoryReactor:
         self._writers[transport] = None
 
     def removeReader(self, transport: MemoryTransport) -> None:
-        """Do not."""
+        """Let it read no more, until it is added again."""
         self._readers.pop(transport, None)
 
     def removeWriter(self, transport: MemoryTransport) -> None:
-        """Do not."""
+        """Let it send no more, until it is added again."""
         self._writers.pop(transport, None)
 
     def run(self) -> None:

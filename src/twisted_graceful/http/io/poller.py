@@ -95,11 +95,11 @@ class Poller:
         self._wait(transport, _OUT, 0)
 
     def removeReader(self, transport: Any) -> None:
-        """Do not."""
+        """Stop waiting until it is readable."""
         self._wait(transport, 0, _IN)
 
     def removeWriter(self, transport: Any) -> None:
-        """Do not."""
+        """Stop waiting until it is writable."""
         self._wait(transport, 0, _OUT)
 
     def __getattr__(self, name: str) -> Any:
