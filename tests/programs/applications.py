@@ -160,13 +160,14 @@ class Side:
 
 
 def mailbox(visitor: Visitor) -> None:
-    """Two sides that send each other a message."""
+    """Two sides that take turns with messages, long enough to be open when an upgrade begins."""
     visitor.ask("/", text="Wormhole Relay")
-    sides = [Side(visitor, name, uuid.uuid4().hex) for name in ("a", "b")]
-    sides[1].mailbox = sides[0].mailbox
-    for sender, receiver, phase in ((0, 1, "pake"), (1, 0, "version"), (0, 1, "0")):
+    shared = uuid.uuid4().hex
+    sides = [Side(visitor, name, shared) for name in ("a", "b")]
+    for sender, receiver, phase in ((n % 2, 1 - n % 2, str(n)) for n in range(20)):
         sides[sender].add(phase)
         sides[receiver].get(phase)
+        visitor.pause(0.02)
     for side in sides:
         visitor.hang_up("/v1", side.name)
 

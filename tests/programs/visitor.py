@@ -112,6 +112,10 @@ class Visitor:
         self._drop()
         self._resources.close()
 
+    def pause(self, seconds: float) -> None:
+        """Do nothing, unless the test stops the server."""
+        self.stopped.wait(seconds)
+
     # HTTP
 
     def ask(
