@@ -9,12 +9,8 @@ from ..case import SynchronousTestCase
 from .client import request
 from .harness import served
 from .load import KeepAlive, wrong
+from .upgrade_case import EXITS
 from .waiting import Watch, until
-
-DIE_SOON = """
-from twisted.internet import reactor
-reactor.callLater(0.5, os._exit, 1)
-"""
 
 
 class GuaranteeTests(SynchronousTestCase):
@@ -88,11 +84,10 @@ class GuaranteeTests(SynchronousTestCase):
                     server.said("Upgrade failed", attempt)
             self.assertEqual(clients.wrong, [])
             self.assertEqual(server.family(), [pid])
-            server.deploy("2")
-            app = server.directory / "app.py"
-            server.write("app.py", app.read_text() + DIE_SOON)
+            server.deploy("2", EXITS)
             server.kill(signal.SIGUSR2)
             server.said("generation 0 has drained")
+            server.open("end")
             server.said("Upgrade failed", attempt + 1)
             self.assertEqual(server.get().body, "1")
             self.assertEqual(server.family(), [pid])

@@ -172,30 +172,7 @@ class LameDuckTests(SynchronousTestCase):
 
 
 class EndTests(SynchronousTestCase):
-    """What ends the delay before its time, and what does not."""
-
-    def ended_at_once(self, first: int, second: int) -> None:
-        """A second signal ends the delay, and cuts what is being answered."""
-        with served(*LONG) as server:
-            client = server.hold()
-            stopping(server, first)
-            server.kill(second)
-            self.assertEqual(server.exit_status(), 1)
-            self.assertRaises(ConnectionError, client.answer)
-            self.assertRegex(server.log, r"1 cut, .*; cut: GET /gate/held \(")
-
-    def test_second_term(self) -> None:
-        """A second TERM ends all at once."""
-        self.ended_at_once(signal.SIGTERM, signal.SIGTERM)
-
-    def test_quit_after_int(self) -> None:
-        """QUIT after INT ends all at once."""
-        self.ended_at_once(signal.SIGINT, signal.SIGQUIT)
-
-    def test_quit(self) -> None:
-        """QUIT has no delay."""
-        with served(*LONG) as server:
-            self.assertEqual(server.stop(signal.SIGQUIT), 0)
+    """The delay and upgrades. `test_stop` has what ends it before its time."""
 
     def test_upgrade_is_refused(self) -> None:
         """An upgrade that is asked for in the delay is refused, with a line in the log."""
@@ -284,6 +261,7 @@ class WaysInTests(SynchronousTestCase):
         server.write("app.tac", STANDALONE)
         with server:
             port = int(server.said(r"Listening on http://127\.0\.0\.1:(\d+)")[1])
+            server.get("/ready", port)  # from now on the reactor runs, and handles signals
             server.kill(signal.SIGTERM, server.family()[0])
             server.said("is not ready any more")
             answer = server.get("/ready", port)

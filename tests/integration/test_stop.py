@@ -61,26 +61,22 @@ class CutTests(SynchronousTestCase):
             self.assertEqual(server.stop(), 1)
             self.assertRegex(server.log, r"cut: GET /slow \(")
 
-    def stopped_at_once(self, first: int, second: int) -> None:
-        """A second signal ends a drain that would last for a minute."""
-        with served("--drain-timeout", "60") as server:
-            client = server.begin_drain(first)
-            server.kill(second)
-            self.assertEqual(server.exit_status(), 1)
-            self.assertRaises(ConnectionError, client.answer)
-            self.assertRegex(server.log, r"1 cut, .*; cut: GET /gate/held \(")
-
-    def test_second_term(self) -> None:
-        """A second TERM stops at once."""
-        self.stopped_at_once(signal.SIGTERM, signal.SIGTERM)
-
-    def test_second_int(self) -> None:
-        """A second INT stops at once."""
-        self.stopped_at_once(signal.SIGINT, signal.SIGINT)
-
-    def test_quit_after_term(self) -> None:
-        """QUIT ends a drain at once."""
-        self.stopped_at_once(signal.SIGTERM, signal.SIGQUIT)
+    def test_second_signal(self) -> None:
+        """A second signal ends a drain immediately, and a shutdown delay as well."""
+        for first, second, delay in (
+            (signal.SIGTERM, signal.SIGTERM, "0"),
+            (signal.SIGINT, signal.SIGINT, "0"),
+            (signal.SIGTERM, signal.SIGQUIT, "0"),
+            (signal.SIGTERM, signal.SIGTERM, "60"),
+            (signal.SIGINT, signal.SIGQUIT, "60"),
+        ):
+            options = ("--drain-timeout", "60", "--shutdown-delay", delay)
+            with self.subTest(first=first, second=second, delay=delay), served(*options) as server:
+                client = server.begin_drain(first)
+                server.kill(second)
+                self.assertEqual(server.exit_status(), 1)
+                self.assertRaises(ConnectionError, client.answer)
+                self.assertRegex(server.log, r"1 cut, .*; cut: GET /gate/held \(")
 
     def test_quit(self) -> None:
         """QUIT stops at once; what it cuts is named, and the status is 1."""
@@ -91,8 +87,8 @@ class CutTests(SynchronousTestCase):
             self.assertRegex(server.log, r"cut: GET /gate/held \(")
 
     def test_quit_when_idle(self) -> None:
-        """QUIT cuts nothing where there is nothing to cut, and the status is 0."""
-        with served("--idle-grace", "60") as server:
+        """QUIT waits for no grace and no delay, and where nothing is cut the status is 0."""
+        with served("--idle-grace", "60", "--shutdown-delay", "60") as server:
             client = server.connect()
             client.ask("/")
             self.assertEqual(server.stop(signal.SIGQUIT), 0)

@@ -10,6 +10,7 @@ from . import proc
 from .client import Client
 from .harness import Server
 from .manager import Manager, Said
+from .upgrade_case import STOPS
 from .waiting import until
 
 LOADING = "EXTEND_TIMEOUT_USEC=70000000\nSTATUS=Loading"
@@ -273,14 +274,14 @@ class StopTests(NotifyTestCase):
 
     def test_of_a_successor_that_nobody_told(self) -> None:
         """New code that stops itself does not stop the service, and does not say so."""
-        stop = "\nfrom twisted.internet import reactor\nreactor.callLater(0.5, reactor.stop)\n"
         with Manager() as manager, self.server(manager) as server:
             old = self.started(manager, server)
             server.hold()
-            server.deploy("1", stop)
+            server.deploy("1", STOPS)
             server.kill(signal.SIGUSR2)
             for _ in range(3):
                 manager.hear()
+            server.open("end")
             self.assertIn(f"MAINPID={old}\nREADY=1\n", manager.hear().text)
 
 

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable
 
 from ..case import SynchronousTestCase
+from ..integration.gracefulctl import LOADS_AT_A_GATE
 from ..integration.harness import Server, served
 from ..integration.waiting import until
 from .browser import Browser, Tab
@@ -127,9 +128,10 @@ class ShownTests(PageTests):
             for script in (True, False):
                 self.shows(self.look(server, script=script), "2 of 2 workers serve", "<td>2</td>")
             tab = self.look(server)
-            server.deploy("2", "gate_of_the_module = __import__('time').sleep(1.5)")
+            server.deploy("2", LOADS_AT_A_GATE)
             server.kill(signal.SIGHUP)
             self.shows(tab, "replacing the workers: 0 of 2", "starting")
+            server.open("load")
 
     def test_without_script(self) -> None:
         """It comes again by itself, and is of this moment each time."""
