@@ -167,7 +167,7 @@ class ReloadTests(PidFileTestCase):
             self.assertEqual(steps[0]["signal"], "SIGHUP")
             self.assertEqual(
                 [(each["event"], each["replaced"]) for each in steps[1:]],
-                [("rolling", 0), ("rolling", 1), ("rolling", 2), ("done", 2)],
+                [("replacing", 0), ("replacing", 1), ("replacing", 2), ("done", 2)],
             )
             self.assertEqual(server.pid_file, str(server.pid))
             self.assertIn("all 2 workers have the new code", self.ends(server, 0, "log").stdout)

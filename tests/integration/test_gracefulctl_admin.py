@@ -193,7 +193,7 @@ class ReloadTests(AdminTestCase):
             steps = [json.loads(line) for line in done.stdout.splitlines()]
             self.assertEqual(
                 [(each["event"], each["replaced"]) for each in steps],
-                [("rolling", 0), ("rolling", 1), ("rolling", 2), ("done", 2)],
+                [("replacing", 0), ("replacing", 1), ("replacing", 2), ("done", 2)],
             )
             self.assertEqual(server.pid_file, str(server.pid))
             self.assertIn("all 2 workers have the new code", self.ends(server, 0, "log").stdout)

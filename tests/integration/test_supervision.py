@@ -208,19 +208,26 @@ class NumberTests(SynchronousTestCase):
             pids = workers(server)
             admin = Admin(server)
             [generation] = admin.status()["generations"]
-            self.assertIsNone(generation["roll"])
+            self.assertIsNone(generation["rolling_restart"])
             self.assertEqual({each["pid"] for each in generation["workers"]}, pids)
             server.kill(signal.SIGHUP)
             server.said("All workers have been replaced")
             [generation] = admin.status()["generations"]
             self.assertEqual(
-                generation["roll"], {"replaced": 2, "wanted": 2, "is_over": True, "failure": ""}
+                generation["rolling_restart"],
+                {"replaced": 2, "wanted": 2, "is_over": True, "failure": ""},
             )
             self.assertEqual({each["code"] for each in generation["workers"]}, {1})
             server.write("app.py", "raise ValueError('a bad deploy')")
             server.kill(signal.SIGHUP)
             server.said("The workers are not replaced")
             [generation] = admin.status()["generations"]
-            self.assertEqual((generation["roll"]["replaced"], generation["roll"]["wanted"]), (0, 2))
-            self.assertIn("exited with status 1", generation["roll"]["failure"])
+            self.assertEqual(
+                (
+                    generation["rolling_restart"]["replaced"],
+                    generation["rolling_restart"]["wanted"],
+                ),
+                (0, 2),
+            )
+            self.assertIn("exited with status 1", generation["rolling_restart"]["failure"])
             self.assertEqual({each["code"] for each in generation["workers"]}, {1})

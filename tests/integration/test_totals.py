@@ -84,7 +84,7 @@ class TotalTests(SynchronousTestCase):
             seen = Observed(server)
             seen.upgrade()
             server.kill(signal.SIGHUP)
-            done = "graceful_worker_rolls_total{result=done}"
+            done = "graceful_rolling_restarts_total{result=done}"
             seen.meanwhile(lambda: seen.last.get(done, 0) == 1, "the workers are replaced")
             [generation, *_] = seen.admin.status()["generations"]
             leaving = generation["workers"][0]["pid"]

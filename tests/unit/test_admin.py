@@ -21,6 +21,7 @@ from twisted_graceful.admin.metrics import exposition
 from twisted_graceful.admin.overview import Event, Overview
 from twisted_graceful.admin.page import page
 from twisted_graceful.admin.worker_totals import WorkerTotals
+from twisted_graceful.event_names import EventName
 from twisted_graceful.http.log.access_log import PartialRequest
 from twisted_graceful.http.log.drain_report import Outcome
 from twisted_graceful.http.log.request_metrics import RequestMetrics, TeeRequestLog
@@ -29,7 +30,6 @@ from twisted_graceful.process.host.process_status import Status
 from twisted_graceful.process.upgrade.upgrade_events import (
     RollingRestartProgress,
     UpgradeProgress,
-    UpgradeStage,
 )
 from twisted_graceful.services.worker_group import WorkerSummary
 from twisted_graceful.testing.memory import MemoryServer
@@ -355,18 +355,16 @@ class OverviewTests(Admin):
         """Who listens is told each step of an upgrade, and that the last one is the last."""
         events: list[Event] = []
         self.overview.add_observer(events.append)
-        self.overview.progress(UpgradeProgress(UpgradeStage.STARTED, 1, 4711))
+        self.overview.progress(UpgradeProgress(EventName.STARTED, 1, 4711))
         for target in ("null", "null", '"/a"', '"/a"', '"/b"'):
             report = f'{{"facts": {{"generation": 1, "warm_up": {target}}}}}'
             self.overview.reported("successor", report)
-        self.overview.progress(UpgradeProgress(UpgradeStage.READY, 1, 4711))
+        self.overview.progress(UpgradeProgress(EventName.READY, 1, 4711))
         self.overview.serves()
         self.overview.drains()
         self.clock.advance(2)
         self.overview.tick()
-        self.overview.progress(
-            UpgradeProgress(UpgradeStage.FAILED, 1, reason="it died", output="why")
-        )
+        self.overview.progress(UpgradeProgress(EventName.FAILED, 1, reason="it died", output="why"))
         names = [each.name for each in events]
         warm_up = ["warm-up", "warm-up"]
         self.assertEqual(names, ["started", "loading", *warm_up, "ready", "draining", "failed"])
@@ -382,22 +380,22 @@ class OverviewTests(Admin):
         overview = Overview(GracefulService(self.app, workers=2, reactor=self.clock), self.clock)
         events: list[Event] = []
         overview.add_observer(events.append)
-        overview.progress(UpgradeProgress(UpgradeStage.STARTED, 1, 4711))
-        overview.rolls(RollingRestartProgress(1, UpgradeStage.ROLLING, 0, 2))
-        overview.rolls(RollingRestartProgress(2, UpgradeStage.QUEUED, 0, 2))
+        overview.progress(UpgradeProgress(EventName.STARTED, 1, 4711))
+        overview.rolls(RollingRestartProgress(1, EventName.REPLACING, 0, 2))
+        overview.rolls(RollingRestartProgress(2, EventName.QUEUED, 0, 2))
         overview.rolls(
             RollingRestartProgress(
-                1, UpgradeStage.FAILED, 0, 2, "it died", "why", another_follows=True
+                1, EventName.FAILED, 0, 2, "it died", "why", another_follows=True
             )
         )
-        overview.rolls(RollingRestartProgress(2, UpgradeStage.ROLLING, 0, 2))
-        overview.rolls(RollingRestartProgress(2, UpgradeStage.ROLLING, 2, 2))
-        overview.rolls(RollingRestartProgress(2, UpgradeStage.DONE, 2, 2))
+        overview.rolls(RollingRestartProgress(2, EventName.REPLACING, 0, 2))
+        overview.rolls(RollingRestartProgress(2, EventName.REPLACING, 2, 2))
+        overview.rolls(RollingRestartProgress(2, EventName.DONE, 2, 2))
         self.assertEqual([each.is_last for each in events], [False] * 6 + [True])
         self.assertEqual(
             events[3].facts,
             {
-                "roll": 1,
+                "rolling_restart": 1,
                 "replaced": 0,
                 "wanted": 2,
                 "reason": "it died",
@@ -406,7 +404,7 @@ class OverviewTests(Admin):
             },
         )
         names = [each["event"] for each in overview.last_upgrade]
-        self.assertEqual(names, ["rolling", "rolling", "done"])
+        self.assertEqual(names, ["replacing", "replacing", "done"])
         overview.gone("predecessor")
         self.assertEqual(len(overview.last_upgrade), 3)
         counters = overview.own.counters
@@ -433,27 +431,27 @@ class OverviewTests(Admin):
             "POST", "/", headers={"Host": "localhost", "Content-Type": "application/json"}
         )
         lines = map(json.loads, answer.body.decode().splitlines())
-        return [(each["event"], "roll" in each) for each in lines]
+        return [(each["event"], "rolling_restart" in each) for each in lines]
 
     def test_who_asks_is_told_of_that(self) -> None:
         """An upgrade does not end with a roll, nor a roll with an upgrade that fails."""
         self.overview._counted |= {"rolls,done": 0, "rolls,failed": 0}
         started, failed = (
-            UpgradeProgress(UpgradeStage.STARTED, 1, 11),
-            UpgradeProgress(UpgradeStage.FAILED, 1),
+            UpgradeProgress(EventName.STARTED, 1, 11),
+            UpgradeProgress(EventName.FAILED, 1),
         )
-        ready = UpgradeProgress(UpgradeStage.READY, 1, 11)
+        ready = UpgradeProgress(EventName.READY, 1, 11)
         rolling, done = (
-            RollingRestartProgress(1, UpgradeStage.ROLLING, 0, 2),
-            RollingRestartProgress(1, UpgradeStage.DONE, 2, 2),
+            RollingRestartProgress(1, EventName.REPLACING, 0, 2),
+            RollingRestartProgress(1, EventName.DONE, 2, 2),
         )
         steps = [rolling, started, failed, done]
-        self.assertEqual(self.told(True, *steps), [("rolling", True), ("done", True)])
+        self.assertEqual(self.told(True, *steps), [("replacing", True), ("done", True)])
         steps = [started, rolling, done, failed]
         self.assertEqual(self.told(False, *steps), [("started", False), ("failed", False)])
         # A new master that serves makes new workers below this one needless.
         steps = [rolling, started, ready]
-        self.assertEqual(self.told(True, *steps), [("rolling", True), ("ready", False)])
+        self.assertEqual(self.told(True, *steps), [("replacing", True), ("ready", False)])
 
 
 @dataclass(frozen=True)

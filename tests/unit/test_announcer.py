@@ -6,11 +6,11 @@ from typing import Any
 
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
+from twisted_graceful.event_names import EventName
 from twisted_graceful.process.upgrade.announcer import Announcer
 from twisted_graceful.process.upgrade.upgrade_events import (
     RollingRestartProgress,
     UpgradeProgress,
-    UpgradeStage,
     Watcher,
 )
 
@@ -75,10 +75,10 @@ class ChronicleTests(SynchronousTestCase):
         supervisor: Any = self.supervisor
         chronicle = Announcer(4, 40, supervisor, self.watcher, record)
         steps = [
-            RollingRestartProgress(1, UpgradeStage.ROLLING, 0, 1),
-            RollingRestartProgress(1, UpgradeStage.DONE, 1, 1),
-            RollingRestartProgress(2, UpgradeStage.ROLLING, 0, 1),
-            RollingRestartProgress(2, UpgradeStage.FAILED, 0, 1, "it fell"),
+            RollingRestartProgress(1, EventName.REPLACING, 0, 1),
+            RollingRestartProgress(1, EventName.DONE, 1, 1),
+            RollingRestartProgress(2, EventName.REPLACING, 0, 1),
+            RollingRestartProgress(2, EventName.FAILED, 0, 1, "it fell"),
         ]
         for step in steps:
             chronicle.rolls(step)
@@ -99,11 +99,11 @@ class ChronicleTests(SynchronousTestCase):
         self.assertEqual(
             self.watcher.steps,
             [
-                UpgradeProgress(UpgradeStage.STARTED, 5, 50),
-                UpgradeProgress(UpgradeStage.QUEUED, 5),
-                UpgradeProgress(UpgradeStage.READY, 5, 50),
-                UpgradeProgress(UpgradeStage.DRAINED, 5),
-                UpgradeProgress(UpgradeStage.DONE, 5, 50),
+                UpgradeProgress(EventName.STARTED, 5, 50),
+                UpgradeProgress(EventName.QUEUED, 5),
+                UpgradeProgress(EventName.READY, 5, 50),
+                UpgradeProgress(EventName.DRAINED, 5),
+                UpgradeProgress(EventName.DONE, 5, 50),
             ],
         )
         self.assertEqual(
@@ -177,7 +177,7 @@ class ChronicleTests(SynchronousTestCase):
                 )
                 self.assertEqual(
                     self.watcher.steps.pop(),
-                    UpgradeProgress(UpgradeStage.FAILED, 5, reason="it fell", output="Traceback"),
+                    UpgradeProgress(EventName.FAILED, 5, reason="it fell", output="Traceback"),
                 )
 
     def test_given_up(self) -> None:
@@ -185,6 +185,6 @@ class ChronicleTests(SynchronousTestCase):
         self.chronicle.given_up("this process was told to stop")
         self.assertEqual(
             self.watcher.steps,
-            [UpgradeProgress(UpgradeStage.FAILED, 5, reason="this process was told to stop")],
+            [UpgradeProgress(EventName.FAILED, 5, reason="this process was told to stop")],
         )
         self.assertEqual(self.supervisor.told, [])

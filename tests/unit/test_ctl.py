@@ -28,6 +28,7 @@ from twisted_graceful.ctl.check_command import is_ours
 from twisted_graceful.ctl.main import main
 from twisted_graceful.ctl.outcome import MEANING, Exit
 from twisted_graceful.ctl.rich_display import RichDisplay
+from twisted_graceful.event_names import EventName
 
 from ..case import SynchronousTestCase
 from .fake_admin import HOLD, FakeAdmin
@@ -45,9 +46,9 @@ FAILED = {
 }
 
 
-def rolled(replaced: int, event: str = "rolling", number: int = 1) -> dict[str, Any]:
+def rolled(replaced: int, event: str = "replacing", number: int = 1) -> dict[str, Any]:
     """A step of the replacement of two workers."""
-    return {"event": event, "roll": number, "replaced": replaced, "wanted": 2}
+    return {"event": event, "rolling_restart": number, "replaced": replaced, "wanted": 2}
 
 
 def _interrupted(*_: object) -> None:
@@ -421,7 +422,7 @@ class OtherCommandsTests(CtlTestCase):
     def test_a_rolling_restart(self) -> None:
         """Labels read as words, whatever the field in the JSON is called."""
         roll = {"replaced": 1, "wanted": 2, "is_over": False, "failure": ""}
-        generation = {"warm_up": None, "workers_wanted": 2, "in_flight": 0, "roll": roll}
+        generation = {"warm_up": None, "workers_wanted": 2, "in_flight": 0, "rolling_restart": roll}
         self.assertEqual(
             list(status.lines(generation)),
             [
@@ -627,6 +628,10 @@ class PtyTests(CtlTestCase):
 
 class CommandTests(SynchronousTestCase):
     """The program as such."""
+
+    def test_every_event_has_a_sentence(self) -> None:
+        """All events that a server may send are put into words."""
+        self.assertEqual(set(events._SENTENCES) | set(events._ROLLING_SENTENCES), set(EventName))
 
     def test_is_light(self) -> None:
         """Its modules, save that for terminals, import neither Twisted nor rich, late or early."""

@@ -15,7 +15,7 @@ Layers = list[set[str]]
 
 ORDER: dict[str, Layers] = {
     "": [
-        {"coroutines", "errors", "networks"},
+        {"coroutines", "errors", "event_names", "networks"},
         {"address", "clock", "twisted_internals", "handover_interface"},
         {"config"},
         {"http", "process", "app"},

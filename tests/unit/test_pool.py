@@ -10,8 +10,9 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from twisted_graceful.errors import WorkerError
+from twisted_graceful.event_names import EventName
 from twisted_graceful.process.host.process_status import Status
-from twisted_graceful.process.upgrade.upgrade_events import RollingRestartProgress, UpgradeStage
+from twisted_graceful.process.upgrade.upgrade_events import RollingRestartProgress
 from twisted_graceful.process.workers.backoff import FIRST
 from twisted_graceful.process.workers.pool import Pool
 from twisted_graceful.process.workers.worker_slot import IN_FULL_AGAIN
@@ -540,21 +541,21 @@ class PoolTests(SynchronousTestCase):
         self.assertIsNone(self.pool.roll_so_far)
         self.pool.roll()
         self.assertEqual(
-            self.pool.roll_so_far, RollingRestartProgress(1, UpgradeStage.ROLLING, 0, 2)
+            self.pool.roll_so_far, RollingRestartProgress(1, EventName.REPLACING, 0, 2)
         )
         self.ready(3)
         self.assertEqual(
-            self.pool.roll_so_far, RollingRestartProgress(1, UpgradeStage.ROLLING, 1, 2)
+            self.pool.roll_so_far, RollingRestartProgress(1, EventName.REPLACING, 1, 2)
         )
         self.end(1)
         self.end(4, "it exited with status 1 before it was ready")
         reason = "worker 2: it exited with status 1 before it was ready"
         self.assertEqual(
-            self.pool.roll_so_far, RollingRestartProgress(1, UpgradeStage.FAILED, 1, 2, reason)
+            self.pool.roll_so_far, RollingRestartProgress(1, EventName.FAILED, 1, 2, reason)
         )
         self.pool.roll()
         self.assertEqual(
-            self.pool.roll_so_far, RollingRestartProgress(2, UpgradeStage.ROLLING, 0, 2)
+            self.pool.roll_so_far, RollingRestartProgress(2, EventName.REPLACING, 0, 2)
         )
 
     def test_steps_of_a_roll(self) -> None:
@@ -568,15 +569,15 @@ class PoolTests(SynchronousTestCase):
         self.end(2)
         self.end(5, "it exited with status 1", "No module named 'nowhere'")
         steps = [
-            RollingRestartProgress(1, UpgradeStage.ROLLING, 0, 2),
-            RollingRestartProgress(1, UpgradeStage.ROLLING, 1, 2),
-            RollingRestartProgress(1, UpgradeStage.ROLLING, 2, 2),
-            RollingRestartProgress(2, UpgradeStage.QUEUED, 0, 2),
-            RollingRestartProgress(1, UpgradeStage.DONE, 2, 2, another_follows=True),
-            RollingRestartProgress(2, UpgradeStage.ROLLING, 0, 2),
+            RollingRestartProgress(1, EventName.REPLACING, 0, 2),
+            RollingRestartProgress(1, EventName.REPLACING, 1, 2),
+            RollingRestartProgress(1, EventName.REPLACING, 2, 2),
+            RollingRestartProgress(2, EventName.QUEUED, 0, 2),
+            RollingRestartProgress(1, EventName.DONE, 2, 2, another_follows=True),
+            RollingRestartProgress(2, EventName.REPLACING, 0, 2),
         ]
         reason, output = "worker 1: it exited with status 1", "No module named 'nowhere'"
-        failed = RollingRestartProgress(2, UpgradeStage.FAILED, 0, 2, reason, output)
+        failed = RollingRestartProgress(2, EventName.FAILED, 0, 2, reason, output)
         self.assertEqual(self.rolls_told, [*steps, failed])
 
     # The probation of a rolling restart
@@ -593,7 +594,7 @@ class PoolTests(SynchronousTestCase):
         self.roll_with_probation()
         self.assertEqual(self.numbers(), ["1:1", "1:3", "2:2"])
         self.assertEqual(
-            self.pool.roll_so_far, RollingRestartProgress(1, UpgradeStage.ROLLING, 1, 2)
+            self.pool.roll_so_far, RollingRestartProgress(1, EventName.REPLACING, 1, 2)
         )
         self.assertEqual(self.rolls_told[-1].facts["probation"], 10)
         self.clock.advance(9)
@@ -619,7 +620,7 @@ class PoolTests(SynchronousTestCase):
         reason = "worker 1: it exited with status 3 9.0 seconds after it was ready"
         self.assertEqual(
             self.rolls_told[-1],
-            RollingRestartProgress(1, UpgradeStage.FAILED, 0, 2, reason, "No table 'users'"),
+            RollingRestartProgress(1, EventName.FAILED, 0, 2, reason, "No table 'users'"),
         )
         self.assertEqual(self.pool.restarts, 0)
 

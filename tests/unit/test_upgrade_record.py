@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 
 from twisted_graceful.ctl import record as reader
+from twisted_graceful.event_names import EventName
 from twisted_graceful.process.upgrade.launch import Launch
 from twisted_graceful.process.upgrade.upgrade_events import (
     RollingRestartProgress,
     UpgradeProgress,
-    UpgradeStage,
 )
 from twisted_graceful.process.upgrade.upgrade_record import UpgradeRecord
 
@@ -18,11 +18,11 @@ from .support import leaves_nothing_open
 
 LAUNCH = Launch("/bin/python", ("twistd", "graceful"), "/srv", {"NAME": "\udcff"})
 STARTED, READY = (
-    UpgradeProgress(UpgradeStage.STARTED, 1, 11),
-    UpgradeProgress(UpgradeStage.READY, 1, 11),
+    UpgradeProgress(EventName.STARTED, 1, 11),
+    UpgradeProgress(EventName.READY, 1, 11),
 )
 FAILED = UpgradeProgress(
-    UpgradeStage.FAILED, 2, reason="it fell", output="Traceback", another_follows=True
+    EventName.FAILED, 2, reason="it fell", output="Traceback", another_follows=True
 )
 
 
@@ -97,10 +97,10 @@ class RecordTests(SynchronousTestCase):
         """A stop is recorded from its begin to its report, and is no step of an upgrade."""
         self.record.note(STARTED)
         self.assertFalse(self.read().is_stopping(11))
-        self.record.say("stopping", pid=11)
+        self.record.add(EventName.STOPPING, pid=11)
         found = self.read()
         self.assertEqual([found.is_stopping(pid) for pid in (11, 12)], [True, False])
-        self.record.say("stopped", pid=11, report="1 cut", cut=1, clean=True)
+        self.record.add(EventName.STOPPED, pid=11, report="1 cut", cut=1, clean=True)
         [event] = found.news()
         self.assertEqual((event["event"], event["cut"]), ("stopped", 1))
         self.assertEqual([each["event"] for each in self.last_upgrade()], ["started"])
@@ -108,15 +108,13 @@ class RecordTests(SynchronousTestCase):
     def test_a_roll(self) -> None:
         """The steps of a roll are recorded in the same way."""
         found = self.read()
-        self.record.note(
-            RollingRestartProgress(1, UpgradeStage.FAILED, 1, 2, "it fell", "Traceback")
-        )
+        self.record.note(RollingRestartProgress(1, EventName.FAILED, 1, 2, "it fell", "Traceback"))
         [event] = found.news()
         self.assertEqual(
             {name: it for name, it in event.items() if name != "time"},
             {
                 "event": "failed",
-                "roll": 1,
+                "rolling_restart": 1,
                 "replaced": 1,
                 "wanted": 2,
                 "reason": "it fell",

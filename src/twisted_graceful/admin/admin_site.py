@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from ..event_names import EventName
 from ..networks import Networks
 from .guard import RequestSource, why_action_refused, why_refused
 from .metrics import MISSING, exposition
@@ -142,7 +143,7 @@ class FollowedAction(AdminAction):
         def send(event: Event) -> None:
             nonlocal is_over
             # New workers below this process are of no more use then.
-            ends_it = is_rolling and event.name in ("ready", "stopped")
+            ends_it = is_rolling and event.name in (EventName.READY, EventName.STOPPED)
             if is_over or not (event.is_rolling_restart == is_rolling or ends_it):
                 return
             request.write(event.encode())
@@ -193,7 +194,7 @@ class WorkersAction(AdminAction):
             accepted = f'the body must be {{"workers": N}}, with N from 1 to {_MOST}'
             return _json(request, 400, {"error": accepted})
         service.resize(count - service.pool.size)
-        return _answer(request, 200, LINES, Event("resized", {"workers": count}).encode())
+        return _answer(request, 200, LINES, Event(EventName.RESIZED, {"workers": count}).encode())
 
 
 class Root(Resource):

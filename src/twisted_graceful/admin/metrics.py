@@ -62,9 +62,7 @@ COUNTERS: Mapping[str, Family] = {
         "graceful_report_failures", "How often a connection could not be reported on."
     ),
     "upgrades": Family("graceful_upgrades", "Upgrades by what came of them.", ("result",)),
-    "rolls": Family(
-        "graceful_worker_rolls", "Replacements of all workers by what came of them.", ("result",)
-    ),
+    "rolls": Family("graceful_rolling_restarts", "Rolling restarts by result.", ("result",)),
     "worker_restarts": Family(
         "graceful_worker_restarts", "Workers that died, and were started again."
     ),

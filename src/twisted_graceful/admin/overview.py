@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ..clock import time_of_day
+from ..event_names import NOTED, EventName
 from ..http.log.request_metrics import RequestMetrics
 from ..http.phases import ConnectionPhase
 from ..process.host.process_status import Status, StatusTotals
@@ -20,7 +21,6 @@ from ..process.upgrade.upgrade_events import (
     REPORT_LIMIT,
     RollingRestartProgress,
     UpgradeProgress,
-    UpgradeStage,
     WatchedWorker,
     Watcher,
 )
@@ -43,29 +43,26 @@ class Event:
     """Something that has happened, for who waits for it.
 
     Attributes:
-        name: a stage of an upgrade, a roll or a stop.
+        name: what has happened.
         facts: of it.
         is_last: whether nothing follows it.
     """
 
-    name: str
+    name: EventName
     facts: dict[str, Any]
     is_last: bool = False
 
     @property
     def is_rolling_restart(self) -> bool:
-        """Whether it tells of the replacement of all workers, and not of this process."""
-        return "roll" in self.facts
+        """Whether it is an event of a rolling restart."""
+        return "rolling_restart" in self.facts
 
     def encode(self) -> bytes:
         """A line of JSON."""
-        return json.dumps({"event": self.name, **self.facts}).encode() + b"\n"
+        return json.dumps({"event": self.name.value, **self.facts}).encode() + b"\n"
 
 
 EventObserver = Callable[[Event], None]
-
-_RECORDED = ("started", "loading", "warm-up", "ready", "drained", "failed", "rolling")
-"""The events that tell of an upgrade or a roll afterwards."""
 
 
 def _age(request: Mapping[str, Any]) -> float:
@@ -226,10 +223,10 @@ class Overview(Watcher):
         self._other_facts[by] = facts
         if by == "successor":
             if before is None:
-                self._notify("loading", {"generation": facts.get("generation")})
+                self._notify(EventName.LOADING, {"generation": facts.get("generation")})
             target = facts.get("warm_up")
             if target and (before is None or before.get("warm_up") != target):
-                self._notify("warm-up", {"request": f"GET {target}"})
+                self._notify(EventName.WARM_UP, {"request": f"GET {target}"})
 
     def worker_reported(self, worker: WatchedWorker, report: str) -> None:
         """A worker has told of itself."""
@@ -246,32 +243,33 @@ class Overview(Watcher):
         """Another process has ended."""
         self._other_totals.ended(who)
         self._other_facts.pop(who, None)
-        if who == "predecessor" and self.last_upgrade and "roll" not in self.last_upgrade[0]:
-            self._record(Event(UpgradeStage.DONE.value, {"pid": os.getpid()}))
+        past = self.last_upgrade
+        if who == "predecessor" and past and "rolling_restart" not in past[0]:
+            self._record(Event(EventName.DONE, {"pid": os.getpid()}))
 
     def progress(self, progress: UpgradeProgress) -> None:
         """An upgrade has come further."""
-        stage = progress.stage
-        if stage is UpgradeStage.STARTED:
+        event = progress.event
+        if event is EventName.STARTED:
             self.last_upgrade = []
-        if stage is UpgradeStage.FAILED:
+        if event is EventName.FAILED:
             self._counted["upgrades,failed"] += 1
-        elif stage is UpgradeStage.DONE:
+        elif event is EventName.DONE:
             self._counted["upgrades,done"] += 1
         # Another one that follows is ours after a failure, else it is the successor's.
-        is_last = stage is UpgradeStage.DONE or (
-            stage is UpgradeStage.FAILED and not progress.another_follows
+        is_last = event is EventName.DONE or (
+            event is EventName.FAILED and not progress.another_follows
         )
-        self._notify(stage.value, progress.facts, is_last)
+        self._notify(event, progress.facts, is_last)
 
     def rolls(self, roll: RollingRestartProgress) -> None:
         """The replacement of all workers has come further."""
         if roll.begins:
             self.last_upgrade = []
         if roll.is_over:
-            self._counted[f"rolls,{roll.stage.value}"] += 1
+            self._counted[f"rolls,{roll.event.value}"] += 1
         is_last = roll.is_over and not roll.another_follows
-        self._notify(roll.stage.value, roll.facts, is_last)
+        self._notify(roll.event, roll.facts, is_last)
 
     def serves(self) -> None:
         """This process accepts: a drain that was under way is none."""
@@ -294,7 +292,7 @@ class Overview(Watcher):
 
     def stopped(self, report: str, cut: int, clean: bool) -> None:
         """This process ends."""
-        self._notify("stopped", {"report": report, "cut": cut, "clean": clean}, True)
+        self._notify(EventName.STOPPED, {"report": report, "cut": cut, "clean": clean}, True)
 
     # Who waits
 
@@ -314,23 +312,23 @@ class Overview(Watcher):
         if self._drain_begun is not None and self._observers:
             names = ("connections", "in_flight", "handed_over", "draining")
             facts = self.facts
-            self._notify("draining", {name: facts[name] for name in names})
+            self._notify(EventName.DRAINING, {name: facts[name] for name in names})
 
-    def _notify(self, name: str, facts: dict[str, Any], is_last: bool = False) -> None:
+    def _notify(self, name: EventName, facts: dict[str, Any], is_last: bool = False) -> None:
         event = Event(name, facts, is_last)
         # That an upgrade is done its successor notes, when it is alone.
-        if name in _RECORDED or (event.is_rolling_restart and name == UpgradeStage.DONE.value):
+        if name in NOTED or (event.is_rolling_restart and name is EventName.DONE):
             self._record(event)
         for observer in tuple(self._observers):
             try:
                 observer(event)
             except Exception:
-                self._log.failure("Cannot notify a client of {event}", event=name)
+                self._log.failure("Cannot notify a client of {event}", event=name.value)
                 self.remove_observer(observer)
 
     def _record(self, event: Event) -> None:
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        self.last_upgrade.append({"time": now, "event": event.name, **event.facts})
+        self.last_upgrade.append({"time": now, "event": event.name.value, **event.facts})
 
     def _warm_up_requested(self, target: str) -> None:
         """An application of this process is asked for something before it serves."""

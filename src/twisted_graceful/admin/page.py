@@ -158,7 +158,7 @@ def _lane(generation: Mapping[str, Any]) -> str:
                 moved + left,
             )
         )
-    roll = generation.get("roll")
+    roll = generation.get("rolling_restart")
     if isinstance(roll, Mapping):
         replaced, of = _number(roll.get("replaced")), _number(roll.get("wanted"))
         if roll.get("failure"):

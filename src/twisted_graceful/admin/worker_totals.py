@@ -71,7 +71,7 @@ class WorkerTotals:
         return {
             "workers_wanted": pool.size,
             "workers": [self._row(each) for each in pool.workers],
-            "roll": roll and _rolling_restart_facts(roll),
+            "rolling_restart": roll and _rolling_restart_facts(roll),
         }
 
     def _row(self, worker: WorkerSummary) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 
 from ..address import Address, ListenAddress, UnixAddress
-from . import events
+from ..event_names import EventName
 from .events import Event, decode, name_of
 from .follow import follow
 from .outcome import CtlError, Exit
@@ -89,13 +89,13 @@ class AdminClient:
         deadline = time.monotonic() + self._timeout
         for event in self._events("POST", "/stop", deadline):
             yield event
-            if name_of(event) == events.STOPPED:
+            if name_of(event) == EventName.STOPPED:
                 return
         while self._is_there():
             if time.monotonic() > deadline:
                 raise self._too_late()
             time.sleep(0.05)
-        yield {"event": events.STOPPED, "report": "nobody listens there any more"}
+        yield {"event": EventName.STOPPED, "report": "nobody listens there any more"}
 
     def workers(self, count: int) -> Iterator[Event]:
         """``POST /workers``."""

@@ -10,7 +10,8 @@ from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from typing import Protocol, TextIO
 
-from .events import FAILED, Event, name_of, output_of, sentence
+from ..event_names import EventName
+from .events import Event, name_of, output_of, sentence
 
 
 class Display(Protocol):
@@ -48,7 +49,7 @@ class PlainLines:
         """Write it at once."""
         seconds = time.monotonic() - self._begun
         print(f"{seconds:7.1f} s  {sentence(event)}", file=self._out, flush=True)
-        if name_of(event) == FAILED and output_of(event):
+        if name_of(event) == EventName.FAILED and output_of(event):
             print(output_of(event), file=self._out, flush=True)
 
     def __enter__(self) -> PlainLines:

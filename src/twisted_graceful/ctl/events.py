@@ -11,42 +11,39 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, TypeAlias
 
+from ..event_names import EventName
 from .outcome import CtlError, Exit
 
 Event: TypeAlias = Mapping[str, Any]
 
-STARTED = "started"
-SIGNALLED = "signalled"
-ROLLING = "rolling"
-READY = "ready"
-DONE = "done"
-FAILED = "failed"
-STOPPING = "stopping"
-STOPPED = "stopped"
 
-_SENTENCES = {
-    SIGNALLED: "process {pid} was sent {signal}",
-    "queued": "another upgrade is under way; this one follows it",
-    "earlier": "of the upgrade before this one: {of}",
-    STARTED: "generation {generation} starts (pid {pid})",
-    "loading": "the new process loads",
-    "warm-up": "warm-up: {request}",
-    READY: "the new code serves (pid {pid})",
-    "draining": "{handed_over} connections moved, {connections} left, {in_flight} requests left",
-    "drained": "the old process has nothing left, and waits for the end of the probation",
-    DONE: "the upgrade is over: the new code serves alone (pid {pid})",
-    FAILED: "the upgrade failed: {reason}",
-    "resized": "there shall be {workers} workers",
-    STOPPING: "process {pid} is stopping",
-    STOPPED: "stopped: {report}",
+_SENTENCES: Mapping[str, str] = {
+    EventName.SIGNALLED: "process {pid} was sent {signal}",
+    EventName.QUEUED: "another upgrade is under way; this one follows it",
+    EventName.EARLIER: "of the upgrade before this one: {of}",
+    EventName.STARTED: "generation {generation} starts (pid {pid})",
+    EventName.LOADING: "the new process loads",
+    EventName.WARM_UP: "warm-up: {request}",
+    EventName.READY: "the new code serves (pid {pid})",
+    EventName.DRAINING: (
+        "{handed_over} connections moved, {connections} left, {in_flight} requests left"
+    ),
+    EventName.DRAINED: "the old process has nothing left, and waits for the end of the probation",
+    EventName.DONE: "the upgrade is over: the new code serves alone (pid {pid})",
+    EventName.FAILED: "the upgrade failed: {reason}",
+    EventName.RESIZED: "there shall be {workers} workers",
+    EventName.STOPPING: "process {pid} is stopping",
+    EventName.STOPPED: "stopped: {report}",
 }
 
-_ROLLING_SENTENCES = {
-    "queued": "the workers are being replaced; this reload follows that",
-    "earlier": "of the reload before this one: {of}",
-    ROLLING: "{replaced} of {wanted} workers have the new code",
-    DONE: "the reload is over: all {wanted} workers have the new code",
-    FAILED: "the workers are not replaced: {reason}; {replaced} of {wanted} have the new code",
+_ROLLING_SENTENCES: Mapping[str, str] = {
+    EventName.QUEUED: "the workers are being replaced; this reload follows that",
+    EventName.EARLIER: "of the reload before this one: {of}",
+    EventName.REPLACING: "{replaced} of {wanted} workers have the new code",
+    EventName.DONE: "the reload is over: all {wanted} workers have the new code",
+    EventName.FAILED: (
+        "the workers are not replaced: {reason}; {replaced} of {wanted} have the new code"
+    ),
 }
 """Of the replacement of all workers."""
 
@@ -58,7 +55,7 @@ def name_of(event: Event) -> str:
 
 def is_rolling_restart(event: Event) -> bool:
     """Whether it tells of the replacement of all workers, and not of the process."""
-    return "roll" in event
+    return "rolling_restart" in event
 
 
 def sentence(event: Event) -> str:
@@ -67,7 +64,7 @@ def sentence(event: Event) -> str:
     try:
         template = sentences[name_of(event)]
         is_explained = event.get("cut") or event.get("held")
-        if name_of(event) == STOPPED and event.get("clean") is False and not is_explained:
+        if name_of(event) == EventName.STOPPED and event.get("clean") is False and not is_explained:
             template += "; some processes did not report whether they cut a request"
         if event.get("probation"):
             template += "; the old workers stay for the probation of {probation:g} s"

@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from .events import (
-    DONE,
-    FAILED,
-    READY,
-    ROLLING,
-    SIGNALLED,
-    STARTED,
-    Event,
-    is_rolling_restart,
-    name_of,
-)
+from ..event_names import EventName
+from .events import Event, is_rolling_restart, name_of
 from .outcome import CtlError, Exit
 
 
@@ -49,34 +40,38 @@ class _Request:
             What to show of it; None if it belongs to something else.
         """
         name = name_of(event)
-        if name == SIGNALLED:
+        if name == EventName.SIGNALLED:
             self.signalled = event.get("pid")
             return event
         if self.is_rolling is None:
             self.is_rolling = is_rolling_restart(event)
         if is_rolling_restart(event) != self.is_rolling:
-            if name != READY:
+            if name != EventName.READY:
                 return None
             # A new master serves, and its workers have the new code.
             self.successor = event.get("pid")
             return event
-        if name == STARTED:
+        if name == EventName.STARTED:
             self.started = event.get("pid")
-        self.is_queued = self.is_queued or name == "queued" or bool(event.get("another_follows"))
+        self.is_queued = (
+            self.is_queued or name == EventName.QUEUED or bool(event.get("another_follows"))
+        )
         self.has_begun = self.has_begun or self._begins(event)
-        if not self.has_begun and name in (READY, DONE, FAILED):
+        if not self.has_begun and name in (EventName.READY, EventName.DONE, EventName.FAILED):
             # The code of that one was read before the request.
-            return {**event, "event": "earlier", "of": name}
-        if name == READY:
+            return {**event, "event": EventName.EARLIER, "of": name}
+        if name == EventName.READY:
             self.successor = event.get("pid")
-        self.is_over = name in (DONE, FAILED)
+        self.is_over = name in (EventName.DONE, EventName.FAILED)
         return event
 
     def _begins(self, event: Event) -> bool:
         name = name_of(event)
-        if name == FAILED:  # even to start it, if nothing was in progress
+        if name == EventName.FAILED:  # even to start it, if nothing was in progress
             return not self.is_queued
-        return name == STARTED or (name == ROLLING and not event.get("replaced"))
+        return name == EventName.STARTED or (
+            name == EventName.REPLACING and not event.get("replaced")
+        )
 
     def has_started(self, pid: int) -> bool:
         """Whether a process that serves is the successor, as far as the server has reported."""
@@ -120,10 +115,10 @@ def follow(
     if request.successor is None and not request.is_queued and request.has_started(pid):
         # It was killed while the successor loaded, or before it reported more.
         request.successor = request.started
-        yield {"event": READY, "pid": pid}
+        yield {"event": EventName.READY, "pid": pid}
     if request.successor is None or pid != request.successor:
         raise CtlError(
             Exit.UNKNOWN,
             f"{where} has said nothing more before the upgrade was over; process {pid} serves",
         )
-    yield {"event": DONE, "pid": pid}
+    yield {"event": EventName.DONE, "pid": pid}

@@ -9,7 +9,8 @@ import sys
 from argparse import SUPPRESS, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from .events import DONE, FAILED, READY, STOPPED, ControlledServer, Event, name_of
+from ..event_names import EventName
+from .events import ControlledServer, Event, name_of
 from .find import find
 from .outcome import MEANING, CtlError, Exit
 
@@ -30,13 +31,13 @@ def _reload(server: ControlledServer, given: Namespace) -> Exit:
 
 
 def _replace(happening: Iterator[Event], given: Namespace) -> Exit:
-    last = DONE if given.wait_probation else READY
-    reached = _follow(happening, given, (last, DONE, FAILED))
-    return Exit.FAILED if name_of(reached) == FAILED else Exit.DONE
+    last = EventName.DONE if given.wait_probation else EventName.READY
+    reached = _follow(happening, given, (last, EventName.DONE, EventName.FAILED))
+    return Exit.FAILED if name_of(reached) == EventName.FAILED else Exit.DONE
 
 
 def _stop(server: ControlledServer, given: Namespace) -> Exit:
-    stopped = _follow(server.stop(), given, (STOPPED,))
+    stopped = _follow(server.stop(), given, (EventName.STOPPED,))
     is_clean = not stopped.get("cut") and stopped.get("clean") is not False
     return Exit.DONE if is_clean else Exit.FAILED
 
@@ -83,7 +84,7 @@ def _workers(server: ControlledServer, given: Namespace) -> Exit:
     with display(given.json) as shown:
         for event in server.workers(given.count):
             shown.show(event)
-            status = Exit.FAILED if name_of(event) == FAILED else Exit.DONE
+            status = Exit.FAILED if name_of(event) == EventName.FAILED else Exit.DONE
     return status
 
 

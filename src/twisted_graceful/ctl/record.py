@@ -6,10 +6,14 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .events import STOPPED, STOPPING, Event, decode, name_of
+from ..event_names import EventName
+from .events import Event, decode, name_of
 
 _NAME = "/memfd:twisted-graceful (deleted)"
 """What such a link shows (memfd_create(2))."""
+
+
+_OF_A_STOP = (EventName.STOPPING, EventName.STOPPED)
 
 
 class NoRecord(OSError):
@@ -55,11 +59,13 @@ class RecordReader:
     @property
     def last_upgrade(self) -> list[Event]:
         """The steps of the last upgrade or reload, when this object was made."""
-        return [each for each in self._earlier if name_of(each) not in (STOPPING, STOPPED)]
+        return [each for each in self._earlier if name_of(each) not in _OF_A_STOP]
 
     def is_stopping(self, pid: int) -> bool:
         """Whether a process had begun to stop when this object was made."""
-        return any(name_of(it) == STOPPING and it.get("pid") == pid for it in self._earlier)
+        return any(
+            name_of(it) == EventName.STOPPING and it.get("pid") == pid for it in self._earlier
+        )
 
     @property
     def pid_file(self) -> str | None:

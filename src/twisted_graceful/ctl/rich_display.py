@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TextIO
 
 from rich.console import Console, Group
@@ -12,13 +13,14 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from .events import DONE, FAILED, READY, ROLLING, STOPPED, Event, name_of, output_of, sentence
+from ..event_names import EventName
+from .events import Event, name_of, output_of, sentence
 
-_MARKS = {
-    FAILED: ("x", "red"),
-    READY: ("*", "green"),
-    DONE: ("*", "green"),
-    STOPPED: ("*", "green"),
+_MARKS: Mapping[str, tuple[str, str]] = {
+    EventName.FAILED: ("x", "red"),
+    EventName.READY: ("*", "green"),
+    EventName.DONE: ("*", "green"),
+    EventName.STOPPED: ("*", "green"),
 }
 
 
@@ -54,7 +56,7 @@ class RichDisplay:
         begun, _ = self._steps.pop(name, (time.monotonic() - self._begun, event))
         self._steps[name] = (begun, event)
         self._most = max(self._most, _count(event, "connections"))
-        if name == FAILED and output_of(event):
+        if name == EventName.FAILED and output_of(event):
             # The terminal wraps it, so that what is copied from there is as it was written.
             self._console.print(Text(output_of(event)), soft_wrap=True)
 
@@ -66,14 +68,14 @@ class RichDisplay:
             grid.add_row(
                 self._spinner if is_last else Text(mark, style),
                 Text(f"{begun:5.1f} s", "dim"),
-                Text(sentence(event), style if name == FAILED else ""),
+                Text(sentence(event), style if name == EventName.FAILED else ""),
                 self._bar(event) if is_last else "",
             )
         return Group(grid)
 
     def _bar(self, event: Event) -> ProgressBar | str:
         """How many workers are new; in a drain, how many of its connections are gone."""
-        if name_of(event) == ROLLING:
+        if name_of(event) == EventName.REPLACING:
             return ProgressBar(_count(event, "wanted"), _count(event, "replaced"), width=12)
         if not self._most or name_of(event) != "draining":
             return ""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from . import events
+from ..event_names import EventName
 from .events import Event, is_rolling_restart, name_of
 from .follow import follow
 from .outcome import CtlError, Exit, require_time
@@ -78,7 +78,7 @@ class SignalledServer:
                 is_over = process.ended_within()
                 for event in record.news():
                     others = event.get("pid") != process.pid and not is_rolling_restart(event)
-                    if name_of(event) == events.DONE and others:
+                    if name_of(event) == EventName.DONE and others:
                         self._wait(process, deadline)  # which is about to end
                     yield event
                 self._require_time(deadline, "the server has not said how that ended; it goes on")
@@ -108,14 +108,14 @@ class SignalledServer:
             yield self._ask(old, number)
             successor = self._successor(old, number, deadline)
             with successor:
-                yield {"event": events.READY, "pid": successor.pid}
+                yield {"event": EventName.READY, "pid": successor.pid}
                 while not old.ended_within():
                     if self._pid_file.named() == old.pid or not successor.alive():
                         reason = f"process {successor.pid} did not last; the server's log says why"
-                        yield {"event": events.FAILED, "reason": reason}
+                        yield {"event": EventName.FAILED, "reason": reason}
                         return
                     self._require_time(deadline, "the probation of the new code is not over")
-                yield {"event": events.DONE, "pid": successor.pid}
+                yield {"event": EventName.DONE, "pid": successor.pid}
 
     def _successor(self, old: Process, number: signal.Signals, deadline: float) -> Process:
         stays = "" if number == signal.SIGUSR2 else ", or has replaced its workers"
@@ -149,7 +149,7 @@ class SignalledServer:
         with self._pid_file.process() as process, self._record_if_readable(process) as record:
             if record is not None and record.is_stopping(process.pid):
                 # A second TERM would cut what is left.
-                yield {"event": events.STOPPING, "pid": process.pid}
+                yield {"event": EventName.STOPPING, "pid": process.pid}
             else:
                 yield self._send(process, signal.SIGTERM)
             while not process.ended_within():
@@ -160,11 +160,11 @@ class SignalledServer:
 
     def _stopped(self, pid: int, record: RecordReader | None) -> Event:
         """How a process has ended, by its record."""
-        ended: Event = {"event": events.STOPPED, "report": f"process {pid} has ended"}
+        ended: Event = {"event": EventName.STOPPED, "report": f"process {pid} has ended"}
         if record is None or record.pid_file is None:  # which an older version does not say
             return ended
         its_own = (each for each in record.news() if each.get("pid") == pid)
-        stopped = [each for each in its_own if name_of(each) == events.STOPPED]
+        stopped = [each for each in its_own if name_of(each) == EventName.STOPPED]
         if stopped:
             return stopped[-1]  # a process that is held after its drain says that as well
         report = f"process {pid} ended without reporting on its drain; its log may say why"
@@ -216,7 +216,7 @@ class SignalledServer:
             raise self._not_allowed(process.pid) from None
         except ProcessLookupError:
             raise self._pid_file.not_running(process.pid) from None
-        return {"event": events.SIGNALLED, "pid": process.pid, "signal": number.name}
+        return {"event": EventName.SIGNALLED, "pid": process.pid, "signal": number.name}
 
     def _not_allowed(self, pid: int) -> CtlError:
         return CtlError(

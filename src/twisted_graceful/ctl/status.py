@@ -22,7 +22,7 @@ _LABELS = {
     "log_lines_lost": "lost log lines",
     "received": "request bodies (bytes)",
     "report_failures": "failed reports on connections",
-    "roll": "rolling restart",
+    "rolling_restart": "rolling restart",
     "rolls": "rolling restarts",
     "rss": "memory (bytes)",
     "seconds": "duration of requests (s)",

@@ -6,8 +6,9 @@ from typing import Any
 
 from twisted.logger import Logger
 
+from ...event_names import EventName
 from ..host.systemd import Supervisor
-from .upgrade_events import RollingRestartProgress, UpgradeProgress, UpgradeStage, Watcher
+from .upgrade_events import RollingRestartProgress, UpgradeProgress, Watcher
 from .upgrade_record import UpgradeRecord
 
 
@@ -42,8 +43,8 @@ class Announcer:
     def _serving(self) -> str:
         return f"Generation {self._number} serves (pid {self._pid})"
 
-    def _progress(self, stage: UpgradeStage, pid: int = 0, **facts: Any) -> None:
-        progress = UpgradeProgress(stage, self._number + 1, pid, **facts)
+    def _progress(self, event: EventName, pid: int = 0, **facts: Any) -> None:
+        progress = UpgradeProgress(event, self._number + 1, pid, **facts)
         if self._record is not None:
             self._record.note(progress)
         self._watcher.progress(progress)
@@ -82,7 +83,7 @@ class Announcer:
     def remembered(self) -> None:
         """Another one was asked for."""
         self._log.info("Upgrade: one is under way; another one follows it")
-        self._progress(UpgradeStage.QUEUED)
+        self._progress(EventName.QUEUED)
 
     def not_upgradable(self) -> None:
         """One was asked for, in a program that was started without upgrades."""
@@ -112,7 +113,7 @@ class Announcer:
         self._log.info(
             "Upgrade: generation {number} starts (pid {pid})", number=self._number + 1, pid=pid
         )
-        self._progress(UpgradeStage.STARTED, pid)
+        self._progress(EventName.STARTED, pid)
 
     def hands_over(self, pid: int) -> None:
         """The successor serves, and this process drains."""
@@ -126,11 +127,11 @@ class Announcer:
             new=self._number + 1,
             old=self._number,
         )
-        self._progress(UpgradeStage.READY, pid)
+        self._progress(EventName.READY, pid)
 
     def drained(self) -> None:
         """This process has nothing left."""
-        self._progress(UpgradeStage.DRAINED)
+        self._progress(EventName.DRAINED)
 
     def stands_by(self, seconds: float) -> None:
         """It waits for the end of the probation.
@@ -173,7 +174,7 @@ class Announcer:
             output=output,
         )
         self._progress(
-            UpgradeStage.FAILED, reason=reason, output=output, another_follows=another_follows
+            EventName.FAILED, reason=reason, output=output, another_follows=another_follows
         )
         self._supervisor.serves(
             f"Upgrade failed: generation {self._number + 1}: {reason}. {self._serving}"
@@ -181,7 +182,7 @@ class Announcer:
 
     def given_up(self, reason: str) -> None:
         """This process ends its successor, which was not ready."""
-        self._progress(UpgradeStage.FAILED, reason=reason)
+        self._progress(EventName.FAILED, reason=reason)
 
     def done(self, pid: int, *, another_follows: bool = False) -> None:
         """This process is about to end; the successor goes on.
@@ -190,31 +191,33 @@ class Announcer:
             pid: of the successor.
             another_follows: whether another upgrade is due, which the successor begins.
         """
-        self._progress(UpgradeStage.DONE, pid, another_follows=another_follows)
+        self._progress(EventName.DONE, pid, another_follows=another_follows)
 
     # A stop
 
     def stops(self) -> None:
         """The service is stopping, and this process with it."""
         if self._record is not None:
-            self._record.say("stopping", pid=self._pid)
+            self._record.add(EventName.STOPPING, pid=self._pid)
 
     def refused(self, reason: str) -> None:
         """An upgrade was asked for, and is refused."""
         self._log.warn("Upgrade refused: {reason}", reason=reason)
         if self._record is not None:
-            self._record.say(UpgradeStage.FAILED.value, generation=self._number + 1, reason=reason)
+            self._record.add(EventName.FAILED, generation=self._number + 1, reason=reason)
 
     def stopped(self, report: str, cut: int, clean: bool) -> None:
         """The service has stopped; arguments as for `Watcher.stopped`."""
         if self._record is not None:
-            self._record.say("stopped", pid=self._pid, report=report, cut=cut, clean=clean)
+            self._record.add(EventName.STOPPED, pid=self._pid, report=report, cut=cut, clean=clean)
 
     def killed(self) -> None:
         """Something held the process after its stop, and it exits with an error status."""
         if self._record is not None:
             report = f"process {self._pid} did not end by itself and was killed; its log says why"
-            self._record.say("stopped", pid=self._pid, report=report, held=True, clean=False)
+            self._record.add(
+                EventName.STOPPED, pid=self._pid, report=report, held=True, clean=False
+            )
 
     # The end of an upgrade
 

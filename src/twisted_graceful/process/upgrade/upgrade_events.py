@@ -1,25 +1,14 @@
-"""What is told of upgrades, rolls and other generations, to whoever watches this process."""
+"""What a process reports of upgrades, rolling restarts and other generations to its watcher."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Protocol
 
 from twisted.logger import Logger
 
-
-class UpgradeStage(Enum):
-    """How far an upgrade has come, or a roll."""
-
-    QUEUED = "queued"  # one is under way; this one follows it
-    ROLLING = "rolling"  # of the workers some have been replaced, or none yet
-    STARTED = "started"  # the successor's process runs
-    READY = "ready"  # the successor serves, this process drains
-    DRAINED = "drained"  # this process has nothing left, and waits for the end of the probation
-    DONE = "done"  # this process ends
-    FAILED = "failed"  # this process serves on, or again
+from ...event_names import EventName
 
 
 @dataclass(frozen=True)
@@ -27,7 +16,7 @@ class UpgradeProgress:
     """A step of an upgrade.
 
     Attributes:
-        stage: how far it has come.
+        event: what has happened.
         generation: the successor's number.
         pid: the successor's; 0 if there is none.
         reason: why it failed.
@@ -35,7 +24,7 @@ class UpgradeProgress:
         another_follows: whether another upgrade is due when this one is over.
     """
 
-    stage: UpgradeStage
+    event: EventName
     generation: int
     pid: int = 0
     reason: str = ""
@@ -44,11 +33,11 @@ class UpgradeProgress:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """All but the stage, for JSON: what there is to be said."""
+        """All but the event, as JSON has it."""
         facts: dict[str, Any] = {"generation": self.generation}
         if self.pid:
             facts["pid"] = self.pid
-        if self.stage is UpgradeStage.FAILED:
+        if self.event is EventName.FAILED:
             facts.update(reason=self.reason, output=self.output)
         if self.another_follows:
             facts["another_follows"] = True
@@ -57,22 +46,22 @@ class UpgradeProgress:
 
 @dataclass(frozen=True)
 class RollingRestartProgress:
-    """A step of a roll, the replacement of all workers.
+    """A step of a rolling restart, which replaces all workers.
 
     Attributes:
-        number: counts the rolls of a master, from 1 on.
-        stage: how far it has come.
+        number: counts the rolling restarts of a master, from 1 on.
+        event: what has happened.
         replaced: how many serve with the new code.
-        wanted: how many there shall be of them.
+        wanted: how many workers are wanted.
         reason: why it ended before all were replaced; empty if it did not.
         output: the last that the worker wrote for which it ended.
-        another_follows: whether another roll is due when this one is over.
+        another_follows: whether another rolling restart is due when this one is over.
         probation: seconds for which the first new worker is on probation, from this step on; 0 if
             that does not begin with it.
     """
 
     number: int
-    stage: UpgradeStage
+    event: EventName
     replaced: int
     wanted: int
     reason: str = ""
@@ -83,24 +72,24 @@ class RollingRestartProgress:
     @property
     def is_over(self) -> bool:
         """Whether nothing follows of it."""
-        return self.stage in (UpgradeStage.DONE, UpgradeStage.FAILED)
+        return self.event in (EventName.DONE, EventName.FAILED)
 
     @property
     def begins(self) -> bool:
         """Whether this is the first step."""
-        return self.stage is UpgradeStage.ROLLING and not self.replaced
+        return self.event is EventName.REPLACING and not self.replaced
 
     @property
     def facts(self) -> dict[str, Any]:
-        """All but the stage, for JSON: what there is to be said."""
+        """All but the event, as JSON has it."""
         facts: dict[str, Any] = {
-            "roll": self.number,
+            "rolling_restart": self.number,
             "replaced": self.replaced,
             "wanted": self.wanted,
         }
         if self.probation:
             facts["probation"] = self.probation
-        if self.stage is UpgradeStage.FAILED:
+        if self.event is EventName.FAILED:
             facts |= {"reason": self.reason, "output": self.output}
         if self.another_follows:
             facts["another_follows"] = True

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
+from ...event_names import EventName
 from .launch import Launch
 from .upgrade_events import RollingRestartProgress, UpgradeProgress
 
@@ -68,9 +69,9 @@ class UpgradeRecord:
 
     def note(self, progress: UpgradeProgress | RollingRestartProgress) -> None:
         """An upgrade or a roll has come further."""
-        self.say(progress.stage.value, **progress.facts)
+        self.add(progress.event, **progress.facts)
 
-    def say(self, event: str, **facts: Any) -> None:
+    def add(self, event: EventName, **facts: Any) -> None:
         """Something else has happened, such as a stop.
 
         Args:
@@ -78,7 +79,7 @@ class UpgradeRecord:
             facts: about it, as JSON has them.
         """
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        self._write({"time": now, "event": event, **facts})
+        self._write({"time": now, "event": event.value, **facts})
 
     @property
     def descriptor(self) -> int:

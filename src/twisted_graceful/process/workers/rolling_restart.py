@@ -15,8 +15,9 @@ from typing import Protocol
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from ...event_names import EventName
 from ..state_machine import StateMachine, Table, Transition
-from ..upgrade.upgrade_events import RollingRestartProgress, UpgradeStage
+from ..upgrade.upgrade_events import RollingRestartProgress
 from .worker_handle import WorkerHandle
 from .worker_slot import WorkerSlot
 
@@ -176,11 +177,11 @@ class RollingRestart:
         """The last step of the last rolling restart; None if there was none."""
         if not self.code:
             return None
-        stage = UpgradeStage.FAILED if self._failure else UpgradeStage.DONE
+        event = EventName.FAILED if self._failure else EventName.DONE
         if self.state in IN_PROGRESS:
-            stage = UpgradeStage.ROLLING
+            event = EventName.REPLACING
         return RollingRestartProgress(
-            self.code, stage, self._replaced, self._pool.size, self._failure
+            self.code, event, self._replaced, self._pool.size, self._failure
         )
 
     @property
@@ -257,7 +258,7 @@ class RollingRestart:
         self._log.info("The workers are replaced when what is under way is over")
         self._is_due = True
         size = self._pool.size
-        self._report_to(RollingRestartProgress(self.code + 1, UpgradeStage.QUEUED, 0, size))
+        self._report_to(RollingRestartProgress(self.code + 1, EventName.QUEUED, 0, size))
 
     def _catch_up(self) -> None:
         if self._is_due:
