@@ -1,54 +1,39 @@
-"""The table of the phases of connections, held against what connections do."""
+"""The table of the phases of connections, which all unit tests hold connections to."""
 
 from __future__ import annotations
 
 from typing import Any
-from unittest import defaultTestLoader
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet.protocol import Protocol
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
 
-from twisted_graceful.http.base_connection import Connection
 from twisted_graceful.http.phases import FOLLOWS, ConnectionPhase
-from twisted_graceful.http.websocket.connection import WebSocket
 from twisted_graceful.testing import MemoryServer
 
-from .generations import GET, Generation
+from ..case import SynchronousTestCase
+from .checked_phase import CHANGES, IllegalPhase
+from .http2_client import Http2Client, http2_server
+from .secure import SecureServer
+from .web import GET, Echo
+from .websockets import HANDSHAKE
 
-WALKS = (
-    "test_registry",
-    "test_handover.OnTheirWayTests",
-    "test_http2.RequestTests",
-    "test_tls.HandshakeTests.test_dripping",
-    "test_websocket.HandshakeTests",
-    "test_websocket.GoingAwayTests",
-    "test_websocket.FlowTests",
-)
-"""Tests in which connections go all ways that there are; none is one of Hypothesis."""
+HALF = GET[:9]
+CLOSE_FRAME = b"\x88\x80\0\0\0\0"
 
 
-class Recorder:
-    """Stands in the place of the attribute `phase`, and keeps each change of it.
+class Upgrade(Resource):
+    """Answers with 101, and lets a protocol that says nothing have the connection."""
 
-    Args:
-        first: the phase before any was set.
-    """
+    isLeaf = True
 
-    def __init__(self, first: ConnectionPhase | None) -> None:
-        self.first = first
-        self.seen: set[tuple[ConnectionPhase, ConnectionPhase]] = set()
-
-    def __get__(self, connection: Any, owner: Any) -> Any:
-        return (
-            vars(connection).get("phase", self.first or ConnectionPhase.SILENT)
-            if connection
-            else self
-        )
-
-    def __set__(self, connection: Any, phase: ConnectionPhase) -> None:
-        before = vars(connection).get("phase", self.first)
-        vars(connection)["phase"] = phase
-        if before not in (None, phase):
-            self.seen.add((before, phase))
+    def render(self, request: Any) -> int:
+        """Upgrade."""
+        protocol, transport = Protocol(), request.transport
+        transport.protocol = protocol
+        protocol.makeConnection(transport)
+        transport.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+        return NOT_DONE_YET
 
 
 class PhaseTests(SynchronousTestCase):
@@ -58,31 +43,74 @@ class PhaseTests(SynchronousTestCase):
         """Each phase has a row."""
         self.assertEqual(set(FOLLOWS), set(ConnectionPhase))
 
-    def take_back(self) -> None:
-        """Offer a connection between requests, and in the head of one, and take it back."""
-        server = MemoryServer(Generation(0))
-        client = server.connect()
-        client.send(GET)
+    def test_illegal(self) -> None:
+        """An illegal change raises, and changes nothing."""
+        server = MemoryServer(Echo())
+        server.connect()
         [connection] = server.connections
-        for more in b"", GET[:9], b"\0" + GET[9:]:
-            client.send(more)
-            if connection.detach() is not None:
-                connection.take_back()
+        with self.assertRaises(IllegalPhase):
+            connection.phase = ConnectionPhase.WEBSOCKET
+        self.assertIs(connection.phase, ConnectionPhase.SILENT)
 
-    def test_changes(self) -> None:
-        """Connections go all ways of the table, and no other."""
-        recorders = Recorder(None), Recorder(ConnectionPhase.RESPONDING)
-        for owner, recorder in zip((Connection, WebSocket), recorders, strict=True):
-            self.patch(owner, "phase", recorder)
-        names = [f"tests.unit.{each}" for each in WALKS]
-        result = self.defaultTestResult()
-        defaultTestLoader.loadTestsFromNames(names).run(result)
-        self.take_back()
-        self.flushLoggedErrors()  # which those tests have looked at
-        self.assertEqual((result.errors, result.failures), ([], []))
-        seen = recorders[0].seen | recorders[1].seen
-        # When a handshake is complete another object takes its place.
-        seen.add((ConnectionPhase.HANDSHAKING, ConnectionPhase.SILENT))
-        table = {(before, after) for before, row in FOLLOWS.items() for after in row.values()}
-        self.assertEqual(seen - table, set())
-        self.assertEqual(table - seen, set())
+    def test_all_ways(self) -> None:
+        """Connections go each way of the table."""
+        CHANGES.clear()
+        self.requests()
+        self.closed_while_waiting()
+        self.tls()
+        Http2Client(http2_server(Echo())).get()
+        self.web_sockets()
+        self.taken_back()
+        ways = {(before, after) for before, row in FOLLOWS.items() for after in row.values()}
+        # When a handshake is complete, another object takes its place.
+        ways.remove((ConnectionPhase.HANDSHAKING, ConnectionPhase.SILENT))
+        self.assertEqual(ways - CHANGES, set())
+
+    def requests(self) -> None:
+        """Requests that arrive at once and in pieces, first and later ones, and the last one."""
+        client = MemoryServer(Echo()).connect()
+        for each in (
+            GET,
+            GET,
+            HALF,
+            GET[9:],
+            GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
+        ):
+            client.send(each)
+        server = MemoryServer(Echo())
+        server.connect().send(HALF)
+        server.advance(server.settings.read_header_timeout + 1)
+
+    def closed_while_waiting(self) -> None:
+        """Connections whose time is over, before and after the first request."""
+        server = MemoryServer(Echo())
+        server.connect()
+        server.connect().send(GET)
+        server.advance(server.settings.read_header_timeout + server.settings.idle_timeout + 1)
+
+    def tls(self) -> None:
+        """A handshake that is not completed."""
+        server = SecureServer(self, Echo())
+        server.connect().send(b"\x16\x03\x01")
+        server.advance(server.settings.tls_handshake_timeout + 1)
+
+    def web_sockets(self) -> None:
+        """One WebSocket whose client closes it, and one that is reset."""
+        server = MemoryServer(Upgrade())
+        closing, resetting = server.connect(), server.connect()
+        for client in (closing, resetting):
+            client.request("GET", "/", HANDSHAKE)
+        closing.send(CLOSE_FRAME)
+        server.advance(server.settings.linger_timeout + 1)
+        resetting.abort()
+
+    def taken_back(self) -> None:
+        """Connections that are offered to another process, which does not take them."""
+        server = MemoryServer(Echo())
+        client = server.connect()
+        [connection] = server.connections
+        for more in (b"", GET, HALF):
+            client.send(more)
+            departure = connection.detach()
+            assert departure is not None
+            departure.take_back()

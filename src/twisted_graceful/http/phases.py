@@ -65,6 +65,9 @@ FOLLOWS: Mapping[ConnectionPhase, Mapping[str, ConnectionPhase]] = {
     },
     ConnectionPhase.CLOSING: {},
 }
-"""What each phase is followed by, and when; whoever takes a moved connection up goes on in the
-same one. Nothing looks here for each request: `tests/unit/test_phases.py` holds connections to it.
+"""Which phase can follow each phase, and when.
+
+A connection that was handed over continues in the same phase in the other process. Each request
+changes the phase twice, so nothing is looked up here in production; in the unit tests every change
+is checked, and an illegal one raises and changes nothing (`tests/unit/checked_phase.py`).
 """
