@@ -10,7 +10,8 @@ from twisted.internet.task import Clock
 
 from twisted_graceful.http.io.connection_limit import ConnectionLimit
 from twisted_graceful.http.io.port import Port
-from twisted_graceful.http.io.transport import Flusher, GatheringServer
+from twisted_graceful.http.io.transport import Flusher
+from twisted_graceful.http.io.transport_factory import TransportFactory
 
 from ..case import SynchronousTestCase
 
@@ -46,7 +47,7 @@ class PortTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         """Listen, with room for two."""
         self.reactor = Descriptors()
-        self.transport = GatheringServer.with_flusher(Flusher(self.reactor))
+        self.transport = TransportFactory(Flusher(self.reactor))
         self.factory = Connections()
         self.limit = ConnectionLimit(self.reactor, 2)
         self.port = self.listen()

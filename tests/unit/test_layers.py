@@ -41,7 +41,11 @@ ORDER: dict[str, Layers] = {
         {"accept_balance", "certificates", "proxy_protocol"},
         {"connection_limit"},
         {"port", "transport"},
-        {"poller", "proxy_header", "tls", "unix_port"},
+        {"unix_port"},
+        {"proxy_header"},
+        {"tls"},
+        {"transport_factory"},
+        {"poller"},
     ],
     "http.log": [
         {"client_log", "drain_report", "request_id"},

@@ -10,31 +10,28 @@ from twisted.internet.protocol import Factory
 from ..networks import Networks
 from .base_connection import PreRequestConnection
 from .interfaces import ConnectionSite
-from .io.proxy_header import ProxyHeaderServer
 from .io.proxy_protocol import Header, ProxyProtocolError, parse
-from .io.transport import GatheringServer
+from .io.transport_factory import TransportFactory
 from .phases import ConnectionPhase
 from .proxies import Proxies
 
 
 def behind_proxies(
-    site: ConnectionSite, factory: IProtocolFactory, transport: type[GatheringServer]
-) -> tuple[IProtocolFactory, type[GatheringServer]]:
+    site: ConnectionSite, factory: IProtocolFactory, transport: TransportFactory
+) -> tuple[IProtocolFactory, TransportFactory]:
     """What makes the connections of a port.
 
     Args:
         site: whose connections they are; its setting ``proxy_protocol`` counts.
         factory: makes what comes after the header, if there is to be one.
-        transport: of the connections without it.
+        transport: makes the transports of connections without it.
 
     Returns:
-        A factory of protocols, and the transport for them.
+        A factory of protocols, and one of their transports.
     """
     if not site.connections.settings.proxy_protocol:
         return factory, transport
-    return _ProxyHeaderReaders(site, factory), type(
-        "PrefacedServer", (ProxyHeaderServer, transport), {}
-    )
+    return _ProxyHeaderReaders(site, factory), transport.behind_proxy_header()
 
 
 class _ProxyHeaderReaders(Factory):

@@ -12,7 +12,7 @@ from twisted.logger import LogLevel
 from .base_connection import PreRequestConnection
 from .interfaces import ConnectionSite
 from .io.tls import TLSServer
-from .io.transport import GatheringServer
+from .io.transport_factory import TransportFactory
 from .log.access_log import PartialRequest
 from .log.drain_report import CutRequest, Outcome
 from .phases import ConnectionPhase
@@ -25,20 +25,20 @@ _PLAIN_HTTP = (
 
 
 def over_tls(
-    site: ConnectionSite, transport: type[GatheringServer], context: ssl.SSLContext
-) -> tuple[Factory, type[TLSServer]]:
+    site: ConnectionSite, transport: TransportFactory, context: ssl.SSLContext
+) -> tuple[Factory, TransportFactory]:
     """What makes the connections of a port on which a site is served over TLS.
 
     Args:
         site: the site.
-        transport: of its plain connections.
+        transport: makes the transports of its plain connections.
         context: certificate and key; is told what the site speaks.
 
     Returns:
-        A factory of protocols, and the transport for them.
+        A factory of protocols, and one of their transports.
     """
     context.set_alpn_protocols([each.decode() for each in site.acceptableProtocols()])
-    return _Handshakes(site), type("TLSServer", (TLSServer, transport), {"context": context})
+    return _Handshakes(site), transport.over_tls(context)
 
 
 class _Handshakes(Factory):

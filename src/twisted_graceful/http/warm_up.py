@@ -26,6 +26,7 @@ from zope.interface import implementer
 
 from ..errors import WarmUpError
 from .io.transport import GatheringServer
+from .io.transport_factory import TransportFactory
 from .site import Site
 
 _HEADERS = Headers({"User-Agent": ["twisted-graceful warm-up"], "Accept": ["*/*"]})
@@ -44,7 +45,7 @@ async def warm_up(
     site: Site,
     targets: Iterable[str],
     *,
-    transport: type[GatheringServer],
+    transport: TransportFactory,
     secure: bool,
     timeout: float,
     reactor: Any,
@@ -59,7 +60,7 @@ async def warm_up(
         site: what answers.
         targets: for each GET request its path, or its whole URL if the application shall see
             another host than ``localhost``.
-        transport: of the site's connections.
+        transport: makes the transports of the site's connections.
         secure: whether the application shall take a path for one of https.
         timeout: seconds that each answer may take.
         reactor: runs the client's side.
@@ -105,7 +106,7 @@ class _Request:
     """
 
     def __init__(
-        self, target: str, secure: bool, site: Site, transport: type[GatheringServer], reactor: Any
+        self, target: str, secure: bool, site: Site, transport: TransportFactory, reactor: Any
     ) -> None:
         scheme = "https" if secure else "http"
         url = target if "://" in target else f"{scheme}://localhost{target}"
@@ -192,11 +193,9 @@ class _Body(Protocol):
 class _WarmUpConnection:
     """A connection to a site that nobody else can open, as an endpoint of its client."""
 
-    def __init__(
-        self, site: Site, transport: type[GatheringServer], reactor: Any, seen: URI
-    ) -> None:
+    def __init__(self, site: Site, transport: TransportFactory, reactor: Any, seen: URI) -> None:
         self._site = site
-        self._transport = type("PrivateServer", (PrivateServer, transport), {})
+        self._transport = transport
         self._reactor = reactor
         self._seen = seen
         self._ends: list[Any] = []
@@ -214,8 +213,11 @@ class _WarmUpConnection:
         for each in (ours, theirs):
             each.setblocking(False)
         protocol = self._site.buildProtocol(None)
-        server = self._transport(ours, protocol, ("127.0.0.1", 0), None, 0, self._reactor)
-        server.seen = self._seen
+        server = PrivateServer(
+            *(ours, protocol, ("127.0.0.1", 0), None, 0),
+            *(self._transport.poller or self._reactor, self._transport.flusher),
+            seen=self._seen,
+        )
         self._ends.append(server)
         self._gone.append(server.gone)
         protocol.makeConnection(server)
@@ -246,22 +248,25 @@ class _Only(Factory):
 class PrivateServer(GatheringServer):
     """The server's side of a socketpair, which shows the addresses that a local client would have.
 
-    Attributes:
+    Args:
+        args: those of a `GatheringServer`.
         seen: the URL that the application is to believe in.
+
+    Attributes:
         gone: fires when it is closed.
     """
 
-    seen: URI
     repstr = "<warm-up>"
 
-    def __init__(self, *args: Any) -> None:
+    def __init__(self, *args: Any, seen: URI) -> None:
         self.gone: Deferred[None] = Deferred()
+        self._seen = seen
         super().__init__(*args)
 
     @property
-    def is_secure(self) -> bool:  # type: ignore[override]
+    def is_secure(self) -> bool:
         """Whether to take it for encrypted."""
-        return bool(self.seen.scheme == b"https")
+        return bool(self._seen.scheme == b"https")
 
     def getPeer(self) -> IPv4Address:
         """The address of the client."""
@@ -269,7 +274,7 @@ class PrivateServer(GatheringServer):
 
     def getHost(self) -> IPv4Address:
         """The address that it has connected to."""
-        return IPv4Address("TCP", "127.0.0.1", self.seen.port)
+        return IPv4Address("TCP", "127.0.0.1", self._seen.port)
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         """Nothing: a socketpair never delays."""

@@ -15,8 +15,7 @@ from ..errors import BindError
 from ..handover_interface import HandedConnection
 from ..http.io.connection_limit import ConnectionLimit
 from ..http.io.port import Port
-from ..http.io.transport import GatheringServer
-from ..http.io.unix_port import of_family
+from ..http.io.transport_factory import TransportFactory, of_family
 from ..http.proxy_header_reader import behind_proxies
 from ..http.registry import ConnectionRegistry
 from ..http.site import Site
@@ -57,7 +56,7 @@ class Listening:
         settings: ServerSettings,
         certificate: ServerCertificate,
         reactor: Any,
-        transport: type[GatheringServer],
+        transport: TransportFactory,
         log: Logger,
         shared: SharedResources,
         admission: Admission | None = None,
@@ -219,8 +218,8 @@ class Listening:
         return port
 
     def _connections_of(
-        self, is_secure: bool, site: Site, transport: type[GatheringServer]
-    ) -> tuple[Any, type[GatheringServer]]:
+        self, is_secure: bool, site: Site, transport: TransportFactory
+    ) -> tuple[Any, TransportFactory]:
         """What makes the connections of a port, and the transport for what is spoken there."""
         factory: Any = site
         if self._certificate.context is not None and is_secure:

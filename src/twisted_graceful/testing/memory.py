@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -102,7 +102,7 @@ class MemoryServer:
             begun.restore(facts)
             return begun
 
-        self._reactor.begin(kernel, self.site, cast(Any, made)).attach(handed)
+        self._reactor.begin(kernel, self.site, made).attach(handed)
 
     def get(self, path: str) -> Response:
         """Ask for a resource, on a connection of its own.

@@ -1,4 +1,4 @@
-"""The server's own TCP transport over a socket that is two byte strings.
+"""The server's own transport over a socket that is two byte strings.
 
 The buffers, the producers, the half-closes and the aborts are those of a real connection;
 only the kernel and the client behind it are played.
@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Callable
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IProtocol, IProtocolFactory
+from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from ..http.io.transport import Flusher, GatheringServer
+from ..http.io.transport_factory import TransportFactory
 
 CLIENT = ("127.0.0.1", 54321)
 """Where every client is."""
@@ -138,17 +140,12 @@ class MemorySocket:
         return self.number
 
 
-class MemoryTransport(GatheringServer):
-    """The transport of one connection."""
+def _kernel(transport: GatheringServer) -> MemorySocket:
+    return cast(MemorySocket, transport.getHandle())
 
-    def __init__(self, kernel: MemorySocket, protocol: IProtocol, reactor: MemoryReactor) -> None:
-        self.kernel = kernel
-        super().__init__(kernel, protocol, CLIENT, None, 1, reactor)
 
-    @property
-    def unacknowledged(self) -> int:
-        """Bytes that the client has not read."""
-        return len(self.kernel.outbox)
+def _send_queue(kernel: MemorySocket) -> int:
+    return len(kernel.outbox)
 
 
 class MemoryReactor:
@@ -166,43 +163,47 @@ class MemoryReactor:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         # In the order of their arrival, so that every run of a test is the same.
-        self._readers: dict[MemoryTransport, None] = {}
-        self._writers: dict[MemoryTransport, None] = {}
+        self._readers: dict[GatheringServer, None] = {}
+        self._writers: dict[GatheringServer, None] = {}
         self.callLater = clock.callLater
-        self.transport = MemoryTransport.with_flusher(Flusher(self))
+        self.transport = TransportFactory(
+            Flusher(self), send_queue=lambda kernel: len(kernel.outbox)
+        )
 
     def begin(
-        self, kernel: MemorySocket, factory: IProtocolFactory, transport: type[GatheringServer]
+        self,
+        kernel: MemorySocket,
+        factory: IProtocolFactory,
+        transport: Callable[..., GatheringServer],
     ) -> Any:
         """Serve a connection.
 
         Args:
             kernel: the socket of the connection.
             factory: makes the protocol.
-            transport: ours, or a subclass of it.
+            transport: makes the transport.
 
         Returns:
             The protocol.
         """
         protocol = factory.buildProtocol(IPv4Address("TCP", *CLIENT))
         assert protocol is not None
-        made: Any = transport  # whose arguments are those of a `MemoryTransport`
-        protocol.makeConnection(made(kernel, protocol, self))
+        protocol.makeConnection(transport(kernel, protocol, CLIENT, None, 1, self))
         return protocol
 
-    def addReader(self, transport: MemoryTransport) -> None:
+    def addReader(self, transport: GatheringServer) -> None:
         """Let this transport read what arrives."""
         self._readers[transport] = None
 
-    def addWriter(self, transport: MemoryTransport) -> None:
+    def addWriter(self, transport: GatheringServer) -> None:
         """Let this transport send what it has."""
         self._writers[transport] = None
 
-    def removeReader(self, transport: MemoryTransport) -> None:
+    def removeReader(self, transport: GatheringServer) -> None:
         """Let it read no more, until it is added again."""
         self._readers.pop(transport, None)
 
-    def removeWriter(self, transport: MemoryTransport) -> None:
+    def removeWriter(self, transport: GatheringServer) -> None:
         """Let it send no more, until it is added again."""
         self._writers.pop(transport, None)
 
@@ -214,8 +215,8 @@ class MemoryReactor:
         """
         for _ in range(self.most_rounds):
             self._clock.advance(0)
-            writers = [each for each in self._writers if each.kernel.writable]
-            readers = [each for each in self._readers if each.kernel.readable]
+            writers = [each for each in self._writers if _kernel(each).writable]
+            readers = [each for each in self._readers if _kernel(each).readable]
             if not writers and not readers:
                 return
             for transport in writers:
@@ -226,7 +227,7 @@ class MemoryReactor:
                     self._read(transport)
         raise RuntimeError("the server has not come to rest: let the client stop reading")
 
-    def _read(self, transport: MemoryTransport) -> None:
+    def _read(self, transport: GatheringServer) -> None:
         end = transport.doRead()
         if end is None:
             return
@@ -236,12 +237,12 @@ class MemoryReactor:
         else:
             self._lost(transport, end)
 
-    def _write(self, transport: MemoryTransport) -> None:
+    def _write(self, transport: GatheringServer) -> None:
         end = transport.doWrite()
         if end is not None:
             self._lost(transport, end)
 
-    def _lost(self, transport: MemoryTransport, end: Exception) -> None:
+    def _lost(self, transport: GatheringServer, end: Exception) -> None:
         self.removeReader(transport)
         self.removeWriter(transport)
         transport.connectionLost(Failure(end))

@@ -19,7 +19,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from .transport import Flusher, GatheringServer
+from .transport import Flusher
+from .transport_factory import TransportFactory
 
 BATCH = 256
 """Connections that are served before the reactor looks after everything else again."""
@@ -29,19 +30,19 @@ _IN = getattr(select, "EPOLLIN", 1)
 _OUT = getattr(select, "EPOLLOUT", 4)
 
 
-def transport_for(reactor: Any) -> tuple[type[GatheringServer], Poller | None]:
-    """The class of transports for a server's ports, and what waits for them.
+def transport_for(reactor: Any) -> tuple[TransportFactory, Poller | None]:
+    """What makes the transports of a server's ports, and what waits for them.
 
     Args:
         reactor: what the ports listen with.
 
     Returns:
-        The class, and the poller, which is the caller's to close; None where there is no
+        The factory, and the poller, which is the caller's to close; None where there is no
         epoll: there each connection is one of the reactor's own descriptors.
     """
     flusher = Flusher(reactor)
     poller = Poller(reactor, flusher) if _HAS_EPOLL else None
-    return GatheringServer.with_flusher(flusher, poller), poller
+    return TransportFactory(flusher, poller), poller
 
 
 @implementer(IReadDescriptor)

@@ -33,7 +33,7 @@ class Port(tcp.Port):
         listener: a listening socket that does not block. It is duplicated, and stays the caller's
             to close.
         factory: makes the protocols.
-        transport: the class of the connections.
+        transport: makes the transport of each connection.
         limit: how many connections may be open.
         bound_address: where it listens, for a process that takes over its connections.
         on_limit: called with the name of a limit that keeps it from accepting.

@@ -14,6 +14,7 @@ from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 
 from .proxy_protocol import LONGEST_V2, Header, Proxied
 from .transport import GatheringServer
+from .unix_port import UnixServer
 
 
 class ProxyHeaderProtocol(Protocol):
@@ -46,7 +47,7 @@ class ProxyHeaderServer(GatheringServer):
     _begun = False
 
     @property
-    def is_secure(self) -> bool:  # type: ignore[override]
+    def is_secure(self) -> bool:
         """Whether the client speaks TLS, with us or with the proxy."""
         return super().is_secure or (self.proxied is not None and self.proxied.secure)
 
@@ -95,3 +96,7 @@ class ProxyHeaderServer(GatheringServer):
         self.proxied = reader.header.proxied
         reader.hand_to_protocol()
         return super().doRead()
+
+
+class UnixProxyHeaderServer(ProxyHeaderServer, UnixServer):
+    """The same for a UNIX socket."""

@@ -11,14 +11,17 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from twisted.internet.interfaces import INegotiated, ISSLTransport
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from zope.interface import implementer
 
+from .proxy_header import ProxyHeaderServer
 from .transport import GatheringServer
+from .unix_port import UnixServer
 
 _CHUNK = 64 * 1024
 """Bytes that are encrypted at once: what a client that does not read can make us hold twice."""
@@ -225,19 +228,19 @@ class TLSServer(GatheringServer):
 
     Its protocol is first a `HandshakeProtocol`, and then what that has put in its place.
 
-    Attributes:
-        context: certificate and key; set once for all, by `over_tls`.
+    Args:
+        sock: the plain socket.
+        args: those of a `GatheringServer`.
+        context: certificate and key.
     """
 
-    is_secure = True
     movable = False  # its keys are in OpenSSL, which does not give them away
-    context: ssl.SSLContext
     protocol: Any
 
-    def __init__(self, sock: socket.socket, *args: Any) -> None:
-        self._tls = TLSSocket(sock, self.context)
+    def __init__(self, sock: socket.socket, *args: Any, context: ssl.SSLContext) -> None:
+        self._tls = TLSSocket(sock, context)
         self._established = False
-        super().__init__(self._tls, *args)
+        super().__init__(cast(socket.socket, self._tls), *args)
 
     def getHandle(self) -> socket.socket:
         """The plain socket."""
@@ -251,6 +254,11 @@ class TLSServer(GatheringServer):
         """What is spoken, by its name of ALPN; None if nothing was negotiated."""
         name = self._tls.tls.selected_alpn_protocol()
         return None if name is None else name.encode()
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the client's connection is encrypted."""
+        return True
 
     @property
     def partial(self) -> bool:
@@ -268,7 +276,7 @@ class TLSServer(GatheringServer):
         return self._tls.sent - self.unacknowledged
 
     @property
-    def received(self) -> int:  # type: ignore[override]
+    def received(self) -> int:
         """Bytes that were read, encrypted."""
         return self._tls.received
 
@@ -325,3 +333,25 @@ class TLSServer(GatheringServer):
         except OSError:
             return CONNECTION_LOST
         return super()._closeWriteConnection()
+
+
+class UnixTLSServer(TLSServer, UnixServer):
+    """TLS on a UNIX socket."""
+
+
+class ProxyHeaderTLSServer(ProxyHeaderServer, TLSServer):
+    """TLS after a PROXY header."""
+
+
+class UnixProxyHeaderTLSServer(ProxyHeaderServer, TLSServer, UnixServer):
+    """TLS after a PROXY header, on a UNIX socket."""
+
+
+TLS_CLASSES: Mapping[tuple[bool, bool], type[TLSServer]] = {
+    # UNIX, PROXY header
+    (False, False): TLSServer,
+    (False, True): ProxyHeaderTLSServer,
+    (True, False): UnixTLSServer,
+    (True, True): UnixProxyHeaderTLSServer,
+}
+"""The transports over TLS."""

@@ -8,11 +8,13 @@ end, in one ``send``, and only what the kernel does not take at once waits for t
 from __future__ import annotations
 
 import fcntl
+import socket
 import sys
 import termios
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from twisted.internet.interfaces import IProtocol
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.tcp import Server
 from twisted.logger import Logger
@@ -61,27 +63,35 @@ class Flusher:
                 transport.abortConnection()
 
 
+def send_queue(sock: socket.socket) -> int:
+    """Bytes in the send queue of a socket: the other side has not acknowledged them."""
+    # SIOCOUTQ of tcp(7), under its other name
+    queue = fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0" * 4)
+    return int.from_bytes(queue, sys.byteorder)
+
+
 class GatheringServer(Server):
     """A transport that gathers what is written, and counts what is sent.
 
+    Args:
+        sock: the connection, which does not block.
+        protocol: is given what arrives.
+        client: the client's address, as accept(2) returned it.
+        port: the port that accepted it; None if none has.
+        number: counts the connections of the port.
+        reactor: waits for the socket.
+        flusher: flushes this transport at the end of the turn.
+        send_queue: how many bytes of the socket the client has not acknowledged.
+
     Attributes:
         movable: whether another process can go on with a connection of this kind.
-        is_secure: whether the client's connection is encrypted, to us or to a proxy.
-        received: bytes read so far, as encrypted; None if nothing is.
         listener: where the listener is bound that it came in by; empty if nobody asks.
-        flusher: flushes this transport at the end of the turn; set once for all, by
-            `with_flusher`.
-        waiting_in: what waits for this transport instead of the reactor of its port; likewise.
         sent: bytes that the kernel has taken.
         room: where the connection has a place, until it is lost.
     """
 
     movable = True
-    is_secure = False
-    received: int | None = None
     listener = ""
-    flusher: Flusher
-    waiting_in: Any = None
     sent = 0
     room: ConnectionLimit | None = None
     _settled = 0
@@ -90,21 +100,25 @@ class GatheringServer(Server):
     _gathered_length = 0
 
     def __init__(
-        self, sock: Any, protocol: Any, client: Any, port: Any, number: int, reactor: Any
+        self,
+        sock: socket.socket,
+        protocol: IProtocol,
+        client: tuple[Any, ...],
+        port: Any,
+        number: int,
+        reactor: Any,
+        flusher: Flusher,
+        send_queue: Callable[[Any], int] = send_queue,
     ) -> None:
         self._gathered = []
-        # In the instance, where they are found first: every answer asks for them.
+        # In the instance, where they are found first: every response asks for them.
         self.dataBuffer = b""
         self._writeDisconnected = False
         self._gathered_length = 0
-        self._flusher = self.flusher
+        self._flusher = flusher
+        self._send_queue = send_queue
         self.sent = 0
-        super().__init__(sock, protocol, client, port, number, self.waiting_in or reactor)
-
-    @classmethod
-    def with_flusher(cls, flusher: Flusher, waiting_in: Any = None) -> type[GatheringServer]:
-        """This class, for one reactor."""
-        return type(cls.__name__, (cls,), {"flusher": flusher, "waiting_in": waiting_in})
+        super().__init__(sock, protocol, client, port, number, reactor)
 
     def facts(self) -> dict[str, Any]:
         """What another process must know to go on with this connection."""
@@ -118,6 +132,16 @@ class GatheringServer(Server):
     def restore(self, facts: Mapping[str, Any]) -> None:
         """Go on with it; called before there is a protocol."""
         self.sent = self.unacknowledged  # what the other process has sent is still to be read
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the client's connection is encrypted, to us or to a proxy in front of us."""
+        return False
+
+    @property
+    def received(self) -> int | None:
+        """Bytes read so far, as encrypted; None if they are not encrypted."""
+        return None
 
     @property
     def unsent(self) -> int:
@@ -150,9 +174,7 @@ class GatheringServer(Server):
         """Bytes that the kernel has taken, and that the client has not acknowledged."""
         if not self.connected:
             return 0
-        # SIOCOUTQ of tcp(7), under its other name
-        queue = fcntl.ioctl(self.socket, termios.TIOCOUTQ, b"\0" * 4)
-        return int.from_bytes(queue, sys.byteorder)
+        return self._send_queue(self.getHandle())
 
     @property
     def partial(self) -> bool:

@@ -93,17 +93,3 @@ class UnixServer(GatheringServer):
 
     def setTcpKeepAlive(self, enabled: bool) -> None:
         """It knows."""
-
-
-def of_family(
-    family: int, transport: type[GatheringServer]
-) -> tuple[type[Port], type[GatheringServer]]:
-    """The classes of a listener's port, and of its connections.
-
-    Args:
-        family: of the listener.
-        transport: of connections of other families.
-    """
-    if family == socket.AF_UNIX:
-        return UnixPort, type("UnixServer", (UnixServer, transport), {})
-    return Port, transport
