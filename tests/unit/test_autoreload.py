@@ -12,7 +12,7 @@ from typing import Any
 from unittest import SkipTest
 from unittest.mock import patch
 
-from twisted_graceful.cli.autoreload import Changes, Reload, directories, watch_source
+from twisted_graceful.cli.autoreload import AutoReload, Changes, watch_source, watched_directories
 from twisted_graceful.errors import ConfigError
 
 from ..case import SynchronousTestCase
@@ -47,7 +47,7 @@ class ReloadTests(SynchronousTestCase):
         self.changes: queue.Queue[Any] = queue.Queue()
         self.upgrades = 0
         self.serving = True
-        self.reload = Reload(self.reactor, self.watch, self.upgrade, lambda: self.serving)
+        self.reload = AutoReload(self.reactor, self.watch, self.upgrade, lambda: self.serving)
         self.reload.startService()
 
     def watch(self, stop: Event) -> Iterator[Changes]:
@@ -154,7 +154,7 @@ class SourceTests(SynchronousTestCase):
             ([], os.path.join(self.directory, "graceful.toml"), []),
         ):
             with self.subTest(apps=apps, config=config):
-                self.assertEqual(directories(apps, config), [self.directory, *found])
+                self.assertEqual(watched_directories(apps, config), [self.directory, *found])
 
     def test_an_application_that_is_not_loaded(self) -> None:
         """A master, which loads none, watches where its workers find theirs; if there are any."""
@@ -166,7 +166,7 @@ class SourceTests(SynchronousTestCase):
             open(path, "w").close()
         apps = ["reload_single.app", "reload_several.part.app", "reload_nowhere.app"]
         found = [elsewhere, os.path.join(elsewhere, "reload_several")]
-        self.assertEqual(directories(apps, ""), [self.directory, *found])
+        self.assertEqual(watched_directories(apps, ""), [self.directory, *found])
         self.assertNotIn("reload_single", sys.modules)
 
     def test_without_the_extra(self) -> None:

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from twisted_graceful import AppError, CertificateError, GracefulError, Server
-from twisted_graceful.cli.check import Check
+from twisted_graceful.cli.check import CheckService
 from twisted_graceful.config.settings import Settings
 
 from ..case import SynchronousTestCase
@@ -39,12 +39,12 @@ class CheckTests(SynchronousTestCase):
         self.reports: list[BaseException | None] = []
         self.statuses: list[int] = []
 
-    def check(self, *apps: Any, **settings: Any) -> Check:
+    def check(self, *apps: Any, **settings: Any) -> CheckService:
         """A check of these, which has begun."""
         servers = [
             Server(8080, app, settings=Settings(**settings), reactor=self.reactor) for app in apps
         ]
-        check = Check(
+        check = CheckService(
             *servers,
             timeout=3,
             report=self.reports.append,
@@ -55,7 +55,7 @@ class CheckTests(SynchronousTestCase):
         check.startService()
         return check
 
-    def ended(self, check: Check, *, status: int = 0) -> BaseException | None:
+    def ended(self, check: CheckService, *, status: int = 0) -> BaseException | None:
         """What was reported, once, by a check that has ended, and left nothing behind."""
         self.successResultOf(check.stopService())
         self.assertEqual((self.reactor.stopped, len(self.reports)), (1, 1))

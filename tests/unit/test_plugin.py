@@ -18,13 +18,13 @@ from twisted.scripts.twistd import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.address import Address
-from twisted_graceful.cli.autoreload import Reload
+from twisted_graceful.cli.autoreload import AutoReload
 from twisted_graceful.cli.plugin import Options, makeService
 from twisted_graceful.config.option_types import FilePath, Flag, ListOf, NetworkList, Number, Text
 from twisted_graceful.config.options import OPTIONS
 from twisted_graceful.config.setting_fields import kind_of
 from twisted_graceful.config.settings import Settings
-from twisted_graceful.process.twistd import complaints, only_look, skip_what_is_done
+from twisted_graceful.process.twistd import prepare_check, skip_completed_steps, warnings_to_stderr
 from twisted_graceful.process.upgrade import handed_over
 from twisted_graceful.process.upgrade.inheritance import VARIABLE
 from twisted_graceful.services.service import GracefulService
@@ -374,14 +374,14 @@ class TwistdOptionsTests(SynchronousTestCase):
             (("--nodaemon",), None),
         ):
             parent = twistd_options(*given)
-            skip_what_is_done(parent)
+            skip_completed_steps(parent)
             self.assertEqual(parent["logfile"], log_file)
 
     def test_what_is_skipped_is_known_to_twistd(self) -> None:
         """Each option that a successor leaves out is one that this twistd has."""
         parent = twistd_options()
         known = set(parent)
-        skip_what_is_done(parent)
+        skip_completed_steps(parent)
         self.assertEqual(set(parent), known)
 
     def test_what_a_check_changes_is_known(self) -> None:
@@ -390,7 +390,7 @@ class TwistdOptionsTests(SynchronousTestCase):
         twist.selectDefaultLogObserver()
         for parent in (twistd_options(), twist):
             known = set(parent)
-            only_look(parent)
+            prepare_check(parent)
             self.assertEqual(set(parent), known)
 
     def test_a_check_leaves_no_process_and_no_file(self) -> None:
@@ -403,16 +403,16 @@ class TwistdOptionsTests(SynchronousTestCase):
         self.assertEqual([parent[each] for each in names], [True, "", "", False, 0, "/srv"])
         self.assertEqual(ours.twistd.log_file, os.path.abspath("app.log"))
         parent.postOptions()  # which looks the observer up
-        self.assertIs(parent["logger"], complaints)
+        self.assertIs(parent["logger"], warnings_to_stderr)
 
     def test_no_pid_file(self) -> None:
         """If twistd was told to write none, there is none to take over."""
-        self.assertEqual(skip_what_is_done(twistd_options("--pidfile", "")), "")
+        self.assertEqual(skip_completed_steps(twistd_options("--pidfile", "")), "")
 
     def test_twist_has_none_of_them(self) -> None:
         """Under `twist`, which never daemonizes, there is nothing to leave out."""
         twist: dict[str, Any] = {"reactor": None}
-        self.assertEqual(skip_what_is_done(twist), "")
+        self.assertEqual(skip_completed_steps(twist), "")
         self.assertEqual(twist, {"reactor": None})
 
 
@@ -493,10 +493,12 @@ class MakeServiceTests(SynchronousTestCase):
             for arguments, drain in (((), 5), (("--drain-timeout", "30"), 30)):
                 service = self.service(*common, "--app", "tap_app.one", *arguments)
                 self.assertEqual(service.servers[0].settings.drain_timeout, drain)
-                self.assertEqual(len([each for each in service if isinstance(each, Reload)]), 1)
+                self.assertEqual(len([each for each in service if isinstance(each, AutoReload)]), 1)
                 watch.assert_called_with(("tap_app.one",), "")
         self.assertTrue(sys.dont_write_bytecode)
-        self.assertFalse([each for each in self.service(*common[:2]) if isinstance(each, Reload)])
+        self.assertFalse(
+            [each for each in self.service(*common[:2]) if isinstance(each, AutoReload)]
+        )
 
     def test_a_certificate(self) -> None:
         """With a certificate a port speaks TLS; one that cannot be used is one line."""

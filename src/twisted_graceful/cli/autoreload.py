@@ -1,4 +1,4 @@
-"""Development: an upgrade for every change of the source."""
+"""``--reload``: an upgrade whenever a source file changes, for development."""
 
 from __future__ import annotations
 
@@ -18,20 +18,18 @@ from twisted.python.failure import Failure
 from ..errors import ConfigError
 
 Changes = Iterable[tuple[Any, str]]
-"""What has changed at about the same time: kinds and paths."""
+"""Changes that happened at about the same time: kinds and paths."""
 
 
-class Reload(Service):
-    """Watches files in a thread, and says when some have changed.
-
-    Add it to the services beside the servers: it is started and stopped with them.
+class AutoReload(Service):
+    """Watches files in a thread, and upgrades when some have changed.
 
     Args:
-        reactor: in whose thread it says so.
+        reactor: runs ``upgrade``.
         watch: blocks, and yields changes until the event that it is given is set.
-        upgrade: is called after a change.
-        serving: whether it is this process that would be upgraded. In an upgrade two processes
-            see the same change.
+        upgrade: called after a change.
+        serving: whether this process is the one to upgrade. During an upgrade two processes see
+            the same change.
     """
 
     _log = Logger()
@@ -51,14 +49,14 @@ class Reload(Service):
         self._ended: Deferred[None] = Deferred()
 
     def startService(self) -> None:
-        """Begin to watch."""
+        """Start watching."""
         super().startService()
         self._stop, self._ended = Event(), Deferred()
-        # Not one of the reactor's threads: those are the application's, and this one never idles.
+        # Not from the reactor's thread pool, which is the application's: this thread never ends.
         Thread(target=self._run, args=(self._stop, self._ended), daemon=True).start()
 
     def stopService(self) -> Deferred[None]:
-        """Watch no more.
+        """Stop watching.
 
         Returns:
             A Deferred that fires when the thread has ended.
@@ -91,7 +89,7 @@ def _short(path: str) -> str:
 
 
 def watch_source(apps: Iterable[str], config: str) -> Callable[[Event], Iterator[Changes]]:
-    """What `Reload` watches with: Python files, and the configuration file.
+    """The ``watch`` of `AutoReload`, for Python files and the configuration file.
 
     Args:
         apps: names of applications, loaded or not.
@@ -109,10 +107,10 @@ def watch_source(apps: Iterable[str], config: str) -> Callable[[Event], Iterator
     is_python = PythonFilter()
     # Now, before twistd changes to its --rundir.
     config = config and os.path.abspath(config)
-    paths = directories(apps, config)
+    paths = watched_directories(apps, config)
 
     def counts(change: Change, path: str) -> bool:
-        # What begins with a dot is on its way to its name, or an editor's.
+        # A file whose name begins with a dot is temporary, or belongs to an editor.
         hidden = os.path.basename(path).startswith(".")
         return path == config or (not hidden and is_python(change, path))
 
@@ -128,8 +126,8 @@ def watch_source(apps: Iterable[str], config: str) -> Callable[[Event], Iterator
     return changes
 
 
-def directories(apps: Iterable[str], config: str) -> list[str]:
-    """Where the source is: the working directory, and what is outside of it.
+def watched_directories(apps: Iterable[str], config: str) -> list[str]:
+    """The directories of the source: the working directory, and those outside of it.
 
     A directory is watched and not a file, since editors replace files.
 

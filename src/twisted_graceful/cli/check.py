@@ -1,4 +1,4 @@
-"""Servers that are only looked at: could they serve?"""
+"""``--check``: load everything, serve nothing, and report whether it would have worked."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from ..process.host.exit_status import exit_with
 from ..services.server import Server, global_reactor
 
 
-class Check(Service):
-    """Loads all that is needed to serve, says how that went, and stops the reactor.
+class CheckService(Service):
+    """Loads what is needed to serve, reports how that went, and stops the reactor.
 
-    It stands where a `GracefulService` does in a real start, so that the same user loads the same
-    in the same directory. It binds nothing, and opens no log.
+    It takes the place that a `GracefulService` has in a real start, so that the same user loads the
+    same code in the same directory. It binds nothing, and opens no log.
 
     Args:
         servers: what would be served.
         timeout: seconds until they must be loaded.
-        report: is called once, unless the process is told to stop before that: with None if
-            everything is well, else with the reason.
-        exit_with: sets the exit status of the process, unless everything is well.
+        report: called once, with None for success or with the error; not if the process is asked
+            to stop before.
+        exit_with: sets the exit status of the process after an error.
         reactor: None for the global one.
     """
 

@@ -19,12 +19,12 @@ from ..config.option_types import FilePath, Flag, Text
 from ..config.options import CONFIG, OPTIONS, Chosen, Option
 from ..errors import ConfigError, GracefulError
 from ..process.host.streams import canonical, number_of, open_missing
-from ..process.twistd import TwistdContext, only_look
+from ..process.twistd import TwistdContext, prepare_check
 from ..process.upgrade.launch import working_directory
 
 
 def _coerce(option: Option) -> Callable[[str], Any]:
-    """What makes a value of a text, for `optParameters`."""
+    """The function that parses a value, for `optParameters`."""
 
     def coerce(text: str) -> Any:
         try:
@@ -41,7 +41,7 @@ def _parameter(option: Option) -> list[Any]:
 
 
 def _method(option: Option) -> Callable[[Options, str], None]:
-    """A method ``opt_...`` for what is repeatable."""
+    """The method ``opt_NAME`` of a repeatable option."""
     coerce = _coerce(option)
 
     def opt(self: Options, text: str) -> None:
@@ -56,13 +56,13 @@ def _is_flag(option: Option) -> bool:
 
 
 def _completer(option: Option) -> usage.Completer:
-    """How a shell completes its value."""
+    """How a shell completes the value."""
     kind = option.kind
     if isinstance(kind, FilePath):
         return usage.CompleteFiles()
     if isinstance(kind, Text) and kind.choices:
         return usage.CompleteList(kind.choices)
-    return usage.Completer(descr=kind.unit)  # which only says what is to be typed
+    return usage.Completer(descr=kind.unit)  # which only describes what to type
 
 
 class Options(usage.Options):
@@ -104,11 +104,11 @@ class Options(usage.Options):
 
     def __init__(self) -> None:
         super().__init__()
-        # The indentation of a docstring is not for the reader of --help.
+        # --help shows docstrings; their indentation must not show.
         self.docs = {name: " ".join((text or "").split()) for name, text in self.docs.items()}
-        # Of these only --help speaks.
+        # Only --help uses these.
         self.defaults = {name: "none" if it == "" else it for name, it in self.defaults.items()}
-        self.clear()  # what is in here when it has been parsed was given
+        self.clear()  # so that only what was given is in here after parsing
 
     def opt_version(self) -> None:
         """Print the versions of twisted-graceful and Twisted, and exit."""
@@ -118,29 +118,29 @@ class Options(usage.Options):
         super().opt_version()
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Read a command line.
+        """Parse a command line.
 
         Raises:
-            SystemExit: it is wrong, and how. (Of a UsageError Twisted shows the whole help, too,
-                in which the one line that matters is lost.)
+            SystemExit: something is wrong. (For a UsageError Twisted prints the whole help, in
+                which the one line that matters is lost.)
         """
         try:
             super().parseOptions(options)
         except (UsageError, GracefulError) as error:
-            text = f"{error}{self._meant(str(error))}"
+            text = f"{error}{self._suggestion(str(error))}"
             raise SystemExit(
                 f"twistd graceful: {text}\n`twistd graceful --help` lists the options"
             ) from None
 
-    def _meant(self, error: str) -> str:
-        """The option that is most like one that there is not."""
+    def _suggestion(self, error: str) -> str:
+        """A hint at the option that an unknown one resembles most; empty if there is none."""
         unknown = re.fullmatch("option --(.*) not recognized", error)
         names = [name.rstrip("=") for name in self.longOpt]
         close = difflib.get_close_matches(unknown[1], names, n=1) if unknown else []
         return f"; did you mean --{close[0]}?" if close else ""
 
     def parseArgs(self, *names: str) -> None:
-        """Refuse what is no option."""
+        """Refuse arguments that are not options."""
         if names:
             [name, *_] = names
             hint = (
@@ -151,7 +151,7 @@ class Options(usage.Options):
             raise UsageError(f"{name!r} is no option; {hint}")
 
     def postOptions(self) -> None:
-        """Add what other sources say, check it, and settle what twistd itself does."""
+        """Add the options from other sources, check all, and change what twistd itself will do."""
         open_missing()  # before anything else is opened
         working_directory(os.environ)  # an error says which one has been removed
         self.chosen = self._read_sources(os.environ)
@@ -175,13 +175,13 @@ class Options(usage.Options):
                 if number_of(canonical(path, os.getcwd())) in (0, 1, 2):
                     raise UsageError(f"{option}: a daemon has no standard output; name a file")
         if self["check"]:
-            only_look(twistd)
+            prepare_check(twistd)
 
     def _read_sources(self, environ: Mapping[str, str]) -> dict[str, Chosen]:
-        """The value of each option, from whichever source counts.
+        """The value of each option, with the source that it comes from.
 
         Raises:
-            ConfigError: something in one of them is wrong.
+            ConfigError: something in a source is wrong.
         """
         given = {
             each.name: bool(self[each.name]) if _is_flag(each) else self[each.name]

@@ -23,10 +23,10 @@ from ..process.host.log_file import check_writable
 from ..process.upgrade.handed_over import handed_over
 from ..process.upgrade.launch import Launch
 from ..process.upgrade.output import keep_words
-from ..services.server import Server, global_reactor, located
+from ..services.server import Server, global_reactor, with_absolute_paths
 from ..services.service import GracefulService, serving
-from .autoreload import Reload, watch_source
-from .check import Check
+from .autoreload import AutoReload, watch_source
+from .check import CheckService
 from .command_line import Options
 
 __all__ = ["Options", "makeService"]  # the names that twistd asks a plugin for
@@ -38,11 +38,11 @@ _LOADERS = re.compile(
         map(re.escape, ("importlib", defer.__file__, os.path.dirname(os.path.dirname(__file__))))
     )
 )
-"""File names of the code that imports an application, or waits for it."""
+"""Matches the files of the code that imports an application or waits for it."""
 
 
 def makeService(options: Options) -> IService:
-    """The service that the options describe, with its sockets bound; with ``--check`` a `Check`.
+    """The service that the options describe, with its sockets bound; a check with ``--check``.
 
     Raises:
         SystemExit: something cannot be loaded or bound; the text says what.
@@ -58,9 +58,9 @@ def makeService(options: Options) -> IService:
     try:
         # Before an application is imported, which may change the directory.
         launch = options.twistd.launch()
-        settings = located(settings_of(options.chosen), launch.directory)
+        settings = with_absolute_paths(settings_of(options.chosen), launch.directory)
         is_master = settings.workers and not (handed_over().worker or options["check"])
-        servers = _servers(options, settings, launch.directory, _name if is_master else load)
+        servers = _servers(options, settings, launch.directory, _not_loaded if is_master else load)
         options.twistd.require_log()
         if options["check"]:
             return _check(options, settings, servers)
@@ -68,23 +68,23 @@ def makeService(options: Options) -> IService:
         service = _service(options, servers, launch)
         service.open()
     except GracefulError as error:
-        raise SystemExit(_said(error)) from None
+        raise SystemExit(_message(error)) from None
     return service
 
 
-def _said(error: BaseException) -> str:
-    """What is wrong; if it is in the application's own code, its traceback has been printed."""
+def _message(error: BaseException) -> str:
+    """The message for an error; prints the traceback of one in the application's own code."""
     if isinstance(error, SettingsError):  # by the name that it has on the command line
         return f"twistd graceful: --{option_name(error.name)}{str(error)[len(error.name) :]}"
     if not isinstance(error, AppError):
         return f"twistd graceful: {error}"
     if error.inside:
-        traceback.print_exception(_of_the_application(error))
+        traceback.print_exception(_application_error(error))
     return f"twistd graceful: --app {error}"
 
 
-def _name(name: str) -> str:
-    """A name, in the place of an application that this process does not load."""
+def _not_loaded(name: str) -> str:
+    """What a master has instead of an application, which it does not load: the name."""
     return name
 
 
@@ -102,8 +102,8 @@ def _servers(
     return [Server(ports, Welcome, settings=settings)]
 
 
-def _check(options: Options, settings: Settings, servers: list[Server]) -> Check:
-    out, err = sys.stdout, sys.stderr  # twistd puts its log in their place
+def _check(options: Options, settings: Settings, servers: list[Server]) -> CheckService:
+    out, err = sys.stdout, sys.stderr  # twistd redirects them to its log
 
     def report(error: BaseException | None) -> None:
         if error is None:
@@ -111,10 +111,10 @@ def _check(options: Options, settings: Settings, servers: list[Server]) -> Check
             out.write(f"twistd graceful: {names}: can be served\n")
         else:
             with redirect_stderr(err):
-                err.write(f"{_said(error)}\n")
+                err.write(f"{_message(error)}\n")
 
     check_writable(settings.access_log)
-    check = Check(*servers, timeout=settings.upgrade_timeout, report=report)
+    check = CheckService(*servers, timeout=settings.upgrade_timeout, report=report)
     check.open()
     for server in servers:
         for warning in server.certificate.warnings:
@@ -140,17 +140,17 @@ def _service(options: Options, servers: list[Server], launch: Launch) -> Gracefu
             hosts=options["admin-host"],
         )
     if service.worker:
-        return service  # the master does for all what follows
+        return service  # the master watches the source
     if options["reload"]:
         watch = watch_source(options["app"], options["config"])
-        Reload(global_reactor(), watch, service.upgrade, service.is_accepting).setServiceParent(
+        AutoReload(global_reactor(), watch, service.upgrade, service.is_accepting).setServiceParent(
             service
         )
     return service
 
 
-def _of_the_application(error: AppError) -> BaseException:
-    """The application's own exception, without the frames of how we came to import it."""
+def _application_error(error: AppError) -> BaseException:
+    """The application's own exception, without the frames of our code that imported it."""
     cause = error.__cause__ or error
     frames = cause.__traceback__
     while frames is not None and _LOADERS.search(frames.tb_frame.f_code.co_filename):

@@ -1,4 +1,4 @@
-"""What kinds of values there are: how they are written, and which are accepted."""
+"""The types of option values: how they are written, and which are accepted."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ MAXIMUM = 2**31 - 1
 """The largest value of any number: what fits a C ``int``."""
 
 AUTO = "auto"
-"""As many workers as there are processors that this process may use."""
+"""The number of workers that means one for each processor that this process may use."""
 
 
 class OptionType(Protocol):
-    """What values a setting takes; ``str()`` of it says so in words."""
+    """The values that a setting takes; ``str()`` of it describes them to users."""
 
     @property
     def unit(self) -> str:
-        """What it counts, or what it is, for the help."""
+        """The unit of the value, or a noun for it, for the help."""
 
     def parse(self, text: str) -> Any:
-        """The value of a text.
+        """Parse a value.
 
         Raises:
-            ValueError: it is none.
+            ValueError: the text is not one.
         """
 
     def accepts(self, value: object) -> bool:
-        """Whether this is a value of this kind, in range.
+        """Whether this is a value of this type, in range.
 
         Raises:
-            ValueError: it is not; the text says what is wrong with which part.
+            ValueError: it is not; the text says which part of it is wrong, and how.
         """
 
 
@@ -47,7 +47,7 @@ class Number:
     Args:
         unit: what is counted.
         minimum: the smallest value.
-        whole: whether fractions make no sense.
+        whole: whether only integers are accepted.
         maximum: the largest value.
     """
 
@@ -57,7 +57,7 @@ class Number:
     maximum: float = MAXIMUM
 
     def parse(self, text: str) -> float:
-        """The number that is written there."""
+        """Parse a number."""
         return int(text) if self.whole else float(text)
 
     def accepts(self, value: object) -> bool:
@@ -81,7 +81,7 @@ class Size(Number):
     _PREFIXES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
     def parse(self, text: str) -> int:
-        """The number that is written there: ``1048576``, ``1024KiB``, ``1 MiB``, ``1M``."""
+        """Parse ``1048576``, ``1024KiB``, ``1 MiB`` or ``1M``."""
         match = self._TEXT.fullmatch(text.strip())
         if match is None:
             raise ValueError(text)
@@ -98,7 +98,7 @@ class WorkerCount(Number):
     unit: str = "processes"
 
     def parse(self, text: str) -> Any:
-        """The number that is written there, or ``auto``."""
+        """Parse a number or ``auto``."""
         return AUTO if text == AUTO else super().parse(text)
 
     def accepts(self, value: object) -> bool:
@@ -110,7 +110,7 @@ class WorkerCount(Number):
 
 
 class Permissions(int):
-    """Those of a file, which are written in octal."""
+    """File permissions, written in octal."""
 
     def __str__(self) -> str:
         return f"{self:o}"
@@ -125,11 +125,11 @@ class FileMode:
     unit: str = "octal"
 
     def parse(self, text: str) -> int:
-        """The permissions that are written there: ``660``, ``0o660``."""
+        """Parse ``660`` or ``0o660``."""
         return Permissions(text, 8)
 
     def accepts(self, value: object) -> bool:
-        """Whether these are permissions; 660 and 666 in decimal are none."""
+        """Whether these are permissions; 660 in decimal is not."""
         return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 0o777
 
     def __str__(self) -> str:
@@ -143,11 +143,11 @@ class Flag:
     unit: str = "flag"
 
     def parse(self, text: str) -> bool:
-        """On or off, from a word."""
+        """Parse a word for on or off."""
         return _WORDS[text.lower()]
 
     def accepts(self, value: object) -> bool:
-        """Whether it is a truth value."""
+        """Whether it is a bool."""
         return isinstance(value, bool)
 
     def __str__(self) -> str:
@@ -166,14 +166,14 @@ class Text:
 
     Args:
         unit: what it is.
-        choices: all that it can be; none for any text.
+        choices: the accepted texts; empty for any text.
     """
 
     unit: str
     choices: tuple[str, ...] = ()
 
     def parse(self, text: str) -> str:
-        """The text itself."""
+        """Return the text itself."""
         return text
 
     def accepts(self, value: object) -> bool:
@@ -191,10 +191,10 @@ class BindAddress:
     unit: str = "address"
 
     def parse(self, text: str) -> ListenAddress:
-        """The address that is written there.
+        """Parse an address.
 
         Raises:
-            AddressError: it is none.
+            AddressError: the text is not one.
         """
         return address.parse(text)
 
@@ -213,10 +213,10 @@ class FilePath(Text):
 
 @dataclass(frozen=True)
 class NetworkList(Text):
-    """A text that `Networks` are written in."""
+    """A list of networks, as `Networks` parses it."""
 
     def accepts(self, value: object) -> bool:
-        """Whether each part of the text names some."""
+        """Whether each part of the text is an address or a network."""
         if not isinstance(value, str):
             return False
         Networks.parse(value)
@@ -228,12 +228,12 @@ class NetworkList(Text):
 
 @dataclass(frozen=True)
 class HostName(Text):
-    """The name of a host, or with a dot before it that of a domain."""
+    """A host name; with a leading dot, a domain."""
 
     _FORM = re.compile(r"\.?(?:[a-z0-9_-]+\.)*[a-z0-9_-]+\.?", re.IGNORECASE)
 
     def accepts(self, value: object) -> bool:
-        """Whether it is a name alone, without scheme, port or wildcard."""
+        """Whether it is a bare name, without scheme, port or wildcard."""
         return isinstance(value, str) and self._FORM.fullmatch(value) is not None
 
     def __str__(self) -> str:
@@ -242,7 +242,7 @@ class HostName(Text):
 
 @dataclass(frozen=True)
 class RequestTarget(Text):
-    """A path with its query, or a URL that has one; what cannot be sent as it is is encoded."""
+    """A path with its query, or a URL with a path, percent-encoded (RFC 9110 section 4)."""
 
     # A fragment is never sent (RFC 9110 section 4.2.5).
     _FORM = re.compile(r"""(?:https?://[!-"$-.0-~]+)?/[!-"$-~]*""")
@@ -257,32 +257,32 @@ class RequestTarget(Text):
 
 @dataclass(frozen=True)
 class ListOf:
-    """Several values of a kind, in order: a tuple.
+    """Several values of one type, in order; the value is a tuple.
 
     Args:
-        each: the kind.
+        each: the type of each value.
     """
 
     each: OptionType
 
     @property
     def unit(self) -> str:
-        """What each is."""
+        """The unit of each value."""
         return self.each.unit
 
     def parse(self, text: str) -> tuple[Any, ...]:
-        """The values that are written there, with white space between them."""
+        """Parse values separated by white space."""
         return tuple(map(self.each.parse, text.split()))
 
     def gather(self, value: object) -> object:
-        """A tuple, from one value or a sequence of them."""
+        """Make a tuple of one value or a sequence of them."""
         return tuple(value) if isinstance(value, (list, tuple)) else (value,)
 
     def accepts(self, value: object) -> bool:
-        """Whether each is of the kind.
+        """Whether it is a tuple of accepted values.
 
         Raises:
-            ValueError: one is not; the text names it.
+            ValueError: one value is not accepted; the text names it.
         """
         for each in value if isinstance(value, tuple) else ():
             if not self.each.accepts(each):
@@ -294,16 +294,16 @@ class ListOf:
 
 
 def parse(name: str, kind: OptionType, text: str) -> Any:
-    """A value of some kind, from text.
+    """Parse a value of some type.
 
     Args:
-        name: of the setting, for the error.
-        kind: what values it takes.
+        name: the name of the setting, for the error.
+        kind: the type.
         text: what a user wrote.
 
     Raises:
-        SettingsError: it is none, or out of range.
-        GracefulError: likewise, from a kind that says more.
+        SettingsError: the text is not a value of the type, or out of range.
+        GracefulError: the same, from a type whose own error says more.
     """
     try:
         value = kind.parse(text)
@@ -316,15 +316,15 @@ def parse(name: str, kind: OptionType, text: str) -> Any:
 
 
 def check(name: str, kind: OptionType, value: object) -> None:
-    """Refuse a value that is not of its kind.
+    """Require that a value is of some type.
 
     Args:
-        name: of the setting, for the error.
-        kind: what values it takes.
-        value: what it is given.
+        name: the name of the setting, for the error.
+        kind: the type.
+        value: the value.
 
     Raises:
-        SettingsError: it is of another kind, or out of range.
+        SettingsError: the value has another type, or is out of range.
     """
     accepted = str(kind)
     try:

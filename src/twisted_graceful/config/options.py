@@ -1,8 +1,8 @@
-"""What is configured: every option, from the command line, the environment and a file.
+"""The table of options, and their values from the command line, the environment and a file.
 
-Pure: the environment and the text of the file are passed in. An option stands in one table,
-`OPTIONS`, of which all that knows of options is made: the command line, its help and completion,
-the names of variables and keys, and what ``--print-config`` prints.
+The command line, its help and completion, the names of variables and TOML keys, and the output of
+``--print-config`` are all made from `OPTIONS`. Nothing here reads the environment or a file: both
+are passed in.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .settings import Settings
 
 PREFIX = "GRACEFUL_"
 CONFIG = f"{PREFIX}CONFIG"
-"""The variable that names the file."""
+"""The environment variable that names the TOML file."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Option:
 
     Args:
         key: its name in Python; that of the setting if it is one.
-        kind: what values it takes; if it is repeatable, what values each one takes.
+        kind: the type of its value; of each value if it is repeatable.
         default: its value when it is given nowhere.
         help: a sentence.
-        repeatable: whether it can be given several times; then its value is a tuple.
-        otherwise: what the default means, if its text does not say so.
+        repeatable: whether it can be given several times; its value is a tuple then.
+        otherwise: the default in words, for a repeatable option.
     """
 
     key: str
@@ -66,28 +66,27 @@ class Option:
 
     @property
     def description(self) -> str:
-        """Its help, which begins with the unit if it takes a value."""
+        """The help; it begins with the unit if the option takes a value."""
         said_already = self.repeatable or isinstance(self.kind, Flag)
         return self.help if said_already else f"{self.kind.unit}: {self.help}"
 
     @property
     def variable(self) -> str:
-        """Its environment variable."""
+        """The name of its environment variable."""
         return PREFIX + self.key.upper()
 
     def read(self, given: object, where: str) -> Any:
-        """One value of it.
+        """Parse one value.
 
         Args:
-            given: what would be written on the command line; a number or truth value need
-                not be text.
+            given: the text, or, from TOML, a number or bool.
             where: where it was given, for the error.
 
         Raises:
-            ConfigError: it is not accepted; the text says where it was, and what is.
+            ConfigError: the value is not accepted; the text says where it was given, and what is.
         """
         try:
-            # A number is no name, and does not say whether it was written in octal.
+            # A number is not a name, and does not show whether it was written in octal.
             is_text = isinstance(self.kind, (FileMode, Text))
             if not isinstance(given, str if is_text else (str, int, float)):
                 raise SettingsError(self.name, given, str(self.kind))
@@ -100,7 +99,7 @@ class Option:
             raise ConfigError(f"{where}: {error}") from None
 
     def read_all(self, given: object, where: str) -> Any:
-        """Its value, of one or, if it is repeatable, a list of what `read` takes.
+        """Parse the value, or, if the option is repeatable, a list of values.
 
         Raises:
             ConfigError: as for `read`.
@@ -188,31 +187,30 @@ OPTIONS = (
     ),
     *_of_settings(),
 )
-"""All of them, but for those that are no configuration and only print something."""
+"""Every option that configures something; not those that only print, such as --help."""
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """The value of an option, and where it comes from."""
+    """The value of an option, and where it comes from, in words."""
 
     value: Any
     source: str
 
 
 def from_command_line(given: Mapping[str, Any]) -> dict[str, Chosen]:
-    """What the command line says; its values have been read already."""
+    """The options on the command line, whose values have been parsed."""
     return {name: Chosen(value, "the command line") for name, value in given.items()}
 
 
 def from_environment(environ: Mapping[str, str]) -> dict[str, Chosen]:
-    """What the environment says.
+    """The options in the environment.
 
-    A variable that is empty counts as one that is not there: that is how it comes out of
-    compose files and unit files that pass on what their own environment has not got.
+    An empty variable counts as unset: compose files and unit files make it so when they pass on a
+    variable that their own environment does not have.
 
     Args:
-        environ: names and texts. Those of repeatable options are separated by commas or
-            white space.
+        environ: the environment. Several values are separated by commas or white space.
 
     Raises:
         ConfigError: a value is not accepted; the text names the variable.
@@ -228,27 +226,28 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Chosen]:
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    """A sentence for each variable with our prefix that is of no option."""
+    """A sentence for each variable that has our prefix but is not an option."""
     known = [each.removeprefix(PREFIX) for each in (*(o.variable for o in OPTIONS), CONFIG)]
     ours = (name.removeprefix(PREFIX) for name in sorted(environ) if name.startswith(PREFIX))
     return [
-        f"the environment variable {PREFIX}{name} is no option of ours{_meant(name, known, PREFIX)}"
+        f"the environment variable {PREFIX}{name} is no option of ours"
+        f"{_suggestion(name, known, PREFIX)}"
         for name in ours
         if name not in known
     ]
 
 
 def from_file(text: str, path: str) -> dict[str, Chosen]:
-    """What a file says.
+    """The options in a TOML file.
 
     Args:
         text: TOML with a table ``[graceful]`` or ``[tool.graceful]``. Its keys are names of
             options, with hyphens or underscores; a repeatable one has a list.
-        path: of the file, for errors.
+        path: the path of the file, for errors.
 
     Raises:
-        ConfigError: it is no TOML, has no such table or two, a key that is no option, or a
-            value that is not accepted.
+        ConfigError: it is not TOML, does not have exactly one such table, or has an unknown key or
+            a value that is not accepted.
     """
     name, table = toml_file.table(text, path)
     options = {option.name: option for option in OPTIONS}
@@ -257,23 +256,23 @@ def from_file(text: str, path: str) -> dict[str, Chosen]:
         where = f"{path}: [{name}] {key}"
         option = options.get(option_name(key))
         if option is None:
-            raise ConfigError(f"{where}: there is no such option{_meant(key, options)}")
+            raise ConfigError(f"{where}: there is no such option{_suggestion(key, options)}")
         if option.name in chosen:
             raise ConfigError(f"{where}: it is there twice, with - and with _")
         chosen[option.name] = Chosen(option.read_all(given, where), path)
     return chosen
 
 
-def _meant(name: str, known: Iterable[str], prefix: str = "") -> str:
+def _suggestion(name: str, known: Iterable[str], prefix: str = "") -> str:
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {prefix}{close[0]}?" if close else ""
 
 
 def for_development() -> dict[str, Chosen]:
-    """Other defaults, for ``--reload``: the next change shall not wait for long.
+    """Other defaults for ``--reload``, so that the next change does not have to wait.
 
-    What is being answered still has some seconds; but code that dies just after it was ready is
-    what development is like, and an event stream in a browser never ends by itself.
+    Requests in flight still have a few seconds. An event stream in a browser never ends by itself,
+    and in development new code often dies just after it was ready.
     """
     defaults = {"drain-timeout": 5, "probation": 0}
     return {name: Chosen(value, "--reload") for name, value in defaults.items()}
@@ -283,7 +282,7 @@ def effective(*sources: Mapping[str, Chosen]) -> dict[str, Chosen]:
     """The value of every option, in the order of the table.
 
     Args:
-        sources: the one that counts most comes first.
+        sources: in order of precedence, highest first.
     """
     chosen = {option.name: Chosen(option.default, "the default") for option in OPTIONS}
     for source in reversed(sources):
@@ -295,7 +294,7 @@ def settings_of(chosen: Mapping[str, Chosen]) -> Settings:
     """The settings among the options.
 
     Raises:
-        ConfigError: two of them cannot be combined; the text says where one of them is from.
+        ConfigError: the settings contradict each other; the text names the source of one of them.
     """
     try:
         return Settings(
@@ -310,7 +309,7 @@ def settings_of(chosen: Mapping[str, Chosen]) -> Settings:
 
 
 def to_toml(chosen: Mapping[str, Chosen]) -> str:
-    """A file that says the same: each value with its source and the option's help."""
+    """The options as a TOML file: each value with its source and the help of the option."""
     entries = [
         "\n".join(
             [
@@ -330,7 +329,7 @@ def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (int, float)) and not isinstance(value, Permissions):
-        # As most are written, so that what is printed of a printed file is the same.
+        # 5 and 5.0 print alike, so that printing a printed file changes nothing.
         return repr(int(value) if value == int(value) else value)
-    # A basic string of TOML is one of JSON, except that it must not hold DEL.
+    # A TOML basic string is a JSON string, except that it must not contain DEL.
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

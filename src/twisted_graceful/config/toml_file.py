@@ -1,4 +1,4 @@
-"""What a file and a variable say, as text. Light, for programs that must start fast."""
+"""Read the TOML file. Imports little, since gracefulctl, which must start fast, uses it too."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ else:
 
 
 def listed(text: str) -> list[str]:
-    """The values of a variable that has several, separated by commas or white space."""
+    """Split a list that is separated by commas or white space."""
     return text.replace(",", " ").split()
 
 
 def read(path: str, where: str = "") -> str:
-    """The text of a file, without the byte order mark that it may start with.
+    """The text of a file, without a byte order mark.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         where: where the path was given, for errors.
 
     Raises:
-        ConfigError: it cannot be read, or is not UTF-8, as TOML is.
+        ConfigError: the file cannot be read, or is not UTF-8.
     """
     named = f"{where}: {path!r}" if where else repr(path)
     try:
@@ -51,18 +51,18 @@ def read(path: str, where: str = "") -> str:
 
 
 _TABLES = (("graceful",), ("tool", "graceful"))
-"""Where the file has our keys: a file of our own, and pyproject.toml."""
+"""The tables that may have our keys: in a file of our own, and in pyproject.toml."""
 
 
 def table(text: str, path: str) -> tuple[str, Mapping[str, Any]]:
-    """Our table, and its name.
+    """The table that has our keys: its name and its contents.
 
     Args:
         text: TOML.
-        path: of the file, for errors.
+        path: the path of the file, for errors.
 
     Raises:
-        ConfigError: it is no TOML, or has no such table or two.
+        ConfigError: the text is not TOML, or does not have exactly one such table.
     """
     try:
         document = tomllib.loads(text)

@@ -23,7 +23,7 @@ from .upgrade.handed_over import handed_over
 from .upgrade.launch import Launch
 
 _DONE = {"nodaemon": True, "pidfile": "", "chroot": None, "uid": None, "gid": None}
-"""twistd's options that must not be carried out a second time, and what does nothing."""
+"""The twistd options that must not take effect a second time, with values that do nothing."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +44,17 @@ class TwistdContext:
 
     @classmethod
     def take_over(cls, options: MutableMapping[str, Any]) -> TwistdContext:
-        """Read the options, and let twistd leave out what is done already or done by us.
+        """Read the options, and make twistd skip what was done before or is done by us.
 
         Args:
             options: twistd's or twist's; changed in place.
         """
         pid_file = options.get("pidfile") or ""
         if handed_over().is_successor:
-            skip_what_is_done(options)
+            skip_completed_steps(options)
         elif "pidfile" in options:
             options["pidfile"] = ""  # we check and write it
-        locate_log(options)
+        resolve_log(options)
         return cls(
             pid_file=pid_file and os.path.abspath(pid_file),
             log_file=log_file(options),
@@ -87,14 +87,14 @@ class TwistdContext:
             require_free(self.pid_file)
 
 
-def skip_what_is_done(options: MutableMapping[str, Any]) -> str:
-    """Let twistd leave out what the first generation has done for all.
+def skip_completed_steps(options: MutableMapping[str, Any]) -> str:
+    """Make twistd skip what the first generation has done for all its successors.
 
     Args:
         options: twistd's; changed in place. The options of ``twist`` have none of these.
 
     Returns:
-        The path of the pid file that the options named, absolute; empty if none.
+        The absolute path of the pid file that the options named; empty if none.
     """
     if "pidfile" not in options:
         return ""
@@ -104,10 +104,10 @@ def skip_what_is_done(options: MutableMapping[str, Any]) -> str:
     return os.path.abspath(pid_file) if pid_file else ""
 
 
-def only_look(options: MutableMapping[str, Any]) -> None:
-    """Let twistd, or twist, stay where it is, leave no file, and say only what is wrong.
+def prepare_check(options: MutableMapping[str, Any]) -> None:
+    """Make twistd, or twist, stay in the foreground, leave no file, and log only warnings.
 
-    Its user, root and directory are as in a real start.
+    The user, root and directory are those of a real start.
 
     Args:
         options: twistd's or twist's; changed in place.
@@ -118,7 +118,7 @@ def only_look(options: MutableMapping[str, Any]) -> None:
             pidfile="",
             logfile="",
             syslog=False,
-            logger="twisted_graceful.process.twistd.complaints",
+            logger="twisted_graceful.process.twistd.warnings_to_stderr",
         )
     else:
         options.update(
@@ -126,14 +126,14 @@ def only_look(options: MutableMapping[str, Any]) -> None:
         )
 
 
-def complaints() -> ILogObserver:
-    """What writes what is wrong to standard error, and nothing else; named to twistd."""
+def warnings_to_stderr() -> ILogObserver:
+    """A log observer for warnings and errors only, on standard error; twistd gets its name."""
     only = LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)
     return FilteringLogObserver(textFileLogObserver(sys.stderr), [only])
 
 
 def log_file(options: Mapping[str, Any]) -> str:
-    """What twistd logs to with these options, as `canonical` has it; empty for standard streams."""
+    """The log file of twistd with these options, as `canonical` returns it; empty for a stream."""
     path = options.get("logfile") or ""
     if not path and not options.get("nodaemon", True):
         path = "twistd.log"  # a daemon's default
@@ -141,10 +141,11 @@ def log_file(options: Mapping[str, Any]) -> str:
     return "" if number_of(path) in (1, 2) else path
 
 
-def locate_log(options: MutableMapping[str, Any]) -> None:
-    """Settle where twistd, or twist, logs to, before an application can change the directory.
+def resolve_log(options: MutableMapping[str, Any]) -> None:
+    """Make the path of the log absolute, before an application can change the directory.
 
-    A link to standard output, say, is that from now on: in a successor it would lead elsewhere.
+    A symlink to standard output, for example, becomes ``-``: in a successor it would lead
+    elsewhere.
 
     Args:
         options: twistd's or twist's; changed in place.
@@ -166,7 +167,7 @@ def main() -> None:
 
     class Options(twistd.ServerOptions):  # type: ignore[misc]
         def postOptions(self) -> None:
-            handed_over().note_pid_file(skip_what_is_done(self))
+            handed_over().note_pid_file(skip_completed_steps(self))
             super().postOptions()
 
     app.run(twistd.runApp, Options)

@@ -85,7 +85,7 @@ class Server(Service):
         # Whatever directory the application changes to.
         here = working_directory(os.environ)
         self.addresses = [parse(each).within(here) for each in several]
-        self.settings = located(settings or Settings(), here)
+        self.settings = with_absolute_paths(settings or Settings(), here)
         self._reactor = global_reactor() if reactor is None else reactor
         self._transport, self._poller = transport_for(self._reactor)
         self.certificate = ServerCertificate(
@@ -474,7 +474,7 @@ def workers_not_started(workers: int | str) -> SettingsError:
     )
 
 
-def located(settings: Settings, directory: str) -> Settings:
+def with_absolute_paths(settings: Settings, directory: str) -> Settings:
     """Settings whose paths mean the same from now on, in every directory and process.
 
     Args:
