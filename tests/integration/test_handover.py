@@ -177,7 +177,7 @@ class FaultTests(HandoverTestCase):
 
     def test_receiver_killed(self) -> None:
         """The successor dies at any step: the predecessor serves what it has not let go."""
-        for step, after in (("offered", False), ("offered", True), ("granted", True)):
+        for step, after in (("_offered", False), ("_offered", True), ("_granted", True)):
             with self.subTest(step=step, after=after), served() as server:
                 before = server.idle_descriptors()
                 clients = self.clients(server)
@@ -187,7 +187,7 @@ class FaultTests(HandoverTestCase):
                 server.said("Upgrade failed: generation 1: it was killed by SIGKILL")
                 found = self.served_or_ended(server, clients, {"1", "ended"})
                 # What the successor had in its hands when it died, and no more.
-                most = 0 if step == "offered" else MANY - 1
+                most = 0 if step == "_offered" else MANY - 1
                 self.assertLessEqual(found["ended"], most)
                 self.assertEqual(server.get().body, "1")
                 self.assertEqual(server.idle_descriptors(), before)
@@ -224,7 +224,7 @@ class FaultTests(HandoverTestCase):
                 server = served(*PATIENT)
                 with server:
                     clients = self.clients(server)
-                    sabotaged = "handover.ConnectionReceiver, 'offered', once(send(15))"
+                    sabotaged = "handover.ConnectionReceiver, '_offered', once(send(15))"
                     deploy(server, "2", f"befalls({sabotaged}, after={after})")
                     server.kill(signal.SIGUSR2)
                     server.said("Stopping: in order")
@@ -238,7 +238,7 @@ class FaultTests(HandoverTestCase):
         with server:
             clients = self.clients(server)
             stop = f"once(send({int(signal.SIGSTOP)}))"
-            deploy(server, "2", f"befalls(handover.ConnectionReceiver, 'offered', {stop})")
+            deploy(server, "2", f"befalls(handover.ConnectionReceiver, '_offered', {stop})")
             server.kill(signal.SIGUSR2)
             successor = server.starting(1)
             server.said("Connections cannot be handed over any more")
