@@ -122,7 +122,7 @@ class AdminServer(Server):
         self._allow = allow
         self._tick = Heartbeat(self._reactor, overview.tick, INTERVAL)
         service.watcher = overview
-        service.add_apart(self)
+        service.add_auxiliary(self)
 
     def startService(self) -> None:
         """Begin to report, and warn of what is open."""

@@ -31,9 +31,9 @@ from .workload import ServiceWorkload
 
 
 class ServerGroup(ServiceWorkload):
-    """The workload of a process that serves itself. Its servers share listeners, logs and room.
+    """The workload of a process that serves itself.
 
-    It knows nothing of other processes but what they say through a `Carrier`.
+    Of other processes it knows only what it gets through a `Carrier`.
 
     Args:
         reactor: runs everything.
@@ -44,8 +44,9 @@ class ServerGroup(ServiceWorkload):
 
     Attributes:
         servers: those that serve applications.
-        apart: those that serve information about the others; see `GracefulService.add_apart`.
-        at_once: whether the drain, or the next one, is cut.
+        auxiliary: those that serve information about the others, such as the admin endpoints; see
+            `GracefulService.add_auxiliary`.
+        is_immediate: whether requests in flight are cut, now or as soon as the drain begins.
     """
 
     _log = Logger()
@@ -70,9 +71,9 @@ class ServerGroup(ServiceWorkload):
             listeners, self._logs, ConnectionLimit(reactor, balance=share)
         )
         self.servers: list[Server] = []
-        self.apart: list[Server] = []
+        self.auxiliary: list[Server] = []
         self.is_accepting = False
-        self.at_once = False
+        self.is_immediate = False
         self._makes_way = False
         self._recycling = Recycling(reactor)
         self._recycling_check = Heartbeat(reactor, self._check_recycling)
@@ -80,8 +81,8 @@ class ServerGroup(ServiceWorkload):
 
     @property
     def all_servers(self) -> list[Server]:
-        """The servers, those that are apart included."""
-        return [*self.servers, *self.apart]
+        """The servers, including the auxiliary ones."""
+        return [*self.servers, *self.auxiliary]
 
     @property
     def listening(self) -> list[tuple[str, list[str]]]:
@@ -90,10 +91,9 @@ class ServerGroup(ServiceWorkload):
 
     @property
     def is_ready(self) -> bool:
-        """Whether who connects now is served for the time being, by every server.
+        """Whether every server serves the clients that connect now.
 
-        From the moment that this process accepts to the first moment of a stop; in an upgrade
-        the successor serves.
+        From when this process accepts until a stop begins. After an upgrade the successor serves.
         """
         return bool(self.servers) and all(each.is_ready for each in self.servers)
 
@@ -107,14 +107,14 @@ class ServerGroup(ServiceWorkload):
         """What the servers have done and do, in numbers."""
         return sum((each.status for each in self.servers), Status())
 
-    def add(self, server: Server, *, apart: bool = False) -> None:
+    def add(self, server: Server, *, auxiliary: bool = False) -> None:
         """Add a server that has not been started."""
-        (self.apart if apart else self.servers).append(server)
+        (self.auxiliary if auxiliary else self.servers).append(server)
         server.join(self._shared)
 
     def remove(self, server: Server) -> None:
         """Remove a server."""
-        (self.apart if server in self.apart else self.servers).remove(server)
+        (self.auxiliary if server in self.auxiliary else self.servers).remove(server)
 
     def open(self) -> None:
         """Bind all addresses.
@@ -135,13 +135,13 @@ class ServerGroup(ServiceWorkload):
             raise
 
     def require_recyclable(self, supervisor: ParentSupervisor | None) -> None:
-        """Make sure that this process is started again when it has reached a limit.
+        """Make sure that this process is started again when it ends because of a limit.
 
         Args:
-            supervisor: what watches this process.
+            supervisor: what watches this process; None if nothing does.
 
         Raises:
-            SettingsError: there is a limit, and the supervisor would not.
+            SettingsError: there is a limit, and the supervisor may not restart the process.
         """
         for name in ("max_requests", "max_rss"):
             limit = getattr(self.settings, name)
@@ -154,8 +154,8 @@ class ServerGroup(ServiceWorkload):
                 )
 
     def load(self, lifecycle: Lifecycle, watcher: Watcher) -> Deferred[Any]:
-        """Load all that is served; fails with the first that cannot be."""
-        self.at_once = False
+        """Load the application of every server; fails with the first error."""
+        self.is_immediate = False
         self._retire = lifecycle.retire
         limits = self.settings
         self._recycling = Recycling(
@@ -164,16 +164,16 @@ class ServerGroup(ServiceWorkload):
         loads = gatherResults([server.load() for server in self.servers], consumeErrors=True)
         return loads.addErrback(_first)
 
-    def serve_apart(self, *, at_once: bool) -> None:
-        """Load the servers that are apart.
+    def start_auxiliary(self, *, at_once: bool) -> None:
+        """Load the auxiliary servers.
 
         Args:
             at_once: whether they accept before the others do.
         """
-        for server in self.apart:
-            self._serve_apart(server, at_once)
+        for server in self.auxiliary:
+            self._start_auxiliary(server, at_once)
 
-    def _serve_apart(self, server: Server, at_once: bool) -> None:
+    def _start_auxiliary(self, server: Server, at_once: bool) -> None:
         loads = server.load()
         if at_once:
             loads.addCallback(lambda _: server.accept())
@@ -182,7 +182,7 @@ class ServerGroup(ServiceWorkload):
     # The listeners
 
     def listeners(self) -> Sequence[Listener]:
-        """What a successor inherits."""
+        """The open listeners, which a successor inherits."""
         return self._listeners.in_use
 
     def close_unused(self) -> None:
@@ -190,11 +190,11 @@ class ServerGroup(ServiceWorkload):
         self._listeners.close_unused()
 
     def own_listeners(self) -> None:
-        """No other process would serve on the listeners if this one ended."""
+        """Take responsibility for the listeners: no other process would serve on them."""
         self._listeners.take_over()
 
     def give_listeners_back(self) -> None:
-        """The predecessor would, and keeps the files of UNIX sockets."""
+        """Leave the listeners to the predecessor, which serves on them again."""
         self._listeners.hand_back()
 
     def unclaimed(self) -> Sequence[Listener]:
@@ -202,7 +202,7 @@ class ServerGroup(ServiceWorkload):
         return self._listeners.unclaimed
 
     def make_way(self) -> None:
-        """Stop to accept as soon as a stop begins, or now: whoever starts anew binds the same."""
+        """Skip the shutdown delay, since another process may need the addresses."""
         self._makes_way = True
         for server in self.servers:
             server.end_delay()
@@ -221,7 +221,7 @@ class ServerGroup(ServiceWorkload):
             self._recycling_check.start()
 
     def logs_moved(self) -> None:
-        """Go on in new log files."""
+        """Reopen the log files, which have been moved."""
         for server in self.servers:
             server.flush_log()
         self._logs.reopen()
@@ -229,40 +229,40 @@ class ServerGroup(ServiceWorkload):
     def hand_over(
         self, carrier: Carrier, removed: Collection[Listener] = ()
     ) -> Deferred[list[DrainReport]]:
-        """Let every server stop accepting, give away what can move, and drain."""
+        """Let every server stop accepting, hand over what can move, and drain."""
         self.is_accepting = False
         self._end_share()
-        self.hand_over_apart(carrier, removed)
+        self.hand_over_auxiliary(carrier, removed)
         return gatherResults([server.drain(carrier, removed) for server in self.servers])
 
     def _end_share(self) -> None:
         if self._share is not None:
             self._share.end()
 
-    def hand_over_apart(self, carrier: Carrier, removed: Collection[Listener]) -> None:
-        """Leave the listeners to the successor, and hand over the servers that are apart.
+    def hand_over_auxiliary(self, carrier: Carrier, removed: Collection[Listener]) -> None:
+        """Leave the listeners to the successor, and hand over the auxiliary servers.
 
-        Nothing waits for the end of their drain, since they tell how that of the others goes.
+        Nothing waits for the end of their drain, since they report the drain of the others.
         """
         self._listeners.hand_over(removed)
-        for server in self.apart:
+        for server in self.auxiliary:
             server.drain(carrier, removed)
 
     def can_take_up(self, handed: HandedConnection) -> bool:
-        """Whether a server has the listener of a connection, and would serve it."""
+        """Whether a server has the listener of a connection, and can serve it."""
         return any(server.can_take_up(handed) for server in self.all_servers)
 
     def take_up(self, handed: HandedConnection) -> None:
         """Let the server that has its listener serve a connection."""
         server = next((each for each in self.all_servers if each.listens_on(handed)), None)
-        if server is None:  # it has stopped meanwhile, and could not wait for this one
+        if server is None:  # it has stopped in the meantime
             os.close(handed.descriptor)
         else:
             server.take_up(handed)
 
     def cut(self) -> None:
-        """End what is still being answered, now or as soon as the drain begins."""
-        self.at_once = True
+        """Cut the requests in flight, now or as soon as the drain begins."""
+        self.is_immediate = True
         for server in self.all_servers:
             server.cut()
 
@@ -288,13 +288,13 @@ class ServerGroup(ServiceWorkload):
         """Announce the stop, go on accepting for the shutdown delay, drain, and stop."""
         self._recycling_check.stop()
         self.announce()  # to all, before any of them closes its port
-        delay = 0 if self.at_once or self._makes_way else self.longest_delay
+        delay = 0 if self.is_immediate or self._makes_way else self.longest_delay
         await gatherResults([server.lame_duck(delay) for server in self.servers])
-        if not self.at_once:
+        if not self.is_immediate:
             await arrived()
         self._end_share()
         drains = gatherResults([server.stopService() for server in self.servers])
-        if self.at_once:
+        if self.is_immediate:
             self.cut()
         return sum(await drains, DrainReport())
 

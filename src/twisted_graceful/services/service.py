@@ -36,16 +36,17 @@ class GracefulService(MultiService):
     """Servers that are upgraded and stopped together: the whole of a process.
 
     Put it into the application of a ``.tac`` file, or start it in a program of your own.
-    Other services may be added to it: they are started with the servers, and stopped
-    when the process ends. During an upgrade they run in both processes: from the start of the
-    successor until this process leaves, which is at the end of the probation or of the drain.
+    Other services may be added to it: they start with the servers, and stop when the servers have
+    drained. During an upgrade they run in both processes, from the start of the successor until
+    this process ends, which is after the probation or the drain.
 
     Args:
         servers: what is served.
-        signals: whether TERM, INT and QUIT stop this process, USR2 and HUP upgrade it, and USR1
-            reopens its logs; a HUP from a terminal that was closed stops it. With workers HUP
-            replaces them, and TTIN and TTOU add and remove one. If so its exit status is 1 when a
-            stop cut a request, and the reactor's clock does not follow when the system's is set.
+        signals: whether this process belongs to the service. If so TERM, INT and QUIT stop it, USR2
+            and HUP upgrade it, and USR1 reopens its logs; a HUP from a terminal that was closed
+            stops it. With workers HUP replaces them, and TTIN and TTOU add and remove one. The exit
+            status is 1 when a stop cut a request, and the reactor's clock does not follow changes
+            of the system's.
         upgradable: whether a successor can be started at all.
         pid_file: the path of the pid file, if the caller knows it.
         launch: how to start a successor; None for the command of this process.
@@ -61,7 +62,7 @@ class GracefulService(MultiService):
         worker: the number of this worker, 1 or more; 0 if this process is not one.
         pool: the workers of this process; None if it serves itself.
         reactor: what runs it.
-        process: what becomes of this process, and by what.
+        process: starts and stops this process.
 
     Raises:
         ActivationError: a service manager passed sockets that cannot be used.
@@ -125,14 +126,14 @@ class GracefulService(MultiService):
             RuntimeError: a server was added after the start.
             SettingsError: the server is to have workers, and this service was made without.
         """
-        if isinstance(service, Server) and service not in self._servers.apart:
+        if isinstance(service, Server) and service not in self._servers.auxiliary:
             self._add_server(service)
         super().addService(service)
 
-    def _add_server(self, server: Server, *, apart: bool = False) -> None:
+    def _add_server(self, server: Server, *, auxiliary: bool = False) -> None:
         if self.running:
             raise RuntimeError("add a server before the service is started")
-        self._servers.add(server, apart=apart)
+        self._servers.add(server, auxiliary=auxiliary)
         if self.settings.workers and not (self.worker or self._workers):
             raise workers_not_started(self.settings.workers)
 
@@ -143,16 +144,16 @@ class GracefulService(MultiService):
         removed: Deferred[Any] | None = super().removeService(service)
         return removed
 
-    def add_apart(self, server: Server) -> None:
-        """Add a server that serves no application, but those who look after this service.
+    def add_auxiliary(self, server: Server) -> None:
+        """Add a server that serves information about the others, such as the admin endpoints.
 
-        It accepts before the others are loaded, in the first generation, and drains when they have:
-        at a stop, last. It has no part in readiness and in reports.
+        In the first generation it accepts before the others are loaded. In a stop it drains after
+        them. It does not count for readiness and reports.
 
         Raises:
             RuntimeError: the service has been started.
         """
-        self._add_server(server, apart=True)
+        self._add_server(server, auxiliary=True)
         server.setServiceParent(self)
 
     @property
@@ -167,7 +168,7 @@ class GracefulService(MultiService):
 
     @property
     def listening(self) -> list[tuple[str, list[str]]]:
-        """The listeners, by their names, and where each is bound."""
+        """The name of each listener, and the addresses that it is bound to."""
         return self._servers.listening
 
     def _beside(self) -> list[IService]:
@@ -176,7 +177,7 @@ class GracefulService(MultiService):
 
     @property
     def watcher(self) -> Watcher:
-        """Is told what happens; what it raises is logged, and does not reach this service."""
+        """Observes the process; an error that it raises is logged and changes nothing else."""
         return self.process.watcher
 
     @watcher.setter
@@ -191,10 +192,10 @@ class GracefulService(MultiService):
 
     @property
     def is_ready(self) -> bool:
-        """Whether who connects now is served for the time being, by every server.
+        """Whether every server serves the clients that connect now.
 
-        From the moment that this process accepts to the first moment of a stop; in an upgrade
-        the successor serves. With workers, whether one of them is ready.
+        From when this process accepts until a stop begins. After an upgrade the successor serves.
+        With workers, whether one of them is ready.
         """
         return self._workload.is_ready
 
@@ -221,7 +222,7 @@ class GracefulService(MultiService):
 
     @property
     def state(self) -> str:
-        """Where this process is in its life, in a word or two."""
+        """The state of this process in its lifecycle, in a word or two."""
         return str(self.process.lifecycle.state.value)
 
     @property
@@ -234,14 +235,14 @@ class GracefulService(MultiService):
     def upgrade(self) -> None:
         """Replace this process by one that runs the code that is on disk now.
 
-        Nothing is lost if that fails: the reason is logged, and this process serves on.
+        If that fails the reason is logged, and this process continues to serve.
         """
         self.process.lifecycle.upgrade()
 
     def reload(self) -> None:
         """Serve with the code that is on disk now, as HUP does: by an upgrade, or by new workers.
 
-        During an upgrade another one follows it instead.
+        Workers are not replaced during an upgrade; another upgrade follows it instead.
         """
         self.process.reload()
 
@@ -255,21 +256,18 @@ class GracefulService(MultiService):
             self.pool.resize(more)
 
     def stop(self) -> None:
-        """Drain, after the longest ``shutdown_delay`` of the servers, then stop the reactor.
+        """Shut down gracefully: drain, after the longest ``shutdown_delay``, and stop the reactor.
 
-        Asked again: cut what is left, and stop at once.
+        A second call cuts the requests in flight and stops the reactor immediately.
         """
         self.process.stop()
 
     def stop_at_once(self) -> None:
-        """Stop the reactor, and cut what is being answered."""
+        """Shut down immediately: cut the requests in flight, and stop the reactor."""
         self.process.stop_at_once()
 
     def reopen_logs(self) -> None:
-        """Go on in new log files, after somebody has moved the present ones away.
-
-        The other generation, if there is one, does so too.
-        """
+        """Reopen the log files, which have been moved, in all processes of this service."""
         self.process.reopen_logs()
 
     def send_report(self) -> Deferred[None]:
@@ -281,16 +279,17 @@ class GracefulService(MultiService):
         return self.process.lifecycle.report()
 
     def give_signals_back(self) -> None:
-        """The reactor has ended: let the program handle its signals as before."""
+        """Restore the signal handlers of the program, after the reactor has ended."""
         self.process.host.restore_signals(original=True)
 
     # Start and stop
 
     def setServiceParent(self, parent: Any) -> None:
-        """Become a part of another service, such as the application of twistd.
+        """Become part of another service, such as the application of twistd.
 
-        This is the last moment before twistd opens its log, so the process is taken over here; of
-        a service without a parent, in `open`.
+        A ``.tac`` file or a plugin does this before twistd opens its log and writes its pid file,
+        so it is here that `ProcessHost.take_over` is called. For a service without a parent it is
+        called by `open`.
         """
         self.process.host.take_over()
         super().setServiceParent(parent)
@@ -307,7 +306,7 @@ class GracefulService(MultiService):
         self.process.host.take_over()
         if self.pool is None:
             self.process.require_recyclable()
-        # Whoever sees that we listen may send a signal, which waits until the reactor runs.
+        # A client that can connect may also send a signal; it is handled when the reactor runs.
         self.process.host.catch_early_signals()
         try:
             self._servers.open()
@@ -316,7 +315,9 @@ class GracefulService(MultiService):
             raise
 
     def startService(self) -> None:
-        """Bind, load, become ready, accept; in a successor, once the predecessor lets go.
+        """Bind the addresses, load the applications, and accept.
+
+        A successor accepts when its predecessor has stopped accepting.
 
         Raises:
             BindError: the system refused an address.
@@ -330,7 +331,7 @@ class GracefulService(MultiService):
         """Stop accepting, after the longest ``shutdown_delay``, drain, and stop all other services.
 
         Returns:
-            A Deferred that fires with the report of all servers together.
+            A Deferred that fires with the combined report of all servers.
         """
         Service.stopService(self)
         return ensureDeferred(self._stop())
@@ -341,18 +342,18 @@ class GracefulService(MultiService):
 
 
 def serving(*servers: Server, workers: int | str | None = None, **options: Any) -> GracefulService:
-    """What serves, in this process or in several: a service for the application of a ``.tac`` file.
+    """A `GracefulService`, for the application of a ``.tac`` file.
 
     Args:
         servers: what is served.
-        workers: how many processes serve below this one, each of which runs the same command;
-            ``auto``: one for each processor that may be used; 0 if it does so itself, as it does
-            if it is such a worker; None for what the settings of the servers say.
+        workers: how many worker processes serve, each of which runs the same command; ``auto``:
+            one for each processor that may be used; 0: this process serves itself, as it does if
+            it is a worker; None: as the settings of the servers say.
         options: as for `GracefulService`.
     """
     return GracefulService(*servers, workers=workers, **options)
 
 
 def count(workers: int | str) -> int:
-    """A number of workers; for ``auto`` the processors that this process may use."""
+    """The number of workers; for ``auto`` that of the processors that this process may use."""
     return usable() if workers == AUTO else int(workers)

@@ -160,13 +160,13 @@ class ServiceProcess(ManagedProcess):
 
     def stop(self) -> None:
         """Shut down gracefully; asked again: immediately."""
-        at_once = self._servers.at_once or self.lifecycle.is_asked_to_stop
+        at_once = self._servers.is_immediate or self.lifecycle.is_asked_to_stop
         self._log.info("Stopping: {how}", how="at once" if at_once else "in order")
         self.lifecycle.stop()
 
     def stop_at_once(self) -> None:
         """Shut down immediately."""
-        self._servers.at_once = True
+        self._servers.is_immediate = True
         self.stop()
         self.cut()
 
@@ -213,7 +213,7 @@ class ServiceProcess(ManagedProcess):
         self.is_running = True
         start_services()
         # Of a successor the predecessor still answers there.
-        self._servers.serve_apart(at_once=inheritance is None)
+        self._servers.start_auxiliary(at_once=inheritance is None)
         loaded = self._workload.load(lifecycle, self.watcher)
         loaded.addCallbacks(lambda _: lifecycle.loaded(), self._not_loaded)
 
@@ -296,10 +296,10 @@ class ServiceProcess(ManagedProcess):
         await lifecycle.stopped(report.fields)
         await self._stop_others()
         lifecycle.drained(str(report), len(report.cut), is_clean)
-        apart = gatherResults([server.stopService() for server in self._servers.apart])
-        if self._servers.at_once:
+        auxiliary = gatherResults([server.stopService() for server in self._servers.auxiliary])
+        if self._servers.is_immediate:
             self.cut()
-        await apart
+        await auxiliary
         lifecycle.ended()
         self.close_unused()
         if self.host.is_ours and report.exit_status:
@@ -315,7 +315,7 @@ class ServiceProcess(ManagedProcess):
         """Stop the services beside the servers; they have as long as a drain has."""
         for other in self._beside():
             self._stopping = maybeDeferred(other.stopService)
-            if self._servers.at_once:
+            if self._servers.is_immediate:
                 self._stopping.cancel()
             try:
                 await self._stopping.addTimeout(self._servers.longest_drain, self._reactor)

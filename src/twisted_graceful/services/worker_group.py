@@ -246,7 +246,7 @@ class WorkerGroup(ServiceWorkload):
 
     def load(self, lifecycle: Lifecycle, watcher: Watcher) -> Deferred[Any]:
         """Start the workers, as soon as the reactor waits for children."""
-        self._servers.at_once = False
+        self._servers.is_immediate = False
         self._lifecycle = lifecycle
         self._watcher = watcher
         self._counts = ConnectionCounts.create()
@@ -270,7 +270,7 @@ class WorkerGroup(ServiceWorkload):
                 "what is configured anew, with new workers",
                 addresses=", ".join(given_up),
             )
-        for server in self._servers.apart:
+        for server in self._servers.auxiliary:
             server.accept()
         self._pool.accept()
 
@@ -287,7 +287,7 @@ class WorkerGroup(ServiceWorkload):
         """
         self.is_accepting = False
         self._removed = frozenset(removed)
-        self._servers.hand_over_apart(carrier, removed)
+        self._servers.hand_over_auxiliary(carrier, removed)
         self._successor = _Successor(carrier)
         drained = self._pool.drain([each for each in removed if each.can_be_bound_again])
         for server in self._servers.servers:
@@ -299,7 +299,7 @@ class WorkerGroup(ServiceWorkload):
 
     def can_take_up(self, handed: HandedConnection) -> bool:
         """Whether there is a process to pass a connection on to, or it is for this one."""
-        if self._is_apart(handed):
+        if self._is_auxiliary(handed):
             return self._servers.can_take_up(handed)
         return self._relay.is_open and any(
             handed.listener in each.addresses
@@ -309,11 +309,11 @@ class WorkerGroup(ServiceWorkload):
 
     def take_up(self, handed: HandedConnection) -> None:
         """Pass a connection on, or serve it."""
-        recipient = self._servers if self._is_apart(handed) else self._relay
+        recipient = self._servers if self._is_auxiliary(handed) else self._relay
         recipient.take_up(handed)
 
-    def _is_apart(self, handed: HandedConnection) -> bool:
-        return any(each.listens_on(handed) for each in self._servers.apart)
+    def _is_auxiliary(self, handed: HandedConnection) -> bool:
+        return any(each.listens_on(handed) for each in self._servers.auxiliary)
 
     def cut(self) -> None:
         """Cut the requests in flight of workers that leave."""
@@ -325,7 +325,7 @@ class WorkerGroup(ServiceWorkload):
     async def stop(self, arrived: Callable[[], Deferred[None]]) -> DrainReport:
         """Let the workers stop, each after the shutdown delay, and wait for their reports."""
         gone = self._pool.leave()
-        if self._servers.at_once:
+        if self._servers.is_immediate:
             self.cut()
         elif self._servers.longest_delay and self.is_accepting:
             # Until then they accept, so the sockets, and the files of UNIX sockets, are needed.
