@@ -16,8 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from unittest import SkipTest
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from ..integration.harness import Server
 from ..integration.peers import free_port
 from ..integration.programs import run
