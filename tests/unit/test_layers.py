@@ -16,7 +16,7 @@ Layers = list[set[str]]
 ORDER: dict[str, Layers] = {
     "": [
         {"coroutines", "errors", "event_names", "networks"},
-        {"address", "clock", "twisted_internals", "handover_interface"},
+        {"address", "clock", "twisted_internals", "handover_interface", "timer"},
         {"config"},
         {"http", "process", "app"},
         {"services"},

@@ -6,9 +6,10 @@ import resource
 import sys
 from typing import Any, Protocol
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from ...timer import Timer
 from .accept_balance import AcceptBalance
 
 _RETRY = 1.0
@@ -64,7 +65,7 @@ class ConnectionLimit:
         self._limit = limit
         self._taken = 0
         self._waiting: dict[LimitedPort, None] = {}
-        self._retry: IDelayedCall | None = None
+        self._retry = Timer(clock)
         self._told_at: dict[str, float] = {}
         self._is_full = False
 
@@ -121,8 +122,8 @@ class ConnectionLimit:
         self._waiting[port] = None
         port.stopReading()
         if error is not None:
-            if self._retry is None:
-                self._retry = self._clock.callLater(_RETRY, self._wake)
+            if not self._retry.is_running:
+                self._retry.start(_RETRY, self._wake)
             self._tell(
                 "No connection can be accepted: {error}. Trying again; the kernel queues them. "
                 "RLIMIT_NOFILE is {descriptors} (`ulimit -n`, systemd's LimitNOFILE)",
@@ -146,14 +147,11 @@ class ConnectionLimit:
     def forget(self, port: LimitedPort) -> None:
         """A port has been closed."""
         self._waiting.pop(port, None)
-        if not self._waiting and self._retry is not None:
+        if not self._waiting:
             self._retry.cancel()
-            self._retry = None
 
     def _wake(self) -> None:
-        retry, self._retry = self._retry, None
-        if retry is not None and retry.active():
-            retry.cancel()
+        self._retry.cancel()
         waiting, self._waiting = self._waiting, {}
         for port in waiting:
             port.startReading()

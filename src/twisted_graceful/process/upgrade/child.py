@@ -11,12 +11,13 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessExitedAlready
-from twisted.internet.interfaces import IDelayedCall, IProcessTransport
+from twisted.internet.interfaces import IProcessTransport
 from twisted.internet.protocol import ProcessProtocol
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from ...handover_interface import Recipient
+from ...timer import Timer
 from ..host.forks import keep_from_children, keep_number_from_children, passing_on
 from ..listeners.listener import Listener
 from .control_channel import Answer, ControlChannel, Handlers, open_channel
@@ -106,7 +107,7 @@ class Child(ProcessProtocol):
         self._inherited: Sequence[Listener] = ()
         self._control: socket.socket | None = None
         self._capture: Capture | None = None
-        self._timer: IDelayedCall | None = None
+        self._timer = Timer(reactor)
         self._ready_at: float | None = None
         self._reason = ""  # why it is to end
 
@@ -175,7 +176,7 @@ class Child(ProcessProtocol):
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE)) from error
             raise
         assert self.transport is not None
-        self._timer = self._reactor.callLater(
+        self._timer.start(
             self._timeout,
             self.end,
             f"it was not ready within {self._timeout:g} seconds (the upgrade timeout)",
@@ -204,9 +205,9 @@ class Child(ProcessProtocol):
 
     def _end(self, reason: str, number: int) -> None:
         self._reason = self._reason or reason
-        self._cancel_timer()
+        self._timer.cancel()
         self._signal(number)
-        self._timer = self._reactor.callLater(KILL_AFTER, self._signal, signal.SIGKILL)
+        self._timer.start(KILL_AFTER, self._signal, signal.SIGKILL)
 
     def stop(self) -> None:
         """Let it drain and end, where the channel cannot tell it to."""
@@ -257,7 +258,7 @@ class Child(ProcessProtocol):
         if self._ready_at is not None or self._reason:
             raise NotNow(self._reason or "it was ready before")
         self._ready_at = self._reactor.seconds()
-        self._cancel_timer()
+        self._timer.cancel()
         if listeners is not None:
             self.removed_listeners = [
                 each for each in self._inherited if not {*each.inodes} & {*listeners}
@@ -277,14 +278,11 @@ class Child(ProcessProtocol):
         if self._control is None or self._reason:
             return
         then = self.end if self._ready_at is None else self._observer.child_channel_broken
-        self._cancel_timer()
-        self._timer = self._reactor.callLater(
-            EXIT_AFTER_EOF, then, f"it broke the control channel ({reason.value})"
-        )
+        self._timer.start(EXIT_AFTER_EOF, then, f"it broke the control channel ({reason.value})")
 
     def processEnded(self, reason: Failure) -> None:
         """The child has ended."""
-        self._cancel_timer()
+        self._timer.cancel()
         self.has_failed = reason.check(ProcessDone) is None
         assert self._capture is not None
         output = self._capture.tail()
@@ -310,11 +308,6 @@ class Child(ProcessProtocol):
             self.transport.signalProcess(number)
         except ProcessExitedAlready:
             pass
-
-    def _cancel_timer(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
 
 
 def _exit_in_words(reason: Failure) -> str:

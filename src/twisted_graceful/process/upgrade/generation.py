@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults, succeed
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from ...errors import UpgradeRefused
+from ...timer import Timer
 from ..host.pid_file import PidFile
 from ..host.supervisors import RECYCLED, ParentSupervisor
 from ..host.systemd import Supervisor
@@ -103,7 +103,7 @@ class Generation(Lifecycle):
         self._launch = launch
         self._upgrade_timeout = upgrade_timeout
         self._probation = probation
-        self._probation_ends: IDelayedCall | None = None
+        self._probation_end = Timer(reactor)
         self._pid = os.getpid() if pid is None else pid
         self._supervisor = Supervisor(reactor) if supervisor is None else supervisor
         self._record = record
@@ -519,14 +519,9 @@ class Generation(Lifecycle):
             # An upgrade that waits is not to wait for this, too.
             self._machine.send(GenerationInput.PROBATION_OVER)
         else:
-            self._probation_ends = self._reactor.callLater(
+            self._probation_end.start(
                 self._probation, self._machine.send, GenerationInput.PROBATION_OVER
             )
-
-    def _end_probation(self) -> None:
-        ends, self._probation_ends = self._probation_ends, None
-        if ends is not None and ends.active():
-            ends.cancel()
 
     def _stand_by(self) -> None:
         self._chronicle.stands_by(self._probation)
@@ -549,7 +544,7 @@ class Generation(Lifecycle):
         handed_over.addCallback(drained)
 
     def _resume(self) -> None:
-        self._end_probation()
+        self._probation_end.cancel()
         self._drain = None
         self._acceptor.accept()
         if self._pid_file is not None:
@@ -569,7 +564,7 @@ class Generation(Lifecycle):
             self._farewell = self._child_ended
 
     def _leave(self) -> None:
-        self._end_probation()
+        self._probation_end.cancel()
         if self._child is not None and self._drain is not None:
             self._successor, self._child = self._child, None
             self._chronicle.done(self._successor.pid, another_follows=self._upgrade_due)

@@ -13,9 +13,9 @@ import struct
 from contextlib import suppress
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from ...timer import Timer
 from .output import stacks_in
 
 KILL_AFTER = 3.0
@@ -37,9 +37,8 @@ class PredecessorDeadline:
     _log = Logger()
 
     def __init__(self, clock: Any, channel: socket.socket, stacks: int = -1) -> None:
-        self._clock = clock
         self._stacks = stacks
-        self._timer: IDelayedCall | None = None
+        self._timer = Timer(clock)
         self._pid, self._pidfd = _process_of(channel)
 
     def within(self, seconds: float, since: str) -> None:
@@ -49,14 +48,11 @@ class PredecessorDeadline:
             seconds: from now.
             since: what happens now, for the log.
         """
-        self.cancel()
-        self._timer = self._clock.callLater(seconds, self._is_late, seconds, since)
+        self._timer.start(seconds, self._is_late, seconds, since)
 
     def cancel(self) -> None:
         """There is no deadline any more."""
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
+        self._timer.cancel()
 
     def predecessor_ended(self) -> None:
         """The predecessor has ended; if a fault or this object ended it, its stacks are logged."""
@@ -86,7 +82,7 @@ class PredecessorDeadline:
             then="killing it" if self._pidfd >= 0 else "this system offers no safe way to kill it",
         )
         if self._pidfd >= 0:
-            self._timer = self._clock.callLater(KILL_AFTER, self._send, signal.SIGKILL)
+            self._timer.start(KILL_AFTER, self._send, signal.SIGKILL)
             self._send(signal.SIGABRT)
             self._send(signal.SIGCONT)  # one that was stopped reacts to nothing else before
 

@@ -12,10 +12,11 @@ from dataclasses import replace
 from enum import Enum
 from typing import Protocol
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ...event_names import EventName
+from ...timer import Timer
 from ..state_machine import StateMachine, Table, Transition
 from ..upgrade.upgrade_events import RollingRestartProgress
 from .worker_handle import WorkerHandle
@@ -147,7 +148,7 @@ class RollingRestart:
         self._pool = pool
         self._report_to = report
         self._probation = probation
-        self._probation_end: IDelayedCall | None = None
+        self._probation_end = Timer(clock)
         self._canary: WorkerHandle | None = None
         self._is_due = False
         self._failure, self._output = "", ""
@@ -159,7 +160,7 @@ class RollingRestart:
                 RestartOutput.CATCH_UP: self._catch_up,
                 RestartOutput.BEGIN: self._begin,
                 RestartOutput.BEGIN_PROBATION: self._begin_probation,
-                RestartOutput.CANCEL_PROBATION: self._cancel_probation,
+                RestartOutput.CANCEL_PROBATION: self._probation_end.cancel,
                 RestartOutput.PROMOTE: self._promote,
                 RestartOutput.REPORT: self._report,
                 RestartOutput.FINISH: self._finish,
@@ -285,19 +286,13 @@ class RollingRestart:
             pid=self._canary.pid,
             seconds=self._probation,
         )
-        self._probation_end = self._clock.callLater(self._probation, self._probation_over)
+        self._probation_end.start(self._probation, self._probation_over)
         self._report(probation=self._probation)
 
     def _probation_over(self) -> None:
-        self._probation_end = None
         proven = self._replaced > 0
         self._machine.send(RestartInput.PROVEN if proven else RestartInput.CANARY_REMOVED)
         self._pool.replace_next()
-
-    def _cancel_probation(self) -> None:
-        if self._probation_end is not None:
-            self._probation_end.cancel()
-        self._probation_end = None
 
     def _promote(self) -> None:
         for slot in list(self._pool.slots.values()):

@@ -7,9 +7,9 @@ from enum import Enum
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 
 from ...handover_interface import Carrier, Recipient
+from ...timer import Timer
 from ..listeners.listener import Listener
 from ..upgrade.child import Child
 from ..upgrade.launch import Launch
@@ -122,7 +122,7 @@ class WorkerHandle:
         self._silent = f"its reactor stood still for {silence:g} seconds"
         self._watch = HeartbeatWatch(reactor, silence, self._is_silent)
         self._permission: Deferred[dict[str, Any]] | None = None
-        self._deadline: IDelayedCall | None = None
+        self._deadline = Timer(reactor)
 
     @property
     def carrier(self) -> Carrier:
@@ -260,7 +260,7 @@ class WorkerHandle:
 
     def child_ended(self, reason: str, output: str) -> None:
         """It has ended."""
-        self._cancel_deadline()
+        self._deadline.cancel()
         self._watch.stop()
         self._observer.worker_ended(self, reason, output)
 
@@ -268,14 +268,8 @@ class WorkerHandle:
         self._child.abort(f"{self._silent} (worker_timeout), and it was ended")
 
     def _abort_after(self, seconds: float) -> None:
-        self._cancel_deadline()
-        self._deadline = self._reactor.callLater(
+        self._deadline.start(
             seconds,
             self._child.abort,
             f"it did not end within {seconds:g} seconds when it was told to, and was ended",
         )
-
-    def _cancel_deadline(self) -> None:
-        deadline, self._deadline = self._deadline, None
-        if deadline is not None and deadline.active():
-            deadline.cancel()

@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable
 from enum import Enum
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
+from ...timer import Timer
 from ..state_machine import StateMachine, Table, Transition
 from .backoff import Backoff
 from .worker_handle import WorkerHandle
@@ -112,10 +113,9 @@ class WorkerSlot:
         self.successor: WorkerHandle | None = None
         self.restarts = 0
         self.ready_at = 0.0
-        self._clock = clock
         self._start = start
         self._delay = 0.0
-        self._restart: IDelayedCall | None = None
+        self._restart = Timer(clock)
         self._words = ""
         self._repeated = 0
         self._machine = StateMachine(
@@ -128,7 +128,7 @@ class WorkerSlot:
                 SlotOutput.DROP_WORKER: self._drop_worker,
                 SlotOutput.DROP_SUCCESSOR: self._drop_successor,
                 SlotOutput.SCHEDULE: self._schedule,
-                SlotOutput.UNSCHEDULE: self._unschedule,
+                SlotOutput.UNSCHEDULE: self._restart.cancel,
             },
         )
 
@@ -197,7 +197,6 @@ class WorkerSlot:
     # What the table makes it do
 
     def _start_worker(self) -> None:
-        self._restart = None
         self.worker = self._start(self.number)
 
     def _start_successor(self) -> None:
@@ -213,9 +212,4 @@ class WorkerSlot:
         self.successor = None
 
     def _schedule(self) -> None:
-        self._restart = self._clock.callLater(self._delay, self._machine.send, SlotInput.DELAY_OVER)
-
-    def _unschedule(self) -> None:
-        if self._restart is not None:
-            self._restart.cancel()
-        self._restart = None
+        self._restart.start(self._delay, self._machine.send, SlotInput.DELAY_OVER)
