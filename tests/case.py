@@ -22,7 +22,7 @@ class _SubTestMixin:
 
         Args:
             message: what the row is called.
-            row: its values, or some by which it is recognized.
+            row: its values, or some by which it is recognized; long ones are shortened.
         """
         try:
             yield
@@ -33,7 +33,7 @@ class _SubTestMixin:
                 self._failed_rows = []
                 self.addCleanup(self._report)
             names = [str(message)] if message else []
-            names += [f"{name}={value!r}" for name, value in row.items()]
+            names += [f"{name}={value!r:.200}" for name, value in row.items()]
             title = f"Row {', '.join(names)}:\n"
             self._failed_rows.append(title + "".join(traceback.format_exception(error)))
 

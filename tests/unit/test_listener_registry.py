@@ -63,8 +63,9 @@ class InheritedTests(RegistryTestCase):
     def test_an_inherited_address_is_not_bound_again(self) -> None:
         """An inherited listener serves the address of its name, whatever is spoken there."""
         for address in (LOCAL, Address("127.0.0.1", 0, "https")):
-            inherited = self.inherited()
-            self.assertIs(self.open(ListenerRegistry([inherited]), address), inherited)
+            with self.subTest(address=address):
+                inherited = self.inherited()
+                self.assertIs(self.open(ListenerRegistry([inherited]), address), inherited)
 
     def test_a_new_address_is_bound(self) -> None:
         """An address that was not inherited gets a new listener."""

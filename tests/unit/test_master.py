@@ -10,7 +10,6 @@ from unittest import mock
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs, formatEvent
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 
 from tests.unit.fake_workers import FakeRoute, FakeWorker
@@ -22,6 +21,8 @@ from twisted_graceful.process.upgrade.upgrade_events import RollingRestartProgre
 from twisted_graceful.process.workers.balance import ConnectionCounts
 from twisted_graceful.process.workers.worker_handle import WorkerPhase
 from twisted_graceful.services.server import Server
+
+from ..case import SynchronousTestCase
 
 
 class Reactor(MemoryReactorClock):  # type: ignore[misc]
@@ -292,9 +293,10 @@ class NobodyStartsThemTests(SynchronousTestCase):
             lambda server: server.setServiceParent(GracefulService(reactor=Reactor())),
             lambda server: server.startService(),
         ):
-            error = self.assertRaises(SettingsError, take, self.server())
-            self.assertIn("workers: 2 is not accepted", str(error))
-            self.assertIn("serving(..., workers=2)", str(error))
+            with self.subTest(take=take):
+                error = self.assertRaises(SettingsError, take, self.server())
+                self.assertIn("workers: 2 is not accepted", str(error))
+                self.assertIn("serving(..., workers=2)", str(error))
 
     def test_serving(self) -> None:
         """It starts as many workers as its caller says, else as many as the server is to have."""

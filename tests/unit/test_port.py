@@ -64,9 +64,10 @@ class AdoptedTests(SynchronousTestCase):
                 reactor, listener.fileno(), listener.family, Factory()
             )
             for port in (ours, theirs):
-                port.startListening()
-                self.assertEqual(port.getHost().port, listener.getsockname()[1])
-                self.assertNotEqual(port.fileno(), listener.fileno())
+                with self.subTest(port=port):
+                    port.startListening()
+                    self.assertEqual(port.getHost().port, listener.getsockname()[1])
+                    self.assertNotEqual(port.fileno(), listener.fileno())
             compared = set(vars(theirs)) - {"port", "backlog"}  # of what would be bound
             for name in compared:
                 with self.subTest(name=name):

@@ -287,6 +287,7 @@ NO_HTTP: list[Row] = [
     ("2.2", 400, b"GET / HTTP/1.1\n"),  # at once, and not when the time is over
     ("2.2", 400, b"GET / HTTP/1.1\nHost: x\n\n"),
     ("2.3", 400, b"GET /\n"),  # HTTP/0.9
+    ("6.1", 400, b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n" + LAST_CHUNK),
     ("9113 3.4", 505, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
     ("", 400, b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"),  # TLS
     ("", 400, b"\0"),
@@ -305,11 +306,12 @@ class VerdictTests(SynchronousTestCase):
             for chunks in ([stream], [stream[at : at + 1] for at in range(len(stream))]):
                 if len(chunks) > 1000:
                     continue
-                outcome = serve(*chunks)
-                self.assertEqual(outcome.verdict, verdict, f"section {section}: {stream[:200]!r}")
-                self.assertEqual(outcome.ended, verdict >= 400, stream[:200])
-                if verdict >= 400:
-                    self.assertEqual(outcome.asked, (), stream[:200])
+                with self.subTest(section=section, stream=stream[:200], pieces=len(chunks)):
+                    outcome = serve(*chunks)
+                    self.assertEqual(outcome.verdict, verdict)
+                    self.assertEqual(outcome.ended, verdict >= 400)
+                    if verdict >= 400:
+                        self.assertEqual(outcome.asked, ())
 
     def test_request_lines(self) -> None:
         """The request line."""

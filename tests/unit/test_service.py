@@ -280,12 +280,13 @@ class AccessLogTests(RealReactorTestCase):
         """A server that is started again goes on in its log."""
         server = self.server(Echo(), access_log=str(self.path))
         for count in (1, 2):
-            accepts = server.ready()
-            server.startService()
-            await accepts
-            await fetch(url(server))
-            await server.stopService()
-            self.assertEqual(self.logged(), count)
+            with self.subTest(count=count):
+                accepts = server.ready()
+                server.startService()
+                await accepts
+                await fetch(url(server))
+                await server.stopService()
+                self.assertEqual(self.logged(), count)
 
     def test_exit(self) -> None:
         """A program that ends without stopping its services loses no line."""
@@ -618,22 +619,23 @@ class WSGITests(RealReactorTestCase):
     async def test_client_gone(self) -> None:
         """A stop waits for an application whose client has left, unless it is told not to."""
         for at_once in (False, True):
-            app = Waiting()
-            server = await self.running(app)
-            client = await connect(port(server))
-            client.transport.write(GET)
-            await self.until(app.entered.is_set)
-            client.transport.abortConnection()
-            await self.until(lambda server=server: not server.connected)
-            drained = server.stopService()
-            await turns()
-            self.assertNoResult(drained)
-            if at_once:
-                server.cut()
-            else:
+            with self.subTest(at_once=at_once):
+                app = Waiting()
+                server = await self.running(app)
+                client = await connect(port(server))
+                client.transport.write(GET)
+                await self.until(app.entered.is_set)
+                client.transport.abortConnection()
+                await self.until(lambda server=server: not server.connected)
+                drained = server.stopService()
+                await turns()
+                self.assertNoResult(drained)
+                if at_once:
+                    server.cut()
+                else:
+                    app.may_answer.set()
+                self.assertEqual((await drained).cut, ())
                 app.may_answer.set()
-            self.assertEqual((await drained).cut, ())
-            app.may_answer.set()
 
     async def test_threads_end(self) -> None:
         """When the server has stopped its threads end."""
@@ -763,7 +765,8 @@ class GracefulServiceTests(RealReactorTestCase):
         service = await self.started(*servers)
         self.assertEqual(service.servers, servers)
         for server in servers:
-            self.assertEqual(await fetch(url(server)), ANSWER)
+            with self.subTest(server=server):
+                self.assertEqual(await fetch(url(server)), ANSWER)
         ports = [port(server) for server in servers]
         await service.stopService()
         self.assertEqual([is_refused(each) for each in ports], [True, True])
@@ -810,7 +813,8 @@ class GracefulServiceTests(RealReactorTestCase):
         service.process.accept()
         self.assertEqual([port(each) for each in servers], where)
         for each in servers:
-            self.assertEqual(await fetch(url(each)), ANSWER)
+            with self.subTest(each=each):
+                self.assertEqual(await fetch(url(each)), ANSWER)
         self.assertEqual(sorted(each.name for each in service.process.listeners()), sorted(names))
 
     async def test_resumed_in_the_same_turn(self) -> None:
@@ -925,9 +929,10 @@ class GracefulServiceTests(RealReactorTestCase):
         self.assertFalse(service.is_ready)
         await turns()
         for server in servers:
-            client = await connect(port(server))
-            client.transport.write(GET)
-            self.assertIn(b"Connection: close", await client.lost)
+            with self.subTest(server=server):
+                client = await connect(port(server))
+                client.transport.write(GET)
+                self.assertIn(b"Connection: close", await client.lost)
         service.process.cut()
         self.assertEqual((await stopped).told_to_close, 2)
 

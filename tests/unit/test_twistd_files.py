@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from unittest import SkipTest
 
 from twisted.internet.task import Clock
 from twisted.logger import LogPublisher, capturedLogs, formatEvent, textFileLogObserver
 from twisted.python.logfile import LogFile
 from twisted.scripts._twistd_unix import UnixApplicationRunner
-from twisted.trial.unittest import SkipTest
 
 from twisted_graceful import twisted_internals
 from twisted_graceful.process.host.shared_log_files import share_log_files

@@ -86,8 +86,9 @@ class HeadersTests(SynchronousTestCase):
         """A field is found, replaced, added to and removed by its name in any case."""
         headers = twisted_internals.headers({b"Content-Type": [b"text/html"]})
         for name in ("content-type", b"CONTENT-TYPE"):
-            self.assertTrue(headers.hasHeader(name))
-            self.assertEqual(headers.getRawHeaders(b"content-type"), [b"text/html"])
+            with self.subTest(name=name):
+                self.assertTrue(headers.hasHeader(name))
+                self.assertEqual(headers.getRawHeaders(b"content-type"), [b"text/html"])
         headers.addRawHeader(b"content-type", b"text/plain")
         self.assertEqual(
             list(headers.getAllRawHeaders()), [(b"Content-Type", [b"text/html", b"text/plain"])]
@@ -223,7 +224,8 @@ class StopSignalTests(SynchronousTestCase):
     def test_a_signal(self) -> None:
         """After TERM or INT the reactor knows that it was a signal."""
         for number in (15, 2):
-            self.assertEqual(self.stopped(f"os.kill, os.getpid(), {number}"), "True")
+            with self.subTest(number=number):
+                self.assertEqual(self.stopped(f"os.kill, os.getpid(), {number}"), "True")
 
     def test_an_application(self) -> None:
         """A reactor that the application has stopped was not told to."""

@@ -15,7 +15,6 @@ from twisted.internet.error import ConnectionDone, ProcessTerminated
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.handover_interface import HandedConnection
 from twisted_graceful.process.host.process_status import Status
@@ -30,6 +29,7 @@ from twisted_graceful.process.workers import worker
 from twisted_graceful.process.workers.worker import Worker
 from twisted_graceful.process.workers.worker_handle import WorkerHandle, WorkerPhase
 
+from ..case import SynchronousTestCase
 from .wire import Wire
 
 TIMEOUT = 60
@@ -379,8 +379,9 @@ class WorkerTests(WorkerTestCase):
             (self.worker.move_out, signal.SIGTERM),
             (self.worker.cut, signal.SIGKILL),
         ):
-            self.assertEqual(self.after(end, 30), [])
-            self.assertEqual(self.reactor.signals.pop(), number)
+            with self.subTest(end=end, number=number):
+                self.assertEqual(self.after(end, 30), [])
+                self.assertEqual(self.reactor.signals.pop(), number)
 
     def test_a_sign_of_life(self) -> None:
         """What it says of itself arrives."""
@@ -399,8 +400,9 @@ class WorkerTests(WorkerTestCase):
             (self.worker.accept, WorkerPhase.SERVING),
             (lambda: self.worker.leave(30), WorkerPhase.LEAVING),
         ):
-            self.after(step)
-            self.assertIs(self.worker.phase, phase)
+            with self.subTest(step=step, phase=phase):
+                self.after(step)
+                self.assertIs(self.worker.phase, phase)
 
     def test_silence(self) -> None:
         """One that gives no sign of life any more is ended so that it leaves its stacks."""
@@ -550,10 +552,11 @@ class MemberTests(WorkerTestCase):
         """Whoever drains already, or ends, has nothing to add."""
         self.serve()
         for act in (lambda: self.worker.drain(30), self.member.stop):
-            self.after(act)
-            again = self.worker.drain(30)
-            self.assertEqual(self.after(lambda: None), [])
-            self.successResultOf(again)
+            with self.subTest(act=act):
+                self.after(act)
+                again = self.worker.drain(30)
+                self.assertEqual(self.after(lambda: None), [])
+                self.successResultOf(again)
 
     def test_resumed_in_the_middle_of_its_drain(self) -> None:
         """It accepts again, and that its drain then ends changes nothing."""
