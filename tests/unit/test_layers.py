@@ -152,6 +152,7 @@ FACES: dict[str, set[str]] = {
         "services.service",
         "services.worker_group",
     },
+    "ctl": {"process.host.proc_stat"},
 }
 """The modules of `http`, `process` and `services` that another package may import."""
 
