@@ -127,7 +127,12 @@ class Generation(Lifecycle):
         self._successor: Child | None = None  # that serves, and outlives us
         self._successor_stops = False
         self._alone: Deferred[None] = Deferred()  # fires when the predecessor is gone
-        outputs: Mapping[GenerationOutput, Callable[[], None]] = {
+        first = GenerationState.LOADING if inheritance is None else GenerationState.SUCCEEDING
+        self._machine = StateMachine(TABLE, first, self._actions())
+        self._predecessor = None if inheritance is None else self._connect(inheritance)
+
+    def _actions(self) -> Mapping[GenerationOutput, Callable[[], None]]:
+        return {
             GenerationOutput.SERVE: self._serve,
             GenerationOutput.SPAWN: self._spawn,
             GenerationOutput.REMEMBER: self._remember,
@@ -141,24 +146,23 @@ class Generation(Lifecycle):
             GenerationOutput.LEAVE: self._leave,
             GenerationOutput.CUT: self._cut,
         }
-        first = GenerationState.LOADING if inheritance is None else GenerationState.SUCCEEDING
-        self._machine = StateMachine(TABLE, first, outputs)
-        self._predecessor: Parent | None = None
-        if inheritance is not None:
-            handlers: Handlers = {
-                Upgrade: self.upgrade,
-                LogsMoved: workload.logs_moved,
-                Report: self._predecessor_reported,
-                Goodbye: lambda: None,  # its answer is all that the predecessor waits for
-            }
-            self._predecessor = Parent(
-                reactor,
-                inheritance.control,
-                workload,
-                handlers,
-                self.predecessor_gone,
-                inheritance.stacks,
-            )
+
+    def _connect(self, inheritance: Inheritance) -> Parent:
+        """Open the channel to the predecessor."""
+        handlers: Handlers = {
+            Upgrade: self.upgrade,
+            LogsMoved: self._workload.logs_moved,
+            Report: self._predecessor_reported,
+            Goodbye: lambda: None,  # its answer is all that the predecessor waits for
+        }
+        return Parent(
+            self._reactor,
+            inheritance.control,
+            self._workload,
+            handlers,
+            self.predecessor_gone,
+            inheritance.stacks,
+        )
 
     @property
     def state(self) -> GenerationState:
