@@ -19,7 +19,7 @@ LOADS_AT_A_GATE = "while not (HERE / 'load.open').exists():\n    time.sleep(0.02
 
 AS_NOBODY = (
     "import os, shutil, sys\n"
-    "from twisted_graceful.ctl import admin_client, check_command, display, find, main\n"
+    "from twisted_graceful.ctl import admin_client, check_command, display, find_server, main\n"
     "from twisted_graceful.ctl import signal_client, status\n"
     "os.setuid(65534)\n"  # who may not be able to read what is imported
     "sys.exit(main.main())"

@@ -6,7 +6,7 @@ import signal
 import sys
 
 from twisted_graceful.ctl.outcome import Exit
-from twisted_graceful.ctl.server_process import Process
+from twisted_graceful.ctl.server_process import ServerProcess
 
 from ..case import SynchronousTestCase
 from . import proc
@@ -67,5 +67,5 @@ class HangUpTests(SynchronousTestCase):
         """Master and worker ignore HUP."""
         server.get()
         for pid in (server.pid, *proc.children(server.pid)):
-            with Process(pid) as process:
-                self.assertEqual(process.does_about(signal.SIGHUP), "ignored")
+            with ServerProcess(pid) as process:
+                self.assertEqual(process.disposition_of(signal.SIGHUP), "ignored")

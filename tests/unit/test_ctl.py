@@ -24,7 +24,7 @@ from unittest import SkipTest
 import twisted_graceful.ctl
 from twisted_graceful.ctl import events, status
 from twisted_graceful.ctl.admin_client import AdminClient
-from twisted_graceful.ctl.check_command import is_ours
+from twisted_graceful.ctl.check_command import takes_check
 from twisted_graceful.ctl.main import main
 from twisted_graceful.ctl.outcome import MEANING, Exit
 from twisted_graceful.ctl.rich_display import RichDisplay
@@ -699,4 +699,4 @@ class CommandTests(SynchronousTestCase):
             (["graceful: master"], False),
         ):
             with self.subTest(command=command, expected=expected):
-                self.assertEqual(is_ours(command), expected)
+                self.assertEqual(takes_check(command), expected)

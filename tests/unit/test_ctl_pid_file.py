@@ -9,8 +9,8 @@ from typing import Any
 
 from twisted_graceful.ctl.check_command import run_check
 from twisted_graceful.ctl.outcome import CtlError, Exit
-from twisted_graceful.ctl.server_process import Process
-from twisted_graceful.ctl.signal_client import SignalledServer
+from twisted_graceful.ctl.server_process import ServerProcess
+from twisted_graceful.ctl.signal_client import SignalClient
 from twisted_graceful.process.upgrade.launch import Launch
 from twisted_graceful.process.upgrade.upgrade_record import UpgradeRecord
 
@@ -30,13 +30,13 @@ class PidFileTests(SynchronousTestCase):
         self.path = self.directory / "app.pid"
         self.path.write_text(str(os.getpid()))
         # As a server does, which handles them.
-        self.patch(Process, "does_about", lambda process, number: "caught")
+        self.patch(ServerProcess, "disposition_of", lambda process, number: "caught")
 
     def why_stale(self, pid_file: str) -> str:
         """Why the file is stale, if this process has another pid file, or none."""
         record = UpgradeRecord(Launch("", (), "", {}), pid_file=pid_file)
         try:
-            SignalledServer(str(self.path), 1).pid()
+            SignalClient(str(self.path), 1).pid()
         except CtlError as error:
             self.assertIs(error.status, Exit.NOT_RUNNING)
             return str(error)
@@ -72,12 +72,12 @@ class PidFileTests(SynchronousTestCase):
         """A system without /proc shows no successor, and the file is stale."""
         self.path.write_text("2147483647")
         self.patch(os.path, "isdir", lambda path: False)
-        error = self.assertRaises(CtlError, SignalledServer(str(self.path), 1).pid)
+        error = self.assertRaises(CtlError, SignalClient(str(self.path), 1).pid)
         self.assertIn("does not run", str(error))
 
     def test_the_start_of_a_process(self) -> None:
         """The start time of a process is known."""
-        with Process(os.getpid()) as process:
+        with ServerProcess(os.getpid()) as process:
             self.assertLess(time.time() - 7200, process.started)
             self.assertLess(process.started, time.time() + 1)
             self.assertFalse(process.is_suspended)

@@ -76,7 +76,7 @@ ORDER: dict[str, Layers] = {
         {"follow", "record", "rich_display", "status"},
         {"admin_client", "check_command", "display", "pid_file_lookup"},
         {"signal_client"},
-        {"find"},
+        {"find_server"},
         {"main"},
     ],
     "config": [

@@ -50,7 +50,7 @@ class RecordTests(SynchronousTestCase):
 
     def names(self, found: reader.RecordReader) -> list[str]:
         """The events since one has looked the last time."""
-        return [str(each["event"]) for each in found.news()]
+        return [str(each["event"]) for each in found.new_events()]
 
     def test_launch(self) -> None:
         """How the process was started is there from the begin, whatever bytes that has."""
@@ -78,7 +78,7 @@ class RecordTests(SynchronousTestCase):
         self.assertEqual(self.names(found), ["ready"])
         self.record.begin()
         self.record.note(FAILED)
-        [event] = found.news()
+        [event] = found.new_events()
         self.assertEqual(
             {**event, "time": ""},
             {
@@ -101,7 +101,7 @@ class RecordTests(SynchronousTestCase):
         found = self.read()
         self.assertEqual([found.is_stopping(pid) for pid in (11, 12)], [True, False])
         self.record.add(EventName.STOPPED, pid=11, report="1 cut", cut=1, clean=True)
-        [event] = found.news()
+        [event] = found.new_events()
         self.assertEqual((event["event"], event["cut"]), ("stopped", 1))
         self.assertEqual([each["event"] for each in self.last_upgrade()], ["started"])
 
@@ -109,7 +109,7 @@ class RecordTests(SynchronousTestCase):
         """The steps of a roll are recorded in the same way."""
         found = self.read()
         self.record.note(RollingRestartProgress(1, EventName.FAILED, 1, 2, "it fell", "Traceback"))
-        [event] = found.news()
+        [event] = found.new_events()
         self.assertEqual(
             {name: it for name, it in event.items() if name != "time"},
             {
@@ -136,7 +136,7 @@ class RecordTests(SynchronousTestCase):
     def test_of_another_program(self) -> None:
         """A process that is none of ours has no record."""
         self.record.close()
-        self.assertRaises(reader.NoRecord, reader.RecordReader, os.getpid())
+        self.assertRaises(reader.RecordMissing, reader.RecordReader, os.getpid())
 
     def test_inherited(self) -> None:
         """A successor goes on with the record of how it came about."""

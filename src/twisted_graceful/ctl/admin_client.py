@@ -57,7 +57,7 @@ class AdminClient:
 
     def status(self) -> Mapping[str, Any]:
         """What ``GET /status`` says."""
-        return self._object("GET", "/status")
+        return self._get_json("GET", "/status")
 
     def pid(self) -> int:
         """The process that serves, by its status."""
@@ -91,7 +91,7 @@ class AdminClient:
             yield event
             if name_of(event) == EventName.STOPPED:
                 return
-        while self._is_there():
+        while self._is_listening():
             if time.monotonic() > deadline:
                 raise self._too_late()
             time.sleep(0.05)
@@ -106,7 +106,7 @@ class AdminClient:
         """``GET /upgrade``."""
         return self._events("GET", "/upgrade", time.monotonic() + self._timeout)
 
-    def _is_there(self) -> bool:
+    def _is_listening(self) -> bool:
         connection = _AdminConnection(self._address, self._timeout)
         try:
             connection.connect()
@@ -116,7 +116,7 @@ class AdminClient:
             connection.close()
         return True
 
-    def _object(self, method: str, path: str) -> Mapping[str, Any]:
+    def _get_json(self, method: str, path: str) -> Mapping[str, Any]:
         connection, response = self._ask(method, path)
         try:
             return decode(response.read())

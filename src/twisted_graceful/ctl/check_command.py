@@ -37,7 +37,7 @@ def run_check(pid: int) -> NoReturn:
             Exit.NOT_SUPPORTED,
             f"how process {pid} was started is not known: {error}; {_ADVICE}",
         ) from None
-    if not is_ours(command):
+    if not takes_check(command):
         raise CtlError(
             Exit.NOT_SUPPORTED,
             f"process {pid} was not started by `twistd graceful`, but by "
@@ -67,7 +67,7 @@ def _cannot_run(program: str, error: OSError) -> str:
     return text
 
 
-def is_ours(command: Sequence[str]) -> bool:
+def takes_check(command: Sequence[str]) -> bool:
     """Whether a command takes ``--check`` as its last argument."""
     if "graceful" not in command:
         return False

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ..event_names import EventName
 from .events import ControlledServer, Event, name_of
-from .find import find
+from .find_server import find_server
 from .outcome import MEANING, CtlError, Exit
 
-QUESTION_TIMEOUT = 5.0
+QUERY_TIMEOUT = 5.0
 """Seconds for a command that changes nothing: a server that works responds at once."""
 
 TIMEOUT = 120.0
@@ -22,89 +22,89 @@ TIMEOUT = 120.0
 its delay, so that the server's word on how it ended comes before ours."""
 
 
-def _upgrade(server: ControlledServer, given: Namespace) -> Exit:
-    return _replace(server.upgrade(), given)
+def _upgrade(server: ControlledServer, options: Namespace) -> Exit:
+    return _replace(server.upgrade(), options)
 
 
-def _reload(server: ControlledServer, given: Namespace) -> Exit:
-    return _replace(server.reload(), given)
+def _reload(server: ControlledServer, options: Namespace) -> Exit:
+    return _replace(server.reload(), options)
 
 
-def _replace(happening: Iterator[Event], given: Namespace) -> Exit:
-    last = EventName.DONE if given.wait_probation else EventName.READY
-    reached = _follow(happening, given, (last, EventName.DONE, EventName.FAILED))
+def _replace(events: Iterator[Event], options: Namespace) -> Exit:
+    last = EventName.DONE if options.wait_probation else EventName.READY
+    reached = _follow(events, options, (last, EventName.DONE, EventName.FAILED))
     return Exit.FAILED if name_of(reached) == EventName.FAILED else Exit.DONE
 
 
-def _stop(server: ControlledServer, given: Namespace) -> Exit:
-    stopped = _follow(server.stop(), given, (EventName.STOPPED,))
+def _stop(server: ControlledServer, options: Namespace) -> Exit:
+    stopped = _follow(server.stop(), options, (EventName.STOPPED,))
     is_clean = not stopped.get("cut") and stopped.get("clean") is not False
     return Exit.DONE if is_clean else Exit.FAILED
 
 
-def _follow(happening: Iterator[Event], given: Namespace, last: Sequence[str]) -> Event:
+def _follow(events: Iterator[Event], options: Namespace, last: Sequence[str]) -> Event:
     """Show what happens, up to an event of one of these names."""
     from .display import display
 
-    with display(given.json) as shown:
-        for event in happening:
+    with display(options.json) as shown:
+        for event in events:
             shown.show(event)
             if name_of(event) in last:
                 return event
     raise CtlError(Exit.UNKNOWN, "the server has not said how it ended; `gracefulctl status` does")
 
 
-def _log(server: ControlledServer, given: Namespace) -> Exit:
+def _log(server: ControlledServer, options: Namespace) -> Exit:
     from .display import JsonLines
     from .events import output_of, sentence
 
     event = None
     for event in server.last_upgrade():
-        if given.json:
+        if options.json:
             JsonLines(sys.stdout).show(event)
         else:
             time = f"{event['time']}  " if "time" in event else ""
-            _say(f"{time}{sentence(event)}")
+            _print(f"{time}{sentence(event)}")
             if output_of(event):
-                _say(output_of(event))
-    if event is None and not given.json:
-        _say("no upgrade has been made")
+                _print(output_of(event))
+    if event is None and not options.json:
+        _print("no upgrade has been made")
     return Exit.DONE
 
 
-def _status(server: ControlledServer, given: Namespace) -> Exit:
-    _show(server.status(), given)
+def _status(server: ControlledServer, options: Namespace) -> Exit:
+    _show(server.status(), options)
     return Exit.DONE
 
 
-def _workers(server: ControlledServer, given: Namespace) -> Exit:
+def _workers(server: ControlledServer, options: Namespace) -> Exit:
     from .display import display
 
     status = Exit.DONE
-    with display(given.json) as shown:
-        for event in server.workers(given.count):
+    with display(options.json) as shown:
+        for event in server.workers(options.count):
             shown.show(event)
             status = Exit.FAILED if name_of(event) == EventName.FAILED else Exit.DONE
     return status
 
 
-def _show(answer: Mapping[str, object], given: Namespace) -> None:
-    if given.json:
-        _say(json.dumps(answer))
+def _show(answer: Mapping[str, object], options: Namespace) -> None:
+    if options.json:
+        _print(json.dumps(answer))
     else:
         from .status import lines
 
         for line in lines(answer):
-            _say(line)
+            _print(line)
 
 
-def _check(server: ControlledServer, given: Namespace) -> Exit:
+def _check(server: ControlledServer, options: Namespace) -> Exit:
     from .check_command import run_check
 
     run_check(server.pid())
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stdout.write(f"{text}\n")
 
 
@@ -125,7 +125,7 @@ _COMMANDS: Mapping[str, tuple[Callable[[ControlledServer, Namespace], Exit], str
     "log": (_log, "show what happened in the last upgrade, or replacement of the workers"),
 }
 
-_BEGUN: Mapping[str, str] = {
+_GOES_ON: Mapping[str, str] = {
     "upgrade": "the upgrade goes on",
     "reload": "the reload goes on",
     "stop": "the stop goes on",
@@ -179,7 +179,7 @@ def _common(default: object = SUPPRESS) -> ArgumentParser:
         type=_seconds,
         default=or_default(None),
         help=f"how long to wait [default: {TIMEOUT:g}; for status, check and log "
-        f"{QUESTION_TIMEOUT:g}]",
+        f"{QUERY_TIMEOUT:g}]",
     )
     common.add_argument(
         "--json", action="store_true", default=or_default(False), help="JSON, for programs"
@@ -218,7 +218,7 @@ class _Version(argparse.Action):
     def __call__(self, parser: ArgumentParser, *_: object) -> None:
         from importlib.metadata import version
 
-        _say(f"twisted-graceful {version('twisted-graceful')}")
+        _print(f"twisted-graceful {version('twisted-graceful')}")
         parser.exit()
 
 
@@ -235,16 +235,16 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
     Raises:
         SystemExit: the command line is wrong, or only asks for help.
     """
-    given = _parser().parse_args(arguments)
-    command, _ = _COMMANDS[given.command]
-    if given.timeout is None:
-        given.timeout = TIMEOUT if given.command in _BEGUN else QUESTION_TIMEOUT
+    options = _parser().parse_args(arguments)
+    command, _ = _COMMANDS[options.command]
+    if options.timeout is None:
+        options.timeout = TIMEOUT if options.command in _GOES_ON else QUERY_TIMEOUT
     try:
-        return command(find(given, environ), given)
+        return command(find_server(options, environ), options)
     except CtlError as error:
         return _failed(str(error), error.status)
     except KeyboardInterrupt:
-        begun = _BEGUN.get(given.command)
+        begun = _GOES_ON.get(options.command)
         then = f"{begun}; `gracefulctl status` shows how" if begun else "nothing was changed"
         return _failed(f"interrupted; {then}", Exit.INTERRUPTED)
     except BrokenPipeError:  # whoever read our output has gone

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from .outcome import CtlError, Exit, require_time
-from .record import NoRecord, RecordReader, recorded
-from .server_process import Process
+from .record import RecordMissing, RecordReader, readable_records
+from .server_process import ServerProcess
 
 _POLL = 0.05
 """Seconds between two checks for a successor."""
@@ -30,25 +30,25 @@ class PidFileLookup:
         self._path = path
         self._timeout = timeout
 
-    def process(self) -> Process:
+    def process(self) -> ServerProcess:
         """The process that the file names, if it is a server of ours; or its successor.
 
         Raises:
             CtlError: it is neither.
         """
-        pid = self.named()
+        pid = self.read_pid()
         if pid is None:
             raise CtlError(
                 Exit.NOT_RUNNING, f"there is no pid file {self._path!r}: no server runs there"
             )
         try:
-            process = Process(pid)
+            process = ServerProcess(pid)
         except ProcessLookupError:
             process = self._successor_of(pid)
             pid = process.pid
         # Those who handle neither are ended by the signals that a server is told with.
         for number in (signal.SIGTERM, signal.SIGUSR2):
-            if process.does_about(number) == "default":
+            if process.disposition_of(number) == "default":
                 process.close()
                 raise CtlError(
                     Exit.NOT_RUNNING,
@@ -64,7 +64,7 @@ class PidFileLookup:
                     Exit.NOT_RUNNING,
                     f"{self._path!r} is stale: process {pid}, which it names, {reason}",
                 )
-        except NoRecord:
+        except RecordMissing:
             if hasattr(os, "memfd_create"):  # else the server's Python has none either
                 process.close()
                 raise CtlError(
@@ -76,18 +76,21 @@ class PidFileLookup:
             pass
         return process
 
-    def _successor_of(self, pid: int) -> Process:
+    def _successor_of(self, pid: int) -> ServerProcess:
         """Wait for the process that takes over from one that has ended, if there is one.
 
         A successor whose predecessor is killed while it loads writes the pid file when it serves.
         """
         deadline = time.monotonic() + self._timeout
         while True:
-            loading = next((it for it, record in recorded() if self._is_of(it, record)), None)
-            named = self.named()
+            loading = next(
+                (it for it, record in readable_records() if self._has_this_pid_file(it, record)),
+                None,
+            )
+            named = self.read_pid()
             if named is not None and named != pid:
                 try:
-                    return Process(named)
+                    return ServerProcess(named)
                 except ProcessLookupError:
                     pass
             elif loading is None:
@@ -100,9 +103,9 @@ class PidFileLookup:
             )
             time.sleep(_POLL)
 
-    def _why_stale(self, process: Process, record: RecordReader) -> str:
+    def _why_stale(self, process: ServerProcess, record: RecordReader) -> str:
         """Why a server is not the one that wrote the pid file; empty if it may have."""
-        if record.pid_file and not self._is_of(process.pid, record):
+        if record.pid_file and not self._has_this_pid_file(process.pid, record):
             return f"is another server, whose pid file is {record.pid_file!r}"
         if not record.pid_file:
             # Whoever started it may have written the file, but not before that.
@@ -114,7 +117,7 @@ class PidFileLookup:
                 return "is another server: it was started after that file was written"
         return ""
 
-    def _is_of(self, pid: int, record: RecordReader) -> bool:
+    def _has_this_pid_file(self, pid: int, record: RecordReader) -> bool:
         """Whether the pid file of a server is ours."""
         if not record.pid_file:
             return False
@@ -135,7 +138,7 @@ class PidFileLookup:
             f"{self._path!r} is stale: process {pid}, which it names, does not run",
         )
 
-    def named(self) -> int | None:
+    def read_pid(self) -> int | None:
         """The pid in the file; None if there is none."""
         try:
             text = Path(self._path).read_text().strip()

@@ -16,7 +16,7 @@ _NAME = "/memfd:twisted-graceful (deleted)"
 _OF_A_STOP = (EventName.STOPPING, EventName.STOPPED)
 
 
-class NoRecord(OSError):
+class RecordMissing(OSError):
     """A process that may be looked into has none: it is no server of ours."""
 
 
@@ -27,7 +27,7 @@ class RecordReader:
         pid: of the server.
 
     Raises:
-        NoRecord: there is none.
+        RecordMissing: there is none.
         PermissionError: this user may not look into that process.
         OSError: the system does not show what processes have open.
     """
@@ -44,11 +44,11 @@ class RecordReader:
             except FileNotFoundError:  # closed meanwhile
                 pass
         if not self._path:
-            raise NoRecord(f"process {pid} has no record of a twisted-graceful")
+            raise RecordMissing(f"process {pid} has no record of a twisted-graceful")
         self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         self._rest = b""
         self.launch: Mapping[str, Any] = {}
-        self._earlier = list(self.news())
+        self._earlier = list(self.new_events())
 
     def __enter__(self) -> RecordReader:
         return self
@@ -73,7 +73,7 @@ class RecordReader:
         path = self.launch.get("pid_file")
         return path if isinstance(path, str) else None
 
-    def news(self) -> Iterator[Event]:
+    def new_events(self) -> Iterator[Event]:
         """What has happened since one has looked the last time."""
         yield from self._read()
         if self._is_replaced():  # by that of another upgrade
@@ -105,7 +105,7 @@ class RecordReader:
                     self.launch = entry
 
 
-def recorded() -> Iterator[tuple[int, RecordReader]]:
+def readable_records() -> Iterator[tuple[int, RecordReader]]:
     """All processes on this machine whose record this user may read, with their records."""
     for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
         if name.isdigit():

@@ -15,7 +15,7 @@ _POLL = 0.05
 """Seconds between two looks, where the system does not wake us."""
 
 
-class Process:
+class ServerProcess:
     """A process, known by its pid.
 
     Where the system has pidfd_open(2) a pid that is used again is not taken for it.
@@ -41,7 +41,7 @@ class Process:
             self.close()
             raise ProcessLookupError(pid)
 
-    def __enter__(self) -> Process:
+    def __enter__(self) -> ServerProcess:
         return self
 
     def __exit__(
@@ -114,7 +114,7 @@ class Process:
         except OSError:
             return []
 
-    def does_about(self, number: int) -> str:
+    def disposition_of(self, number: int) -> str:
         """What a signal does to it: ``caught``, ``ignored`` or ``default``; empty if unknown."""
         masks = {}
         try:

@@ -18,10 +18,10 @@ from .follow import follow
 from .outcome import CtlError, Exit, require_time
 from .pid_file_lookup import PidFileLookup
 from .record import RecordReader
-from .server_process import Process
+from .server_process import ServerProcess
 
 
-class SignalledServer:
+class SignalClient:
     """A server that is found by its pid file.
 
     Args:
@@ -37,7 +37,7 @@ class SignalledServer:
     def status(self) -> Mapping[str, Any]:
         """That it runs, and whether it is stopping: a pid file and a record show no more."""
         with self._pid_file.process() as process:
-            self._require_awake(process)
+            self._require_not_suspended(process)
             with self._record_if_readable(process) as record:
                 stops = record is not None and record.is_stopping(process.pid)
             return {
@@ -66,35 +66,37 @@ class SignalledServer:
             with self._pid_file.process() as process, RecordReader(process.pid):
                 pass
         except OSError:
-            return self._watched(number, deadline)
-        return follow(lambda: self._told(number, deadline), self.pid, repr(self._path), is_rolling)
+            return self._observed_events(number, deadline)
+        return follow(
+            lambda: self._recorded_events(number, deadline), self.pid, repr(self._path), is_rolling
+        )
 
-    def _told(self, number: signal.Signals, deadline: float) -> Iterator[Event]:
+    def _recorded_events(self, number: signal.Signals, deadline: float) -> Iterator[Event]:
         """Send a signal; what happens from then on, until the process has ended."""
         with self._pid_file.process() as process, self._record(process) as record:
-            yield self._ask(process, number)
+            yield self._send_unless_ignored(process, number)
             is_over = False
             while not is_over:
                 is_over = process.ended_within()
-                for event in record.news():
+                for event in record.new_events():
                     others = event.get("pid") != process.pid and not is_rolling_restart(event)
                     if name_of(event) == EventName.DONE and others:
-                        self._wait(process, deadline)  # which is about to end
+                        self._wait_for_end(process, deadline)  # which is about to end
                     yield event
                 self._require_time(deadline, "the server has not said how that ended; it goes on")
 
-    def _wait(self, process: Process, deadline: float) -> None:
+    def _wait_for_end(self, process: ServerProcess, deadline: float) -> None:
         while not process.ended_within():
             self._require_time(deadline, f"process {process.pid} has not ended yet")
 
-    def _ask(self, process: Process, number: signal.Signals) -> Event:
-        if process.does_about(number) == "ignored" and number == signal.SIGHUP:
+    def _send_unless_ignored(self, process: ServerProcess, number: signal.Signals) -> Event:
+        if process.disposition_of(number) == "ignored" and number == signal.SIGHUP:
             raise CtlError(
                 Exit.NOT_SUPPORTED,
                 f"process {process.pid} ignores HUP: it was started under nohup, or by something "
                 "that cannot be upgraded. `gracefulctl upgrade` does not need HUP",
             )
-        if process.does_about(number) == "ignored":
+        if process.disposition_of(number) == "ignored":
             raise CtlError(
                 Exit.NOT_SUPPORTED,
                 f"process {process.pid} ignores {number.name[3:]}: it was started by something "
@@ -102,29 +104,31 @@ class SignalledServer:
             )
         return self._send(process, number)
 
-    def _watched(self, number: signal.Signals, deadline: float) -> Iterator[Event]:
+    def _observed_events(self, number: signal.Signals, deadline: float) -> Iterator[Event]:
         """Send a signal; another process in the pid file serves, and the end of this ends it."""
         with self._pid_file.process() as old:
-            yield self._ask(old, number)
+            yield self._send_unless_ignored(old, number)
             successor = self._successor(old, number, deadline)
             with successor:
                 yield {"event": EventName.READY, "pid": successor.pid}
                 while not old.ended_within():
-                    if self._pid_file.named() == old.pid or not successor.alive():
+                    if self._pid_file.read_pid() == old.pid or not successor.alive():
                         reason = f"process {successor.pid} did not last; the server's log says why"
                         yield {"event": EventName.FAILED, "reason": reason}
                         return
                     self._require_time(deadline, "the probation of the new code is not over")
                 yield {"event": EventName.DONE, "pid": successor.pid}
 
-    def _successor(self, old: Process, number: signal.Signals, deadline: float) -> Process:
+    def _successor(
+        self, old: ServerProcess, number: signal.Signals, deadline: float
+    ) -> ServerProcess:
         stays = "" if number == signal.SIGUSR2 else ", or has replaced its workers"
         while True:
             ended = old.ended_within()
-            named = self._pid_file.named()
+            named = self._pid_file.read_pid()
             if named not in (None, old.pid):
                 try:
-                    return Process(named)
+                    return ServerProcess(named)
                 except ProcessLookupError:
                     pass
             elif ended:
@@ -163,7 +167,7 @@ class SignalledServer:
         ended: Event = {"event": EventName.STOPPED, "report": f"process {pid} has ended"}
         if record is None or record.pid_file is None:  # which an older version does not say
             return ended
-        its_own = (each for each in record.news() if each.get("pid") == pid)
+        its_own = (each for each in record.new_events() if each.get("pid") == pid)
         stopped = [each for each in its_own if name_of(each) == EventName.STOPPED]
         if stopped:
             return stopped[-1]  # a process that is held after its drain says that as well
@@ -183,13 +187,15 @@ class SignalledServer:
         with self._pid_file.process() as process, self._record(process) as record:
             yield from record.last_upgrade
 
-    def _record_if_readable(self, process: Process) -> AbstractContextManager[RecordReader | None]:
+    def _record_if_readable(
+        self, process: ServerProcess
+    ) -> AbstractContextManager[RecordReader | None]:
         try:
             return RecordReader(process.pid)
         except OSError:
             return nullcontext()
 
-    def _record(self, process: Process) -> RecordReader:
+    def _record(self, process: ServerProcess) -> RecordReader:
         try:
             return RecordReader(process.pid)
         except PermissionError:
@@ -200,7 +206,7 @@ class SignalledServer:
                 f"nothing is known of its upgrades: {error}; the admin socket (--admin) may tell",
             ) from None
 
-    def _require_awake(self, process: Process) -> None:
+    def _require_not_suspended(self, process: ServerProcess) -> None:
         if process.is_suspended:
             raise CtlError(
                 Exit.NO_ANSWER,
@@ -208,8 +214,8 @@ class SignalledServer:
                 "nothing until it gets SIGCONT",
             )
 
-    def _send(self, process: Process, number: signal.Signals) -> Event:
-        self._require_awake(process)
+    def _send(self, process: ServerProcess, number: signal.Signals) -> Event:
+        self._require_not_suspended(process)
         try:
             process.send(number)
         except PermissionError:

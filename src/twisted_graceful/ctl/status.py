@@ -60,7 +60,7 @@ def lines(status: Mapping[str, Any], indent: str = "") -> Iterator[str]:
 def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Objects of one kind, below each other; what there are several of in one of them follows."""
     names = list(dict.fromkeys(key for row in rows for key in row))
-    nested = [each for each in names if any(_is_several(row.get(each)) for row in rows)]
+    nested = [each for each in names if any(_is_list_of_objects(row.get(each)) for row in rows)]
     columns = [each for each in names if each not in nested]
     cells = [[_label(each) for each in columns]]
     cells += [[text(row.get(each)) for each in columns] for row in rows]
@@ -105,10 +105,10 @@ def _grouped(status: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _is_nested(value: Any) -> bool:
-    return isinstance(value, Mapping) or _is_several(value)
+    return isinstance(value, Mapping) or _is_list_of_objects(value)
 
 
-def _is_several(value: Any) -> bool:
+def _is_list_of_objects(value: Any) -> bool:
     """Whether there are several objects of one kind."""
     return (
         isinstance(value, (list, tuple))

@@ -17,33 +17,33 @@ PID_FILE = "twistd.pid"
 """Where twistd puts its pid, if it is not told otherwise."""
 
 
-def find(given: Namespace, environ: Mapping[str, str]) -> ControlledServer:
+def find_server(options: Namespace, environ: Mapping[str, str]) -> ControlledServer:
     """The server that is meant.
 
     Args:
-        given: the options; ``admin``, ``pid_file``, ``config`` may be empty.
+        options: the options; ``admin``, ``pid_file``, ``config`` may be empty.
         environ: where they may stand, too.
 
     Raises:
         CtlError: nothing says which, or what says it is wrong.
     """
-    if given.pid_file and given.admin:
+    if options.pid_file and options.admin:
         raise CtlError(Exit.USAGE, "--pid-file and --admin: give one of them")
-    if given.pid_file:
-        return _by_pid_file(given.pid_file, given.timeout)
-    if given.admin:
-        return _by_address([given.admin], "--admin", given.timeout)
-    if not given.config and environ.get(ADMIN):
+    if options.pid_file:
+        return _by_pid_file(options.pid_file, options.timeout)
+    if options.admin:
+        return _by_address([options.admin], "--admin", options.timeout)
+    if not options.config and environ.get(ADMIN):
         from ..config.toml_file import listed
 
         if texts := listed(environ[ADMIN]):
-            return _by_address(texts, f"the environment variable {ADMIN}", given.timeout)
-    path = given.config or environ.get(CONFIG, "")
-    addresses = _in_file(path) if path else []
+            return _by_address(texts, f"the environment variable {ADMIN}", options.timeout)
+    path = options.config or environ.get(CONFIG, "")
+    addresses = _addresses_in_file(path) if path else []
     if addresses:
-        return _by_address(addresses, path, given.timeout)
+        return _by_address(addresses, path, options.timeout)
     if os.path.exists(PID_FILE):
-        return _by_pid_file(PID_FILE, given.timeout)
+        return _by_pid_file(PID_FILE, options.timeout)
     nowhere = f"; {path} has no `admin`" if path else ""
     raise CtlError(
         Exit.USAGE,
@@ -53,9 +53,9 @@ def find(given: Namespace, environ: Mapping[str, str]) -> ControlledServer:
 
 
 def _by_pid_file(path: str, timeout: float) -> ControlledServer:
-    from .signal_client import SignalledServer
+    from .signal_client import SignalClient
 
-    return SignalledServer(path, timeout)
+    return SignalClient(path, timeout)
 
 
 def _by_address(texts: Sequence[str], where: str, timeout: float) -> ControlledServer:
@@ -72,7 +72,7 @@ def _by_address(texts: Sequence[str], where: str, timeout: float) -> ControlledS
     return AdminClient(addresses[0], timeout)
 
 
-def _in_file(path: str) -> list[str]:
+def _addresses_in_file(path: str) -> list[str]:
     from ..config.toml_file import read, table
     from ..errors import ConfigError
 
