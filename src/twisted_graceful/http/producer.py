@@ -10,6 +10,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from .. import twisted_internals
+
 
 @implementer(IPushProducer, IPullProducer)
 class Producer:
@@ -57,3 +59,57 @@ class Producer:
             failure = Failure()
             self.stopProducing()
             self._failed(failure)
+
+
+@implementer(IPushProducer)
+class RegisteredProducer:
+    """An application's producer, as a push producer whatever it is; see `Producer`.
+
+    Args:
+        producer: the application's.
+        streaming: whether it is a push producer.
+        consumer: what it writes to.
+        failed: is called with its first exception.
+    """
+
+    def __init__(
+        self, producer: Any, streaming: bool, consumer: Any, failed: Callable[[Failure], None]
+    ) -> None:
+        guarded = Producer(producer, failed)
+        self._pulled = None if streaming else twisted_internals.PullToPush(guarded, consumer)
+        self._producer: Any = guarded if self._pulled is None else self._pulled
+
+    def __repr__(self) -> str:
+        return repr(self._producer)
+
+    def start(self) -> None:
+        """Let a pull producer produce; a push producer has begun on its own."""
+        if self._pulled is not None:
+            self._pulled.startStreaming()
+
+    def unregister(self) -> None:
+        """Do not call it any more."""
+        if self._pulled is not None:
+            self._pulled.stopStreaming()
+
+    def pauseProducing(self) -> None:
+        """Wait."""
+        self._producer.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Go on."""
+        self._producer.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """Stop for good."""
+        self._producer.stopProducing()
+
+
+def check_unregistered(present: object, producer: object) -> None:
+    """Check that a consumer has no producer before it gets one.
+
+    Raises:
+        RuntimeError: it has.
+    """
+    if present is not None:
+        raise RuntimeError(f"cannot register {producer}: {present} is registered")

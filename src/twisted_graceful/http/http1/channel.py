@@ -22,7 +22,7 @@ from ..log.access_log import Loggable, PartialRequest, RequestLog
 from ..log.drain_report import CutRequest, Outcome
 from ..movable_connection import MovableConnection
 from ..phases import WAITING, ConnectionPhase
-from ..producer import Producer
+from ..producer import RegisteredProducer, check_unregistered
 from ..request import Request
 from ..websocket.connection import WebSocket
 from ..websocket.upgraded_transport import NullTransport
@@ -60,8 +60,7 @@ class Channel(MovableConnection):
     _sending_request: Request | None = None
     """A request whose answer is complete, and not sent yet; then it is logged."""
     _body: Body | None = None
-    _producer: Any = None
-    _producer_pulls = False
+    _producer: RegisteredProducer | None = None
     _progress: RateWatch | None = None
     _head: Head | None = None
     _received = 0
@@ -333,21 +332,15 @@ class Channel(MovableConnection):
         Raises:
             RuntimeError: there is one already.
         """
-        if self._producer is not None:
-            raise RuntimeError(f"cannot register {producer}: {self._producer} is registered")
-        producer = Producer(producer, self._producer_failed)
-        if not streaming:
-            producer = twisted_internals.PullToPush(producer, self)
-        self._producer = producer
-        self._producer_pulls = not streaming
-        if not streaming:
-            producer.startStreaming()
+        check_unregistered(self._producer, producer)
+        self._producer = RegisteredProducer(producer, streaming, self, self._producer_failed)
+        self._producer.start()
 
     def unregisterProducer(self) -> None:
         """The producer has made all."""
         producer, self._producer = self._producer, None
-        if producer is not None and self._producer_pulls:
-            producer.stopStreaming()
+        if producer is not None:
+            producer.unregister()
 
     def _producer_failed(self, failure: Failure) -> None:
         """The producer has raised an exception, so its response will not be complete."""

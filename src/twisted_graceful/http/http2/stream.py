@@ -21,7 +21,7 @@ from ..interfaces import ConnectionSite
 from ..log.access_log import Loggable, RequestLog
 from ..log.drain_report import CutRequest, Outcome
 from ..phases import ConnectionPhase
-from ..producer import Producer
+from ..producer import Producer, check_unregistered
 from ..request import Request
 from . import fields
 from .field_decoder import Fields
@@ -124,7 +124,7 @@ class Stream:
         self._request: Request | None = None
         self._answered: Request | None = None
         self._logged = False
-        self._producer: Any = None
+        self._producer: Producer | None = None
         self._pulls = False
         self._paused = False
 
@@ -311,12 +311,12 @@ class Stream:
         if self.over or self.finished:
             return
         self.body += data
-        if len(self.body) > HIGH_WATER and self._producer is not None:
+        if len(self.body) > HIGH_WATER:
             self._pause()
         self.connection.ready(self)
 
     def _pause(self) -> None:
-        if not self._pulls and not self._paused:
+        if self._producer is not None and not self._pulls and not self._paused:
             self._paused = True
             self._producer.pauseProducing()
 
@@ -346,8 +346,7 @@ class Stream:
         Raises:
             RuntimeError: there is one already.
         """
-        if self._producer is not None:
-            raise RuntimeError(f"cannot register {producer}: {self._producer} is registered")
+        check_unregistered(self._producer, producer)
         self._producer = producer = Producer(producer, self._producer_failed)
         self._pulls = not streaming
         self._paused = False

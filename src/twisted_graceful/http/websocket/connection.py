@@ -11,13 +11,12 @@ from twisted.internet.interfaces import IProtocol
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
-from ... import twisted_internals
 from ..base_connection import Connection
 from ..data_rate import RateWatch
 from ..interfaces import UpgradableChannel
 from ..log.drain_report import CutRequest, Outcome
 from ..phases import ConnectionPhase
-from ..producer import Producer
+from ..producer import RegisteredProducer, check_unregistered
 from ..request import Request
 from .frames import PING, CloseCode, FrameTracker, close_frame, control_frame
 from .upgraded_transport import WebSocketTransport
@@ -59,8 +58,7 @@ class WebSocket(Connection):
     phase = ConnectionPhase.RESPONDING
     protocol: IProtocol | None = None
 
-    _producer: Any = None
-    _producer_pulls = False
+    _producer: RegisteredProducer | None = None
     _answer = _waiting = b""
     _paused = False
     _blocked = False
@@ -253,23 +251,19 @@ class WebSocket(Connection):
         Raises:
             RuntimeError: there is one already.
         """
-        if self._producer is not None:
-            raise RuntimeError(f"cannot register {producer}: {self._producer} is registered")
-        producer = Producer(producer, self._producer_failed)
-        if not streaming:
-            producer = twisted_internals.PullToPush(producer, self.app_transport)
-        self._producer = producer
-        self._producer_pulls = not streaming
-        if not streaming:
-            producer.startStreaming()
+        check_unregistered(self._producer, producer)
+        self._producer = RegisteredProducer(
+            producer, streaming, self.app_transport, self._producer_failed
+        )
+        self._producer.start()
         if self._blocked:
-            producer.pauseProducing()
+            self._producer.pauseProducing()
 
     def unregisterProducer(self) -> None:
         """The producer has said all."""
         producer, self._producer = self._producer, None
-        if producer is not None and self._producer_pulls:
-            producer.stopStreaming()
+        if producer is not None:
+            producer.unregister()
 
     def _producer_failed(self, failure: Failure) -> None:
         """The producer has raised an exception, so its output will not be complete."""
