@@ -49,7 +49,7 @@ ORDER: dict[str, Layers] = {
     ],
     "http.log": [
         {"client_log", "drain_report", "request_id"},
-        {"access_log"},
+        {"access_log", "request_logger"},
         {"request_metrics"},
     ],
     "http.http1": [{"body"}, {"channel"}],

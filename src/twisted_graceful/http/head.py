@@ -163,7 +163,7 @@ class HeadParser:
             The head; None if it has not arrived in whole.
 
         Raises:
-            Refused: it is no valid request, or over a limit.
+            RequestRejected: it is no valid request, or over a limit.
         """
         last = self._bytes
         if last and buffer.startswith(last):
@@ -215,7 +215,7 @@ def find(buffer: bytes, settings: ServerSettings, looked: int = 0) -> int:
         The position after its empty line; 0 if that has not arrived.
 
     Raises:
-        Refused: the head is over a limit, whether or not it has arrived in whole; or it
+        RequestRejected: the head is over a limit, whether or not it has arrived in whole; or it
             will not be one, whatever comes.
     """
     end = buffer.find(b"\r\n\r\n", looked - 3 if looked > 3 else 0, settings.max_header_size + 4)
@@ -305,7 +305,7 @@ def known_name(name: bytes) -> bytes:
     """The name of a field, in Twisted's spelling.
 
     Raises:
-        Refused: it is none.
+        RequestRejected: it is none.
     """
     return _NAMES.get(name) or _learn(name)
 
@@ -314,7 +314,7 @@ def check(head: Head) -> None:
     """Check what a request says of its target, host and body, and take note of the latter.
 
     Raises:
-        Refused: it is no valid request.
+        RequestRejected: it is no valid request.
     """
     _check_host(head)
     if head.target[0] != 0x2F:  # not the origin form

@@ -7,6 +7,11 @@ section 14.2 lets a server ignore such requests; section 15.3.7.2 lets it coales
 from __future__ import annotations
 
 import re
+from math import ceil
+
+from twisted.web.http import datetimeToString
+from twisted.web.http_headers import Headers
+from twisted.web.static import File
 
 _OTHER_UNIT = re.compile(rb"(?!bytes[ \t]*=)[!#$%&'*+\-.^_`|~0-9A-Za-z]+=.*", re.IGNORECASE)
 _RANGES = re.compile(rb"bytes[ \t]*=(.*)", re.IGNORECASE)
@@ -93,3 +98,24 @@ def _merged(asked: list[tuple[int, int, int]]) -> list[tuple[int, bytes]]:
         (at, b"%d-" % first if last == _NO_END else b"%d-%d" % (first, last))
         for first, last, at in merged
     ]
+
+
+def fit_to_file(headers: Headers, file: File) -> None:
+    """Remove or replace the ranges of a request that a file cannot serve as they are.
+
+    Args:
+        headers: of the request; they are changed.
+        file: what is asked for.
+    """
+    ranges = headers.getRawHeaders(b"Range")
+    condition = headers.getRawHeaders(b"If-Range")
+    try:
+        file.restat()
+        size, modified = file.getFileSize(), file.getModificationTime()
+    except OSError:
+        return  # there is no such file
+    if condition is not None and condition != [datetimeToString(ceil(modified))]:
+        # The client has a part of another version (RFC 9110 section 13.1.5).
+        headers.removeHeader(b"Range")
+    elif ranges is not None and ranges[0].startswith(b"bytes="):
+        headers.setRawHeaders(b"Range", [resolved(ranges[0], size)])

@@ -12,12 +12,10 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
-from math import ceil
 from typing import Any
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 from twisted.python.reflect import qual
 from twisted.spread.pb import ViewPoint
@@ -48,34 +46,9 @@ from .io.unix_port import LocalAddress
 from .log.drain_report import printable
 from .log.request_id import accepted as accepted_id
 from .log.request_id import new_request_id
-from .ranges import coalesced, resolved
+from .log.request_logger import RequestLogger
+from .ranges import coalesced, fit_to_file
 from .spool import Spool
-
-
-class _RequestLogger(Logger):
-    """What Twisted's `Request` says of itself, and of which request that is."""
-
-    def failure(
-        self,
-        format: str,
-        failure: Failure | None = None,
-        level: Any = LogLevel.critical,
-        **values: Any,
-    ) -> None:
-        """The application failed; Twisted has no word for it."""
-        request: Any = self.source
-        super().failure(
-            format or "{method} {path} failed",
-            failure,
-            level,
-            method=printable(request.method),
-            path=printable(request.uri.partition(b"?")[0]),
-            **values,
-        )
-
-    def info(self, format: str | None = None, **values: Any) -> None:
-        """Nothing: Twisted would tell of each HEAD that its answer has no body."""
-
 
 _ON_ONE_LINE = bytes(each if each == 0x09 or 0x20 <= each != 0x7F else 0x20 for each in range(256))
 """Bytes as they may be in a reason phrase (RFC 9112 section 4): control characters are spaces."""
@@ -192,7 +165,7 @@ class Request(TwistedRequest):
     from_trusted_proxy = False
     """Whether the request came through a proxy that we trust."""
 
-    _log = _RequestLogger()
+    _log = RequestLogger()
     queued = False
     _excess = 0
     _content: Any
@@ -305,7 +278,7 @@ class Request(TwistedRequest):
         """A part of the body has come.
 
         Raises:
-            Refused: it cannot be kept, as on a full disk.
+            RequestRejected: it cannot be kept, as on a full disk.
         """
         content = self.content
         assert content is not None
@@ -371,22 +344,6 @@ class Request(TwistedRequest):
             headers[b"Range"] = values
         elif ranges:
             headers[b"Range"] = [b"bytes=" + b",".join(ranges)]
-
-    def _fit_ranges(self, file: File) -> None:
-        """Let a file see only ranges that it can serve, and that are of the file that is meant."""
-        headers = self.requestHeaders
-        ranges = headers.getRawHeaders(b"Range")
-        condition = headers.getRawHeaders(b"If-Range")
-        try:
-            file.restat()
-            size, modified = file.getFileSize(), file.getModificationTime()
-        except OSError:
-            return  # there is no such file
-        if condition is not None and condition != [datetimeToString(ceil(modified))]:
-            # The client has a part of another version (RFC 9110 section 13.1.5).
-            headers.removeHeader(b"Range")
-        elif ranges is not None and ranges[0].startswith(b"bytes="):
-            headers.setRawHeaders(b"Range", [resolved(ranges[0], size)])
 
     def parseCookies(self) -> None:
         """Read the cookies; Twisted's way takes much longer for malformed ones."""
@@ -467,7 +424,7 @@ class Request(TwistedRequest):
             resource: an `IResource`.
         """
         if b"Range" in self.head.headers and isinstance(resource, File):
-            self._fit_ranges(resource)
+            fit_to_file(self.requestHeaders, resource)
         try:
             body = resource.render(self)
         except UnsupportedMethod as error:

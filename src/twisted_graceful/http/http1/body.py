@@ -41,7 +41,7 @@ class Body(Protocol):
             The bytes of the body that are among them.
 
         Raises:
-            Refused: they are malformed.
+            RequestRejected: they are malformed.
         """
 
 

@@ -73,7 +73,7 @@ class FieldDecoder(Decoder):
         """Decode a block into `fields`.
 
         Raises:
-            Broken: it is not valid HPACK.
+            Http2ConnectionError: it is not valid HPACK.
         """
         self.fields = []
         self.length = len(data)

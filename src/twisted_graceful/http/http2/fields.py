@@ -40,7 +40,7 @@ def read(fields: Fields) -> Head:
         fields: of its header.
 
     Raises:
-        Malformed: it cannot be told what was meant.
+        MalformedRequest: it cannot be told what was meant.
     """
     pseudo, regular = _split(fields)
     head = Head(_method(pseudo), _target(pseudo), b"HTTP/2", {})
@@ -67,8 +67,8 @@ def check(head: Head, exceeded: str, settings: ServerSettings, *, ended: bool) -
         ended: whether no body will come.
 
     Raises:
-        Refused: it is over a limit, or no valid request.
-        Malformed: it promises a body that does not come.
+        RequestRejected: it is over a limit, or no valid request.
+        MalformedRequest: it promises a body that does not come.
     """
     if head.method == b"CONNECT":
         raise RequestRejected(501, "This server is no tunnel.")
@@ -98,7 +98,7 @@ def check_trailer(decoded: FieldDecoder) -> None:
     """Section 8.1: what comes after the body has no pseudo-header fields.
 
     Raises:
-        Malformed: it has, or is over a limit.
+        MalformedRequest: it has, or is over a limit.
     """
     if decoded.exceeded:
         raise MalformedRequest("the trailer is too large")

@@ -98,7 +98,7 @@ class Frame(NamedTuple):
         """Check the number of entries in a SETTINGS frame, of six bytes each (section 6.5).
 
         Raises:
-            Broken: there are too many.
+            Http2ConnectionError: there are too many.
         """
         if len(self.data) > _HEADER_LENGTH + 6 * _MAX_SETTINGS:
             raise Http2ConnectionError(
@@ -111,7 +111,7 @@ class Frame(NamedTuple):
         """Section 6.8.
 
         Raises:
-            Broken: it is no GOAWAY frame.
+            Http2ConnectionError: it is no GOAWAY frame.
         """
         if self.stream:
             raise Http2ConnectionError(ErrorCodes.PROTOCOL_ERROR, "a GOAWAY frame is of a stream")
@@ -170,7 +170,7 @@ class FrameReader(Iterator[Frame]):
 
         Raises:
             StopIteration: it has not arrived in whole.
-            Broken: what has arrived is none, or is over a limit.
+            Http2ConnectionError: what has arrived is none, or is over a limit.
         """
         if self._preface:
             self._read_preface()

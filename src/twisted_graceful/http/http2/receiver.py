@@ -108,7 +108,7 @@ class FrameReceiver:
         """Read what has come, as much as one turn allows.
 
         Raises:
-            Broken: the client has broken the protocol.
+            Http2ConnectionError: the client has broken the protocol.
         """
         until = self._connection.now() + SLICE
         for _ in range(_FRAMES_PER_TURN):
@@ -149,7 +149,7 @@ class FrameReceiver:
         """Refuse what does not come in time.
 
         Raises:
-            Broken: it is a header, or another frame, which hinders all streams.
+            Http2ConnectionError: it is a header, or another frame, which hinders all streams.
         """
         timeout = self._settings.read_header_timeout
         if self.awaits and 0 < timeout <= now - self._awaited_since:
@@ -188,7 +188,7 @@ class FrameReceiver:
             cost: what has been done for this one, in streams that were reset.
 
         Raises:
-            Broken: there are too many.
+            Http2ConnectionError: there are too many.
         """
         if not self.resets.spend(self._connection.now(), cost):
             raise Http2ConnectionError(

@@ -157,8 +157,8 @@ class Stream:
         """A part of the body came.
 
         Raises:
-            Refused: it is too large.
-            Malformed: it is longer than was announced.
+            RequestRejected: it is too large.
+            MalformedRequest: it is longer than was announced.
         """
         if self._request is None:
             return  # it was refused, and the client has not heard of it
@@ -175,7 +175,7 @@ class Stream:
         """The request is complete.
 
         Raises:
-            Malformed: the body is shorter than was announced.
+            MalformedRequest: the body is shorter than was announced.
         """
         self.receiving = False
         self.progress = None

@@ -1,0 +1,35 @@
+"""The logger of Twisted's `Request`, which says what failed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
+
+from .drain_report import printable
+
+
+class RequestLogger(Logger):
+    """Names the request in what Twisted's `Request` logs about itself."""
+
+    def failure(
+        self,
+        format: str,
+        failure: Failure | None = None,
+        level: Any = LogLevel.critical,
+        **values: Any,
+    ) -> None:
+        """The application failed; Twisted has no word for it."""
+        request: Any = self.source
+        super().failure(
+            format or "{method} {path} failed",
+            failure,
+            level,
+            method=printable(request.method),
+            path=printable(request.uri.partition(b"?")[0]),
+            **values,
+        )
+
+    def info(self, format: str | None = None, **values: Any) -> None:
+        """Nothing: Twisted would tell of each HEAD that its answer has no body."""
