@@ -381,16 +381,16 @@ class OverviewTests(Admin):
         events: list[Event] = []
         overview.add_observer(events.append)
         overview.progress(UpgradeProgress(EventName.STARTED, 1, 4711))
-        overview.rolls(RollingRestartProgress(1, EventName.REPLACING, 0, 2))
-        overview.rolls(RollingRestartProgress(2, EventName.QUEUED, 0, 2))
-        overview.rolls(
+        overview.rolling_restart_progress(RollingRestartProgress(1, EventName.REPLACING, 0, 2))
+        overview.rolling_restart_progress(RollingRestartProgress(2, EventName.QUEUED, 0, 2))
+        overview.rolling_restart_progress(
             RollingRestartProgress(
                 1, EventName.FAILED, 0, 2, "it died", "why", another_follows=True
             )
         )
-        overview.rolls(RollingRestartProgress(2, EventName.REPLACING, 0, 2))
-        overview.rolls(RollingRestartProgress(2, EventName.REPLACING, 2, 2))
-        overview.rolls(RollingRestartProgress(2, EventName.DONE, 2, 2))
+        overview.rolling_restart_progress(RollingRestartProgress(2, EventName.REPLACING, 0, 2))
+        overview.rolling_restart_progress(RollingRestartProgress(2, EventName.REPLACING, 2, 2))
+        overview.rolling_restart_progress(RollingRestartProgress(2, EventName.DONE, 2, 2))
         self.assertEqual([each.is_last for each in events], [False] * 6 + [True])
         self.assertEqual(
             events[3].facts,
@@ -419,7 +419,7 @@ class OverviewTests(Admin):
         def begin() -> None:
             for step in steps:
                 tell: Any = (
-                    overview.rolls
+                    overview.rolling_restart_progress
                     if isinstance(step, RollingRestartProgress)
                     else overview.progress
                 )
@@ -486,7 +486,7 @@ class CrewTests(SynchronousTestCase):
             WorkerSummary(each, each.number, each.pid, "starting", code=0, restarts=0, started=0)
             for each in self.made
         ]
-        pool: Any = SimpleNamespace(size=2, workers=workers, last_roll=None)
+        pool: Any = SimpleNamespace(size=2, workers=workers, last_rolling_restart=None)
         facts = self.totals.facts(pool)
         self.assertEqual(facts["workers_wanted"], 2)
         first, second = facts["workers"]

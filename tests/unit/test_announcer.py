@@ -41,7 +41,7 @@ class FakeWatcher(Watcher):
         """A step of an upgrade."""
         self.steps.append(progress)
 
-    def rolls(self, roll: RollingRestartProgress) -> None:
+    def rolling_restart_progress(self, roll: RollingRestartProgress) -> None:
         """A step of a roll."""
         self.steps.append(roll)
 
@@ -81,7 +81,7 @@ class ChronicleTests(SynchronousTestCase):
             RollingRestartProgress(2, EventName.FAILED, 0, 1, "it fell"),
         ]
         for step in steps:
-            chronicle.rolls(step)
+            chronicle.rolling_restart_progress(step)
         self.assertEqual(self.watcher.steps, steps)
         self.assertEqual(record.noted, steps[2:])
 

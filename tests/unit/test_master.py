@@ -232,7 +232,7 @@ class MasterTests(SynchronousTestCase):
     def test_steps_of_a_roll(self) -> None:
         """Whoever watches is told of each; a reload is a roll."""
         told: list[RollingRestartProgress] = []
-        self.patch(self.master.watcher, "rolls", told.append)
+        self.patch(self.master.watcher, "rolling_restart_progress", told.append)
         self.serve()
         self.assertTrue(self.master.reloads_workers)
         self.master.reload()

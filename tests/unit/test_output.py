@@ -247,14 +247,14 @@ class ReleaseTests(SynchronousTestCase):
         self.assertEqual((out, err), ("", "EARLY\nLATE\nearly\nlate\n\n"))
 
 
-class LastWordsTests(SynchronousTestCase):
+class CapturedOutputTests(SynchronousTestCase):
     """What a child logs after it was ready."""
 
     def setUp(self) -> None:
         """A capture, and what keeps last words in it."""
         self.capture = Capture()
         self.addCleanup(self.capture.close)
-        self.words = output.LastWords(self.capture.stderr)
+        self.words = output.CapturedOutput(self.capture.stderr)
         self.log = Logger()
 
     def test_what_is_kept(self) -> None:
@@ -284,5 +284,5 @@ class LastWordsTests(SynchronousTestCase):
     def test_nothing_is_left_open(self) -> None:
         """Its descriptor is closed with it."""
         with leaves_nothing_open(self):
-            output.LastWords(self.capture.stderr).close()
+            output.CapturedOutput(self.capture.stderr).close()
         self.words.close()

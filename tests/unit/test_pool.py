@@ -43,7 +43,7 @@ class PoolTests(SynchronousTestCase):
     def worker_serves(self) -> None:
         """There is one more."""
 
-    def worker_said(self, worker: FakeWorker, report: str) -> None:
+    def worker_reported(self, worker: FakeWorker, report: str) -> None:
         """It has told of itself."""
         self.told.append((worker, report))
 
@@ -51,7 +51,7 @@ class PoolTests(SynchronousTestCase):
         """It has ended."""
         self.told.append(worker)
 
-    def rolls(self, roll: RollingRestartProgress) -> None:
+    def rolling_restart_progress(self, roll: RollingRestartProgress) -> None:
         """More have been replaced."""
         self.rolls_told.append(roll)
         if roll.is_over:
@@ -158,7 +158,7 @@ class PoolTests(SynchronousTestCase):
     def test_roll(self) -> None:
         """Each goes when its successor is ready, and the next begins when it has ended."""
         self.serve()
-        self.pool.roll()
+        self.pool.restart_workers()
         self.assertEqual(repr(self.started[2:]), "[1:3]")
         self.assertEqual(self.numbers(), ["1:1", "2:2"])
         self.ready(3)
@@ -175,7 +175,7 @@ class PoolTests(SynchronousTestCase):
     def test_never_fewer_than_wanted(self) -> None:
         """All the while two serve."""
         self.serve()
-        self.pool.roll()
+        self.pool.restart_workers()
         for old, new in ((1, 3), (2, 4)):
             with self.subTest(old=old, new=new):
                 self.assertEqual(len(self.pool.serving), 2)
@@ -187,7 +187,7 @@ class PoolTests(SynchronousTestCase):
     def test_the_old_one_waits_for_the_new_one(self) -> None:
         """The old worker stays until the new one does accept; unless it dies before."""
         self.serve()
-        self.pool.roll()
+        self.pool.restart_workers()
         accepts = [Deferred[None](), Deferred[None]()]
         self.started[2].accepts = accepts[0]
         self.ready(3)
@@ -206,21 +206,21 @@ class PoolTests(SynchronousTestCase):
     def test_canary(self) -> None:
         """The first that fails ends the roll, and the old ones stay."""
         self.serve()
-        self.pool.roll()
+        self.pool.restart_workers()
         self.end(3, "it exited with status 1 before it was ready")
         self.assertEqual(self.numbers(), ["1:1", "2:2"])
         self.assertIn("worker 1: it exited with status 1", self.ends_of_rolls[0])
         self.clock.advance(100)
         self.assertEqual(len(self.started), 3)
-        self.pool.roll()
+        self.pool.restart_workers()
         self.assertEqual(len(self.started), 4)
 
     def test_roll_again(self) -> None:
         """Wishes that come in a roll are one more, afterwards; also if the roll fails."""
         self.serve()
-        self.pool.roll()
-        self.pool.roll()
-        self.pool.roll()
+        self.pool.restart_workers()
+        self.pool.restart_workers()
+        self.pool.restart_workers()
         self.end(3)
         self.assertEqual(len(self.ends_of_rolls), 1)
         self.assertEqual(repr(self.started[3:]), "[1:4]")
@@ -231,7 +231,7 @@ class PoolTests(SynchronousTestCase):
     def test_a_wish_while_loading(self) -> None:
         """A roll that is asked for before anybody serves follows then."""
         self.pool.load()
-        self.pool.roll()
+        self.pool.restart_workers()
         self.ready(1)
         self.ready(2)
         self.pool.accept()
@@ -240,7 +240,7 @@ class PoolTests(SynchronousTestCase):
     def test_a_death_in_a_roll(self) -> None:
         """An old worker that dies is replaced by its successor, which is on its way."""
         self.serve()
-        self.pool.roll()
+        self.pool.restart_workers()
         self.end(1)
         self.clock.advance(0)
         self.assertEqual(len(self.started), 3)
@@ -251,7 +251,7 @@ class PoolTests(SynchronousTestCase):
     def test_fewer_in_a_roll(self) -> None:
         """The roll goes on with those that are left."""
         self.serve()
-        self.pool.roll()
+        self.pool.restart_workers()
         self.pool.resize(-1)
         self.assertEqual(self.started[1].told, ["accept", "move out"])
         self.end(2)
@@ -297,7 +297,7 @@ class PoolTests(SynchronousTestCase):
     def test_a_drain_ends_what_loads(self) -> None:
         """A worker on its way is not needed any more, and waited for."""
         self.serve()
-        self.pool.roll()
+        self.pool.restart_workers()
         drained = self.pool.drain()
         for worker in self.started[:2]:
             worker.drained.callback(None)
@@ -379,7 +379,7 @@ class PoolTests(SynchronousTestCase):
         """Another one takes the place of one that broke its channel, and the log says why."""
         self.serve()
         with capturedLogs() as events:
-            self.pool.worker_unheard(self.started[0], "it broke the channel")  # type: ignore[arg-type]
+            self.pool.worker_channel_broken(self.started[0], "it broke the channel")  # type: ignore[arg-type]
         self.assertEqual(self.started[0].told, ["accept", "move out"])
         self.assertEqual(repr(self.started[2:]), "[1:3]")
         text = formatEvent(events[0])
@@ -424,7 +424,7 @@ class PoolTests(SynchronousTestCase):
         """It says who takes whose place, and in the end how far it has come."""
         self.serve()
         with capturedLogs() as events:
-            self.pool.roll()
+            self.pool.restart_workers()
             self.ready(3)
             self.end(1)
             self.end(4, "it exited with status 1 before it was ready")
@@ -454,7 +454,7 @@ class PoolTests(SynchronousTestCase):
     def test_a_place_that_lost_both(self) -> None:
         """If an old worker dies in a roll, and then its successor, the place is filled again."""
         self.serve()
-        self.pool.roll()
+        self.pool.restart_workers()
         self.end(1)
         self.end(3)
         self.clock.advance(0)
@@ -505,7 +505,7 @@ class PoolTests(SynchronousTestCase):
     def test_a_roll_replaces_who_retires(self) -> None:
         """One that retires while all are replaced is replaced once."""
         self.serve()
-        self.pool.roll()
+        self.pool.restart_workers()
         self.retires(2)
         self.ready(3)
         self.end(1)
@@ -520,7 +520,7 @@ class PoolTests(SynchronousTestCase):
             self.started[0],
             Status(gauges={"connections,idle": 1, "connections,reading": 2}).encode(),
         )
-        self.pool.worker_said(first, report)  # type: ignore[arg-type]
+        self.pool.worker_reported(first, report)  # type: ignore[arg-type]
         self.assertEqual(first.connections, 3)
         self.end(1)
         self.assertEqual(self.told, [(first, report), first])
@@ -538,34 +538,35 @@ class PoolTests(SynchronousTestCase):
     def test_how_far_a_roll_has_come(self) -> None:
         """It says how many are new, of how many, and why the last one ended early."""
         self.serve()
-        self.assertIsNone(self.pool.roll_so_far)
-        self.pool.roll()
+        self.assertIsNone(self.pool.last_rolling_restart)
+        self.pool.restart_workers()
         self.assertEqual(
-            self.pool.roll_so_far, RollingRestartProgress(1, EventName.REPLACING, 0, 2)
+            self.pool.last_rolling_restart, RollingRestartProgress(1, EventName.REPLACING, 0, 2)
         )
         self.ready(3)
         self.assertEqual(
-            self.pool.roll_so_far, RollingRestartProgress(1, EventName.REPLACING, 1, 2)
+            self.pool.last_rolling_restart, RollingRestartProgress(1, EventName.REPLACING, 1, 2)
         )
         self.end(1)
         self.end(4, "it exited with status 1 before it was ready")
         reason = "worker 2: it exited with status 1 before it was ready"
         self.assertEqual(
-            self.pool.roll_so_far, RollingRestartProgress(1, EventName.FAILED, 1, 2, reason)
+            self.pool.last_rolling_restart,
+            RollingRestartProgress(1, EventName.FAILED, 1, 2, reason),
         )
-        self.pool.roll()
+        self.pool.restart_workers()
         self.assertEqual(
-            self.pool.roll_so_far, RollingRestartProgress(2, EventName.REPLACING, 0, 2)
+            self.pool.last_rolling_restart, RollingRestartProgress(2, EventName.REPLACING, 0, 2)
         )
 
     def test_steps_of_a_roll(self) -> None:
         """Its owner is told of each, and of one that follows, with what a failed worker wrote."""
         self.serve()
-        self.pool.roll()
+        self.pool.restart_workers()
         self.ready(3)
         self.end(1)
         self.ready(4)
-        self.pool.roll()
+        self.pool.restart_workers()
         self.end(2)
         self.end(5, "it exited with status 1", "No module named 'nowhere'")
         steps = [
@@ -586,7 +587,7 @@ class PoolTests(SynchronousTestCase):
         """Begin a rolling restart; its canary serves, and is on probation for ten seconds."""
         self.pool = Pool(self.clock, 2, self, 30, probation=10)  # type: ignore[arg-type]
         self.serve()
-        self.pool.roll()
+        self.pool.restart_workers()
         self.ready(3)
 
     def test_probation(self) -> None:
@@ -594,7 +595,7 @@ class PoolTests(SynchronousTestCase):
         self.roll_with_probation()
         self.assertEqual(self.numbers(), ["1:1", "1:3", "2:2"])
         self.assertEqual(
-            self.pool.roll_so_far, RollingRestartProgress(1, EventName.REPLACING, 1, 2)
+            self.pool.last_rolling_restart, RollingRestartProgress(1, EventName.REPLACING, 1, 2)
         )
         self.assertEqual(self.rolls_told[-1].facts["probation"], 10)
         self.clock.advance(9)
@@ -670,7 +671,7 @@ class PoolTests(SynchronousTestCase):
         """The next new worker is the canary then."""
         self.pool = Pool(self.clock, 2, self, 30, probation=10)  # type: ignore[arg-type]
         self.serve()
-        self.pool.roll()
+        self.pool.restart_workers()
         self.end(2)
         self.clock.advance(0)
         self.assertEqual(repr(self.started[2:]), "[1:3, 2:4]")
@@ -691,7 +692,7 @@ class PoolTests(SynchronousTestCase):
         for pid in (1, 2, 3):
             self.ready(pid)
         self.pool.accept()
-        self.pool.roll()
+        self.pool.restart_workers()
         self.ready(4)
         self.clock.advance(10)
         self.end(1)
@@ -709,6 +710,6 @@ class PoolTests(SynchronousTestCase):
     def test_logs(self) -> None:
         """Every process hears that the logs have moved."""
         self.serve()
-        self.pool.roll()
+        self.pool.restart_workers()
         self.pool.logs_moved()
         self.assertEqual([each.told[-1] for each in self.started], ["logs moved"] * 3)

@@ -18,7 +18,7 @@ from twisted_graceful.http.proxy_header_reader import ProxyHeaderReader
 from twisted_graceful.http.tls_handshake import Handshake
 from twisted_graceful.http.websocket.connection import WebSocket
 from twisted_graceful.process.host.process_status import Status
-from twisted_graceful.process.upgrade.upgrade_events import Shielded, Watcher
+from twisted_graceful.process.upgrade.upgrade_events import SafeWatcher, Watcher
 from twisted_graceful.testing import MemoryServer
 
 from ..case import SynchronousTestCase
@@ -135,8 +135,8 @@ class SignsOfLifeTests(SynchronousTestCase):
         for name in vars(Watcher):
             with self.subTest(name=name):
                 if not name.startswith("_"):
-                    self.assertIn(name, vars(Shielded))
-        shielded = Shielded(self.watcher)
+                    self.assertIn(name, vars(SafeWatcher))
+        shielded = SafeWatcher(self.watcher)
         shielded.drains()
         shielded.serves()
         self.assertEqual(shielded.report("master"), "")

@@ -78,7 +78,7 @@ class Pool:
         """It can serve."""
         self.told.append("ready")
 
-    def worker_said(self, worker: WorkerHandle, report: str) -> None:
+    def worker_reported(self, worker: WorkerHandle, report: str) -> None:
         """It has said how it is."""
         self.told.append(report)
 
@@ -90,7 +90,7 @@ class Pool:
         """It was told to stop."""
         self.told.append("stopping")
 
-    def worker_unheard(self, worker: WorkerHandle, reason: str) -> None:
+    def worker_channel_broken(self, worker: WorkerHandle, reason: str) -> None:
         """It broke the channel."""
         self.told.append(("unheard", reason))
 

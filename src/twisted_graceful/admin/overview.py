@@ -262,14 +262,14 @@ class Overview(Watcher):
         )
         self._notify(event, progress.facts, is_last)
 
-    def rolls(self, roll: RollingRestartProgress) -> None:
+    def rolling_restart_progress(self, progress: RollingRestartProgress) -> None:
         """The replacement of all workers has come further."""
-        if roll.begins:
+        if progress.begins:
             self.last_upgrade = []
-        if roll.is_over:
-            self._counted[f"rolls,{roll.event.value}"] += 1
-        is_last = roll.is_over and not roll.another_follows
-        self._notify(roll.event, roll.facts, is_last)
+        if progress.is_over:
+            self._counted[f"rolls,{progress.event.value}"] += 1
+        is_last = progress.is_over and not progress.another_follows
+        self._notify(progress.event, progress.facts, is_last)
 
     def serves(self) -> None:
         """This process accepts: a drain that was under way is none."""

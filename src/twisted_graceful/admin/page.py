@@ -158,12 +158,12 @@ def _lane(generation: Mapping[str, Any]) -> str:
                 moved + left,
             )
         )
-    roll = generation.get("rolling_restart")
-    if isinstance(roll, Mapping):
-        replaced, of = _number(roll.get("replaced")), _number(roll.get("wanted"))
-        if roll.get("failure"):
-            parts.append(f'<p class="failure">✕ not replaced: {_text(roll["failure"])}</p>')
-        elif not roll.get("is_over"):
+    restart = generation.get("rolling_restart")
+    if isinstance(restart, Mapping):
+        replaced, of = _number(restart.get("replaced")), _number(restart.get("wanted"))
+        if restart.get("failure"):
+            parts.append(f'<p class="failure">✕ not replaced: {_text(restart["failure"])}</p>')
+        elif not restart.get("is_over"):
             parts.append(
                 _progress(f"replacing the workers: {replaced:.0f} of {of:.0f}", replaced, of)
             )

@@ -19,12 +19,12 @@ def facts_of(report: str) -> Mapping[str, Any]:
     return facts if isinstance(facts, dict) else {}
 
 
-def _rolling_restart_facts(roll: RollingRestartProgress) -> dict[str, Any]:
+def _rolling_restart_facts(restart: RollingRestartProgress) -> dict[str, Any]:
     return {
-        "replaced": roll.replaced,
-        "wanted": roll.wanted,
-        "is_over": roll.is_over,
-        "failure": roll.reason,
+        "replaced": restart.replaced,
+        "wanted": restart.wanted,
+        "is_over": restart.is_over,
+        "failure": restart.reason,
     }
 
 
@@ -67,11 +67,11 @@ class WorkerTotals:
 
     def facts(self, pool: WorkerGroup) -> dict[str, Any]:
         """The workers and the progress of their rolling restart, as JSON has them."""
-        roll = pool.last_roll
+        restart = pool.last_rolling_restart
         return {
             "workers_wanted": pool.size,
             "workers": [self._row(each) for each in pool.workers],
-            "rolling_restart": roll and _rolling_restart_facts(roll),
+            "rolling_restart": restart and _rolling_restart_facts(restart),
         }
 
     def _row(self, worker: WorkerSummary) -> dict[str, Any]:

@@ -127,7 +127,7 @@ class Lifecycle(Protocol):
             A Deferred that fires when they have them, have ended, or do not answer for a while.
         """
 
-    def rolls(self, roll: Any) -> None:
+    def rolling_restart_progress(self, progress: Any) -> None:
         """A rolling restart of the workers has made progress."""
         return
 

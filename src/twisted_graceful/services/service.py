@@ -20,7 +20,7 @@ from ..process.host.process_status import Status, resident_size
 from ..process.listeners.listener_registry import ListenerRegistry
 from ..process.upgrade.handed_over import handed_over
 from ..process.upgrade.launch import Launch
-from ..process.upgrade.upgrade_events import Shielded, Watcher
+from ..process.upgrade.upgrade_events import SafeWatcher, Watcher
 from ..process.workers.balance import share_of
 from .group import ServerGroup
 from .server import Server, global_reactor, workers_not_started
@@ -182,7 +182,7 @@ class GracefulService(MultiService):
 
     @watcher.setter
     def watcher(self, watcher: Watcher) -> None:
-        self.process.watcher = Shielded(watcher)
+        self.process.watcher = SafeWatcher(watcher)
 
     # How it is
 

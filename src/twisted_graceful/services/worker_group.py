@@ -23,7 +23,7 @@ from ..process.upgrade.launch import Launch
 from ..process.upgrade.upgrade_events import RollingRestartProgress, WatchedWorker, Watcher
 from ..process.workers.balance import ConnectionCounts
 from ..process.workers.pool import Pool
-from ..process.workers.relay import Relay, Route
+from ..process.workers.relay import Relay, RelayTarget
 from ..process.workers.worker_handle import WorkerHandle, WorkerPhase
 from .group import ServerGroup
 from .workload import ServiceWorkload
@@ -116,9 +116,9 @@ class WorkerGroup(ServiceWorkload):
         return len(self._pool.serving)
 
     @property
-    def last_roll(self) -> RollingRestartProgress | None:
+    def last_rolling_restart(self) -> RollingRestartProgress | None:
         """The progress of the last rolling restart; None if there was none."""
-        return self._pool.roll_so_far
+        return self._pool.last_rolling_restart
 
     @property
     def workers(self) -> list[WorkerSummary]:
@@ -175,7 +175,7 @@ class WorkerGroup(ServiceWorkload):
 
     def reload(self) -> None:
         """Replace all workers, one after the other, by new ones with the code on disk."""
-        self._pool.roll()
+        self._pool.restart_workers()
 
     # What the pool asks of it
 
@@ -211,7 +211,7 @@ class WorkerGroup(ServiceWorkload):
         """Pass on the connections that wait for a worker."""
         self._relay.go_on()
 
-    def worker_said(self, worker: WorkerHandle, report: str) -> None:
+    def worker_reported(self, worker: WorkerHandle, report: str) -> None:
         """It has reported its numbers."""
         self._watcher.worker_reported(worker, report)
 
@@ -223,11 +223,11 @@ class WorkerGroup(ServiceWorkload):
             self._counts.clear(worker.number)
         self._watcher.worker_gone(worker)
 
-    def rolls(self, roll: RollingRestartProgress) -> None:
+    def rolling_restart_progress(self, progress: RollingRestartProgress) -> None:
         """A rolling restart has made progress."""
         if self._lifecycle is not None:
-            self._lifecycle.rolls(roll)
-        if roll.is_over and not roll.reason:
+            self._lifecycle.rolling_restart_progress(progress)
+        if progress.is_over and not progress.reason:
             self._read_certificates()
 
     def _read_certificates(self) -> None:
@@ -294,7 +294,7 @@ class WorkerGroup(ServiceWorkload):
             server.listening.end(removed)
         return drained
 
-    def _routes(self) -> Iterable[Route]:
+    def _routes(self) -> Iterable[RelayTarget]:
         return self._pool.serving if self._successor is None else [self._successor]
 
     def can_take_up(self, handed: HandedConnection) -> bool:

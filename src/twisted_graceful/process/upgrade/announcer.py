@@ -1,4 +1,4 @@
-"""What is said of upgrades and rolls, to the log, the service manager, and who looks later."""
+"""Reports upgrades, rolling restarts and stops: log, service manager, watcher and record."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .upgrade_record import UpgradeRecord
 
 
 class Announcer:
-    """Says what becomes of one generation and its successors, to all of them.
+    """Reports the events of one generation and its successors to all of them.
 
     Args:
         number: of the generation.
@@ -61,19 +61,19 @@ class Announcer:
         """It still does, and the predecessor has ended."""
         self._supervisor.says(self._serving)
 
-    # A roll
+    # A rolling restart
 
-    def rolls(self, roll: RollingRestartProgress) -> None:
+    def rolling_restart_progress(self, progress: RollingRestartProgress) -> None:
         """A rolling restart has made progress; the pool logs it."""
         if self._record is not None:
-            if roll.begins:
+            if progress.begins:
                 self._record.begin()
-            self._record.note(roll)
-        self._watcher.rolls(roll)
-        if roll.is_over:
+            self._record.note(progress)
+        self._watcher.rolling_restart_progress(progress)
+        if progress.is_over:
             status = (
-                f"The workers are not replaced: {roll.reason}"
-                if roll.reason
+                f"The workers are not replaced: {progress.reason}"
+                if progress.reason
                 else ("All workers serve")
             )
             self._supervisor.serves(f"{status} (master: pid {self._pid})")

@@ -33,7 +33,7 @@ from .generation_machine import (
 from .inheritance import Inheritance
 from .launch import Launch
 from .messages import Goodbye, LogsMoved, Report, Upgrade
-from .output import FaultFile, LastWords, release
+from .output import CapturedOutput, FaultFile, release
 from .parent import Parent
 from .upgrade_events import RollingRestartProgress, Watcher
 from .upgrade_record import UpgradeRecord
@@ -111,7 +111,7 @@ class Generation(Lifecycle):
         self._upgradable = upgradable
         self._recycle = recycle
         self._fault_file: FaultFile | None = None
-        self._chronicle = Announcer(
+        self._announcer = Announcer(
             self.number, self._pid, self._supervisor, self._watcher, self._record
         )
         self._pid_file = pid_file
@@ -121,7 +121,7 @@ class Generation(Lifecycle):
         self._arrived: Deferred[None] = succeed(None)  # fires when no connection is on its way here
         self._is_heard = True  # whether the predecessor knows that this process stops
         self._upgrade_due = False
-        self._last_words: LastWords | None = None
+        self._captured: CapturedOutput | None = None
         self.is_asked_to_stop = False
         self._drain: object = None
         self._successor: Child | None = None  # that serves, and outlives us
@@ -184,9 +184,9 @@ class Generation(Lifecycle):
         """What takes the end of this process for the end of the service; None for a successor."""
         return self._launch.supervised(self._pid) if self.number == 0 else None
 
-    def rolls(self, roll: RollingRestartProgress) -> None:
+    def rolling_restart_progress(self, progress: RollingRestartProgress) -> None:
         """A rolling restart of the workers has made progress."""
-        self._chronicle.rolls(roll)
+        self._announcer.rolling_restart_progress(progress)
 
     # What happens to this process
 
@@ -254,13 +254,13 @@ class Generation(Lifecycle):
         If that fails the reason is logged, and this process serves on.
         """
         if not self._upgradable:
-            self._chronicle.not_upgradable()
+            self._announcer.not_upgradable()
             return
         if self._successor is not None:
             # Whoever read the pid file a moment ago means the process that serves.
             self._successor.tell(Upgrade)
         elif self.state is GenerationState.STOPPING:
-            self._chronicle.refused("this process is stopping")
+            self._announcer.refused("this process is stopping")
         self._machine.send(GenerationInput.UPGRADE)
 
     def retire(self, reason: str) -> None:
@@ -307,7 +307,7 @@ class Generation(Lifecycle):
         if self.state is not GenerationState.STOPPING:
             self._machine.send(GenerationInput.STOP)
         if self._successor is None:
-            self._chronicle.stops()
+            self._announcer.stops()
 
     @property
     def predecessor_resumes(self) -> bool:
@@ -340,12 +340,12 @@ class Generation(Lifecycle):
         """
         self._watcher.stopped(report, cut, clean)
         if self._successor is None:
-            self._chronicle.stopped(report, cut, clean)
+            self._announcer.stopped(report, cut, clean)
 
     def ended(self) -> None:
         """This process serves no more, and ends."""
         if self._successor is not None:
-            self._chronicle.ended(told=self.is_asked_to_stop, successor_stops=self._successor_stops)
+            self._announcer.ended(told=self.is_asked_to_stop, successor_stops=self._successor_stops)
         if self._pid_file is not None and self.number > 0:  # twistd removes the first one's
             self.remove_pid_file()
         if self._successor is None:
@@ -359,7 +359,7 @@ class Generation(Lifecycle):
     def killed(self) -> None:
         """The process is ended, because something still held it. Called in a thread."""
         if self._successor is None:
-            self._chronicle.killed()
+            self._announcer.killed()
         if self._predecessor is not None and not self._is_heard:
             self._predecessor.kill()  # it hangs, and nothing else would end it
 
@@ -397,9 +397,9 @@ class Generation(Lifecycle):
         if self._pid_file is not None:
             self._pid_file.hold()
         self._workload.alone()
-        self._forget_last_words()
+        self._forget_captured()
         if self.state is GenerationState.TAKING_OVER:
-            self._chronicle.is_alone()
+            self._announcer.is_alone()
         self._machine.send(GenerationInput.PREDECESSOR_GONE)
         self._end_wait()
 
@@ -430,7 +430,7 @@ class Generation(Lifecycle):
         self._forget_fault_file()
         self._watcher.gone("successor")
         if self.state is not GenerationState.STOPPING:
-            self._chronicle.failed(
+            self._announcer.failed(
                 reason,
                 output,
                 serves_on=self.state in ACCEPTING,
@@ -445,8 +445,8 @@ class Generation(Lifecycle):
         if file is not None:
             file.close()
 
-    def _forget_last_words(self) -> None:
-        words, self._last_words = self._last_words, None
+    def _forget_captured(self) -> None:
+        words, self._captured = self._captured, None
         if words is not None:
             words.close()
 
@@ -459,16 +459,16 @@ class Generation(Lifecycle):
         if self._inheritance is not None:
             if self._pid_file is not None:
                 self._pid_file.write()
-            self._last_words = release(*self.streams)
+            self._captured = release(*self.streams)
             self.streams = (1, 2)
             if self.state is GenerationState.TAKING_OVER:
                 self._limit_predecessor("this process had begun to serve")
             if self.state is not GenerationState.TAKING_OVER:
-                self._forget_last_words()
-        self._chronicle.serves(predecessor_drains=self.state is GenerationState.TAKING_OVER)
+                self._forget_captured()
+        self._announcer.serves(predecessor_drains=self.state is GenerationState.TAKING_OVER)
 
     def _spawn(self) -> None:
-        self._chronicle.begins(self._upgrade_timeout)
+        self._announcer.begins(self._upgrade_timeout)
         self._successor_stops = False
         handlers: Handlers = {
             Upgrade: self.child_upgrade,
@@ -499,12 +499,12 @@ class Generation(Lifecycle):
             self._log.failure("Starting a successor failed in a way that nobody foresaw")
             self.child_ended(f"it could not be started: {error!r}", "")
         else:
-            self._chronicle.started(pid)
+            self._announcer.started(pid)
 
     def _remember(self) -> None:
         if not self._upgrade_due:
             self._upgrade_due = True
-            self._chronicle.remembered()
+            self._announcer.remembered()
             if self._predecessor is not None:
                 self._predecessor.tell(Upgrade)
 
@@ -528,20 +528,20 @@ class Generation(Lifecycle):
             )
 
     def _stand_by(self) -> None:
-        self._chronicle.stands_by(self._probation)
+        self._announcer.stands_by(self._probation)
 
     def _hand_over(self) -> None:
         assert self._child is not None
         # Before it may accept, and be asked for what it has from us.
         self.report()
-        self._chronicle.hands_over(self._child.pid)
+        self._announcer.hands_over(self._child.pid)
         drain = self._drain = object()
         if self._fault_file is not None:
             self._fault_file.begin()
 
         def drained(result: object) -> None:
             if self._drain is drain:  # else it was given up by a resume
-                self._chronicle.drained()
+                self._announcer.drained()
                 self._machine.send(GenerationInput.DRAINED)
 
         handed_over = self._workload.hand_over(self._child.carrier, self._child.removed_listeners)
@@ -564,14 +564,14 @@ class Generation(Lifecycle):
         if self._child is not None:
             reason = "this process was told to stop"
             self._child.end(reason)
-            self._chronicle.given_up(reason)
+            self._announcer.given_up(reason)
             self._farewell = self._child_ended
 
     def _leave(self) -> None:
         self._probation_end.cancel()
         if self._child is not None and self._drain is not None:
             self._successor, self._child = self._child, None
-            self._chronicle.done(self._successor.pid, another_follows=self._upgrade_due)
+            self._announcer.done(self._successor.pid, another_follows=self._upgrade_due)
         self._workload.leave()
 
     def _end_wait(self) -> None:

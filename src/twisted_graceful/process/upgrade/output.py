@@ -124,7 +124,7 @@ def _restore_faulthandler(was_enabled: bool) -> None:
 
 
 @implementer(ILogObserver)
-class LastWords:
+class CapturedOutput:
     """A log observer that leaves warnings and worse where the parent finds them.
 
     So are the stacks of all threads, when this process ends by a fault (SIGSEGV, SIGBUS, SIGFPE,
@@ -157,7 +157,7 @@ class LastWords:
         os.close(self._file)
 
 
-_words: LastWords | None = None
+_words: CapturedOutput | None = None
 
 
 def keep_words() -> None:
@@ -167,10 +167,10 @@ def keep_words() -> None:
     """
     global _words
     if _words is None and _is_capture(2):
-        _words = LastWords(2)
+        _words = CapturedOutput(2)
 
 
-def release(stdout: int, stderr: int) -> LastWords | None:
+def release(stdout: int, stderr: int) -> CapturedOutput | None:
     """Let the standard streams of this process be the real ones from now on.
 
     Args:
@@ -185,7 +185,7 @@ def release(stdout: int, stderr: int) -> LastWords | None:
     words, _words = _words, None
     if words is None and _is_capture(2):
         with suppress(OSError):  # no descriptor is left
-            words = LastWords(2)
+            words = CapturedOutput(2)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()

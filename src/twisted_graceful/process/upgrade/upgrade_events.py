@@ -138,7 +138,7 @@ class Watcher:
     def worker_gone(self, worker: WatchedWorker) -> None:
         """A worker of this master has ended; it may never have told anything."""
 
-    def rolls(self, roll: RollingRestartProgress) -> None:
+    def rolling_restart_progress(self, progress: RollingRestartProgress) -> None:
         """The replacement of all workers of this master has come further."""
 
     def serves(self) -> None:
@@ -163,7 +163,7 @@ class Watcher:
         """An upgrade has come further."""
 
 
-class Shielded(Watcher):
+class SafeWatcher(Watcher):
     """Passes everything on to a watcher, and logs its errors, so that they disturb nothing else.
 
     Upgrades, drains and signs of life continue whether or not they can be reported. An error is
@@ -196,4 +196,4 @@ def _passed_on(name: str) -> Callable[..., Any]:
 
 
 for _name in [each for each in vars(Watcher) if not each.startswith("_")]:
-    setattr(Shielded, _name, _passed_on(_name))
+    setattr(SafeWatcher, _name, _passed_on(_name))

@@ -1,9 +1,10 @@
-"""What a process leaves for ``gracefulctl``: how it was started, and its last upgrade or roll.
+"""The record that ``gracefulctl`` reads: how a process was started, and its last operation.
 
-It is a file in memory (memfd_create(2)), which has no path. Who may look into the process finds
-it in ``/proc/PID/fd`` by its name: the user of the process, and root (proc(5), ptrace(2)). So it
-needs no place, no option and no permissions, is never stale, and tells nobody more than
-``/proc/PID/environ`` does.
+That is an upgrade or a rolling restart, with its events, and a stop. The record is a file in memory
+(memfd_create(2)), which has no path. A process that may look into this one finds it in
+``/proc/PID/fd`` by its name: the user of the process, and root (proc(5), ptrace(2)). So it needs no
+place, no option and no permissions, is never stale, and reveals no more than ``/proc/PID/environ``
+does.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ NAME = "twisted-graceful"
 
 
 class UpgradeRecord:
-    """Lines of JSON: how the process was started, then the steps of its last upgrade or roll.
+    """Lines of JSON: how the process was started, then the events of its last operation.
 
-    For each of them there is a new file in the place of the old one, so that who reads one can
-    tell it from another. The successor inherits it, and so knows what it has come from. Where
-    there are no such files, or no descriptors are left, nothing is recorded.
+    Each upgrade or rolling restart replaces the file by a new one, so that a reader can tell them
+    apart. The successor inherits it. Where there are no such files, or no descriptors are left,
+    nothing is recorded.
 
     Args:
         launch: how this process was started, and its successor will be.
@@ -44,7 +45,7 @@ class UpgradeRecord:
             self.begin()
 
     def begin(self) -> None:
-        """Begin anew, for an upgrade or a roll."""
+        """Start a new record, for an upgrade or a rolling restart."""
         if not hasattr(os, "memfd_create"):
             return
         try:
@@ -68,11 +69,11 @@ class UpgradeRecord:
         )
 
     def note(self, progress: UpgradeProgress | RollingRestartProgress) -> None:
-        """An upgrade or a roll has come further."""
+        """Add an event of an upgrade or a rolling restart."""
         self.add(progress.event, **progress.facts)
 
     def add(self, event: EventName, **facts: Any) -> None:
-        """Something else has happened, such as a stop.
+        """Add another event, such as a stop.
 
         Args:
             event: what.

@@ -44,13 +44,13 @@ class PoolOwner(Protocol):
     def worker_serves(self) -> None:
         """There is another worker that serves, and takes connections up."""
 
-    def worker_said(self, worker: WorkerHandle, report: str) -> None:
+    def worker_reported(self, worker: WorkerHandle, report: str) -> None:
         """It has told of itself."""
 
     def worker_ended(self, worker: WorkerHandle) -> None:
         """It has ended."""
 
-    def rolls(self, roll: RollingRestartProgress) -> None:
+    def rolling_restart_progress(self, progress: RollingRestartProgress) -> None:
         """The replacement of all has come further; not if `Pool.drain` or `leave` has ended it."""
 
 
@@ -95,7 +95,7 @@ class Pool:
         self._owner = owner
         self._patience = patience
         self._state = PoolState.STANDING_BY
-        self._restart = RollingRestart(clock, self, owner.rolls, probation)
+        self._restart = RollingRestart(clock, self, owner.rolling_restart_progress, probation)
         self._loaded: Deferred[None] = Deferred()
         self._exiting = ExitingWorkers(patience)
 
@@ -120,7 +120,7 @@ class Pool:
         return self.slots[number].restarts if number in self.slots else 0
 
     @property
-    def roll_so_far(self) -> RollingRestartProgress | None:
+    def last_rolling_restart(self) -> RollingRestartProgress | None:
         """The last step of the last rolling restart; None if there was none."""
         return self._restart.progress
 
@@ -203,7 +203,7 @@ class Pool:
         for worker in self:
             worker.tell_logs_moved()
 
-    def roll(self) -> None:
+    def restart_workers(self) -> None:
         """Replace all workers, one after the other, by new ones with the code on disk.
 
         Asked meanwhile, it is done again afterwards.
@@ -275,10 +275,10 @@ class Pool:
             self._exiting.add(old)
         return old
 
-    def worker_said(self, worker: WorkerHandle, report: str) -> None:
+    def worker_reported(self, worker: WorkerHandle, report: str) -> None:
         """A worker has said how it is."""
         worker.connections = int(Status.decode(report).gauge("connections"))
-        self._owner.worker_said(worker, report)
+        self._owner.worker_reported(worker, report)
 
     def worker_retires(self, worker: WorkerHandle, reason: str) -> None:
         """A worker wants another one to take its place: as soon as no other one is replaced."""
@@ -302,7 +302,7 @@ class Pool:
         )
         self._make_room(worker)
 
-    def worker_unheard(self, worker: WorkerHandle, reason: str) -> None:
+    def worker_channel_broken(self, worker: WorkerHandle, reason: str) -> None:
         """A worker cannot be told anything any more, and drains."""
         if self._slot_of(worker) is None:
             return

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from ...handover_interface import Carrier, HandedConnection
 
 
-class Route(Protocol):
+class RelayTarget(Protocol):
     """A way to a process that serves.
 
     Attributes:
@@ -36,10 +36,10 @@ class Relay:
 
     _log = Logger()
 
-    def __init__(self, clock: Any, routes: Callable[[], Iterable[Route]]) -> None:
+    def __init__(self, clock: Any, routes: Callable[[], Iterable[RelayTarget]]) -> None:
         self._clock = clock
         self._routes = routes
-        self._waiting: list[_Parcel] = []
+        self._waiting: list[_RelayedConnection] = []
         self._is_due = False  # a call of `go_on` at the end of this turn
         self._known: WeakSet[Carrier] = WeakSet()
 
@@ -50,11 +50,11 @@ class Relay:
 
     def take_up(self, handed: HandedConnection) -> None:
         """Pass a connection on; its descriptor is ours."""
-        self.add(_Parcel(self, handed))
+        self.add(_RelayedConnection(self, handed))
 
-    def add(self, parcel: _Parcel) -> None:
+    def add(self, connection: _RelayedConnection) -> None:
         """Pass it on at the end of this turn, with all that come in it."""
-        self._waiting.append(parcel)
+        self._waiting.append(connection)
         if not self._is_due:
             self._is_due = True
             self._clock.callLater(0, self.go_on)
@@ -67,20 +67,20 @@ class Relay:
             return
         waiting, self._waiting = self._waiting, []
         room = {route: route.carrier.room for route in routes}
-        batches: dict[Route, list[Any]] = {}
-        for parcel in waiting:
-            willing = [each for each in routes if each not in parcel.refused_by]
+        batches: dict[RelayTarget, list[Any]] = {}
+        for connection in waiting:
+            willing = [each for each in routes if each not in connection.refused_by]
             if not willing:
-                self._lose(parcel, "every process that serves has refused it")
+                self._lose(connection, "every process that serves has refused it")
                 continue
             route = min(willing, key=lambda each: (room[each] <= 0, each.connections))
             if room[route] <= 0:
-                self._waiting.append(parcel)  # until there is
+                self._waiting.append(connection)  # until there is
                 continue
             room[route] -= 1
             route.connections += 1
-            parcel.route = route
-            batches.setdefault(route, []).append(parcel)
+            connection.route = route
+            batches.setdefault(route, []).append(connection)
         for route, batch in batches.items():
             if route.carrier not in self._known:
                 self._known.add(route.carrier)
@@ -90,21 +90,21 @@ class Relay:
     def close(self) -> None:
         """Nobody will serve any more: close what waits."""
         waiting, self._waiting = self._waiting, []
-        for parcel in waiting:
-            self._lose(parcel, "nobody serves any more")
+        for connection in waiting:
+            self._lose(connection, "nobody serves any more")
 
-    def _lose(self, parcel: _Parcel, reason: str) -> None:
-        os.close(parcel.handed.descriptor)
+    def _lose(self, connection: _RelayedConnection, reason: str) -> None:
+        os.close(connection.handed.descriptor)
         self._log.warn("A connection that was to move is closed: {reason}", reason=reason)
 
 
-class _Parcel:
+class _RelayedConnection:
     """A connection that is passed on."""
 
     def __init__(self, relay: Relay, handed: HandedConnection) -> None:
         self.handed = handed
-        self.refused_by: list[Route] = []
-        self.route: Route | None = None
+        self.refused_by: list[RelayTarget] = []
+        self.route: RelayTarget | None = None
         self._relay = relay
 
     def release(self) -> None:

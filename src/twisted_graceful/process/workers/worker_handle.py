@@ -35,7 +35,7 @@ class WorkerObserver(Protocol):
     def worker_ready(self, worker: WorkerHandle) -> None:
         """It can serve, once it is told to `accept`."""
 
-    def worker_said(self, worker: WorkerHandle, report: str) -> None:
+    def worker_reported(self, worker: WorkerHandle, report: str) -> None:
         """It has said how it is; `Status.decode` reads that."""
 
     def worker_retires(self, worker: WorkerHandle, reason: str) -> None:
@@ -44,7 +44,7 @@ class WorkerObserver(Protocol):
     def worker_stopping(self, worker: WorkerHandle) -> None:
         """It was told to stop, by somebody else."""
 
-    def worker_unheard(self, worker: WorkerHandle, reason: str) -> None:
+    def worker_channel_broken(self, worker: WorkerHandle, reason: str) -> None:
         """It cannot be told anything any more, and was sent a SIGTERM."""
 
     def worker_ended(self, worker: WorkerHandle, reason: str, output: str) -> None:
@@ -240,7 +240,7 @@ class WorkerHandle:
     def _on_alive(self, status: str) -> None:
         if self.is_ready:  # while it loads it is the upgrade timeout that ends it
             self._watch.alive()
-        self._observer.worker_said(self, status)
+        self._observer.worker_reported(self, status)
 
     def _on_drained(self, report: str) -> None:
         self.report = report
@@ -256,7 +256,7 @@ class WorkerHandle:
         # The watch goes on: with the channel it may have closed all that its reactor needs.
         self._silent = f"{reason}, and did not end within {self._silence:g} seconds"
         self._child.stop()
-        self._observer.worker_unheard(self, reason)
+        self._observer.worker_channel_broken(self, reason)
 
     def child_ended(self, reason: str, output: str) -> None:
         """It has ended."""
