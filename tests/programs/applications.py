@@ -92,6 +92,7 @@ def autobahn(visitor: Visitor) -> None:
             raise VisitFailed(f"the echo of {message} is {echo}")
     except ConnectionResetError:
         pass  # the next visit connects to the new process
+    visitor.pause(0.01)  # a drain takes a second, and the load is to be small
 
 
 def scrapyd(visitor: Visitor) -> None:
