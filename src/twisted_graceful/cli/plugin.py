@@ -23,7 +23,8 @@ from ..process.host.log_file import check_writable
 from ..process.upgrade.handed_over import handed_over
 from ..process.upgrade.launch import Launch
 from ..process.upgrade.output import keep_words
-from ..services.server import Server, global_reactor, with_absolute_paths
+from ..services.absolute_paths import with_absolute_paths
+from ..services.server import Server, global_reactor
 from ..services.service import GracefulService, serving
 from .autoreload import AutoReload, watch_source
 from .check import CheckService

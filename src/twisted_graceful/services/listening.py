@@ -112,11 +112,6 @@ class Listening:
         """Whether a port is open."""
         return any(each.ports for each in self._endpoints)
 
-    @property
-    def all_secure(self) -> bool:
-        """Whether TLS is spoken on each address."""
-        return all(each.is_secure for each in self._endpoints)
-
     # Listeners
 
     def bind(self) -> None:

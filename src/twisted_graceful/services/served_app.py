@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
+from twisted.web.resource import IResource
 
 from ..app.conversion import as_resource
 from ..app.wsgi.threads import Threads
@@ -15,6 +16,7 @@ from ..config.server_settings import ServerSettings
 from ..coroutines import needs_its_loop
 from ..handover_interface import Carrier
 from ..http.handover import HandoverQueue
+from ..http.io.transport_factory import TransportFactory
 from ..http.log.access_log import RequestLog
 from ..http.log.drain_report import CutRequest, DrainReport
 from ..http.site import Site
@@ -29,6 +31,8 @@ class ServedApp:
         wsgi: whether to take it for a WSGI callable, whatever it looks like.
         settings: timeouts and limits.
         reactor: runs it.
+        transport: of its connections.
+        is_secure: whether requests of the warm-up seem to come by https.
         is_multiprocess: whether other processes run it too; asked for each WSGI request.
         has_clients_waiting: whether clients wait to be accepted.
 
@@ -44,6 +48,8 @@ class ServedApp:
         wsgi: bool,
         settings: ServerSettings,
         reactor: Any,
+        transport: TransportFactory,
+        is_secure: bool,
         is_multiprocess: Callable[[], bool],
         has_clients_waiting: Callable[[], bool],
     ) -> None:
@@ -51,6 +57,8 @@ class ServedApp:
         self._wsgi = wsgi
         self._settings = settings
         self._reactor = reactor
+        self._transport = transport
+        self._is_secure = is_secure
         self._is_multiprocess = is_multiprocess
         self._has_clients_waiting = has_clients_waiting
         self.site: Site | None = None
@@ -59,13 +67,13 @@ class ServedApp:
     async def load(
         self,
         access_log: RequestLog | None,
-        warm_up: Callable[[Site], Awaitable[None]] | None = None,
+        on_warm_up: Callable[[str], None] = lambda target: None,
     ) -> None:
         """Make the resource, and the site that serves it.
 
         Args:
             access_log: gets each request of a client; None if nothing does.
-            warm_up: sends requests to a site; None if nothing is to be sent.
+            on_warm_up: called with the target of each request of the warm-up.
 
         Raises:
             AppError: the application cannot be loaded.
@@ -78,12 +86,8 @@ class ServedApp:
             await deferLater(self._reactor, 0)
         made = as_resource(self._app, self._threads.resource, wsgi=self._wsgi)
         resource = await made if isinstance(made, Deferred) else made
-        if warm_up is not None:
-            # These requests are not a client's: they are neither logged nor counted.
-            self.site = site = Site(resource, settings=self._settings, reactor=self._reactor)
-            site.doStart()
-            await warm_up(site)
-            site.doStop()
+        if self._settings.warm_up:
+            await self._warm_up(resource, on_warm_up)
         self.site = Site(
             resource,
             settings=self._settings,
@@ -93,6 +97,23 @@ class ServedApp:
         )
         # The site must outlive its last port: it still responds in a drain.
         self.site.doStart()
+
+    async def _warm_up(self, resource: IResource, begins: Callable[[str], None]) -> None:
+        from ..http.warm_up import warm_up  # Twisted's client, which most servers do not need
+
+        # These requests are not a client's: they are neither logged nor counted.
+        self.site = site = Site(resource, settings=self._settings, reactor=self._reactor)
+        site.doStart()
+        await warm_up(
+            site,
+            self._settings.warm_up,
+            transport=self._transport,
+            secure=self._is_secure,
+            timeout=self._settings.warm_up_timeout,
+            reactor=self._reactor,
+            begins=begins,
+        )
+        site.doStop()
 
     def _environ(self) -> dict[str, Callable[[], bool]]:
         """What a WSGI application, which sees no request, asks instead; from any thread."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 from typing import Any
 
 from twisted.application.service import Service
@@ -29,18 +28,18 @@ from ..http.io.poller import transport_for
 from ..http.log.access_log import RequestLog
 from ..http.log.drain_report import CutRequest, DrainReport
 from ..http.log.request_metrics import RequestMetrics, TeeRequestLog
-from ..http.site import Site
 from ..process.host.log_file import LogFiles
 from ..process.host.process_status import Status
-from ..process.host.streams import canonical
 from ..process.listeners.listener import Listener
 from ..process.listeners.listener_registry import ListenerRegistry
 from ..process.upgrade.launch import working_directory
+from .absolute_paths import with_absolute_paths
 from .access_log_writer import AccessLogWriter
 from .listening import Admission, Listening
 from .served_app import ServedApp
 from .server_certificate import ServerCertificate
 from .shared_resources import SharedResources
+from .shutdown_delay import ShutdownDelay
 
 
 class Server(Service):
@@ -96,6 +95,8 @@ class Server(Service):
             wsgi=wsgi,
             settings=self.settings,
             reactor=self._reactor,
+            transport=self._transport,
+            is_secure=all(map(self.certificate.is_needed_at, self.addresses)),
             is_multiprocess=self._is_multiprocess,
             has_clients_waiting=lambda: self.listening.limit.is_waited_for,
         )
@@ -112,7 +113,7 @@ class Server(Service):
         self._loading: Deferred[Any] | None = None
         self._waiting: list[Deferred[None]] = []
         self._fault: Failure | None = None
-        self._delay: Deferred[None] | None = None
+        self._delay = ShutdownDelay(self._reactor)
 
     def join(self, shared: SharedResources) -> None:
         """Become one of several servers of a process.
@@ -331,28 +332,14 @@ class Server(Service):
         log: RequestLog | None = self._access_log.start()
         if self.meter is not None:
             log = self.meter if log is None else TeeRequestLog(log, self.meter)
-        warm_up = self._warm_up if self.settings.warm_up else None
-        self._loading = ensureDeferred(self._served.load(log, warm_up))
+        if self._poller is not None and self.settings.warm_up:
+            self._poller.open()
+        self._loading = ensureDeferred(self._served.load(log, self._on_warm_up))
         return self._loading.addBoth(self._load_over)
 
     def _is_multiprocess(self) -> bool:
         balance = self.listening.limit.balance
         return balance is not None and balance.workers != 1
-
-    async def _warm_up(self, site: Site) -> None:
-        from ..http.warm_up import warm_up  # Twisted's client, which most servers do not need
-
-        if self._poller is not None:
-            self._poller.open()
-        await warm_up(
-            site,
-            self.settings.warm_up,
-            transport=self._transport,
-            secure=self.listening.all_secure,
-            timeout=self.settings.warm_up_timeout,
-            reactor=self._reactor,
-            begins=self._on_warm_up,
-        )
 
     def _load_over(self, result: Any) -> Any:
         self._loading = None
@@ -420,26 +407,18 @@ class Server(Service):
         self.announce()
         if not self.listening.is_accepting or not seconds:
             return succeed(None)
-        if self._delay is None:
+        if not self._delay.has_begun:
             self._log.info(
                 "Stopping: {address} is not ready any more; it accepts for another "
                 "{seconds:g} seconds (the shutdown delay)",
                 address=self.listening,
                 seconds=seconds,
             )
-            self._delay = deferLater(self._reactor, seconds)
-            self._delay.addBoth(self._delay_over)
-        over: Deferred[None] = Deferred()
-        self._delay.addCallback(lambda _: over.callback(None))
-        return over
+        return self._delay.wait(seconds)
 
     def end_delay(self) -> None:
         """Let the drain begin that is being announced."""
-        if self._delay is not None:
-            self._delay.cancel()
-
-    def _delay_over(self, result: object) -> None:
-        self._delay = None
+        self._delay.end()
 
     def drain(
         self, carrier: Carrier | None = None, removed: Collection[Listener] = ()
@@ -471,22 +450,6 @@ def workers_not_started(workers: int | str) -> SettingsError:
         workers,
         "0 here, where one process serves: give it to "
         f"`serving(..., workers={workers!r})` or `wait_group(..., workers={workers!r})` instead",
-    )
-
-
-def with_absolute_paths(settings: Settings, directory: str) -> Settings:
-    """Settings whose paths mean the same from now on, in every directory and process.
-
-    Args:
-        settings: as they were written.
-        directory: what relative paths are relative to.
-    """
-    cert, key = settings.tls_cert, settings.tls_key
-    return replace(
-        settings,
-        access_log=canonical(settings.access_log, directory),
-        tls_cert=cert and os.path.join(directory, cert),
-        tls_key=key and os.path.join(directory, key),
     )
 
 

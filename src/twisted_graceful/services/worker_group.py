@@ -8,8 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.task import deferLater
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from ..errors import CertificateError
@@ -26,6 +25,7 @@ from ..process.workers.pool import Pool
 from ..process.workers.relay import Relay, RelayTarget
 from ..process.workers.worker_handle import WorkerHandle, WorkerPhase
 from .group import ServerGroup
+from .shutdown_delay import ShutdownDelay
 from .workload import ServiceWorkload
 
 SLACK = 5.0
@@ -98,7 +98,7 @@ class WorkerGroup(ServiceWorkload):
         self._successor: _Successor | None = None
         self._relay = Relay(reactor, self._routes)
         self._counts: ConnectionCounts | None = None
-        self._delay: Deferred[None] | None = None
+        self._delay = ShutdownDelay(reactor)
         self._removed: frozenset[Listener] = frozenset()  # which only our workers still serve
         self._lifecycle: Lifecycle | None = None
         self._watcher = Watcher()
@@ -317,8 +317,7 @@ class WorkerGroup(ServiceWorkload):
 
     def cut(self) -> None:
         """Cut the requests in flight of workers that leave."""
-        if self._delay is not None:
-            self._delay.cancel()
+        self._delay.end()
         self._pool.cut()
         self._servers.cut()
 
@@ -329,8 +328,7 @@ class WorkerGroup(ServiceWorkload):
             self.cut()
         elif self._servers.longest_delay and self.is_accepting:
             # Until then they accept, so the sockets, and the files of UNIX sockets, are needed.
-            self._delay = deferLater(self._reactor, self._servers.longest_delay)
-            await DeferredList([self._delay], consumeErrors=True)
+            await self._delay.wait(self._servers.longest_delay)
         # They drain. Who connects now is refused, and does not wait here for the end.
         for server in self._servers.servers:
             await server.stopService()
