@@ -9,8 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ..case import SynchronousTestCase
-from .harness import BESIDE_PYTHON, Server
+from .harness import BESIDE_PYTHON, served
 
 GRACEFULCTL = shutil.which("gracefulctl", path=BESIDE_PYTHON) or "gracefulctl"
 DIES = "\nfrom twisted.internet import reactor\nreactor.callLater(0.7, os._exit, 3)\n"
@@ -47,27 +46,62 @@ def ctl(
     )
 
 
-def interrupt_an_upgrade(test: SynchronousTestCase, server: Server, *which: str) -> None:
-    """Press Ctrl-C while new code loads: the upgrade goes on, and that is said.
+class UpgradeMixin:
+    """Upgrades that are the same whichever way ``gracefulctl`` takes to the server.
 
-    Args:
-        test: asserts it.
-        server: which is upgraded.
-        which: options of ``gracefulctl``, by which it finds the server.
+    Attributes:
+        options: of the server.
+        way: the options of ``gracefulctl``, by which it finds the server.
     """
-    server.deploy("2", LOADS_AT_A_GATE)
-    with subprocess.Popen(
-        command("upgrade", *which),
-        cwd=server.directory,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as waiting:
-        server.starting(1)
-        waiting.send_signal(signal.SIGINT)
-        _, err = waiting.communicate(timeout=15)
-    test.assertEqual(waiting.returncode, 130)
-    test.assertIn("interrupted; the upgrade goes on", err)
-    server.open("load")
-    server.hand_over()
-    test.assertEqual(server.get().body, "2")
+
+    options: tuple[str, ...] = ()
+    way: tuple[str, ...]
+
+    def test_rolled_back(self) -> None:
+        """New code that dies in its probation is a failure, and the old code serves."""
+        with served(*self.options, "--probation", "60") as server:
+            server.get()
+            server.deploy("1", DIES)
+            done = ctl(server.directory, "upgrade", "--wait-probation", *self.way)
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertNotIn("Traceback", done.stderr)
+            self.assertIn("the upgrade failed: it exited with status 3", done.stdout)
+            self.assertEqual(server.get().body, "1")
+
+    def test_two_at_once(self) -> None:
+        """An upgrade that comes while another loads is over when its own code serves."""
+        with served(*self.options) as server:
+            server.get()
+            server.deploy("2", LOADS_AT_A_GATE)
+            server.kill(signal.SIGUSR2)
+            server.starting(1)
+            with subprocess.Popen(
+                command("upgrade", *self.way), cwd=server.directory, stdout=subprocess.PIPE
+            ) as waiting:
+                server.said("one is under way; another one follows it")
+                server.deploy("3")
+                server.open("load")
+                waiting.communicate(timeout=30)
+            self.assertEqual(waiting.returncode, 0)
+            self.assertEqual(server.get().body, "3")
+
+    def test_interrupted(self) -> None:
+        """Ctrl-C ends the wait and not the upgrade, and that is said."""
+        with served(*self.options) as server:
+            server.get()
+            server.deploy("2", LOADS_AT_A_GATE)
+            with subprocess.Popen(
+                command("upgrade", *self.way),
+                cwd=server.directory,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            ) as waiting:
+                server.starting(1)
+                waiting.send_signal(signal.SIGINT)
+                _, err = waiting.communicate(timeout=15)
+            self.assertEqual(waiting.returncode, 130)
+            self.assertIn("interrupted; the upgrade goes on", err)
+            server.open("load")
+            server.hand_over()
+            self.assertEqual(server.get().body, "2")

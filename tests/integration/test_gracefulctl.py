@@ -14,7 +14,7 @@ from tests.unit.support import temporary_directory
 
 from ..case import SynchronousTestCase
 from . import proc
-from .gracefulctl import DIES, LOADS_AT_A_GATE, command, ctl, interrupt_an_upgrade
+from .gracefulctl import DIES, LOADS_AT_A_GATE, UpgradeMixin, command, ctl
 from .harness import Server, served
 from .waiting import until
 from .workers import workers
@@ -45,8 +45,10 @@ class PidFileTestCase(SynchronousTestCase):
         return done
 
 
-class UpgradeTests(PidFileTestCase):
+class UpgradeTests(UpgradeMixin, PidFileTestCase):
     """``gracefulctl upgrade`` by signals."""
+
+    way = PID_FILE
 
     def test_new_code_serves(self) -> None:
         """When it has ended with 0, the new code answers."""
@@ -71,15 +73,6 @@ class UpgradeTests(PidFileTestCase):
             names = [each["event"] for each in events]
             self.assertEqual(names, ["signalled", "started", "ready", "drained", "done"])
 
-    def test_rolled_back(self) -> None:
-        """New code that dies in its probation is a failure, and the old code serves."""
-        with served(*LONG) as server:
-            server.get()
-            server.deploy("1", DIES)
-            done = self.ends(server, 1, "upgrade", "--wait-probation")
-            self.assertIn("the upgrade failed: it exited with status 3", done.stdout)
-            self.assertEqual(server.get().body, "1")
-
     def test_code_that_does_not_load(self) -> None:
         """A failure is told at once, with the successor's own traceback; the old code serves."""
         with served() as server:
@@ -100,23 +93,6 @@ class UpgradeTests(PidFileTestCase):
                 self.assertEqual(done.stdout.count("was sent SIGUSR2"), 1)
                 self.assertEqual(server.get().body, version)
 
-    def test_two_at_once(self) -> None:
-        """An upgrade that comes while another loads is over when its own code serves."""
-        with served() as server:
-            server.get()
-            server.deploy("2", LOADS_AT_A_GATE)
-            server.kill(signal.SIGUSR2)
-            server.starting(1)
-            with subprocess.Popen(
-                command("upgrade", *PID_FILE), cwd=server.directory, stdout=subprocess.PIPE
-            ) as waiting:
-                server.said("one is under way; another one follows it")
-                server.deploy("3")
-                server.open("load")
-                waiting.communicate(timeout=30)
-            self.assertEqual(waiting.returncode, 0)
-            self.assertEqual(server.get().body, "3")
-
     def test_without_a_record(self) -> None:
         """Where the record of a server cannot be read, its pid file is watched."""
         server = served(*LONG)
@@ -135,12 +111,6 @@ class UpgradeTests(PidFileTestCase):
             for name in ("log", "check"):
                 done = self.ends(server, 5, name)
                 self.assertIn("has no record of a twisted-graceful", done.stderr)
-
-    def test_interrupted(self) -> None:
-        """Ctrl-C ends the wait and not the upgrade, and that is said."""
-        with served() as server:
-            server.get()
-            interrupt_an_upgrade(self, server, *PID_FILE)
 
 
 class ReloadTests(PidFileTestCase):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from unittest import SkipTest
 
 from ..case import SynchronousTestCase
 from . import proc
-from .gracefulctl import DIES, LOADS_AT_A_GATE, command, ctl, interrupt_an_upgrade
+from .gracefulctl import UpgradeMixin, command, ctl
 from .harness import DAEMON, Server, served
 from .waiting import until
 from .warm_up_apps import DOWN, WELL
@@ -46,8 +45,10 @@ class AdminTestCase(SynchronousTestCase):
         return list(found)
 
 
-class UpgradeTests(AdminTestCase):
+class UpgradeTests(UpgradeMixin, AdminTestCase):
     """``gracefulctl upgrade``."""
+
+    options = way = ADMIN
 
     def test_new_code_serves(self) -> None:
         """When it has ended with 0, the new code answers; each step has been told."""
@@ -136,38 +137,6 @@ class UpgradeTests(AdminTestCase):
             server.get()
             names = self.names(self.ends(server, 0, "upgrade", "--json"))
             self.assertEqual(names, ["started", "loading", "warm-up", "ready"])
-
-    def test_rolled_back(self) -> None:
-        """So is a death in the probation, to who waits for its end."""
-        with served(*ADMIN, *LONG) as server:
-            server.get()
-            server.deploy("1", DIES)
-            done = self.ends(server, 1, "upgrade", "--wait-probation")
-            self.assertIn("the upgrade failed: it exited with status 3", done.stdout)
-            self.assertEqual(server.get().body, "1")
-
-    def test_interrupted(self) -> None:
-        """Ctrl-C ends the wait and not the upgrade, and that is said."""
-        with served(*ADMIN) as server:
-            server.get()
-            interrupt_an_upgrade(self, server, *ADMIN)
-
-    def test_two_at_once(self) -> None:
-        """An upgrade that comes while another loads is over when its own code serves."""
-        with served(*ADMIN) as server:
-            server.get()
-            server.deploy("2", LOADS_AT_A_GATE)
-            server.kill(signal.SIGUSR2)
-            server.starting(1)
-            with subprocess.Popen(
-                command("upgrade", *ADMIN), cwd=server.directory, stdout=subprocess.PIPE
-            ) as waiting:
-                server.said("one is under way; another one follows it")
-                server.deploy("3")
-                server.open("load")
-                waiting.communicate(timeout=30)
-            self.assertEqual(waiting.returncode, 0)
-            self.assertEqual(server.get().body, "3")
 
 
 class ReloadTests(AdminTestCase):

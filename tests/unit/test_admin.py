@@ -56,21 +56,26 @@ class GuardTests(SynchronousTestCase):
         self.assertEqual(self.refused(client="::1", host="[::1]:9000"), "")
         self.assertEqual(self.refused(client=None, host="localhost"), "")
         for host in ("app:9000", "App:9000"):  # RFC 9110 section 4.2.3
-            self.assertEqual(self.refused(host=host), "")
+            with self.subTest(host=host):
+                self.assertEqual(self.refused(host=host), "")
 
     def test_domains(self) -> None:
         """A name with a dot before it stands for a domain, and all below it; not for a namesake."""
         for host in ("example.com", "a.example.com", "A.b.Example.com:9000"):
-            self.assertEqual(self.refused(host=host), "", host)
+            with self.subTest(host=host):
+                self.assertEqual(self.refused(host=host), "")
         for host in ("evilexample.com", "example.com.evil.example", ".com", "com", "a.app"):
-            self.assertIn("Host", self.refused(host=host), host)
+            with self.subTest(host=host):
+                self.assertIn("Host", self.refused(host=host))
 
     def test_addresses(self) -> None:
         """An address, even that of a port that leads to ours, is no name that could be rebound."""
         for host in ("192.0.2.1", "10.0.0.5:9000", "[2001:db8::1]:9000"):
-            self.assertEqual(self.refused(host=host), "", host)
+            with self.subTest(host=host):
+                self.assertEqual(self.refused(host=host), "")
         for host in ("1", "127.1", "0x7f.0.0.1", "127.0.0.1.", "[evil.example]", "[", "[]"):
-            self.assertIn("--admin-host", self.refused(host=host), host)
+            with self.subTest(host=host):
+                self.assertIn("--admin-host", self.refused(host=host))
 
     def test_other_machines(self) -> None:
         """Whoever is not allowed is refused."""
@@ -85,21 +90,25 @@ class GuardTests(SynchronousTestCase):
             "",
             "localhost.",
         ):
-            self.assertIn("Host", self.refused(host=host), host)
+            with self.subTest(host=host):
+                self.assertIn("Host", self.refused(host=host))
         self.assertIn("Host", self.refused(client=None, host="evil.example"))
 
     def test_other_origins(self) -> None:
         """A page of another origin is refused, and so is one without any."""
         self.assertEqual(self.refused(origin="http://127.0.0.1:9000"), "")
         for origin in ("http://evil.example", "null", "http://127.0.0.1:8080", "https://127.0.0.1"):
-            self.assertIn("origin", self.refused(origin=origin), origin)
+            with self.subTest(origin=origin):
+                self.assertIn("origin", self.refused(origin=origin))
 
     def test_other_sites(self) -> None:
         """What a browser has been led to by another site is refused; who typed it is not."""
         for site in ("same-origin", "none"):
-            self.assertEqual(self.refused(fetch_site=site), "")
+            with self.subTest(site=site):
+                self.assertEqual(self.refused(fetch_site=site), "")
         for site in ("cross-site", "same-site"):
-            self.assertIn("site", self.refused(fetch_site=site))
+            with self.subTest(site=site):
+                self.assertIn("site", self.refused(fetch_site=site))
 
 
 class MeterTests(SynchronousTestCase):
@@ -179,31 +188,35 @@ class EndpointTests(Admin):
     def test_unknown(self) -> None:
         """Other paths are not found."""
         for path in ("/nothing", "/status/", "/status/more"):
-            self.assertEqual(self.ask(path)[0], 404, path)
+            with self.subTest(path=path):
+                self.assertEqual(self.ask(path)[0], 404)
 
     def test_refused(self) -> None:
         """A refusal is made for any path and method."""
         for path in ("/", "/status", "/metrics", "/nothing", "/page.js"):
             for method in ("GET", "POST", "OPTIONS"):
-                self.assertEqual(self.ask(path, method, Host="evil.example")[0], 403)
+                with self.subTest(path=path, method=method):
+                    self.assertEqual(self.ask(path, method, Host="evil.example")[0], 403)
 
     def test_every_answer_is_guarded(self) -> None:
         """No answer may be framed, sniffed or stored, nor run what is not ours."""
         for path in ("/", "/status", "/nothing"):
-            answer = self.server.request("GET", path, headers={"Host": "localhost"})
-            headers = answer.headers
-            self.assertIn("default-src 'none'", headers["content-security-policy"])
-            self.assertNotIn("unsafe", headers["content-security-policy"])
-            self.assertEqual(headers["x-content-type-options"], "nosniff")
-            self.assertEqual(headers["cache-control"], "no-store")
+            with self.subTest(path=path):
+                answer = self.server.request("GET", path, headers={"Host": "localhost"})
+                headers = answer.headers
+                self.assertIn("default-src 'none'", headers["content-security-policy"])
+                self.assertNotIn("unsafe", headers["content-security-policy"])
+                self.assertEqual(headers["x-content-type-options"], "nosniff")
+                self.assertEqual(headers["cache-control"], "no-store")
 
     def test_no_actions_over_tcp(self) -> None:
         """On TCP nothing can be changed."""
         for path in ("/upgrade", "/reload", "/stop", "/workers"):
-            status, body = self.ask(path, "POST", **{"Content-Type": "application/json"})
-            self.assertEqual(status, 403)
-            self.assertIn("UNIX socket", body)
-            self.assertEqual(self.ask(path)[0], 200 if path == "/upgrade" else 405)
+            with self.subTest(path=path):
+                status, body = self.ask(path, "POST", **{"Content-Type": "application/json"})
+                self.assertEqual(status, 403)
+                self.assertIn("UNIX socket", body)
+                self.assertEqual(self.ask(path)[0], 200 if path == "/upgrade" else 405)
 
     def test_metrics(self) -> None:
         """The exposition has what was counted, here and by others."""
@@ -304,17 +317,19 @@ class OverviewTests(Admin):
         """What one generation has told is in what others are told, and not in what it is told."""
         self.overview.reported("predecessor", Status({"sent": 5}).encode())
         for to, sent in (("predecessor", 0), ("successor", 5)):
-            self.assertEqual(Status.decode(self.overview.report(to)).counters["sent"], sent)
+            with self.subTest(to=to, sent=sent):
+                self.assertEqual(Status.decode(self.overview.report(to)).counters["sent"], sent)
 
     def test_what_a_message_cannot_hold(self) -> None:
         """Of a report too long the words go first, and never the numbers."""
         self.overview.reported("predecessor", Status({"sent": 5}).encode())
         for length, left in ((10, {"upgrade", "history", "facts"}), (70_000, set())):
-            self.overview.last_upgrade = [{"event": "failed", "output": "x" * length}]
-            report = self.overview.report("successor")
-            self.assertLess(len(report), 65_535)
-            self.assertEqual(Status.decode(report).counters["sent"], 5)
-            self.assertEqual(set(json.loads(report)) - {"counters", "gauges"}, left)
+            with self.subTest(length=length, left=left):
+                self.overview.last_upgrade = [{"event": "failed", "output": "x" * length}]
+                report = self.overview.report("successor")
+                self.assertLess(len(report), 65_535)
+                self.assertEqual(Status.decode(report).counters["sent"], 5)
+                self.assertEqual(set(json.loads(report)) - {"counters", "gauges"}, left)
 
     def test_a_drain(self) -> None:
         """It is counted once, with its length; one that was given up is not."""
@@ -550,11 +565,12 @@ class AddressTests(SynchronousTestCase):
     def test_for_others(self) -> None:
         """Where other machines can connect it must be said which ones may."""
         for address in ("9000", "0.0.0.0:9000", "192.0.2.1:9000", "example.com:9000"):
-            error = self.assertRaises(AdminError, self.server, address)
-            self.assertIn("--admin-allow", str(error))
-            self.assertIsNone(self.app.meter)  # nobody would see what is counted
-            self.server(address, "10.0.0.0/8")
-            self.assertIsNotNone(self.app.meter)
+            with self.subTest(address=address):
+                error = self.assertRaises(AdminError, self.server, address)
+                self.assertIn("--admin-allow", str(error))
+                self.assertIsNone(self.app.meter)  # nobody would see what is counted
+                self.server(address, "10.0.0.0/8")
+                self.assertIsNotNone(self.app.meter)
 
     def test_no_tls(self) -> None:
         """TLS is not spoken there."""

@@ -6,8 +6,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ..case import SynchronousTestCase
 from .modules import modules
 from .support import run_python
 

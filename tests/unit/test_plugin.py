@@ -15,7 +15,6 @@ from unittest.mock import patch
 from twisted.application.twist._options import TwistOptions
 from twisted.python.logfile import BaseLogFile, LogFile
 from twisted.scripts.twistd import ServerOptions
-from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_graceful.address import Address
 from twisted_graceful.cli.autoreload import AutoReload
@@ -29,6 +28,7 @@ from twisted_graceful.process.upgrade import handed_over
 from twisted_graceful.process.upgrade.inheritance import VARIABLE
 from twisted_graceful.services.service import GracefulService
 
+from ..case import SynchronousTestCase
 from ..certificates import ONE, ONE_KEY
 from .secure import certificate_file
 from .support import leaves_nothing_open, run_python_beside, temporary_directory
@@ -63,7 +63,8 @@ class OptionsTests(SynchronousTestCase):
         parsed = options()
         self.assertEqual((parsed["port"], parsed["app"]), ((Address("", 8080),), ()))
         for each in fields(Settings):
-            self.assertEqual(parsed[each.name.replace("_", "-")], each.default)
+            with self.subTest(each=each):
+                self.assertEqual(parsed[each.name.replace("_", "-")], each.default)
 
     def test_ports_and_apps_are_repeatable(self) -> None:
         """Ports and applications are kept in the order in which they were given."""
@@ -87,14 +88,18 @@ class OptionsTests(SynchronousTestCase):
     def test_a_port_twice(self) -> None:
         """The same port twice is refused; port 0 twice is two free ports."""
         for second in (":8080", "https:8080"):
-            self.assertIn("given more than once", self.refused("--port", "8080", "--port", second))
+            with self.subTest(second=second):
+                self.assertIn(
+                    "given more than once", self.refused("--port", "8080", "--port", second)
+                )
         self.assertEqual(len(options("--port", ":0", "--port", ":0")["port"]), 2)
 
     def test_where_the_admin_endpoints_must_not_be(self) -> None:
         """What no start accepts is refused by a check, and is not printed as a configuration."""
         for what in ((), ("--check",), ("--print-config",)):
-            self.assertIn("--admin-allow", self.refused("--admin", ":9000", *what))
-            self.assertIn("plain HTTP", self.refused("--admin", "https:127.0.0.1:9000", *what))
+            with self.subTest(what=what):
+                self.assertIn("--admin-allow", self.refused("--admin", ":9000", *what))
+                self.assertIn("plain HTTP", self.refused("--admin", "https:127.0.0.1:9000", *what))
         options("--admin", ":9000", "--admin-allow", "10.0.0.0/8")
 
     def test_two_parsers_do_not_share_what_they_read(self) -> None:
@@ -110,10 +115,11 @@ class OptionsTests(SynchronousTestCase):
     def test_counts_that_do_not_match(self) -> None:
         """Any other count is refused, with both counts and what is accepted."""
         for ports, apps in ((1, 2), (3, 2), (2, 3)):
-            text = self.refused(*["--port", "0"] * ports, *["--app", "a.a"] * apps)
-            for given in (f"--app was given {apps} times", f"--port {ports} times"):
-                self.assertIn(f"{given} (by the command line)", text)
-            self.assertIn("one --app for all ports, or as many as there are ports", text)
+            with self.subTest(ports=ports, apps=apps):
+                text = self.refused(*["--port", "0"] * ports, *["--app", "a.a"] * apps)
+                for given in (f"--app was given {apps} times", f"--port {ports} times"):
+                    self.assertIn(f"{given} (by the command line)", text)
+                self.assertIn("one --app for all ports, or as many as there are ports", text)
 
     def test_what_is_spoken_on_a_port(self) -> None:
         """A port may be written with its scheme."""
@@ -124,20 +130,22 @@ class OptionsTests(SynchronousTestCase):
         """A wrong port is refused by the option's name, as given, with what is accepted."""
         text = self.refused("--port", "http")
         for part in ("--port", "'http'", "accepted are 8080"):
-            self.assertIn(part, text)
+            with self.subTest(part=part):
+                self.assertIn(part, text)
 
     def test_every_setting_is_an_option(self) -> None:
         """Each setting can be given, by its name with hyphens."""
         for each in fields(Settings):
-            name = each.name.replace("_", "-")
-            kind = kind_of(each)
-            if isinstance(kind, Flag):
-                self.assertTrue(options(f"--{name}")[name])
-                continue
-            text = kind.choices[-1] if isinstance(kind, Text) and kind.choices else "7"
-            text = "10.0.0.7" if isinstance(kind, NetworkList) else text
-            text = "/7" if isinstance(kind, ListOf) else text
-            self.assertEqual(options(f"--{name}", text)[name], kind.parse(text))
+            with self.subTest(each=each):
+                name = each.name.replace("_", "-")
+                kind = kind_of(each)
+                if isinstance(kind, Flag):
+                    self.assertTrue(options(f"--{name}")[name])
+                    continue
+                text = kind.choices[-1] if isinstance(kind, Text) and kind.choices else "7"
+                text = "10.0.0.7" if isinstance(kind, NetworkList) else text
+                text = "/7" if isinstance(kind, ListOf) else text
+                self.assertEqual(options(f"--{name}", text)[name], kind.parse(text))
 
     def test_what_holds_several(self) -> None:
         """An option that holds several values is repeatable, and keeps their order."""
@@ -153,25 +161,28 @@ class OptionsTests(SynchronousTestCase):
         for each in numbers:
             name = each.name.replace("_", "-")
             for value in ("soon", "-1"):
-                text = self.refused(f"--{name}", value)
-                for part in (f"--{name}: ", repr(value), kind_of(each).unit, "or more"):
-                    self.assertIn(part, text)
+                with self.subTest(each=each, value=value):
+                    text = self.refused(f"--{name}", value)
+                    for part in (f"--{name}: ", repr(value), kind_of(each).unit, "or more"):
+                        self.assertIn(part, text)
 
     def test_help_has_every_unit_and_default(self) -> None:
         """`--help` shows unit and default of every setting, and the default of the rest."""
         text = " ".join(str(options()).split())
         for each in fields(Settings):
-            if isinstance(kind_of(each), Flag):
-                continue
-            name = each.name.replace("_", "-")
-            _, found, entry = text.partition(f" --{name}= ")
-            self.assertTrue(found, name)
-            entry = entry.partition(" --")[0]
-            self.assertTrue(entry.startswith(f"{kind_of(each).unit}: "), entry)
-            default = each.default if each.default != () else "none"
-            self.assertIn(f"[default: {default}", entry)
+            with self.subTest(each=each):
+                if isinstance(kind_of(each), Flag):
+                    continue
+                name = each.name.replace("_", "-")
+                _, found, entry = text.partition(f" --{name}= ")
+                self.assertTrue(found, name)
+                entry = entry.partition(" --")[0]
+                self.assertTrue(entry.startswith(f"{kind_of(each).unit}: "), entry)
+                default = each.default if each.default != () else "none"
+                self.assertIn(f"[default: {default}", entry)
         for default in ("[default: 8080]", "[default: a welcome page]"):
-            self.assertIn(default, text)
+            with self.subTest(default=default):
+                self.assertIn(default, text)
 
 
 class CompletionTests(SynchronousTestCase):
@@ -185,16 +196,17 @@ class CompletionTests(SynchronousTestCase):
         self.assertEqual(self.assertRaises(SystemExit, twistd.parseOptions, words).code, 0)
         text = twistd._shellCompFile.getvalue().decode()
         for option in OPTIONS:
-            [line] = re.findall(rf"^['\"]\*?--{option.name}=?\[.*$", text, re.MULTILINE)
-            kind = option.kind
-            self.assertEqual(line[1] == "*", option.repeatable, line)
-            self.assertEqual(f"--{option.name}=" in line, not isinstance(kind, Flag), line)
-            if isinstance(kind, FilePath):
-                self.assertIn(":_files", line)
-            elif isinstance(kind, Text) and kind.choices:
-                self.assertIn(f":({' '.join(kind.choices)})", line)
-            elif not isinstance(kind, Flag):
-                self.assertTrue(line.rstrip("'\" \\").endswith(f":{kind.unit}:"), line)
+            with self.subTest(option=option):
+                [line] = re.findall(rf"^['\"]\*?--{option.name}=?\[.*$", text, re.MULTILINE)
+                kind = option.kind
+                self.assertEqual(line[1] == "*", option.repeatable, line)
+                self.assertEqual(f"--{option.name}=" in line, not isinstance(kind, Flag), line)
+                if isinstance(kind, FilePath):
+                    self.assertIn(":_files", line)
+                elif isinstance(kind, Text) and kind.choices:
+                    self.assertIn(f":({' '.join(kind.choices)})", line)
+                elif not isinstance(kind, Flag):
+                    self.assertTrue(line.rstrip("'\" \\").endswith(f":{kind.unit}:"), line)
 
 
 class SourcesTests(SynchronousTestCase):
@@ -242,10 +254,11 @@ class SourcesTests(SynchronousTestCase):
             ("--config", ("--config", "nowhere.toml")),
             ("the environment variable GRACEFUL_CONFIG", ()),
         ):
-            self.assertIn(
-                f"{name}: 'nowhere.toml' cannot be read: No such", self.refused(*arguments)
-            )
-            self.set("GRACEFUL_CONFIG", "nowhere.toml")
+            with self.subTest(name=name, arguments=arguments):
+                self.assertIn(
+                    f"{name}: 'nowhere.toml' cannot be read: No such", self.refused(*arguments)
+                )
+                self.set("GRACEFUL_CONFIG", "nowhere.toml")
 
     def test_a_file_that_is_no_text(self) -> None:
         """A file that is not UTF-8 is refused, and the error names the probable encoding."""
@@ -256,10 +269,11 @@ class SourcesTests(SynchronousTestCase):
             (text.encode("utf-16"), "probably UTF-16"),
             (text.encode("utf-16-be"), "probably UTF-16"),
         ):
-            Path(self.path).write_bytes(data)
-            said = self.refused("--config", self.path)
-            self.assertIn(f"--config: {self.path!r} is not UTF-8", said)
-            self.assertIn(told, said)
+            with self.subTest(data=data, told=told):
+                Path(self.path).write_bytes(data)
+                said = self.refused("--config", self.path)
+                self.assertIn(f"--config: {self.path!r} is not UTF-8", said)
+                self.assertIn(told, said)
         Path(self.path).write_bytes(text.encode("utf-8-sig"))
         self.assertEqual(options("--config", self.path)["idle-grace"], 7)
 
@@ -345,14 +359,16 @@ class TwistdOptionsTests(SynchronousTestCase):
             ("app.log", os.path.abspath("app.log")),
             (os.path.join(directory, "link"), "-"),
         ):
-            parent = twistd_options("--nodaemon", "--logfile", given)
-            self.parsed(parent)
-            self.assertEqual(parent["logfile"], expected)
+            with self.subTest(given=given, expected=expected):
+                parent = twistd_options("--nodaemon", "--logfile", given)
+                self.parsed(parent)
+                self.assertEqual(parent["logfile"], expected)
 
     def test_output_that_is_no_file_is_given_to_nobody(self) -> None:
         """In the foreground, without a log file, there is none."""
         for given in (("--nodaemon",), ("--nodaemon", "--logfile", "-")):
-            self.assertEqual(self.parsed(twistd_options(*given)).twistd.log_file, "")
+            with self.subTest(given=given):
+                self.assertEqual(self.parsed(twistd_options(*given)).twistd.log_file, "")
 
     def test_a_successor_does_nothing_twice(self) -> None:
         """A successor does not daemonize, change user or root, or touch twistd's pid file."""
@@ -373,9 +389,10 @@ class TwistdOptionsTests(SynchronousTestCase):
             (("--nodaemon", "--logfile", "-"), "-"),
             (("--nodaemon",), None),
         ):
-            parent = twistd_options(*given)
-            skip_completed_steps(parent)
-            self.assertEqual(parent["logfile"], log_file)
+            with self.subTest(given=given, log_file=log_file):
+                parent = twistd_options(*given)
+                skip_completed_steps(parent)
+                self.assertEqual(parent["logfile"], log_file)
 
     def test_what_is_skipped_is_known_to_twistd(self) -> None:
         """Each option that a successor leaves out is one that this twistd has."""
@@ -389,9 +406,10 @@ class TwistdOptionsTests(SynchronousTestCase):
         twist = TwistOptions()
         twist.selectDefaultLogObserver()
         for parent in (twistd_options(), twist):
-            known = set(parent)
-            prepare_check(parent)
-            self.assertEqual(set(parent), known)
+            with self.subTest(parent=parent):
+                known = set(parent)
+                prepare_check(parent)
+                self.assertEqual(set(parent), known)
 
     def test_a_check_leaves_no_process_and_no_file(self) -> None:
         """A check does not daemonize, and has neither pid file nor log; its user is as given."""
@@ -467,9 +485,10 @@ class MakeServiceTests(SynchronousTestCase):
             (("--app", "tap_app.one"), [2]),
             (("--app", "tap_app.one", "--app", "tap_app.two"), [1, 1]),
         ):
-            servers = self.service(*two, *apps, "--idle-grace", "7").servers
-            self.assertEqual([len(each.addresses) for each in servers], shares)
-            self.assertEqual({each.settings.idle_grace for each in servers}, {7})
+            with self.subTest(apps=apps, shares=shares):
+                servers = self.service(*two, *apps, "--idle-grace", "7").servers
+                self.assertEqual([len(each.addresses) for each in servers], shares)
+                self.assertEqual({each.settings.idle_grace for each in servers}, {7})
 
     def test_a_name_that_cannot_be_loaded(self) -> None:
         """What cannot be loaded is one line that says which half failed, and no traceback."""
@@ -478,9 +497,10 @@ class MakeServiceTests(SynchronousTestCase):
             ("nothing_of_this_name.one", "there is no module 'nothing_of_this_name'"),
             ("tap_app.three", "the module 'tap_app' has no attribute 'three'"),
         ):
-            text = self.refused("--port", "127.0.0.1:0", "--app", name)
-            self.assertTrue(text.startswith(f"twistd graceful: --app {name!r}: {half}"), text)
-            self.assertNotIn("\n", text)
+            with self.subTest(name=name, half=half):
+                text = self.refused("--port", "127.0.0.1:0", "--app", name)
+                self.assertTrue(text.startswith(f"twistd graceful: --app {name!r}: {half}"), text)
+                self.assertNotIn("\n", text)
         self.assertEqual(sys.stderr.getvalue(), "")  # type: ignore[attr-defined]
 
     def test_reload(self) -> None:
@@ -491,10 +511,13 @@ class MakeServiceTests(SynchronousTestCase):
             self.assertIn("pip install 'twisted-graceful[reload]'", self.refused(*common))
         with patch("twisted_graceful.cli.plugin.watch_source") as watch:
             for arguments, drain in (((), 5), (("--drain-timeout", "30"), 30)):
-                service = self.service(*common, "--app", "tap_app.one", *arguments)
-                self.assertEqual(service.servers[0].settings.drain_timeout, drain)
-                self.assertEqual(len([each for each in service if isinstance(each, AutoReload)]), 1)
-                watch.assert_called_with(("tap_app.one",), "")
+                with self.subTest(arguments=arguments, drain=drain):
+                    service = self.service(*common, "--app", "tap_app.one", *arguments)
+                    self.assertEqual(service.servers[0].settings.drain_timeout, drain)
+                    self.assertEqual(
+                        len([each for each in service if isinstance(each, AutoReload)]), 1
+                    )
+                    watch.assert_called_with(("tap_app.one",), "")
         self.assertTrue(sys.dont_write_bytecode)
         self.assertFalse(
             [each for each in self.service(*common[:2]) if isinstance(each, AutoReload)]
@@ -511,10 +534,11 @@ class MakeServiceTests(SynchronousTestCase):
             ((*both, "--tls-cert", "nowhere.pem"), "/nowhere.pem' cannot be read"),
             ((*both, "--tls-key", path), "it must be given together with tls_cert"),
         ):
-            refused = self.refused(*arguments)
-            self.assertTrue(refused.startswith("twistd graceful: "), refused)
-            self.assertIn(text, refused)
-            self.assertNotIn("\n", refused)
+            with self.subTest(arguments=arguments, text=text):
+                refused = self.refused(*arguments)
+                self.assertTrue(refused.startswith("twistd graceful: "), refused)
+                self.assertIn(text, refused)
+                self.assertNotIn("\n", refused)
 
     def test_a_fault_inside_the_application(self) -> None:
         """A fault of the application shows the application's frames, and none of the loader's."""
@@ -554,11 +578,12 @@ class MakeServiceTests(SynchronousTestCase):
     def test_daemon_without_an_output(self) -> None:
         """A daemon has no standard output that it could log to."""
         for twistds, refused in ((("--nodaemon",), False), ((), True)):
-            parsed = Options()
-            parsed.parent = twistd_options(*twistds)  # type: ignore[attr-defined]
-            if refused:
-                arguments = ("--access-log", "-")
-                error = self.assertRaises(SystemExit, parsed.parseOptions, arguments)
-                self.assertIn("name a file", str(error))
-            else:
-                parsed.parseOptions(("--access-log", "-"))
+            with self.subTest(twistds=twistds, refused=refused):
+                parsed = Options()
+                parsed.parent = twistd_options(*twistds)  # type: ignore[attr-defined]
+                if refused:
+                    arguments = ("--access-log", "-")
+                    error = self.assertRaises(SystemExit, parsed.parseOptions, arguments)
+                    self.assertIn("name a file", str(error))
+                else:
+                    parsed.parseOptions(("--access-log", "-"))

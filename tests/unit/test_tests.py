@@ -31,3 +31,8 @@ class ImportTests(SynchronousTestCase):
             each for each in imports() if any(x.startswith("test_") for x in each[1].split("."))
         ]
         self.assertEqual(found, [])
+
+    def test_every_subtest_works(self) -> None:
+        """No module takes its test cases from trial, whose `subTest` ends at the first failure."""
+        found = {each for each, name in imports() if name.startswith("twisted.trial")}
+        self.assertEqual(found, {"case.py"})
