@@ -11,6 +11,7 @@ from typing import Any
 from twisted_graceful.errors import ActivationError, InheritanceError
 from twisted_graceful.process.listeners.listener import Listener
 from twisted_graceful.process.listeners.unix_files import SocketFile
+from twisted_graceful.process.upgrade import handed_over
 from twisted_graceful.process.upgrade.handed_over import HandedOver
 from twisted_graceful.process.upgrade.inheritance import VARIABLE, Inheritance
 from twisted_graceful.process.upgrade.spawn import descriptors_for_child
@@ -103,24 +104,30 @@ class InheritanceTests(SynchronousTestCase):
 
     def test_a_pid_file_can_be_noted(self) -> None:
         """What runs before the application adds the pid file, and changes nothing else."""
-        handed_over = self.handed_over(pid_file="")
-        handed_over.note_pid_file("/run/app.pid")
-        self.assertEqual(handed_over.claim_inheritance(), self.inheritance)
+        handed = self.handed_over(pid_file="")
+        handed.note_pid_file("/run/app.pid")
+        self.assertEqual(handed.claim_inheritance(), self.inheritance)
 
     def test_it_is_out_of_reach(self) -> None:
         """Nothing that the process starts afterwards finds the variables."""
         manager = {"NOTIFY_SOCKET": "@x", "LISTEN_FDS": "0", "LISTEN_PID": str(os.getpid())}
         environ = {VARIABLE: self.variable(), "PATH": "/bin", **manager}
-        handed_over = HandedOver(environ, os.getpid())
+        handed = HandedOver(environ, os.getpid())
         self.assertEqual(environ, {"PATH": "/bin"})
-        self.assertTrue(handed_over.is_successor)
-        self.assertEqual((handed_over.worker, handed_over.supervision.socket), (0, "@x"))
+        self.assertTrue(handed.is_successor)
+        self.assertEqual((handed.worker, handed.supervision.socket), (0, "@x"))
+
+    def test_a_worker(self) -> None:
+        """A worker knows its number, and dies with its master from the first moment."""
+        calls: list[str] = []
+        self.patch(handed_over, "die_with_parent", lambda: calls.append("die with parent"))
+        self.assertEqual((self.handed_over(worker=2).worker, calls), (2, ["die with parent"]))
 
     def test_a_second_claim_is_refused(self) -> None:
         """Two services of one process are told that they cannot share an inheritance."""
-        handed_over = self.handed_over()
-        handed_over.claim_inheritance()
-        error = self.assertRaises(InheritanceError, handed_over.claim_inheritance)
+        handed = self.handed_over()
+        handed.claim_inheritance()
+        error = self.assertRaises(InheritanceError, handed.claim_inheritance)
         self.assertIn("give all servers to one", str(error))
 
     def test_nobody_inherits_in_the_first_generation(self) -> None:
@@ -134,10 +141,10 @@ class InheritanceTests(SynchronousTestCase):
     def test_an_error_is_for_the_service(self) -> None:
         """What makes no sense is an error when a service claims it, and not before."""
         broken = {VARIABLE: "{}", "LISTEN_FDS": "x", "LISTEN_PID": str(os.getpid())}
-        handed_over = HandedOver(broken, os.getpid())
-        self.assertTrue(handed_over.is_successor)
-        self.assertRaises(InheritanceError, handed_over.claim_inheritance)
-        self.assertRaises(ActivationError, handed_over.claim_activated)
+        handed = HandedOver(broken, os.getpid())
+        self.assertTrue(handed.is_successor)
+        self.assertRaises(InheritanceError, handed.claim_inheritance)
+        self.assertRaises(ActivationError, handed.claim_activated)
 
     def test_another_version_is_refused(self) -> None:
         """A version that this one cannot read is named, beside the one that it can."""
