@@ -84,40 +84,14 @@ class Launch:
         pid = os.getpid() if pid is None else pid
         symlinks = _symlinks(environ, orig_argv)
         directory = working_directory(environ, orig_argv)
-        # Every option of the interpreter comes before the script.
-        place = max(1, len(orig_argv) - len(argv))
-        before, after = list(orig_argv[1:place]), list(orig_argv[place:])
-        script = ""
-        if after and argv and after[0] == argv[0]:
-            script = symlinks.spell(os.path.join(directory, after[0]))
-            if os.path.isabs(after[0]):
-                after[0] = script
-        command = [symlinks.spell(executable), *before, *after]
-        refusal = ""
-        if not argv or argv[0] in ("", "-"):
-            refusal = (
-                "this program was typed in or piped in, so there is no command to start again; "
-                "put it into a file"
-            )
-        elif (
-            _TWISTD.fullmatch(Path(argv[0]).name) is not None
-            and not twistd_is_told
-            and TWISTD_AGAIN not in orig_argv
-        ):
-            command[place:] = ["-m", TWISTD_AGAIN, *argv[1:]]
-        elif script and shebang.has_run(script, orig_argv[:place]):
-            # A new release has a script of its own, which names the interpreter of that release.
-            command = [script, *after[1:]]
-        kept = {name: value for name, value in environ.items() if name not in _NOT_INHERITED}
-        for name in set(_SEARCHED).intersection(kept):
-            kept[name] = os.pathsep.join(map(symlinks.spell, kept[name].split(os.pathsep)))
-        if directory != os.path.realpath(directory):
-            kept["PWD"] = directory  # else the successor would not know how it is written
+        command, refusal = _command(
+            executable, orig_argv, argv, directory, symlinks, twistd_is_told
+        )
         return cls(
             executable=command[0],
             arguments=tuple(command[1:]),
             directory=directory,
-            environment=kept,
+            environment=_environment(environ, directory, symlinks),
             refusal=refusal,
             pid=pid,
             supervisor=None
@@ -184,6 +158,48 @@ class Launch:
                 f"{name}, which the first line of {self.executable} names, {gone}. Install the "
                 "virtual environment of this release again"
             )
+
+
+def _command(
+    executable: str,
+    orig_argv: Sequence[str],
+    argv: Sequence[str],
+    directory: str,
+    symlinks: Symlinks,
+    twistd_is_told: bool,
+) -> tuple[list[str], str]:
+    """The command that starts this program again, and why that is refused; empty if it is not."""
+    # Every option of the interpreter comes before the script.
+    place = max(1, len(orig_argv) - len(argv))
+    before, after = list(orig_argv[1:place]), list(orig_argv[place:])
+    script = ""
+    if after and argv and after[0] == argv[0]:
+        script = symlinks.spell(os.path.join(directory, after[0]))
+        if os.path.isabs(after[0]):
+            after[0] = script
+    command = [symlinks.spell(executable), *before, *after]
+    if not argv or argv[0] in ("", "-"):
+        return command, (
+            "this program was typed in or piped in, so there is no command to start again; "
+            "put it into a file"
+        )
+    is_twistd = _TWISTD.fullmatch(Path(argv[0]).name) is not None
+    if is_twistd and not twistd_is_told and TWISTD_AGAIN not in orig_argv:
+        command[place:] = ["-m", TWISTD_AGAIN, *argv[1:]]
+    elif script and shebang.has_run(script, orig_argv[:place]):
+        # A new release has a script of its own, which names the interpreter of that release.
+        command = [script, *after[1:]]
+    return command, ""
+
+
+def _environment(environ: Mapping[str, str], directory: str, symlinks: Symlinks) -> dict[str, str]:
+    """The environment of the successor, in which paths are written as they were at the start."""
+    kept = {name: value for name, value in environ.items() if name not in _NOT_INHERITED}
+    for name in set(_SEARCHED).intersection(kept):
+        kept[name] = os.pathsep.join(map(symlinks.spell, kept[name].split(os.pathsep)))
+    if directory != os.path.realpath(directory):
+        kept["PWD"] = directory  # else the successor would not know how it is written
+    return kept
 
 
 def working_directory(
