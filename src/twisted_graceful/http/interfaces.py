@@ -26,7 +26,7 @@ from ..config.server_settings import ServerSettings
 from ..handover_interface import Departure
 from .log.access_log import Loggable, RequestLog
 from .log.client_log import ClientLog
-from .log.drain_report import CutRequest
+from .log.drain_report import CutRequest, Outcome
 from .phases import ConnectionPhase
 from .proxies import Proxies
 from .time_sharing import TurnScheduler
@@ -284,7 +284,7 @@ class UpgradableChannel(Protocol):
     transport: Any
     wire: Transport
     begun: float
-    outcome: Any
+    outcome: Outcome
     phase: ConnectionPhase
     host: IAddress
 

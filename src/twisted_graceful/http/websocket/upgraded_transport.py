@@ -15,6 +15,9 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import directlyProvides, implementer, providedBy
 
+from ..interfaces import Transport, UpgradableChannel
+from ..request import Request
+
 
 class WebSocketSession(Protocol):
     """What the transport asks of its WebSocket.
@@ -25,10 +28,10 @@ class WebSocketSession(Protocol):
         request: the opening handshake.
     """
 
-    transport: Any
+    wire: Transport
     protocol: IProtocol | None
-    channel: Any
-    request: Any
+    channel: UpgradableChannel
+    request: Request
     client: IAddress
     host: IAddress
 
@@ -68,10 +71,10 @@ class WebSocketTransport:
         self._connection = connection
         self.request = connection.request
         # Not TLS: autobahn would take this for Twisted's own.
-        directlyProvides(self, providedBy(connection.transport) - ISSLTransport)
+        directlyProvides(self, providedBy(connection.wire) - ISSLTransport)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection.transport, name)
+        return getattr(self._connection.wire, name)
 
     @property
     def protocol(self) -> Any:
