@@ -144,16 +144,8 @@ def parent_supervisor(
     Returns:
         None if nothing does, or if that cannot be seen.
     """
-    watched = [pid]
-    this = top = look(pid)
-    while watched[-1] != 1:
-        above = look(top.parent)
-        # A shell without job control has its children in its own process group, and waits for them.
-        in_its_group = above.is_one_of(_SHELLS) and above.group == top.group
-        if not in_its_group and not above.is_one_of(_WAIT):
-            break
-        watched.append(top.parent)
-        top = above
+    this = look(pid)
+    watched, top = _watched_with(pid, this, look)
     parent = look(top.parent)
     entered = bool(top.names) and not top.parent  # from outside: by the runtime, or docker exec
     if (
@@ -168,15 +160,8 @@ def parent_supervisor(
             return _restarting("supervisord")
         if "PM2_HOME" in environ and "pm_id" in environ:
             return _restarting("PM2")
-    for name in parent.names:
-        if name in _SUPERVISORS:
-            return _restarting(_SUPERVISORS[name])
-        if name in _RUNS_TOGETHER:
-            return ParentSupervisor(
-                f"{name} watches this process",
-                f"and would end all others with it. Do not upgrade it: {_HUP}",
-                restarts=False,
-            )
+    if (found := _named(parent.names)) is not None:
+        return found
     if not notifies and _is_systemd(environ, watched, top, parent):
         return ParentSupervisor(
             "systemd watches this process",
@@ -190,6 +175,36 @@ def parent_supervisor(
             f"a daemon, with nohup, or from a shell in the terminal; or, {_HUP}",
             restarts=False,
         )
+    return None
+
+
+def _watched_with(
+    pid: int, this: Ancestor, look: Callable[[int], Ancestor]
+) -> tuple[list[int], Ancestor]:
+    """The processes that only wait for this one, from it upwards; and the highest of them."""
+    watched, top = [pid], this
+    while watched[-1] != 1:
+        above = look(top.parent)
+        # A shell without job control has its children in its own process group, and waits for them.
+        in_its_group = above.is_one_of(_SHELLS) and above.group == top.group
+        if not in_its_group and not above.is_one_of(_WAIT):
+            break
+        watched.append(top.parent)
+        top = above
+    return watched, top
+
+
+def _named(names: Collection[str]) -> ParentSupervisor | None:
+    """The supervisor that a parent with these names is."""
+    for name in names:
+        if name in _SUPERVISORS:
+            return _restarting(_SUPERVISORS[name])
+        if name in _RUNS_TOGETHER:
+            return ParentSupervisor(
+                f"{name} watches this process",
+                f"and would end all others with it. Do not upgrade it: {_HUP}",
+                restarts=False,
+            )
     return None
 
 
