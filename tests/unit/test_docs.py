@@ -49,6 +49,16 @@ class DocumentationTests(SynchronousTestCase):
             counted.append((issue, kind, rest[0] if rest[0].isdigit() else "0"))
         self.assertEqual(sorted(counted), sorted(set(counted)))
 
+    def test_modules(self) -> None:
+        """Every module that the page on the architecture names exists."""
+        page = (self.docs / "architecture.rst").read_text()
+        package = Path(twisted_graceful.__file__).parent
+        named = set(re.findall(r"``(?!tests/)([a-z0-9_]+(?:/[a-z0-9_]+)+)(?:\.\w+)?``", page))
+        self.assertIn("process/upgrade/generation", named)
+        exist = {each for each in named if (package / f"{each}.py").exists()}
+        packages = {each for each in named if (package / each).is_dir()}
+        self.assertEqual(named - exist - packages, set())
+
     def test_options(self) -> None:
         """Every option that the page on migrating names as ours is one, of the plugin or twistd."""
         ours = self.options(Options()) | self.options(ServerOptions())
