@@ -217,7 +217,7 @@ class LayerTests(SynchronousTestCase):
     """All modules of the package."""
 
     def test_every_package_has_an_order(self) -> None:
-        """Each package has its layers in `ORDER`, or is named as one that still needs them."""
+        """Each package has its layers in `ORDER`."""
         packages = {
             name for name, path in modules() if path.name == "__init__.py" and name != "__init__"
         }
