@@ -30,7 +30,7 @@ napoleon_use_ivar = True
 # No other project's site is asked where its names are: a build needs no network.
 nitpick_ignore_regex = [
     ("py:.*", r"(twisted|zope|klein|socket|ssl|collections|dataclasses|http\.client)\..*"),
-    # Ours that are no public names: what they are is said where they occur.
-    ("py:.*", r"twisted_graceful\.(http|moving|process|testing\.(running|transport))\..*"),
-    ("py:class", r"Launch|Clock|MemorySocket"),
+    # Our own types that are not public; the text says what they are.
+    ("py:.*", r"twisted_graceful\.(http|handover_interface|process|testing\.\w+)\..*"),
+    ("py:class", r"Admission|Clock|Launch|MemorySocket"),
 ]
