@@ -484,6 +484,7 @@ class EmbeddingTests(RealReactorTestCase):
 
     async def test_signals_are_left_alone(self) -> None:
         """It installs no signal handler."""
+        await turns()  # the reactor installs its own handlers when it first runs
         before = handlers()
         await self.running(Echo())
         self.assertEqual(handlers(), before)
@@ -1045,6 +1046,7 @@ class GracefulServiceTests(RealReactorTestCase):
 
     async def test_signals_are_left_alone(self) -> None:
         """Unless asked to it installs no signal handler."""
+        await turns()  # the reactor installs its own handlers when it first runs
         before = handlers()
         service = await self.started(new("127.0.0.1:0", Echo()))
         self.assertEqual(handlers(), before)
