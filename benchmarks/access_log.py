@@ -21,7 +21,7 @@ from twisted.web.resource import Resource
 from twisted_graceful.http.log.access_log import BUFFER, FORMATS, AccessLog
 from twisted_graceful.process.host.log_file import LogFile
 from twisted_graceful.testing import MemoryServer
-from twisted_graceful.testing.messages import format_request
+from twisted_graceful.testing.http_messages import format_request
 
 CONNECTIONS = 64
 ROUNDS = 400

@@ -13,7 +13,7 @@ from twisted_graceful.http.io import certificates
 from twisted_graceful.http.proxy_header_reader import behind_proxies
 from twisted_graceful.http.tls_handshake import over_tls
 from twisted_graceful.testing import MemoryConnection, MemoryServer, Response
-from twisted_graceful.testing.messages import take_response
+from twisted_graceful.testing.http_messages import take_response
 
 from ..case import SynchronousTestCase
 

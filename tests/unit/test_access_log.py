@@ -22,8 +22,8 @@ from twisted_graceful.http.log import access_log
 from twisted_graceful.http.log.access_log import AccessLog, PartialRequest
 from twisted_graceful.http.log.drain_report import Outcome
 from twisted_graceful.testing import MemoryConnection, MemoryServer
+from twisted_graceful.testing.http_messages import format_request
 from twisted_graceful.testing.memory_transport import SEND_BUFFER
-from twisted_graceful.testing.messages import format_request
 
 from ..case import SynchronousTestCase
 

@@ -14,7 +14,7 @@ from tests.unit.streams import serve
 from tests.unit.support import leaves_nothing_open
 from tests.unit.web import Echo
 from twisted_graceful.testing import MemoryServer
-from twisted_graceful.testing.messages import format_request
+from twisted_graceful.testing.http_messages import format_request
 
 from ..case import SynchronousTestCase
 

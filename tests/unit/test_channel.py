@@ -18,8 +18,8 @@ from tests.unit.web import Echo, timers_left
 from twisted_graceful.http.phases import ConnectionPhase
 from twisted_graceful.http.registry import SWEEP_INTERVAL
 from twisted_graceful.testing import MemoryConnection, MemoryServer
+from twisted_graceful.testing.http_messages import format_request
 from twisted_graceful.testing.memory_transport import CLIENT, SEND_BUFFER, SERVER
-from twisted_graceful.testing.messages import format_request
 
 from ..case import SynchronousTestCase
 

@@ -10,7 +10,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 from twisted.web.server import Site as TwistedSite
 
 from twisted_graceful.testing import serve
-from twisted_graceful.testing.messages import format_request, take_response
+from twisted_graceful.testing.http_messages import format_request, take_response
 
 from ..case import TestCase
 from .web import connect

@@ -14,7 +14,7 @@ from twisted.web.server import Request
 
 from twisted_graceful.errors import FormError
 from twisted_graceful.testing import MemoryServer
-from twisted_graceful.testing.messages import Response, format_request
+from twisted_graceful.testing.http_messages import Response, format_request
 
 from ..case import SynchronousTestCase
 from .support import examples

@@ -138,7 +138,7 @@ ORDER: dict[str, Layers] = {
         {"rolling_restart"},
         {"pool"},
     ],
-    "testing": [{"memory_transport", "messages", "running"}, {"fixtures", "memory"}],
+    "testing": [{"http_messages", "memory_transport", "running"}, {"fixtures", "memory"}],
 }
 """The layers of each package ("" is the whole), lowest first.
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted_graceful.testing import MemoryServer
+from twisted_graceful.testing.http_messages import format_request
 from twisted_graceful.testing.memory import MemoryConnection
 from twisted_graceful.testing.memory_transport import SEND_BUFFER
-from twisted_graceful.testing.messages import format_request
 
 from ..case import SynchronousTestCase
 from .web import GET, Echo, Fields

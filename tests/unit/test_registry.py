@@ -9,7 +9,7 @@ from twisted_graceful.http.log.drain_report import CutRequest, DrainReport
 from twisted_graceful.http.phases import ConnectionPhase
 from twisted_graceful.http.registry import SWEEP_INTERVAL
 from twisted_graceful.testing import MemoryConnection, MemoryServer
-from twisted_graceful.testing.messages import format_request
+from twisted_graceful.testing.http_messages import format_request
 
 from ..case import SynchronousTestCase
 

@@ -11,7 +11,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from twisted_graceful.testing import MemoryServer
-from twisted_graceful.testing.messages import format_request
+from twisted_graceful.testing.http_messages import format_request
 
 from ..case import SynchronousTestCase
 from .web import Echo

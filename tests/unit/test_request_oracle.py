@@ -29,8 +29,8 @@ from twisted.web.util import Redirect
 from zope.interface.verify import verifyObject
 
 from twisted_graceful.testing import MemoryServer
+from twisted_graceful.testing.http_messages import format_request, take_response
 from twisted_graceful.testing.memory_transport import CLIENT, SERVER
-from twisted_graceful.testing.messages import format_request, take_response
 
 from ..case import SynchronousTestCase
 

@@ -15,7 +15,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 from tests.unit.http2_client import Http2Client, http2_server
 from tests.unit.web import Echo
 from twisted_graceful.testing import MemoryServer
-from twisted_graceful.testing.messages import format_request
+from twisted_graceful.testing.http_messages import format_request
 
 from ..case import SynchronousTestCase
 

@@ -35,7 +35,7 @@ from twisted_graceful.handover_interface import Departure
 from twisted_graceful.http.io.connection_limit import limit_of_descriptors
 from twisted_graceful.process.listeners.listener import Listener
 from twisted_graceful.process.upgrade.handed_over import HandedOver
-from twisted_graceful.testing.messages import take_response
+from twisted_graceful.testing.http_messages import take_response
 
 from .real_reactor import RealReactorTestCase, port, url
 

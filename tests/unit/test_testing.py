@@ -22,8 +22,8 @@ from tests.unit.support import examples, leaves_nothing_open, run_python
 from tests.unit.web import Echo, RawClient, connect, fetch, is_refused, timers_left
 from twisted_graceful import AppError, DrainReport, SettingsError
 from twisted_graceful.testing import MemoryConnection, MemoryServer, RunningServer, serve
+from twisted_graceful.testing.http_messages import format_request, take_response
 from twisted_graceful.testing.memory_transport import SEND_BUFFER, MemoryReactor
-from twisted_graceful.testing.messages import format_request, take_response
 
 from ..case import SynchronousTestCase, TestCase
 

@@ -20,8 +20,8 @@ from twisted_graceful.http.http1.channel import Channel
 from twisted_graceful.http.phases import ConnectionPhase
 from twisted_graceful.http.registry import SWEEP_INTERVAL
 from twisted_graceful.testing import MemoryServer
+from twisted_graceful.testing.http_messages import format_request
 from twisted_graceful.testing.memory_transport import SEND_BUFFER, MemorySocket
-from twisted_graceful.testing.messages import format_request
 
 from ..case import SynchronousTestCase
 

@@ -38,8 +38,8 @@ from twisted_graceful.http.phases import ConnectionPhase
 from twisted_graceful.http.registry import SWEEP_INTERVAL
 from twisted_graceful.http.websocket.frames import CLOSE, PING
 from twisted_graceful.testing import MemoryServer
+from twisted_graceful.testing.http_messages import format_request
 from twisted_graceful.testing.memory_transport import SEND_BUFFER
-from twisted_graceful.testing.messages import format_request
 
 from ..case import SynchronousTestCase
 

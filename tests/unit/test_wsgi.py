@@ -22,7 +22,7 @@ from twisted_graceful.app.wsgi.resource import WSGIResource
 from twisted_graceful.app.wsgi.response_head import response_head
 from twisted_graceful.app.wsgi.threads import Threads
 from twisted_graceful.testing import MemoryConnection, MemoryServer, Response
-from twisted_graceful.testing.messages import format_request
+from twisted_graceful.testing.http_messages import format_request
 
 from ..case import SynchronousTestCase
 from .http2_client import Http2Client, fields, http2_server

@@ -14,7 +14,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from twisted_graceful.testing import MemoryServer
-from twisted_graceful.testing.messages import format_request, take_response
+from twisted_graceful.testing.http_messages import format_request, take_response
 
 GET = format_request("GET", "/x")
 ANSWER = b"GET /x "

@@ -9,7 +9,7 @@ from .events import Event, is_rolling_restart, name_of
 from .outcome import CtlError, Exit
 
 
-class _Request:
+class _RequestedUpgrade:
     """What the server has reported since an upgrade or a reload was requested.
 
     Args:
@@ -101,7 +101,7 @@ def follow(
         CtlError: it is not known how the upgrade ended.
     """
     while True:
-        request = _Request(is_rolling)
+        request = _RequestedUpgrade(is_rolling)
         for event in ask():
             shown = request.take(event)
             if shown is not None:

@@ -73,7 +73,7 @@ async def warm_up(
     for target in targets:
         begins(target)
         begun = reactor.seconds()
-        request = _Request(target, secure, site, transport, reactor)
+        request = _WarmUpRequest(target, secure, site, transport, reactor)
         try:
             await request.answered.addTimeout(timeout, reactor)
         except CancelledError:
@@ -95,7 +95,7 @@ async def warm_up(
         )
 
 
-class _Request:
+class _WarmUpRequest:
     """One request, and the connection that it has for itself.
 
     Attributes:
@@ -179,7 +179,7 @@ class _Request:
 
 
 class _Body(Protocol):
-    def __init__(self, request: _Request) -> None:
+    def __init__(self, request: _WarmUpRequest) -> None:
         self._request = request
 
     def dataReceived(self, data: bytes) -> None:

@@ -165,12 +165,12 @@ def main() -> None:
     from twisted.application import app
     from twisted.scripts import twistd
 
-    class Options(twistd.ServerOptions):  # type: ignore[misc]
+    class SuccessorOptions(twistd.ServerOptions):  # type: ignore[misc]
         def postOptions(self) -> None:
             handed_over().note_pid_file(skip_completed_steps(self))
             super().postOptions()
 
-    app.run(twistd.runApp, Options)
+    app.run(twistd.runApp, SuccessorOptions)
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ In memory, without a reactor, with a clock that the test moves::
 
 from __future__ import annotations
 
+from .http_messages import Response
 from .memory import MemoryConnection, MemoryServer
-from .messages import Response
 from .running import RunningServer, serve
 
 __all__ = ["MemoryConnection", "MemoryServer", "Response", "RunningServer", "serve"]

@@ -22,8 +22,8 @@ from ..http.log.drain_report import DrainReport
 from ..http.proxy_header_reader import behind_proxies
 from ..http.registry import ConnectionRegistry
 from ..http.site import Site
+from .http_messages import Response, format_request, take_response
 from .memory_transport import MemoryReactor, MemorySocket
-from .messages import Response, format_request, take_response
 
 
 class MemoryServer:

@@ -51,7 +51,7 @@ STATUS = 1
 """The exit status of a process that had to be ended; faulthandler has no other."""
 
 
-class Timer(Protocol):
+class FaultTimer(Protocol):
     """The part of `faulthandler` that is used here."""
 
     def dump_traceback_later(self, timeout: float, *, file: Any, exit: bool) -> None:
@@ -76,7 +76,7 @@ class ExitDeadline:
 
     def __init__(
         self,
-        timer: Timer = faulthandler,
+        timer: FaultTimer = faulthandler,
         start: Callable[[Callable[..., None], tuple[Any, ...]], object] = _thread.start_new_thread,
         end: Callable[[int], object] = os._exit,
     ) -> None:
