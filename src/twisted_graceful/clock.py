@@ -1,8 +1,9 @@
-"""A clock that does not jump when somebody sets that of the system.
+"""A clock that does not jump when the system's clock is set.
 
-Twisted's reactors keep time by ``time.time()``. Set the system's clock forward, by NTP or after
-the sleep of a virtual machine, and every deadline is over at once; set it back, and none of them
-ends for as long.
+Twisted's reactors keep time by ``time.time()``. When the system's clock is set forward, by NTP or
+after a virtual machine was suspended, every deadline ends immediately; when it is set back, none
+ends until the clock has caught up. Times for people, in logs and ``Date`` fields, do not use this
+clock.
 """
 
 from __future__ import annotations

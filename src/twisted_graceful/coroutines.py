@@ -1,4 +1,4 @@
-"""Coroutines that await Deferreds, and under the asyncio reactor whatever asyncio has as well."""
+"""Coroutines that await Deferreds, and asyncio futures if the reactor is asyncio's."""
 
 from __future__ import annotations
 

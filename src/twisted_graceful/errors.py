@@ -1,4 +1,4 @@
-"""What can go wrong, and by whose fault."""
+"""The exceptions of this package."""
 
 from __future__ import annotations
 

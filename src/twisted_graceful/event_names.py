@@ -1,4 +1,4 @@
-"""The names of what happens in an upgrade, a rolling restart and a stop: one vocabulary for all.
+"""The names of the events of an upgrade, a rolling restart and a stop.
 
 Generations and pools report these events, a server records and sends them as JSON (the value of
 ``event``), and ``gracefulctl`` puts them into words. It starts quickly, so this module imports

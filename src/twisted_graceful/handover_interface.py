@@ -1,7 +1,7 @@
-"""A connection on its way from one process to another, as both sides of the journey see it.
+"""The types that a connection passes through when it moves from one process to another.
 
-What serves knows how to let a connection go and how to take one up; what carries knows how to
-bring it to another process. These are the words between them.
+`http` detaches and attaches connections; `process` carries them between processes. Neither imports
+the other, so they meet here.
 """
 
 from __future__ import annotations

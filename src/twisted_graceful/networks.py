@@ -1,4 +1,4 @@
-"""Sets of IP addresses, as users write them: ``127.0.0.1,10.0.0.0/8``. Pure values."""
+"""Sets of IP addresses, as users write them: ``127.0.0.1,10.0.0.0/8``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers in a few words, for programs of your own."""
+"""Functions that serve an application with one call, for programs of your own."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What operators and their tools look at: health, readiness, metrics, status and actions."""
+"""The admin endpoints: health, readiness, metrics, status and actions."""

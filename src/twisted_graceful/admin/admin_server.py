@@ -1,4 +1,4 @@
-"""The server of the admin endpoints, and what goes on beside it."""
+"""The server of the admin endpoints, and the jobs that run beside it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Who may ask: nobody from elsewhere, no page of another site, and to act only who owns us.
+"""Decides which requests to the admin endpoints are allowed, and which of them may act.
 
-A browser on the machine can be made to ask by any page that it shows. Three things give it away:
-the name that it asked for, which is the attacker's own when he has rebound that to our address
-(DNS rebinding; an address in its place is nothing that he could rebind); ``Origin`` (RFC 6454), and
+Any page that a browser on this machine shows can make the browser send requests here. Three fields
+give such a request away: ``Host``, which is the attacker's own name if that was rebound to our
+address (DNS rebinding; an IP address cannot be rebound), ``Origin`` (RFC 6454) and
 ``Sec-Fetch-Site`` (Fetch Metadata).
 """
 

@@ -1,4 +1,4 @@
-"""The last minutes of a service: how much was asked, how long it took, and when it was upgraded."""
+"""The last minutes of a service: its request rate, its latency, and its upgrades."""
 
 from __future__ import annotations
 

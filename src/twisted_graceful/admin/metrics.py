@@ -1,7 +1,7 @@
 """The numbers of all processes in the exposition format of Prometheus.
 
-The library makes the text; what it counts itself is not used, for our numbers come from several
-processes.
+The client library only formats the text. Its own counters are not used, since the numbers come from
+several processes.
 """
 
 from __future__ import annotations

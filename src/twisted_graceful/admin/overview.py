@@ -1,4 +1,7 @@
-"""All that is known of a service: of this process, and of what others tell of themselves."""
+"""Everything known about a service: the numbers of this process, and the reports of the others.
+
+A report is the latest state of one process, and is kept when the process ends. No process gets its
+own report back, so nothing is counted twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of the admin endpoints: all of it is made here, and a script only fetches it anew."""
+"""The status page. It is rendered here as a whole; its script only fetches it again."""
 
 from __future__ import annotations
 

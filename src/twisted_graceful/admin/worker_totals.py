@@ -1,4 +1,4 @@
-"""What a master knows of its workers: what it does with them, and what they tell of themselves."""
+"""What a master knows about its workers: their state in the pool, and the numbers they report."""
 
 from __future__ import annotations
 

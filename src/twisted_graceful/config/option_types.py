@@ -1,4 +1,4 @@
-"""The types of option values: how they are written, and which are accepted."""
+"""The types of options: how their values are parsed, checked and printed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings of a process: workers, upgrades, and when a process is replaced."""
+"""The settings of a process: workers, upgrades, and when the process is recycled."""
 
 from __future__ import annotations
 

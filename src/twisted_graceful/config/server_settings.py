@@ -1,4 +1,4 @@
-"""The settings of a server: what one application on its addresses is served with."""
+"""The settings of a server, which serves one application on its addresses."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""``gracefulctl``, which steers a server from another process.
+"""``gracefulctl``, which controls a server from another process.
 
-It imports nothing of Twisted, and what is slow to import only where it is needed: it has to start
-fast. So its modules know of the server only what goes over the wire.
+It has to start fast. So it never imports Twisted, knows only the wire formats of the server, and
+imports other slow modules only where they are needed.
 """

@@ -1,4 +1,4 @@
-"""A server that is asked at its admin address, by HTTP over a UNIX socket or TCP."""
+"""Controls a server through its admin endpoints, by HTTP over a UNIX socket or TCP."""
 
 from __future__ import annotations
 

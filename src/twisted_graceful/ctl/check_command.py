@@ -1,4 +1,4 @@
-"""``gracefulctl check``: whether the code that is on disk now would serve."""
+"""``gracefulctl check``: checks whether the code on disk could serve."""
 
 from __future__ import annotations
 

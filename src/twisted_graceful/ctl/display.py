@@ -1,4 +1,4 @@
-"""What a command shows while it waits: lines for a pipe, JSON for a program, more on a terminal."""
+"""The output of a command while it waits: plain lines, JSON, or more on a terminal."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""What happens in an upgrade, a reload or a stop, as the server tells it, and in words.
+"""The events of an upgrade, a reload or a stop, as the server sends them, and their texts.
 
-An event is an object of JSON: ``event`` says how far it has come, all else depends on that. What
-a newer server tells in addition is shown as it comes, and what an older one leaves out is not
-asked for.
+An event is a JSON object whose other fields depend on ``event``. Fields that only a newer server
+sends are shown as they are, and fields that an older server does not send are not required.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which server is meant: by the command line, the environment, the server's own file."""
+"""Finds the server to control: from the command line, the environment, or a TOML file."""
 
 from __future__ import annotations
 

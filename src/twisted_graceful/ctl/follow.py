@@ -1,4 +1,4 @@
-"""A requested upgrade or reload, among all that the server reports."""
+"""Picks the events of the requested upgrade or reload from all that the server reports."""
 
 from __future__ import annotations
 

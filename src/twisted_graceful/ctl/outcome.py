@@ -1,4 +1,4 @@
-"""How a command can end."""
+"""The ways in which a command can end, and their exit statuses."""
 
 from __future__ import annotations
 

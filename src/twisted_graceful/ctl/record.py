@@ -1,4 +1,4 @@
-"""What a server has recorded for us, in a file in memory that is found in ``/proc/PID/fd``."""
+"""Reads the record that a server keeps in a file in memory, found in ``/proc/PID/fd``."""
 
 from __future__ import annotations
 

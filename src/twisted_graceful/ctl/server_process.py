@@ -1,4 +1,4 @@
-"""A process that is not our child: whether it lives, what it does about signals, its command."""
+"""A process that is not our child: is it alive, which signals it handles, its command."""
 
 from __future__ import annotations
 

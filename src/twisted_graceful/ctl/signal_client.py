@@ -1,7 +1,7 @@
-"""A server of which only the pid file is known: commands are signals.
+"""Controls a server by signals, when only its pid file is known.
 
-What becomes of an upgrade is read in the server's record. A process that has changed its user
-shows that only to root, and some systems show nothing of the kind: there the pid file is watched.
+The progress of an upgrade is read from the server's record. Only root can read the record of a
+process that has changed its user, and some systems have no records: then the pid file is watched.
 """
 
 from __future__ import annotations

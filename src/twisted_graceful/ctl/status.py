@@ -1,4 +1,4 @@
-"""Any object of JSON, for people."""
+"""Formats any JSON object for people."""
 
 from __future__ import annotations
 

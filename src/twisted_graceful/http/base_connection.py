@@ -1,4 +1,4 @@
-"""One client's connection: what it is doing, until when, and how it closes."""
+"""The base of all connections: phase, deadline, slow readers, and the staged close."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast bytes must move, in either direction."""
+"""Detects peers that send or receive too slowly."""
 
 from __future__ import annotations
 

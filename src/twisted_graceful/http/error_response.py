@@ -1,4 +1,4 @@
-"""What a client reads that is not answered by the application."""
+"""The status line and body of error responses that the server sends itself."""
 
 from __future__ import annotations
 

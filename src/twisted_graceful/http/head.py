@@ -1,4 +1,4 @@
-"""The head of a request, from bytes to a value: strict, bounded, and in one pass.
+"""Parses the head of a request: strictly, within limits, and in one pass.
 
 Nothing in here does I/O. The sections are those of RFC 9112 where no other is named.
 """

@@ -1,4 +1,4 @@
-"""The boundaries inside this package: what each part asks of the parts around it.
+"""The interfaces between the parts of this package.
 
 From the socket up::
 

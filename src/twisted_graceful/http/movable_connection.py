@@ -1,4 +1,4 @@
-"""A connection that another process can go on with, as if nothing had happened."""
+"""A connection that can be handed over to another process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a connection is doing, and what that can lead to."""
+"""The phases of a connection, and which can follow which."""
 
 from __future__ import annotations
 

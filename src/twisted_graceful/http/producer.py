@@ -1,4 +1,4 @@
-"""The producers of applications, whose exceptions end their own response and nothing else."""
+"""Wraps the producers of applications: an exception in one ends only its own response."""
 
 from __future__ import annotations
 

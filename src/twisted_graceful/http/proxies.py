@@ -1,4 +1,4 @@
-"""What proxies say of the clients behind them, in the fields of a request; and whom to believe.
+"""Reads what trusted proxies say about their clients in the fields of a request.
 
 ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are understood, as by uvicorn, gunicorn and nginx.
 ``Forwarded`` (RFC 7239), ``X-Forwarded-Host`` and ``X-Real-IP`` are not: a proxy overwrites or

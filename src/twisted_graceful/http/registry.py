@@ -1,4 +1,4 @@
-"""The registry of a site's connections, and their drain."""
+"""The registry of a site's connections: their deadlines and their drain."""
 
 from __future__ import annotations
 

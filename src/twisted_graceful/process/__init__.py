@@ -1,1 +1,1 @@
-"""Processes, the sockets they inherit and how one replaces another. Nothing here knows of HTTP."""
+"""Processes: their listeners, upgrades and workers. Nothing here knows HTTP."""

@@ -1,4 +1,4 @@
-"""What serves: a server, servers together, and the process that they make up.
+"""Servers, groups of servers, and the process that serves them, as Twisted services.
 
 Here HTTP and processes meet. May import everything but `admin`, `cli`, `ctl` and `run`.
 """

@@ -1,4 +1,4 @@
-"""The paths in settings, which mean the same in every directory."""
+"""Makes the paths in settings absolute, since the working directory may change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The access log of a server: the file while it is open, and the lines that are not written yet."""
+"""The access log of a server, while its file is open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,12 @@
-"""Where a server listens: its addresses, the sockets that are bound to them, and their ports."""
+"""The addresses of a server, with their listeners and ports.
+
+A successor with another configuration may not serve all listeners. At the handover the predecessor,
+the only process that still has such a listener, serves its backlog and closes it: kept open through
+the probation, it would let clients wait for nobody. If the successor dies, the predecessor binds
+the address again, on the port that it had. That may fail, for want of privileges or because another
+program has the address by then; it is the one step of a handover that cannot always be undone. A
+listener of a service manager is kept: its address is never free, and closing it would turn no
+client away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The application of a server: its site, and its threads if it is a WSGI callable."""
+"""The application of a server, loaded: its site, and its threads if it is a WSGI callable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The certificate of a server: which addresses need it, and what an operator should know of it."""
+"""The certificate of a server: which addresses need it, and warnings about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers that are upgraded and stopped together, as a Twisted service."""
+"""The service that users hold: servers that are upgraded and stopped together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A workload as its service sees it."""
+"""The workload of a service: what is needed beyond the interface that a lifecycle needs."""
 
 from __future__ import annotations
 

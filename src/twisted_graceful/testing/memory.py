@@ -1,4 +1,4 @@
-"""A server in memory: without a reactor, a port or a moment of waiting."""
+"""A server in memory: no reactor, no ports, no waiting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One request in a WSGI application: what its thread and the reactor do, and how they meet.
+"""One request to a WSGI application, between its thread and the reactor.
 
 The thread queues what the application gives, and the reactor takes all that is queued at once: a
 response that is made faster than the reactor comes to it crosses over in one piece, however many

@@ -1,4 +1,4 @@
-"""The environ of a request, as PEP 3333 and RFC 3875 (CGI) have it."""
+"""The WSGI environ of a request (PEP 3333, RFC 3875)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The head of a response, checked before anything of it is sent."""
+"""The head of a WSGI response, which is checked before any of it is sent."""
 
 from __future__ import annotations
 

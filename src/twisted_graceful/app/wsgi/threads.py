@@ -1,4 +1,4 @@
-"""The threads of a server's WSGI applications, which a drain waits for and an exit does not."""
+"""The threads that run WSGI applications. A drain waits for them; the exit does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The body of a request, from bytes as they arrive to bytes as they were meant.
+"""Decodes the body of a request from the bytes of its connection.
 
 Nothing in here does I/O. The sections are those of RFC 9112.
 """

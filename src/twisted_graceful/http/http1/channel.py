@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection: what it is doing, until when, how it announces its end and closes."""
+"""One HTTP/1.1 connection and its requests, to the last response, which announces the close."""
 
 from __future__ import annotations
 

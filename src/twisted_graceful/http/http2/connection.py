@@ -1,4 +1,4 @@
-"""An HTTP/2 connection: its streams, its turns, and its end."""
+"""An HTTP/2 connection: its streams, its share of reactor time, and its GOAWAYs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fields of requests and answers: from what HTTP/2 calls a field list to a `Head`, and back.
+"""Makes a `Head` of the field list of an HTTP/2 request, and a field list of a response.
 
 Nothing in here does I/O. The sections are those of RFC 9113 where no other is named.
 """

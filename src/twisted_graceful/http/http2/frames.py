@@ -1,4 +1,4 @@
-"""From bytes to frames, and how many of them a client may send.
+"""Splits the bytes of a connection into frames, and limits how many a client may send.
 
 Nothing in here does I/O. The sections are those of RFC 9113.
 """

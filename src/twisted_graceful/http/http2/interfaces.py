@@ -1,4 +1,4 @@
-"""What the reader and the writer of frames ask of their HTTP/2 connection."""
+"""What the reader and the writer of frames need from their HTTP/2 connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client sends on a connection, frame by frame, and what it means."""
+"""Handles the frames of a client, and limits what they may cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The answers of a connection, sent frame by frame and in turns."""
+"""Sends the responses of a connection, one frame of each stream in turn."""
 
 from __future__ import annotations
 

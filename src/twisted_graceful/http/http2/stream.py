@@ -1,4 +1,4 @@
-"""One request on an HTTP/2 connection, and the answer that waits to be sent."""
+"""One request on an HTTP/2 connection, and its response until it is sent."""
 
 from __future__ import annotations
 

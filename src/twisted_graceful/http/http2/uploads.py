@@ -1,4 +1,4 @@
-"""The bodies that come on a connection, and whether they come fast enough."""
+"""Detects request bodies of an HTTP/2 connection that arrive too slowly."""
 
 from __future__ import annotations
 

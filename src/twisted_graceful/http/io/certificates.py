@@ -1,4 +1,4 @@
-"""A certificate and its key, from files to what TLS needs."""
+"""Loads a certificate and its key from files."""
 
 from __future__ import annotations
 

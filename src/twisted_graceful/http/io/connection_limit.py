@@ -1,4 +1,4 @@
-"""How many connections may be open: the backlog of the kernel holds the rest."""
+"""Limits the open connections; further clients wait in the kernel's backlog."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is told of clients in the log, which they shall not fill."""
+"""Logs what clients do wrong, at a limited rate, so that they cannot fill the log."""
 
 from __future__ import annotations
 

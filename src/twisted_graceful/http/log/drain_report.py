@@ -1,4 +1,4 @@
-"""What a drain did."""
+"""The report of a drain: what was finished, handed over and cut."""
 
 from __future__ import annotations
 

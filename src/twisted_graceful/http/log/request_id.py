@@ -1,4 +1,4 @@
-"""What names a request in every log that it passes through."""
+"""The ID that names a request in the logs of all servers that it passes."""
 
 from __future__ import annotations
 

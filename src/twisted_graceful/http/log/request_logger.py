@@ -1,4 +1,4 @@
-"""The logger of Twisted's `Request`, which says what failed."""
+"""The logger of Twisted's `Request`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a site counts of its requests, for who watches it."""
+"""Counts and times the requests of a site, for the admin endpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a library that speaks WebSocket has for its transport."""
+"""The transport that a WebSocket library gets from us."""
 
 from __future__ import annotations
 

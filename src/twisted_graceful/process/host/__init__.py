@@ -1,4 +1,4 @@
-"""What surrounds a process: signals, its end, logs, pid file, systemd, supervisors.
+"""What surrounds a process: signals, exit, logs, pid file, systemd, supervisors.
 
-The lowest part of `process`: it imports no other.
+The lowest part of `process`: it does not import the others.
 """

@@ -1,4 +1,4 @@
-"""Files in directories of another user, opened or given away by root.
+"""Opens and chowns files in directories of another user, as root, safely.
 
 twistd starts as root, opens its files and then changes to a user. That user may have put a
 symbolic link there instead of a file: to ``/etc/shadow``, say, which root would then write to, or

@@ -1,4 +1,4 @@
-"""How many processors this process may use: those of its mask, and what a quota lets it have."""
+"""Counts the processors that this process may use, by its affinity mask and its CPU quota."""
 
 from __future__ import annotations
 

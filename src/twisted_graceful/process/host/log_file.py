@@ -1,4 +1,8 @@
-"""Files of lines that several processes append to: whole, bounded, opened anew on demand."""
+"""Log files that several processes append whole lines to, without ever blocking.
+
+A stream is shared with the shell, the supervisor and other processes, and O_NONBLOCK would affect
+them too; `streams.write` does without it. A writer thread would not block either, but its queue
+would be lost in `os._exit` and in forked children."""
 
 from __future__ import annotations
 

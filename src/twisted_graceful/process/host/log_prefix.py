@@ -1,4 +1,7 @@
-"""Which process a line of the log is from, where several write to one log."""
+"""Prefixes log lines with their process, where several processes write to one log.
+
+The prefix is put into the events by an observer that runs before twistd's: that one could only be
+replaced as a whole, with its log file and rotation."""
 
 from __future__ import annotations
 

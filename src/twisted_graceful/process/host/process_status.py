@@ -1,4 +1,6 @@
-"""What processes say of themselves in numbers, and the sums over them."""
+"""The numbers that processes report, and their totals.
+
+Numbers are in dictionaries by name, so that versions may differ in what they count."""
 
 from __future__ import annotations
 

@@ -1,8 +1,19 @@
-"""What systemd, or whoever speaks its protocol, is told of this service; see sd_notify(3).
+"""Notifies systemd, or another service manager with its protocol (sd_notify(3)).
 
-Two generations of a service can be alive, and one of them speaks for it: the one that
-serves. It alone says that the service is ready, alive or about to stop. What the other one
-says would be taken for the service's own word.
+Two generations of a service can be alive, and only one speaks for it: the first, and then the one
+that serves. If both did, a predecessor that drains would announce that the service stops, or keep
+the watchdog quiet while its successor hangs. An upgrade::
+
+    predecessor                                            successor
+    RELOADING=1 MONOTONIC_USEC= EXTEND_TIMEOUT_USEC=
+    MAINPID=<successor> READY=1       before it hands over
+                                                           MAINPID=<itself> READY=1
+    BARRIER=1, until systemd has read all of that; it exits
+
+The successor names itself too, since a predecessor that was killed could not; that does no harm
+where only the main process is heard (``NotifyAccess=main``). After a failed upgrade the predecessor
+sends ``READY=1`` again. systemd ends what is left of a service when the main process has ended, so
+the main process waits for a predecessor that still drains.
 """
 
 from __future__ import annotations

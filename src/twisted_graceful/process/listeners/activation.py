@@ -1,4 +1,8 @@
-"""Sockets that a service manager has bound, and passed to this process; see sd_listen_fds(3)."""
+"""Sockets that a service manager has bound and passed to this process (sd_listen_fds(3)).
+
+Twisted's ``ListenFDs`` discards all of them if they have no names, as with systemd-socket-activate.
+It also removes the variables when `twisted.internet.endpoints` is imported, so we may have to look
+at the environment that the process was started with."""
 
 from __future__ import annotations
 

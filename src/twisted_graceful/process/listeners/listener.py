@@ -1,4 +1,4 @@
-"""A listener: the bound sockets of one configured name, whatever is spoken on them."""
+"""A listener: the bound sockets of one configured name, of whatever protocol."""
 
 from __future__ import annotations
 

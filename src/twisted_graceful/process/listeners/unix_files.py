@@ -1,10 +1,10 @@
-"""UNIX sockets that listen: bound without a race, with a file that is removed by its owner only.
+"""Binds UNIX sockets without races, and removes their files again.
 
-Two that start at the same time must not both find a stale file and both replace it; nor may
-one take for stale what the other has bound, but not yet made listen. So both happen under a
-lock, which ends with its holder (`lock`). To bind under another name and rename would leave that
-name in what the system shows (``ss -lx``), and would replace in silence what another one has put
-there meanwhile.
+Two processes that start at the same time must not both find a stale file and replace it, and
+neither may take for stale a socket that the other has bound but that does not listen yet. So the
+check and the bind happen under a lock, on a file beside the socket (`lock`). Binding under another
+name and renaming would leave that name in ``ss -lx``, and would silently replace a file that
+another process has put there in the meantime.
 """
 
 from __future__ import annotations

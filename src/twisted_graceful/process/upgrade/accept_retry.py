@@ -1,4 +1,4 @@
-"""To accept connections where the system may refuse: it has as many descriptors as it may have."""
+"""Starts to accept connections, and retries while the process is out of descriptors."""
 
 from __future__ import annotations
 

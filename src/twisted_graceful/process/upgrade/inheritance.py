@@ -1,8 +1,8 @@
-"""What a child is told about what it inherited: one environment variable.
+"""The environment variable that tells a child what it inherits.
 
-Written by the parent's `Child`, read once at the start of the successor, or worker. It holds
-JSON, with a version; fields that a reader does not know are ignored, so that
-neighbouring versions of this package understand each other.
+The parent's `Child` writes it, and the successor or worker reads it once, at its start. It is JSON
+with a version. A reader ignores fields that it does not know, so neighbouring versions of this
+package understand each other.
 """
 
 from __future__ import annotations

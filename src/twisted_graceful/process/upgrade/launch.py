@@ -1,4 +1,4 @@
-"""What starts the successor: this process's own command, again, from the same place."""
+"""The command that starts a successor: that of this process, from the same directory."""
 
 from __future__ import annotations
 

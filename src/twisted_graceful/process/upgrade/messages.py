@@ -1,6 +1,6 @@
-"""The messages of the control channel, as AMP commands: who sends each of them, and what it says.
+"""The messages of the control channel, as AMP commands.
 
-Who receives them has a table from command to handler (`ControlChannel`).
+A receiver has a table from command to handler (`control_channel.Handlers`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which descriptors a child inherits, where it finds them, and the directory that it starts in."""
+"""Lays out the descriptors that a child inherits, and finds its working directory."""
 
 from __future__ import annotations
 

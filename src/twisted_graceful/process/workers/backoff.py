@@ -1,4 +1,4 @@
-"""When to start a process again that has died: at once, and if it keeps dying ever later."""
+"""Delays the restart of a process that keeps dying, exponentially."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The workers of a pool that have no slot any more, until they have ended."""
+"""The workers of a pool that have left their slots, and have not ended yet."""
 
 from __future__ import annotations
 

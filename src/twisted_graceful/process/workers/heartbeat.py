@@ -1,7 +1,7 @@
-"""Signs of life: a process sends them from its reactor, and its parent misses them.
+"""Heartbeats, which a process sends from its reactor, and the parent's watch over them.
 
-A reactor that is blocked, by a loop or by a call that does not return, sends none. That is
-what is to be found out: such a process still has its sockets, and accepts, but answers nobody.
+A process whose reactor is blocked still has its sockets, so the kernel queues clients for it that
+get no response. It sends no heartbeats, and the parent ends it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A pool of workers: as many as are wanted, restarted when they die, replaced for new code."""
+"""A pool of workers: keeps their number, restarts those that die, replaces them for new code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""When a process has answered enough, or grown too large, and is to be replaced in good order."""
+"""Decides when a process has served enough requests, or uses too much memory, and is replaced.
+
+It is asked once a second, and costs nothing per request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Connections on their way through a master, from who has let them go to who serves them next."""
+"""Passes connections through a master, to the process with the fewest connections.
+
+They come from a worker that drains, or from the predecessor. If a process does not take one, the
+next is tried; while none serves, they wait here."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""This process as one worker of several: its master says when it serves, drains and ends.
+"""The lifecycle of a worker: its master says when it serves, drains and ends.
 
-To what is served here the master is in the place of a `Generation`.
+When the control channel ends, so has the master; then the worker drains and ends.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One worker, as its master sees it."""
+"""A worker, as its master sees it."""
 
 from __future__ import annotations
 
