@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.interfaces import IReactorTime
+
 
 class SteadySeconds:
     """Seconds since the epoch, as the system's clock had it once, and from then on at its pace.
@@ -53,7 +55,7 @@ def keep_steady(
             call.seconds = reactor.seconds
 
 
-def time_of_day(clock: Any) -> Callable[[], float]:
+def time_of_day(clock: IReactorTime) -> Callable[[], float]:
     """What tells the time of day where a clock keeps time: what is shown to people goes by it."""
     seconds: Callable[[], float] = clock.seconds
     told: Callable[[], float] = getattr(seconds, "wall", seconds)

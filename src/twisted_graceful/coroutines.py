@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
 
-def needs_its_loop(reactor: Any) -> bool:
+def needs_its_loop(reactor: object) -> bool:
     """Whether a reactor is asyncio's loop, which runs only in calls that the reactor makes."""
     module = sys.modules.get("twisted.internet.asyncioreactor")
     return module is not None and isinstance(reactor, module.AsyncioSelectorReactor)

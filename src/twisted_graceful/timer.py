@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -24,7 +23,7 @@ class Timer:
         """Whether the call is still to come."""
         return self._call is not None and bool(self._call.active())
 
-    def start(self, seconds: float, call: Callable[..., Any], *arguments: object) -> None:
+    def start(self, seconds: float, call: Callable[..., object], *arguments: object) -> None:
         """Call something later, instead of what was to be called before.
 
         Args:

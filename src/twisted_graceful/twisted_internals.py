@@ -17,6 +17,7 @@ from twisted.internet._producer_helpers import _PullToPush as PullToPush
 from twisted.logger import (
     FileLogObserver,
     FilteringLogObserver,
+    ILogObserver,
     LegacyLogObserverWrapper,
     LogPublisher,
     globalLogPublisher,
@@ -251,7 +252,9 @@ def log_files() -> list[str]:
     return found
 
 
-def replace_log_streams(replaced: Callable[[Any], Any], observer: Any = None) -> None:
+def replace_log_streams(
+    replaced: Callable[[Any], Any], observer: ILogObserver | None = None
+) -> None:
     """Let the observers of the log, however they are nested, write to other streams.
 
     An observer gets its stream when it is made, by twistd, twist or the program, depending on their
@@ -261,7 +264,7 @@ def replace_log_streams(replaced: Callable[[Any], Any], observer: Any = None) ->
         replaced: returns what to write to instead of a stream, or the same stream.
         observer: an observer that has not been added yet; None for all that have.
     """
-    pending: list[Any] = [observer or globalLogPublisher]
+    pending: list[ILogObserver] = [observer or globalLogPublisher]
     while pending:
         each = pending.pop()
         if isinstance(each, LogPublisher):
@@ -278,7 +281,7 @@ def replace_log_streams(replaced: Callable[[Any], Any], observer: Any = None) ->
                 old.write, old.flush = new.write, new.flush
 
 
-def was_told_to_stop(reactor: Any) -> bool:
+def was_told_to_stop(reactor: object) -> bool:
     """Whether it was a signal that stopped a reactor whose signals are its own.
 
     An application that stops its reactor is a fault of new code; a signal is somebody's wish.
@@ -293,7 +296,7 @@ def logging_has_begun() -> bool:
     return globalLogBeginner._temporaryObserver is None
 
 
-def log_observers() -> tuple[Any, ...]:
+def log_observers() -> tuple[ILogObserver, ...]:
     """The observers of the log now.
 
     twistd removes its own before the interpreter has ended; they still write to the log then.
@@ -301,7 +304,7 @@ def log_observers() -> tuple[Any, ...]:
     return tuple(globalLogPublisher._observers)
 
 
-def observe_first(observer: Any, publisher: LogPublisher) -> None:
+def observe_first(observer: ILogObserver, publisher: LogPublisher) -> None:
     """Add an observer before those that a publisher has already.
 
     A program may have begun to log before it makes a service, and `addObserver` appends: what the

@@ -14,7 +14,7 @@ Layers = list[set[str]]
 
 ORDER: dict[str, Layers] = {
     "": [
-        {"coroutines", "errors", "event_names", "networks"},
+        {"coroutines", "errors", "event_names", "json_object", "networks", "reactors"},
         {"address", "clock", "twisted_internals", "handover_interface", "timer"},
         {"config"},
         {"http", "process", "app"},

@@ -12,6 +12,7 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -36,7 +37,7 @@ class AutoReload(Service):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactorFromThreads,
         watch: Callable[[Event], Iterable[Changes]],
         upgrade: Callable[[], None],
         serving: Callable[[], bool],

@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from ..errors import GracefulError
 from ..process.host.exit_status import exit_with
+from ..reactors import IServerReactor
 from ..services.server import Server, global_reactor
 
 
@@ -41,7 +42,7 @@ class CheckService(Service):
         self._timeout = timeout
         self._report = report
         self._exit_with = exit_with
-        self._reactor = global_reactor() if reactor is None else reactor
+        self._reactor: IServerReactor = global_reactor() if reactor is None else reactor
         self._loading: Deferred[Any] | None = None
         self._late = False
 

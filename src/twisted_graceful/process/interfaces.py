@@ -143,7 +143,7 @@ class Lifecycle(Protocol):
     def arrived(self) -> Deferred[None]:
         """A Deferred that fires when no connection is on its way to this process any more."""
 
-    def stopped(self, report: Mapping[str, Any]) -> Deferred[None]:
+    def stopped(self, report: Mapping[str, object]) -> Deferred[None]:
         """The workload has drained.
 
         Args:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import MutableMapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from twisted.logger import (
     FilteringLogObserver,
@@ -21,6 +21,9 @@ from .host.pid_file import require_free, require_writable
 from .host.streams import canonical, number_of
 from .upgrade.handed_over import handed_over
 from .upgrade.launch import Launch
+
+TwistdOptions: TypeAlias = MutableMapping[str, Any]
+"""The parsed options of twistd or twist, by name."""
 
 _DONE = {"nodaemon": True, "pidfile": "", "chroot": None, "uid": None, "gid": None}
 """The twistd options that must not take effect a second time, with values that do nothing."""
@@ -43,7 +46,7 @@ class TwistdContext:
     changes_root: bool
 
     @classmethod
-    def take_over(cls, options: MutableMapping[str, Any]) -> TwistdContext:
+    def take_over(cls, options: TwistdOptions) -> TwistdContext:
         """Read the options, and make twistd skip what was done before or is done by us.
 
         Args:
@@ -87,7 +90,7 @@ class TwistdContext:
             require_free(self.pid_file)
 
 
-def skip_completed_steps(options: MutableMapping[str, Any]) -> str:
+def skip_completed_steps(options: TwistdOptions) -> str:
     """Make twistd skip what the first generation has done for all its successors.
 
     Args:
@@ -104,7 +107,7 @@ def skip_completed_steps(options: MutableMapping[str, Any]) -> str:
     return os.path.abspath(pid_file) if pid_file else ""
 
 
-def prepare_check(options: MutableMapping[str, Any]) -> None:
+def prepare_check(options: TwistdOptions) -> None:
     """Make twistd, or twist, stay in the foreground, leave no file, and log only warnings.
 
     The user, root and directory are those of a real start.
@@ -132,7 +135,7 @@ def warnings_to_stderr() -> ILogObserver:
     return FilteringLogObserver(textFileLogObserver(sys.stderr), [only])
 
 
-def log_file(options: Mapping[str, Any]) -> str:
+def log_file(options: TwistdOptions) -> str:
     """The log file of twistd with these options, as `canonical` returns it; empty for a stream."""
     path = options.get("logfile") or ""
     if not path and not options.get("nodaemon", True):
@@ -141,7 +144,7 @@ def log_file(options: Mapping[str, Any]) -> str:
     return "" if number_of(path) in (1, 2) else path
 
 
-def resolve_log(options: MutableMapping[str, Any]) -> None:
+def resolve_log(options: TwistdOptions) -> None:
     """Make the path of the log absolute, before an application can change the directory.
 
     A symlink to standard output, for example, becomes ``-``: in a successor it would lead

@@ -25,6 +25,7 @@ from ..process.upgrade.upgrade_events import Watcher
 from ..process.workers.balance import WorkerBalance
 from ..process.workers.heartbeat import Heartbeat
 from ..process.workers.recycling import Recycling
+from ..reactors import IServerReactor
 from .server import Server
 from .shared_resources import SharedResources
 from .workload import ServiceWorkload
@@ -57,7 +58,7 @@ class ServerGroup(ServiceWorkload):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IServerReactor,
         listeners: ListenerRegistry,
         settings: Mapping[str, Any],
         share: WorkerBalance | None = None,

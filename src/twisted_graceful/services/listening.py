@@ -28,6 +28,7 @@ from ..http.proxy_header_reader import behind_proxies
 from ..http.registry import ConnectionRegistry
 from ..http.site import Site
 from ..process.listeners.listener import Listener, has_pending_connection
+from ..reactors import IServerReactor
 from .server_certificate import ServerCertificate
 from .shared_resources import SharedResources
 
@@ -63,7 +64,7 @@ class Listening:
         addresses: Sequence[ListenAddress],
         settings: ServerSettings,
         certificate: ServerCertificate,
-        reactor: Any,
+        reactor: IServerReactor,
         transport: TransportFactory,
         log: Logger,
         shared: SharedResources,

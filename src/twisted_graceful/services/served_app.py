@@ -21,6 +21,7 @@ from ..http.log.access_log import RequestLog
 from ..http.log.drain_report import CutRequest, DrainReport
 from ..http.site import Site
 from ..process.host.process_status import Status
+from ..reactors import IServerReactor
 
 
 class ServedApp:
@@ -47,7 +48,7 @@ class ServedApp:
         *,
         wsgi: bool,
         settings: ServerSettings,
-        reactor: Any,
+        reactor: IServerReactor,
         transport: TransportFactory,
         is_secure: bool,
         is_multiprocess: Callable[[], bool],

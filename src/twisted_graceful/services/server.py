@@ -33,6 +33,7 @@ from ..process.host.process_status import Status
 from ..process.listeners.listener import Listener
 from ..process.listeners.listener_registry import ListenerRegistry
 from ..process.upgrade.launch import working_directory
+from ..reactors import IServerReactor
 from .absolute_paths import with_absolute_paths
 from .access_log_writer import AccessLogWriter
 from .listening import Admission, Listening
@@ -85,7 +86,7 @@ class Server(Service):
         here = working_directory(os.environ)
         self.addresses = [parse(each).within(here) for each in several]
         self.settings = with_absolute_paths(settings or Settings(), here)
-        self._reactor = global_reactor() if reactor is None else reactor
+        self._reactor: IServerReactor = global_reactor() if reactor is None else reactor
         self._transport, self._poller = transport_for(self._reactor)
         self.certificate = ServerCertificate(
             self.settings, self.addresses, self._reactor, self._log

@@ -22,6 +22,7 @@ from ..process.upgrade.handed_over import handed_over
 from ..process.upgrade.launch import Launch
 from ..process.upgrade.upgrade_events import SafeWatcher, Watcher
 from ..process.workers.balance import share_of
+from ..reactors import IServerReactor
 from .group import ServerGroup
 from .server import Server, global_reactor, workers_not_started
 from .service_process import ServiceProcess
@@ -88,7 +89,7 @@ class GracefulService(MultiService):
         inheritance = handed_over().claim_inheritance()
         reactor = global_reactor() if reactor is None else reactor
         launch = Launch.of_this_process(os.environ) if launch is None else launch
-        self.reactor = reactor
+        self.reactor: IServerReactor = reactor
         self.report: DrainReport | None = None
         self.upgradable = upgradable
         self.worker = 0 if inheritance is None else inheritance.worker

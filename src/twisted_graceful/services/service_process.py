@@ -42,6 +42,7 @@ from ..process.upgrade.not_started import NotStarted
 from ..process.upgrade.upgrade_events import Watcher
 from ..process.upgrade.upgrade_record import UpgradeRecord
 from ..process.workers.worker import Worker
+from ..reactors import IServerReactor
 from .group import ServerGroup
 from .workload import ServiceWorkload
 
@@ -74,7 +75,7 @@ class ServiceProcess(ManagedProcess):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IServerReactor,
         servers: ServerGroup,
         workload: ServiceWorkload,
         *,

@@ -24,6 +24,7 @@ from ..process.workers.balance import ConnectionCounts
 from ..process.workers.pool import Pool
 from ..process.workers.relay import Relay, RelayTarget
 from ..process.workers.worker_handle import WorkerHandle, WorkerPhase
+from ..reactors import IServerReactor
 from .group import ServerGroup
 from .shutdown_delay import ShutdownDelay
 from .workload import ServiceWorkload
@@ -80,7 +81,7 @@ class WorkerGroup(ServiceWorkload):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IServerReactor,
         servers: ServerGroup,
         size: int,
         launch: Launch,

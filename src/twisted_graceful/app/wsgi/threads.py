@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.threadpool import ThreadPool
 from twisted.web.resource import IResource
 
+from ...reactors import IServerReactor
 from .call import Call
 from .environ import EnvironFactory
 from .resource import WSGIResource
@@ -36,7 +37,7 @@ class Threads:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IServerReactor,
         size: int,
         extra: Mapping[str, Any],
         multiprocess: Callable[[], bool] = lambda: False,

@@ -23,7 +23,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-from twisted.logger import Logger, LogPublisher
+from twisted.logger import ILogObserver, Logger, LogPublisher
 
 from ... import twisted_internals
 
@@ -54,7 +54,7 @@ STATUS = 1
 class FaultTimer(Protocol):
     """The part of `faulthandler` that is used here."""
 
-    def dump_traceback_later(self, timeout: float, *, file: Any, exit: bool) -> None:
+    def dump_traceback_later(self, timeout: float, *, file: int, exit: bool) -> None:
         """Write all stacks after so many seconds, and exit."""
 
     def cancel_dump_traceback_later(self) -> None:
@@ -77,7 +77,9 @@ class ExitDeadline:
     def __init__(
         self,
         timer: FaultTimer = faulthandler,
-        start: Callable[[Callable[..., None], tuple[Any, ...]], object] = _thread.start_new_thread,
+        start: Callable[
+            [Callable[..., None], tuple[object, ...]], object
+        ] = _thread.start_new_thread,
         end: Callable[[int], object] = os._exit,
     ) -> None:
         self._timer = timer
@@ -87,7 +89,7 @@ class ExitDeadline:
         self._armed: object = None
         self._is_at_once = False
         self._c_at = 0.0
-        self._observers: tuple[Any, ...] = ()
+        self._observers: tuple[ILogObserver, ...] = ()
         self._log_files: list[str] = []
         self._file = -1
         self._spare: SimpleQueue[tuple[object, float, str]] = SimpleQueue()

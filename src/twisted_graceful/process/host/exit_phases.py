@@ -20,7 +20,8 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
-from typing import Any
+
+from twisted.internet.interfaces import IReactorCore
 
 from .exit_deadline import GRACE, ExitDeadline, at_interpreter_exit
 
@@ -41,7 +42,7 @@ class ExitPhases:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactorCore,
         takes: Callable[[], float],
         patience: Callable[[], float],
         deadline: ExitDeadline,
@@ -54,7 +55,7 @@ class ExitPhases:
         self._clock = clock
         self._until = 0.0
         self._drains_since: float | None = None
-        self._trigger: Any = None
+        self._trigger: object = None
         self._is_told = False
         self._is_stopped = False
         self.has_begun = False

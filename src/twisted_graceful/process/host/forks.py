@@ -51,7 +51,7 @@ class ForkGuard:
     def in_child(self) -> None:
         """This process was forked."""
         for number in self.handled():
-            default: Any = signal.SIG_DFL
+            default: signal.Handlers = signal.SIG_DFL
             signal.signal(
                 number, signal.default_int_handler if number == signal.SIGINT else default
             )

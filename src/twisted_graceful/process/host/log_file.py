@@ -13,9 +13,8 @@ import stat
 import threading
 import time
 import weakref
-from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python import threadable
 
@@ -85,7 +84,12 @@ class LogFile:
     _log = Logger()
 
     def __init__(
-        self, path: str, clock: Any, *, descriptor: int | None = None, mode: int | None = None
+        self,
+        path: str,
+        clock: IReactorTime,
+        *,
+        descriptor: int | None = None,
+        mode: int | None = None,
     ) -> None:
         self.path = path
         self.patience = 0.0
@@ -296,7 +300,7 @@ class LogFiles:
         clock: when to try again.
     """
 
-    def __init__(self, clock: Any) -> None:
+    def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._open: dict[str, tuple[LogFile, int]] = {}
 

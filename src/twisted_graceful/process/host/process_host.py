@@ -10,12 +10,12 @@ from __future__ import annotations
 import signal
 import socket
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
 from ...clock import keep_steady
+from ...reactors import IServerReactor
 from .exit_deadline import ExitDeadline
 from .exit_phases import ExitPhases
 from .forks import ForkGuard, keep_inheritance_from_children
@@ -56,7 +56,7 @@ class ProcessHost:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IServerReactor,
         *,
         is_ours: bool,
         is_foreground: bool,

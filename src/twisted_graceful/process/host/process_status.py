@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
 
@@ -37,7 +37,7 @@ class Status:
         """What is so at the moment, whatever the labels."""
         return sum(it for key, it in self.gauges.items() if key.partition(",")[0] == name)
 
-    def encode(self, more: Mapping[str, Any] | None = None) -> str:
+    def encode(self, more: Mapping[str, object] | None = None) -> str:
         """The text that `decode` reads, in ASCII.
 
         Args:

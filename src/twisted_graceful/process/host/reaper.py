@@ -14,9 +14,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Container
 from contextlib import suppress
-from typing import Any
 
 from twisted.application.service import Service
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.process import reapProcessHandlers
 from twisted.internet.task import LoopingCall
 
@@ -50,7 +50,7 @@ class OrphanReaper(Service):
 
     def __init__(
         self,
-        clock: Any,
+        clock: IReactorTime,
         known: Container[int] = reapProcessHandlers,
         started_here: Callable[[], Container[int]] = started_here,
     ) -> None:

@@ -11,7 +11,10 @@ import stat
 from os import fstat
 from typing import Any
 
+from twisted.logger import ILogObserver
+
 from ... import twisted_internals
+from ...reactors import IServerReactor
 from .log_file import LogFile
 from .streams import NAMES
 
@@ -50,7 +53,7 @@ class LogLines:
         return fstat(self.fileno()).st_size if self.is_regular else 0
 
 
-def never_wait(reactor: Any, observer: Any = None) -> None:
+def never_wait(reactor: IServerReactor, observer: ILogObserver | None = None) -> None:
     """Write the streams that Twisted logs to without waiting; can be called again.
 
     Args:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from functools import wraps
 from typing import Any
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.python import logfile
 
 from .lock import locked
@@ -26,7 +27,7 @@ _twisted_should_rotate = logfile.LogFile.shouldRotate
 _twisted_rotate = logfile.LogFile.rotate
 
 
-def share_log_files(reactor: Any) -> None:
+def share_log_files(reactor: IReactorTime) -> None:
     """Replace methods of Twisted's log files, from now on; a second call changes nothing.
 
     Args:

@@ -25,7 +25,6 @@ import time
 from collections import deque
 from collections.abc import MutableMapping
 from dataclasses import dataclass
-from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReadDescriptor
@@ -34,6 +33,8 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from ...reactors import IServerReactor
 
 SOCKET, WATCHDOG, WATCHDOG_PID = "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"
 
@@ -99,7 +100,7 @@ class Notifier:
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, where: str) -> None:
+    def __init__(self, reactor: IServerReactor, where: str) -> None:
         self._reactor = reactor
         self._where = where
         self._address = "\0" + where[1:] if where.startswith("@") else where
@@ -168,7 +169,7 @@ class Notifier:
 class _Pipe:
     """The end of a pipe of which nothing is awaited but that the other end is closed."""
 
-    def __init__(self, reactor: Any, descriptor: int) -> None:
+    def __init__(self, reactor: IServerReactor, descriptor: int) -> None:
         self.closed: Deferred[None] = Deferred(self._close)
         self._reactor = reactor
         self._descriptor = descriptor
@@ -205,7 +206,7 @@ class Supervisor:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IServerReactor,
         supervision: Supervision = Supervision(),
         *,
         speaks: bool = False,

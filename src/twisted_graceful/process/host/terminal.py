@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 
 INTERVAL = 1.0
@@ -39,7 +39,7 @@ class ControllingTerminal:
         is_there: whether there is one now.
     """
 
-    def __init__(self, clock: Any, is_there: Callable[[], bool] = is_there) -> None:
+    def __init__(self, clock: IReactorTime, is_there: Callable[[], bool] = is_there) -> None:
         self._clock = clock
         self._is_there = is_there
         self._seen: float | None = None  # when it was there for the last time

@@ -16,7 +16,7 @@ from functools import wraps
 from inspect import unwrap
 from typing import Any
 
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
 
 from ... import twisted_internals
 from .chown import give
@@ -50,7 +50,7 @@ class TwistdFiles:
         is_successor: bool,
         written: Callable[[], Iterable[str]],
         ends: Callable[[], None],
-        observes: Callable[[Any], None],
+        observes: Callable[[ILogObserver], object],
     ) -> None:
         self.pid_file = PidFile(pid_file, os.getpid()) if pid_file else None
         self._located = located
@@ -70,7 +70,9 @@ class TwistdFiles:
         _replace(runner, "removePID", lambda original, runner, path: self._ends())
         _replace(runner.loggerFactory, "_getLogObserver", self._get_log_observer)
 
-    def _set_up_environment(self, original: Any, runner: Any, *args: Any) -> None:
+    def _set_up_environment(
+        self, original: Callable[..., object], runner: object, *args: Any
+    ) -> None:
         """Write the pid file: twistd has detached by then, so the pid is the one that stays."""
         *others, path = args
         original(runner, *others, "")  # without a path it writes none
@@ -81,7 +83,12 @@ class TwistdFiles:
             self.pid_file.create()
 
     def _shed_privileges(
-        self, original: Any, runner: Any, euid: bool, uid: int | None, gid: int | None
+        self,
+        original: Callable[..., object],
+        runner: object,
+        euid: bool,
+        uid: int | None,
+        gid: int | None,
     ) -> None:
         """Chown the files that successors write, and change the user unless that is done."""
         if self._is_successor:
@@ -91,7 +98,7 @@ class TwistdFiles:
             self._give(-1 if uid is None else uid, -1 if gid is None else gid)
         original(runner, euid, uid, gid)
 
-    def _get_log_observer(self, original: Any, logger: Any) -> Any:
+    def _get_log_observer(self, original: Callable[..., ILogObserver], logger: Any) -> ILogObserver:
         if logger._logfilename or not logger._nodaemon:
             logger._logfilename = self._located(logger._logfilename or "twistd.log")
         observer = original(logger)
@@ -112,12 +119,12 @@ class TwistdFiles:
                 )
 
 
-def _replace(owner: Any, name: str, replacement: Callable[..., Any]) -> None:
+def _replace(owner: type, name: str, replacement: Callable[..., object]) -> None:
     """Replace a method, or its last replacement; the new one also gets the original."""
     original = unwrap(getattr(owner, name))
 
     @wraps(original)
-    def method(*args: Any) -> Any:
+    def method(*args: object) -> object:
         return replacement(original, *args)
 
     setattr(owner, name, method)

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessExitedAlready
@@ -17,6 +17,7 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from ...handover_interface import Recipient
+from ...reactors import IServerReactor
 from ...timer import Timer
 from ..host.forks import keep_from_children, keep_number_from_children, passing_on
 from ..listeners.listener import Listener
@@ -81,7 +82,7 @@ class Child(ProcessProtocol):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IServerReactor,
         observer: ChildObserver,
         timeout: float,
         handlers: Handlers,
@@ -217,11 +218,11 @@ class Child(ProcessProtocol):
         """Kill it now."""
         self._signal(signal.SIGKILL)
 
-    def tell(self, command: type[amp.Command], **arguments: Any) -> None:
+    def tell(self, command: type[amp.Command], **arguments: object) -> None:
         """Send a command without waiting for its answer."""
         self._channel.tell(command, **arguments)
 
-    def ask(self, command: type[amp.Command], **arguments: Any) -> Deferred[None]:
+    def ask(self, command: type[amp.Command], **arguments: object) -> Deferred[None]:
         """Send a command.
 
         Returns:
@@ -229,7 +230,7 @@ class Child(ProcessProtocol):
         """
         return self._channel.ask(command, **arguments)
 
-    def ask_briefly(self, command: type[amp.Command], **arguments: Any) -> Deferred[None]:
+    def ask_briefly(self, command: type[amp.Command], **arguments: object) -> Deferred[None]:
         """Send a command.
 
         Returns:

@@ -27,7 +27,10 @@ from .messages import NO_DESCRIPTOR
 HEARD_TIMEOUT = 2.0
 """Seconds that the other end has to answer our last word; it has nothing else to do."""
 
-Answer: TypeAlias = dict[str, Any] | Deferred[dict[str, Any]] | None
+Values: TypeAlias = dict[str, Any]
+"""The arguments of a command, or its answer, by name."""
+
+Answer: TypeAlias = Values | Deferred[Values] | None
 """The answer to a command: its values, now or later; None if it has no values."""
 
 Handlers: TypeAlias = Mapping[type[amp.Command], Callable[..., Answer]]
@@ -61,18 +64,18 @@ class ControlChannel(amp.BinaryBoxProtocol, amp.BoxDispatcher):
         self._lost = lost
         self._arrived: dict[int, int] = {}
 
-    def ampBoxReceived(self, box: Any) -> None:
+    def ampBoxReceived(self, box: amp.AmpBox) -> None:
         """A message arrived; not if the one before it has ended the reactor, and this channel."""
         if self.transport is not None:
             super().ampBoxReceived(box)
 
-    def locateResponder(self, name: bytes) -> Callable[[Any], Deferred[Any]] | None:
+    def locateResponder(self, name: bytes) -> Callable[[amp.AmpBox], Deferred[amp.AmpBox]] | None:
         """What answers a message with a message; None for a command without a handler."""
         if name not in self._handlers:
             return None
         command, handler = self._handlers[name]
 
-        def respond(box: Any) -> Deferred[Any]:
+        def respond(box: amp.AmpBox) -> Deferred[amp.AmpBox]:
             answer = maybeDeferred(handler, **command.parseArguments(box, self))
             return answer.addCallback(
                 lambda values: command.makeResponse({} if values is None else values, self)
@@ -84,7 +87,7 @@ class ControlChannel(amp.BinaryBoxProtocol, amp.BoxDispatcher):
 
         return respond
 
-    def dispatchCommand(self, box: Any) -> Deferred[Any]:
+    def dispatchCommand(self, box: amp.AmpBox) -> Deferred[object]:
         """Handle a command; an error is its answer, if one is waited for."""
 
         def failed(failure: Failure) -> Failure | None:
@@ -93,7 +96,7 @@ class ControlChannel(amp.BinaryBoxProtocol, amp.BoxDispatcher):
                 failure = Failure(amp.RemoteAmpError(b"FAILED", failure.getErrorMessage()))
             return failure if amp.ASK in box else None
 
-        dispatched: Deferred[Any] = super().dispatchCommand(box)
+        dispatched: Deferred[object] = super().dispatchCommand(box)
         return dispatched.addErrback(failed)
 
     def fileDescriptorReceived(self, descriptor: int) -> None:
@@ -105,7 +108,7 @@ class ControlChannel(amp.BinaryBoxProtocol, amp.BoxDispatcher):
         """Take the socket with an inode, if it has arrived; `NO_DESCRIPTOR` if it has not."""
         return self._arrived.pop(number, NO_DESCRIPTOR)
 
-    def ask(self, command: type[amp.Command], **arguments: Any) -> Deferred[None]:
+    def ask(self, command: type[amp.Command], **arguments: object) -> Deferred[None]:
         """Send a command.
 
         Returns:
@@ -113,11 +116,11 @@ class ControlChannel(amp.BinaryBoxProtocol, amp.BoxDispatcher):
         """
         if self.transport is None:
             return succeed(None)
-        answer: Deferred[Any] = self.callRemote(command, **arguments)
+        answer: Deferred[object] = self.callRemote(command, **arguments)
         return answer.addBoth(lambda _: None)
 
     def ask_briefly(
-        self, clock: IReactorTime, command: type[amp.Command], **arguments: Any
+        self, clock: IReactorTime, command: type[amp.Command], **arguments: object
     ) -> Deferred[None]:
         """Send a command, and wait for its answer no longer than `HEARD_TIMEOUT`.
 
@@ -126,7 +129,7 @@ class ControlChannel(amp.BinaryBoxProtocol, amp.BoxDispatcher):
         """
         return self.ask(command, **arguments).addTimeout(HEARD_TIMEOUT, clock)
 
-    def tell(self, command: type[amp.Command], **arguments: Any) -> None:
+    def tell(self, command: type[amp.Command], **arguments: object) -> None:
         """Send a command without waiting for its answer, or for an error."""
         answer = self.callRemote(command, **arguments)
         if answer is not None:

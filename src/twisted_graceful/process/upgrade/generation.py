@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.logger import Logger
 
 from ...errors import UpgradeRefused
+from ...reactors import IServerReactor
 from ...timer import Timer
 from ..host.pid_file import PidFile
 from ..host.supervisors import RECYCLED, ParentSupervisor
@@ -77,7 +77,7 @@ class Generation(Lifecycle):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IServerReactor,
         workload: ManagedProcess,
         *,
         inheritance: Inheritance | None,
@@ -318,7 +318,7 @@ class Generation(Lifecycle):
         """A Deferred that fires, in a stop, when no connection will come from the predecessor."""
         return self._arrived
 
-    def stopped(self, report: Mapping[str, Any]) -> Deferred[None]:
+    def stopped(self, report: Mapping[str, object]) -> Deferred[None]:
         """Wait until neither predecessor nor child needs this process any more.
 
         Args:

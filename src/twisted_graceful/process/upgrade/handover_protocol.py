@@ -18,7 +18,7 @@ byte of it was read elsewhere. When the channel ends, the receiver closes what w
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -26,6 +26,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ...handover_interface import Departure, HandedConnection, Recipient
+from ...process.upgrade.control_channel import Values
 from .control_channel import ControlChannel, Handlers
 from .messages import NO_DESCRIPTOR, Grant, Offer, Revoke
 
@@ -198,9 +199,7 @@ class ConnectionReceiver:
         """Refuse what is offered from now on; what is held may still be granted."""
         self._stops = True
 
-    def _offered(
-        self, version: int, batch: int, connections: Sequence[Mapping[str, Any]]
-    ) -> dict[str, Any]:
+    def _offered(self, version: int, batch: int, connections: Sequence[Values]) -> Values:
         """Keep the connections; close those that are refused, and answer with their indices."""
         refused = []
         held = self._held[batch] = []

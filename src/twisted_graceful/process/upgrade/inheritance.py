@@ -12,9 +12,9 @@ import os
 import socket
 from collections.abc import MutableMapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from ...errors import InheritanceError
+from ...json_object import JsonObject
 from ..listeners.listener import Listener
 from ..listeners.unix_files import SocketFile
 
@@ -91,7 +91,7 @@ class Inheritance:
         return inheritance
 
     @classmethod
-    def _decode(cls, data: dict[str, Any]) -> Inheritance:
+    def _decode(cls, data: JsonObject) -> Inheritance:
         if data["version"] != VERSION:
             raise ValueError(f"version {data['version']!r}, and this is version {VERSION}")
         return cls(

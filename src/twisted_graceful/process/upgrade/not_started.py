@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 
@@ -31,7 +30,7 @@ class NotStarted(Lifecycle):
     def __init__(self, files: TwistdFiles) -> None:
         self._files = files
 
-    def _nothing(self, *_: Any, **__: Any) -> None:
+    def _nothing(self, *_: object, **__: object) -> None:
         pass
 
     loaded = upgrade = retire = tell_logs_moved = stop = service_stops = drained = _nothing
@@ -48,7 +47,7 @@ class NotStarted(Lifecycle):
         """No connection is on its way."""
         return succeed(None)
 
-    def stopped(self, report: Mapping[str, Any]) -> Deferred[None]:
+    def stopped(self, report: Mapping[str, object]) -> Deferred[None]:
         """No other process needs this one."""
         return succeed(None)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from ...handover_interface import Recipient
+from ...reactors import IServerReactor
 from ..listeners.listener import Listener
 from .control_channel import HEARD_TIMEOUT, ControlChannel, Handlers, open_channel
 from .handover_protocol import ConnectionReceiver, ConnectionSender
@@ -35,7 +35,7 @@ class Parent:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IServerReactor,
         control: int,
         recipient: Recipient,
         handlers: Handlers,
@@ -67,7 +67,7 @@ class Parent:
             return failure.check(NotNow, amp.RemoteAmpError) is None
 
         served = [inode for each in listeners for inode in each.inodes]
-        answer: Deferred[Any] = self._channel.callRemote(Ready, listeners=served)
+        answer: Deferred[object] = self._channel.callRemote(Ready, listeners=served)
         return answer.addCallbacks(lambda _: True, failed)
 
     def fail(self, reason: str) -> Deferred[None]:
@@ -89,11 +89,11 @@ class Parent:
         answer = self._channel.ask(Stopping).addCallback(lambda _: True)
         return answer.addTimeout(HEARD_TIMEOUT, self._reactor, lambda *_: False)
 
-    def tell(self, command: type[amp.Command], **arguments: Any) -> None:
+    def tell(self, command: type[amp.Command], **arguments: object) -> None:
         """Send a command without waiting for its answer."""
         self._channel.tell(command, **arguments)
 
-    def ask_briefly(self, command: type[amp.Command], **arguments: Any) -> Deferred[None]:
+    def ask_briefly(self, command: type[amp.Command], **arguments: object) -> Deferred[None]:
         """Send a command.
 
         Returns:

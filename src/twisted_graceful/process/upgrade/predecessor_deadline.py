@@ -11,8 +11,8 @@ import signal
 import socket
 import struct
 from contextlib import suppress
-from typing import Any
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ...timer import Timer
@@ -36,7 +36,7 @@ class PredecessorDeadline:
 
     _log = Logger()
 
-    def __init__(self, clock: Any, channel: socket.socket, stacks: int = -1) -> None:
+    def __init__(self, clock: IReactorTime, channel: socket.socket, stacks: int = -1) -> None:
         self._stacks = stacks
         self._timer = Timer(clock)
         self._pid, self._pidfd = _process_of(channel)

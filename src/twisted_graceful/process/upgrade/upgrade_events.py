@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.logger import Logger
 
@@ -32,9 +32,9 @@ class UpgradeProgress:
     another_follows: bool = False
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """All but the event, as JSON has it."""
-        facts: dict[str, Any] = {"generation": self.generation}
+        facts: dict[str, object] = {"generation": self.generation}
         if self.pid:
             facts["pid"] = self.pid
         if self.event is EventName.FAILED:
@@ -80,9 +80,9 @@ class RollingRestartProgress:
         return self.event is EventName.REPLACING and not self.replaced
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """All but the event, as JSON has it."""
-        facts: dict[str, Any] = {
+        facts: dict[str, object] = {
             "rolling_restart": self.number,
             "replaced": self.replaced,
             "wanted": self.wanted,
@@ -179,7 +179,7 @@ class SafeWatcher(Watcher):
         self._watcher = watcher
         self._failing: set[str] = set()
 
-    def _pass_on(self, name: str, *arguments: Any) -> Any:
+    def _pass_on(self, name: str, *arguments: object) -> object:
         try:
             result = getattr(self._watcher, name)(*arguments)
         except Exception:
@@ -191,7 +191,7 @@ class SafeWatcher(Watcher):
         return result
 
 
-def _passed_on(name: str) -> Callable[..., Any]:
+def _passed_on(name: str) -> Callable[..., object]:
     return lambda self, *arguments: self._pass_on(name, *arguments)
 
 

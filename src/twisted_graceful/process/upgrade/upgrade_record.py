@@ -13,7 +13,6 @@ import json
 import os
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import Any
 
 from ...event_names import EventName
 from .launch import Launch
@@ -72,7 +71,7 @@ class UpgradeRecord:
         """Add an event of an upgrade or a rolling restart."""
         self.add(progress.event, **progress.facts)
 
-    def add(self, event: EventName, **facts: Any) -> None:
+    def add(self, event: EventName, **facts: object) -> None:
         """Add another event, such as a stop.
 
         Args:
@@ -93,7 +92,7 @@ class UpgradeRecord:
         if file >= 0:
             os.close(file)
 
-    def _write(self, line: Mapping[str, Any]) -> None:
+    def _write(self, line: Mapping[str, object]) -> None:
         if self._file < 0:
             return
         try:

@@ -7,8 +7,8 @@ get no response. It sends no heartbeats, and the parent ends it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -40,7 +40,9 @@ class Heartbeat:
 
     _log = Logger()
 
-    def __init__(self, clock: Any, beat: Callable[[], object], seconds: float = INTERVAL) -> None:
+    def __init__(
+        self, clock: IReactorTime, beat: Callable[[], object], seconds: float = INTERVAL
+    ) -> None:
         self._beat = beat
         self._seconds = seconds
         self._has_failed = False
@@ -86,7 +88,7 @@ class HeartbeatWatch:
         late: is called then, once.
     """
 
-    def __init__(self, clock: Any, timeout: float, late: Callable[[], object]) -> None:
+    def __init__(self, clock: IReactorTime, timeout: float, late: Callable[[], object]) -> None:
         self._timeout = timeout
         self._late = late
         self._missed = 0

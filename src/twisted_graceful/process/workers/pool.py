@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from enum import Enum
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ...errors import WorkerError
@@ -80,7 +81,7 @@ class Pool:
 
     def __init__(
         self,
-        clock: Any,
+        clock: IReactorTime,
         size: int,
         owner: PoolOwner,
         patience: float,

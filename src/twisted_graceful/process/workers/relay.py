@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 from weakref import WeakSet
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ...handover_interface import Carrier, HandedConnection
@@ -39,7 +40,7 @@ class Relay:
 
     _log = Logger()
 
-    def __init__(self, clock: Any, routes: Callable[[], Iterable[RelayTarget]]) -> None:
+    def __init__(self, clock: IReactorTime, routes: Callable[[], Iterable[RelayTarget]]) -> None:
         self._clock = clock
         self._routes = routes
         self._waiting: list[_RelayedConnection] = []

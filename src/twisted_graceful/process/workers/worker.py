@@ -9,11 +9,12 @@ import json
 import os
 from collections.abc import Callable, Collection, Mapping
 from enum import Enum
-from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
+from ...process.upgrade.control_channel import Values
+from ...reactors import IServerReactor
 from ..host.cpu_watchdog import CpuWatchdog
 from ..host.parent_death import when_parent_ends
 from ..host.process_status import Status
@@ -100,7 +101,7 @@ class Worker(Lifecycle):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IServerReactor,
         workload: ManagedProcess,
         inheritance: Inheritance,
         pid: int | None = None,
@@ -229,7 +230,7 @@ class Worker(Lifecycle):
         """A Deferred that fires, in a stop, when no connection will come from the master."""
         return self._arrived
 
-    def stopped(self, report: Mapping[str, Any]) -> Deferred[None]:
+    def stopped(self, report: Mapping[str, object]) -> Deferred[None]:
         """Tell the master what the drain did.
 
         Returns:
@@ -248,13 +249,13 @@ class Worker(Lifecycle):
 
     # What the master tells us
 
-    def _on_drain(self, gone: Collection[int] | None) -> Deferred[dict[str, Any]] | None:
+    def _on_drain(self, gone: Collection[int] | None) -> Deferred[Values] | None:
         """Hand over what can move, and drain; fires when nothing is left."""
         if not self._happens(WorkerInput.DRAIN):
             return None
         listeners = self._workload.listeners()
         removed = [each for each in listeners if {*each.inodes} <= {*(gone or ())}]
-        drained: Deferred[Any] = self._workload.hand_over(self._master.carrier, removed)
+        drained = self._workload.hand_over(self._master.carrier, removed)
         return drained.addCallback(lambda _: {})
 
     def _on_resume(self) -> None:

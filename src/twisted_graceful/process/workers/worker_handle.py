@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
 from ...handover_interface import Carrier, Recipient
+from ...process.upgrade.control_channel import Values
+from ...reactors import IServerReactor
 from ...timer import Timer
 from ..listeners.listener import Listener
 from ..upgrade.child import Child
@@ -88,7 +90,7 @@ class WorkerHandle:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IServerReactor,
         number: int,
         observer: WorkerObserver,
         recipient: Recipient,
@@ -121,7 +123,7 @@ class WorkerHandle:
         self._silence = silence
         self._silent = f"its reactor stood still for {silence:g} seconds"
         self._watch = HeartbeatWatch(reactor, silence, self._is_silent)
-        self._permission: Deferred[dict[str, Any]] | None = None
+        self._permission: Deferred[Values] | None = None
         self._deadline = Timer(reactor)
 
     @property
@@ -224,7 +226,7 @@ class WorkerHandle:
 
     # What it tells us
 
-    def child_ready(self) -> Deferred[dict[str, Any]]:
+    def child_ready(self) -> Deferred[Values]:
         """It can serve."""
         permission = self._permission = Deferred()
         self.is_ready = True
