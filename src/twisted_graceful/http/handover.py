@@ -65,6 +65,8 @@ class HandoverQueue:
     def add(self, connection: HttpConnection) -> bool:
         """Hand over a connection whose response is complete, before those that can wait.
 
+        Its next request may come at once, and is for the new code.
+
         Returns:
             Whether it is on its way; if not, it must be served here.
         """

@@ -89,6 +89,7 @@ class MovableConnection(Connection):
             self._close_descriptor()
 
     def _close_descriptor(self) -> None:
+        # The other process has the same socket, with what the kernel still has to send.
         twisted_internals.close_without_shutdown(self.wire)
         self.wire.connectionLost(Failure(CONNECTION_DONE))
 

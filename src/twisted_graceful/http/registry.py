@@ -1,4 +1,9 @@
-"""The registry of a site's connections: their deadlines and their drain."""
+"""The registry of a site's connections: their deadlines and their drain.
+
+One sweep checks the deadlines of all connections, so a request starts no timer. A drain has two
+steps: `announce` tells applications and clients, and closes nothing; `drain` closes what is idle
+and waits for the rest. With ``shutdown_delay`` there is time between them.
+"""
 
 from __future__ import annotations
 

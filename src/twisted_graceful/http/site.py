@@ -39,7 +39,9 @@ class Site(TwistedSite):
             section 6), what we prefer first.
         access_log: where each request is told of when it is over; None for nowhere.
         proxies: whose word of a request's client is believed; None for nobody's.
-        stopping: whether new clients are asked to go elsewhere, since nobody will serve them here.
+        stopping: whether the service is not ready. Only a stop sets it, not a drain for an upgrade:
+            some load balancers (Envoy) keep the connection of their health checks open, and take a
+            single 503 on it for the end of the service.
     """
 
     protocols: Mapping[bytes, Callable[[], Connection]]

@@ -56,7 +56,9 @@ class _Handshakes(Factory):
 class Handshake(PreRequestConnection):
     """A connection until its TLS handshake is complete; then another takes its place.
 
-    Until the client's first byte it counts as silent, so a drain closes it after its grace.
+    Until the client's first byte it counts as silent, so a drain does not wait for a client that
+    never sends one. The connection that takes its place is silent again, so a client whose
+    handshake was completed in a drain has the same grace as any other.
     """
 
     transport: TLSServer

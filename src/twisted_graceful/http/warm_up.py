@@ -1,7 +1,8 @@
 """Requests that an application must answer before it serves its first client.
 
-They take the way of a client's from the accepted connection on, over a socketpair that nobody else
-has. They count as no client's: they are in no access log, and take no place of `Room`.
+They go through a real connection of the site, over a socketpair, so only accepting is left out.
+They do not count as requests of clients: they are not in the access log, and `ConnectionLimit` does
+not count their connections. An application whose warm-up fails cannot be loaded.
 """
 
 from __future__ import annotations

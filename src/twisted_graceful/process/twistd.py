@@ -1,4 +1,9 @@
-"""twistd's own options: what they say about this process, and what a successor must not repeat."""
+"""twistd's own options: what they say about this process, and what a successor must not repeat.
+
+The options of a plugin can see and change twistd's. A ``.tac`` file is read too late for that, so
+its successor is started as ``python -m twisted_graceful.process.twistd`` with the same arguments,
+which changes the options and then runs twistd.
+"""
 
 from __future__ import annotations
 

@@ -330,7 +330,8 @@ class WorkerGroup(ServiceWorkload):
         elif self._servers.longest_delay and self.is_accepting:
             # Until then they accept, so the sockets, and the files of UNIX sockets, are needed.
             await self._delay.wait(self._servers.longest_delay)
-        # They drain. Who connects now is refused, and does not wait here for the end.
+        # The workers drain. We close our sockets now, so that the last worker that closes one has
+        # served its backlog, and clients that connect later are refused and do not wait.
         for server in self._servers.servers:
             await server.stopService()
         await gone

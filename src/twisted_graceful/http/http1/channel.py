@@ -268,6 +268,7 @@ class Channel(MovableConnection):
                 return True
         if b"Connection" in headers and heads.has_option(headers[b"Connection"], b"close"):
             return True
+        # Requests that have begun to arrive get responses: so does a batch of pipelined requests.
         if (
             self._client_finished
             or (self._connections.draining and not self._connections.will_hand_over(self))

@@ -1,4 +1,17 @@
-"""An HTTP/2 connection: its streams, its share of reactor time, and its GOAWAYs."""
+"""An HTTP/2 connection: its streams, its share of reactor time, and its GOAWAYs.
+
+The connection ends in two steps (RFC 9113 section 6.8), in drains, idle timeouts and at the limit
+of requests. A GOAWAY that names the last of all streams announces the end, together with a PING.
+Until the PING is answered, requests may cross that GOAWAY, and they are served. Streams that the
+client opens later, or without an answer to the PING after ``idle_grace``, are refused
+(REFUSED_STREAM, so the client knows that they were not processed): no client can hold up a drain.
+When no stream is left, a second GOAWAY names the last one that was processed, with the close.
+
+The h2 library, and so httpx, treats any GOAWAY as the end: it accepts no further frame, not even of
+a response that it was promised. Such a client gets only the second GOAWAY, as soon as it has no
+request open; it repeats a request that crosses it on a new connection. A client that always has a
+request open gets the first one when half of ``drain_timeout`` has passed.
+"""
 
 from __future__ import annotations
 
@@ -56,18 +69,12 @@ _GOAWAY_PENDING = (_GoawayState.POSTPONED, _GoawayState.ANNOUNCED)
 class Http2Connection(Connection):
     """An HTTP/2 connection.
 
-    Its end is announced (RFC 9113 section 6.8): a GOAWAY that refuses nothing yet; and when the
-    client has confirmed that and all streams are over, a second one with the last stream that was
-    answered, and the close. No request that was on its way is lost.
-
-    A client that accepts no frame after a GOAWAY gets only the second one
-    (`FrameReceiver.stops_at_goaway`).
-
     Attributes:
-        streams: the requests that are not over, by the numbers of their streams.
-        lingering: streams on which the answer was sent, and the request still comes; and
-            until when it may.
-        blocked: whether the transport has as much as it takes.
+        streams: the requests that are not finished, by the numbers of their streams.
+        lingering: streams whose response was sent before the request was complete, and until when
+            the client may go on sending. A client that gets a reset together with the response may
+            lose the response.
+        blocked: whether the buffer of the transport is full.
     """
 
     streams: dict[int, Stream]

@@ -2,7 +2,9 @@
 
 The table, the integers and the Huffman code are those of the hpack library. The loop is not:
 hpack copies the rest of the block for each literal, and keeps every field of a block that is
-rejected in the end. Sections are those of RFC 7541 where no other is named.
+rejected in the end. When a header exceeds a limit, no more of its fields are kept, but the table is
+still updated, so that the connection can continue. Sections are those of RFC 7541 where no other is
+named.
 """
 
 from __future__ import annotations

@@ -1,4 +1,10 @@
-"""h2's state machine of a connection, as we want it."""
+"""The h2 library's state machine of a connection, adapted.
+
+It gets one whole frame at a time, from a reader that has checked the size and the rate of frames
+(`frames`). It does not check header fields, since it would end the connection for a fault in one
+request, and sees no GOAWAY of the client, which it would treat as the end of all streams. Our own
+GOAWAYs are made here for the same reason.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,11 @@
-"""Handles the frames of a client, and limits what they may cost."""
+"""Handles the frames of a client, and limits what they may cost.
+
+The cost of a frame is not its size: one of nine bytes costs as much as one of 16 KiB. So two token
+buckets limit what does not advance a request. One counts frames other than requests and bodies, and
+DATA frames of a few bytes. The other counts requests that come to nothing, since they were reset,
+malformed or rejected, by the size of their headers; each response that the client takes earns one
+back.
+"""
 
 from __future__ import annotations
 

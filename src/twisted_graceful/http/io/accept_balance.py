@@ -1,4 +1,10 @@
-"""Fairness among processes that accept from the same sockets."""
+"""Fairness among processes that accept from the same sockets.
+
+A connection wakes all of them. The one that wakes first would take a whole burst, and one with many
+idle clients as many new ones as another with none; with EPOLLEXCLUSIVE the kernel would wake the
+same one most of the time. So a process that is ahead pauses for a moment. That costs nothing under
+load that the others have no time for, and a process that has died or hangs delays nobody by more.
+"""
 
 from __future__ import annotations
 

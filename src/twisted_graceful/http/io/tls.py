@@ -2,8 +2,9 @@
 
 Twisted's own TLS stands between transport and protocol. It has no half-close, waits without end
 for the peer's closing alert, and reaches OpenSSL through pyOpenSSL, which takes five times as long
-for a request as `ssl` of the standard library. Ours is below the transport, to which `TLSSocket` is
-a socket as any other: buffers, producers, half-closes and aborts are those of plain connections.
+for a request as `ssl` of the standard library. Ours is below the transport, for which `TLSSocket`
+is just a socket: buffers, producers, half-closes and aborts are those of plain connections. Bytes
+are counted encrypted, as the kernel counts what the client has acknowledged.
 """
 
 from __future__ import annotations

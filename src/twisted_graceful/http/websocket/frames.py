@@ -1,7 +1,8 @@
-"""The frames of a WebSocket, as far as a server must know them: where each ends, and its opcode.
+"""Follows the frames of a WebSocket: where each ends, its opcode, and the size of messages.
 
-Nothing in here does I/O. Payloads are neither copied nor unmasked. The sections are those of
-RFC 6455.
+That is enough to know whether a side has sent its Close frame, and where a frame of ours may be put
+between those of the library, whatever library it is. Nothing in here does I/O. Payloads are neither
+copied nor unmasked. The sections are those of RFC 6455.
 """
 
 from __future__ import annotations

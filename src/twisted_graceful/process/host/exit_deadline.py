@@ -5,7 +5,8 @@ not daemons, for executors and for multiprocessing's children, and runs exit han
 can take forever. Two watchdogs bound all of that. The first is a thread: it logs what still runs
 and calls `_exit`. It needs the GIL, so behind it there is faulthandler's timer, a thread in C that
 writes the stacks and calls `_exit` even if the GIL is never released, or the interpreter is
-half finalized.
+half finalized. A process has only one such timer: an application that uses it itself loses it when
+the stop begins.
 """
 
 from __future__ import annotations

@@ -198,6 +198,8 @@ class Child(ProcessProtocol):
     def abort(self, reason: str) -> None:
         """End a process that does not react: SIGABRT, at which it leaves its stacks, and SIGKILL.
 
+        The handler of SIGABRT is faulthandler's, which needs neither Python nor the reactor.
+
         Args:
             reason: as for `end`.
         """

@@ -1,7 +1,9 @@
 """The control channel between a process and a child that it started: a successor, or a worker.
 
-An AF_UNIX socketpair that both ends inherit, so there is no path and no permission
-to get wrong. It speaks AMP. Its EOF is how either side learns of the other's end.
+It is a socketpair, so no path or permission can be wrong, and it speaks AMP. A child learns from
+its EOF that the parent has ended. So that this is exact, the parent keeps a descriptor of its end
+outside the reactor, which closes its own when it stops, some time before the process ends. "At most
+two generations" depends on that. A process id is never used as an identity: ids are reused.
 """
 
 from __future__ import annotations

@@ -1,4 +1,17 @@
-"""What a process does about its own replacement: states, inputs, and a table between them."""
+"""The state machine of a generation, from its load to its end.
+
+* An upgrade that cannot start now is remembered, once. It starts when the process is back in
+  SERVING, or is passed on to the successor. So the code that was on disk last ends up serving.
+* After the handover the predecessor waits for two things, in any order: its own drain and the end
+  of the probation. Until both are over, CHILD_ENDED leads back to SERVING. An upgrade that is
+  requested of either process ends the probation, since there are never three generations.
+* CHILD_ENDED is the death of the process, as the kernel reports it to its parent. An EOF on the
+  channel is not, nor is a successor that hangs, and its exit status does not matter. CHILD_STOPPING
+  alone tells a stop from a death, so a successor does not end before the predecessor has heard it.
+* Every failure before CHILD_READY (exit, signal, timeout, garbage on the channel, or a message of
+  the child itself) ends the child, and is the input CHILD_ENDED once the child is reaped. Nothing
+  else has to be undone.
+"""
 
 from __future__ import annotations
 

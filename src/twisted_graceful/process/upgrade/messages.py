@@ -46,7 +46,9 @@ class SocketDescriptor(amp.Argument):
 class Ready(amp.Command):
     """Child to parent: I can serve, on these listeners. The answer is the permission to accept.
 
-    The listeners are inodes. A child that names none, such as an older version, serves all.
+    Before it answers, a predecessor stops accepting and closes the listeners that are not named. A
+    master answers when the worker may serve, which may be later. The listeners are inodes. A child
+    that names none, such as an older version, serves all.
     """
 
     arguments = [(b"listeners", amp.ListOf(amp.Integer(), optional=True))]
