@@ -30,6 +30,7 @@ ORDER: dict[str, Layers] = {
         {"server"},
         {"group"},
         {"service_process", "worker_group"},
+        {"lifecycles"},
         {"service"},
     ],
     "http": [

@@ -133,7 +133,7 @@ class MasterTests(SynchronousTestCase):
         self.assertEqual((one.size, other.fewest), (2, 5))
         self.group._pool.worker_ended(cast(Any, self.started[0]), "it fell", "")
         self.assertEqual(other.fewest, 7)
-        self.master.resize(-1)
+        self.group.resize(-1)
         self.assertIsNone(other.fewest)
 
     def test_the_place_of_one_that_leaves(self) -> None:
@@ -242,10 +242,10 @@ class MasterTests(SynchronousTestCase):
     def test_resize(self) -> None:
         """One more is started, and one fewer ends the last."""
         self.serve()
-        self.master.resize(+1)
+        self.group.resize(+1)
         self.assertEqual((self.group.size, len(self.started)), (3, 3))
         self.ready(2)
-        self.master.resize(-1)
+        self.group.resize(-1)
         self.assertEqual(self.group.size, 2)
         self.assertEqual(self.started[2].told, ["accept", "move out"])
 

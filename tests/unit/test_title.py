@@ -20,9 +20,9 @@ class TitleTests(SynchronousTestCase):
         """A title says the role, the generation, and what is served."""
         self.assertEqual(
             [
-                title(2, 0, is_master=True, served="app.resource"),
-                title(2, 3, is_master=False, served="a.one, b.two"),
-                title(0, 0, is_master=False),
+                title(2, role="master", served="app.resource"),
+                title(2, role="worker 3", served="a.one, b.two"),
+                title(0),
             ],
             [
                 "twisted-graceful: master, generation 2 [app.resource]",

@@ -193,7 +193,7 @@ class WorkersAction(AdminAction):
         if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= _MOST:
             accepted = f'the body must be {{"workers": N}}, with N from 1 to {_MOST}'
             return _json(request, 400, {"error": accepted})
-        service.resize(count - service.pool.size)
+        service.pool.resize(count - service.pool.size)
         return _answer(request, 200, LINES, Event(EventName.RESIZED, {"workers": count}).encode())
 
 

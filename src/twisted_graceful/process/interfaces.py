@@ -76,11 +76,13 @@ class Lifecycle(Protocol):
 
     Attributes:
         number: of the generation.
+        role: what a process with this lifecycle is called, such as ``worker 3``; may be empty.
         is_asked_to_stop: whether `stop` was called; called again, it cuts.
         streams: the descriptors of the standard output and standard error that children inherit.
     """
 
     number: int
+    role: str
     is_asked_to_stop: bool
     streams: tuple[int, int]
 

@@ -51,6 +51,8 @@ class ServerGroup(ServiceWorkload):
     """
 
     _log = Logger()
+    role = ""
+    has_processes = False
     signals: Mapping[int, Callable[[], object]] = {}
     is_clean = True
     can_reload = False

@@ -24,6 +24,7 @@ from ..process.upgrade.upgrade_events import SafeWatcher, Watcher
 from ..process.workers.balance import share_of
 from ..reactors import IServerReactor
 from .group import ServerGroup
+from .lifecycles import Lifecycles
 from .server import Server, global_reactor, workers_not_started
 from .service_process import ServiceProcess
 from .worker_group import WorkerGroup
@@ -99,15 +100,15 @@ class GracefulService(MultiService):
         self._servers = ServerGroup(reactor, listeners, settings, share_of(inheritance))
         for server in servers:
             server.setServiceParent(self)
-        self.pool: WorkerGroup | None = None
-        self._workload: ServiceWorkload = self._servers
-        if self._workers:
-            self._workload = self.pool = WorkerGroup(reactor, self._servers, self._workers, launch)
+        self.pool = (
+            WorkerGroup(reactor, self._servers, self._workers, launch) if self._workers else None
+        )
+        self._workload: ServiceWorkload = self._servers if self.pool is None else self.pool
         self.process = ServiceProcess(
             reactor,
             self._servers,
             self._workload,
-            is_master=self.pool is not None,
+            lifecycle_of=Lifecycles(reactor, launch, upgradable=upgradable).of,
             beside=self._beside,
             inheritance=inheritance,
             launch=launch,
@@ -247,15 +248,6 @@ class GracefulService(MultiService):
         """
         self.process.reload()
 
-    def resize(self, more: int) -> None:
-        """Have more workers, or fewer, but always one; nothing if this process serves itself.
-
-        Args:
-            more: how many; negative for fewer.
-        """
-        if self.pool is not None:
-            self.pool.resize(more)
-
     def stop(self) -> None:
         """Shut down gracefully: drain, after the longest ``shutdown_delay``, and stop the reactor.
 
@@ -305,8 +297,7 @@ class GracefulService(MultiService):
             SettingsError: a limit would end a process that may not be started again.
         """
         self.process.host.take_over()
-        if self.pool is None:
-            self.process.require_recyclable()
+        self.process.require_recyclable()
         # A client that can connect may also send a signal; it is handled when the reactor runs.
         self.process.host.catch_early_signals()
         try:

@@ -21,10 +21,10 @@ from twisted.python.failure import Failure
 
 from .. import twisted_internals
 from ..app.loading import log_not_served
+from ..config.process_settings import ProcessSettings
 from ..handover_interface import Carrier, HandedConnection
 from ..http.log.drain_report import DrainReport
 from ..process.host import systemd
-from ..process.host.cpu_watchdog import CpuWatchdog
 from ..process.host.exit_deadline import SLACK
 from ..process.host.log_prefix import prefix
 from ..process.host.process_host import ProcessHost
@@ -34,14 +34,11 @@ from ..process.host.title import title
 from ..process.host.twistd_files import TwistdFiles
 from ..process.interfaces import Lifecycle, ManagedProcess
 from ..process.listeners.listener import Listener
-from ..process.upgrade.generation import Generation
 from ..process.upgrade.handed_over import handed_over
 from ..process.upgrade.inheritance import Inheritance
 from ..process.upgrade.launch import Launch
 from ..process.upgrade.not_started import NotStarted
 from ..process.upgrade.upgrade_events import Watcher
-from ..process.upgrade.upgrade_record import UpgradeRecord
-from ..process.workers.worker import Worker
 from ..reactors import IServerReactor
 from .group import ServerGroup
 from .workload import ServiceWorkload
@@ -54,7 +51,8 @@ class ServiceProcess(ManagedProcess):
         reactor: runs everything.
         servers: what is served, in this process or below it.
         workload: serves them.
-        is_master: whether that has workers.
+        lifecycle_of: makes the lifecycle of this process when it starts, from what its predecessor
+            or master left.
         beside: the services that stop when the servers have drained, in this order.
         inheritance: what the predecessor or the master left; None in the first process.
         launch: how to start a successor.
@@ -67,6 +65,7 @@ class ServiceProcess(ManagedProcess):
     Attributes:
         lifecycle: how the process begins and ends; one that does nothing before the start.
         host: what else there is in the process.
+        supervisor: what the service manager is notified by.
         watcher: is told what happens.
         is_running: whether it has started, and does not stop.
     """
@@ -79,7 +78,7 @@ class ServiceProcess(ManagedProcess):
         servers: ServerGroup,
         workload: ServiceWorkload,
         *,
-        is_master: bool,
+        lifecycle_of: Callable[[ServiceProcess, Inheritance | None], Lifecycle],
         beside: Callable[[], Sequence[IService]],
         inheritance: Inheritance | None,
         launch: Launch,
@@ -92,15 +91,14 @@ class ServiceProcess(ManagedProcess):
         self._reactor = reactor
         self._servers = servers
         self._workload = workload
-        self._is_master = is_master
+        self._lifecycle_of = lifecycle_of
         self._beside = beside
         self._inheritance = inheritance
         self._launch = launch
         self._upgradable = upgradable
         self._served = served
         self._exit_with = exit_with
-        self._worker = 0 if inheritance is None else inheritance.worker
-        self._supervisor = systemd.Supervisor(reactor)
+        self.supervisor = systemd.Supervisor(reactor)
         self._stopping: Deferred[Any] | None = None  # of a service beside the servers
         self._leaving = False
         self.is_running = False
@@ -112,11 +110,12 @@ class ServiceProcess(ManagedProcess):
         self, inheritance: Inheritance | None, is_ours: bool, pid_file: str
     ) -> ProcessHost:
         number = 0 if inheritance is None else inheritance.generation
+        worker = 0 if inheritance is None else inheritance.worker
         return ProcessHost(
             self._reactor,
             is_ours=is_ours,
-            is_foreground=not self._worker,
-            reaps_orphans=os.getpid() == 1 and (is_ours or self._is_master),
+            is_foreground=not worker,
+            reaps_orphans=os.getpid() == 1 and (is_ours or self._workload.has_processes),
             actions={
                 signal.SIGTERM: self.stop,
                 signal.SIGINT: self.stop,
@@ -131,7 +130,7 @@ class ServiceProcess(ManagedProcess):
             work_has=self._work_has,
             killed=self._killed,
             listening=lambda: (sock for each in self.listeners() for sock in each.sockets),
-            prefix=prefix(number, self._worker) if is_ours or inheritance is not None else "",
+            prefix=prefix(number, worker) if is_ours or inheritance is not None else "",
             files=TwistdFiles(
                 pid_file or ("" if inheritance is None else inheritance.pid_file),
                 located=lambda path: canonical(path, self._launch.directory),
@@ -152,9 +151,9 @@ class ServiceProcess(ManagedProcess):
     def reload(self) -> None:
         """Serve with the code on disk: by new workers, or by an upgrade."""
         if self.reloads_workers:
-            settings = self._servers.settings
+            settings = self.settings
             within = settings.upgrade_timeout + settings.probation
-            self._supervisor.reloads("Replacing the workers", within)
+            self.supervisor.reloads("Replacing the workers", within)
             self._workload.reload()
         else:
             self.lifecycle.upgrade()  # or say why not
@@ -190,7 +189,7 @@ class ServiceProcess(ManagedProcess):
             SettingsError: there is a limit, and the supervisor may not start the program again.
         """
         if self.host.is_ours and self._inheritance is None:
-            self._servers.require_recyclable(self._launch.supervised(os.getpid()))
+            self._workload.require_recyclable(self._launch.supervised(os.getpid()))
 
     def start(self, start_services: Callable[[], None]) -> None:
         """Load, become ready, and accept; in a successor, once the predecessor lets it.
@@ -202,14 +201,13 @@ class ServiceProcess(ManagedProcess):
         self._warn_of_what_is_not_served()
         inheritance, self._inheritance = self._inheritance, None
         self._leaving = False
-        self._supervisor = systemd.Supervisor(
+        self.supervisor = systemd.Supervisor(
             self._reactor, handed_over().supervision, speaks=inheritance is None
         )
-        self._supervisor.loads("Loading", self._servers.settings.upgrade_timeout)
-        self.lifecycle = lifecycle = self._lifecycle_of(inheritance)
-        self.host.entitle(
-            title(lifecycle.number, self._worker, is_master=self._is_master, served=self._served)
-        )
+        self.supervisor.loads("Loading", self.settings.upgrade_timeout)
+        self.lifecycle = lifecycle = self._lifecycle_of(self, inheritance)
+        role = self._workload.role or lifecycle.role
+        self.host.entitle(title(lifecycle.number, role=role, served=self._served))
         lifecycle.begin()
         self.is_running = True
         start_services()
@@ -232,39 +230,6 @@ class ServiceProcess(ManagedProcess):
                 "No signal is handled here: USR2 would end this process. "
                 "GracefulService(..., signals=True) lets it upgrade"
             )
-
-    def _lifecycle_of(self, inheritance: Inheritance | None) -> Lifecycle:
-        """The lifecycle of a process that was started in this way."""
-        is_ours, files = self.host.is_ours, self.host.files
-        settings = self._servers.settings
-        if inheritance is not None and inheritance.worker:
-            return Worker(
-                self._reactor,
-                self,
-                inheritance,
-                master_ends=self._master_has_ended if is_ours else None,
-                watcher=self.watcher,
-                timeout=settings.worker_timeout,
-                watchdog=CpuWatchdog(settings.worker_timeout if is_ours else 0),
-            )
-        inherited = -1 if inheritance is None else inheritance.record
-        path = "" if files.pid_file is None else files.pid_file.path
-        return Generation(
-            self._reactor,
-            self,
-            inheritance=inheritance,
-            launch=self._launch,
-            upgrade_timeout=settings.upgrade_timeout,
-            probation=settings.probation,
-            supervisor=self._supervisor,
-            pid_file=files.pid_file,
-            watcher=self.watcher,
-            # Who is told otherwise than by signals is asked otherwise, too.
-            record=UpgradeRecord(self._launch, inherited, path) if is_ours else None,
-            leaves_within=self._leaves_within,
-            upgradable=self._upgradable,
-            recycle=self._recycle if is_ours else None,
-        )
 
     def _not_loaded(self, failure: Failure) -> None:
         if failure.check(CancelledError):
@@ -323,7 +288,8 @@ class ServiceProcess(ManagedProcess):
             except Exception as error:
                 self._log.failure("{other!r} did not stop: {error!r}", other=other, error=error)
 
-    def _recycle(self, status: int) -> None:
+    def recycle(self, status: int) -> None:
+        """Stop with this exit status, for a supervisor to start the program again."""
         self._exit_with(status)
         self.stop()
 
@@ -341,19 +307,19 @@ class ServiceProcess(ManagedProcess):
         predecessor = self.lifecycle.predecessor_takes
         return self._work_has() + others + predecessor + SLACK + self._workload.patience
 
-    def _leaves_within(self) -> float:
+    def leaves_within(self) -> float:
         """In which this process ends once a successor serves."""
         drains = self._servers.longest_drain * (1 + len(self._beside()))
-        return self._servers.settings.probation + drains + SLACK + self._workload.patience
+        return self.settings.probation + drains + SLACK + self._workload.patience
 
     def _work_has(self) -> float:
         """That unfinished work has in a stop."""
         delay = self._servers.longest_delay if self._workload.is_accepting else 0.0
         return delay + self._servers.longest_drain
 
-    def _master_has_ended(self) -> None:
+    def master_has_ended(self) -> None:
         """In a signal handler or a thread: no process is left to notice that this one hangs."""
-        timeout = self._servers.settings.worker_timeout
+        timeout = self.settings.worker_timeout
         self.host.must_be_heard_within(timeout or self._stop_takes(), "its master had ended")
 
     def _killed(self) -> None:
@@ -362,6 +328,11 @@ class ServiceProcess(ManagedProcess):
         self._workload.kill()
 
     # What the lifecycle asks of it
+
+    @property
+    def settings(self) -> ProcessSettings:
+        """The settings of the process."""
+        return self._servers.settings
 
     @property
     def connected(self) -> int:
@@ -422,7 +393,7 @@ class ServiceProcess(ManagedProcess):
 
     def leave(self) -> None:
         """Stop the reactor, which stops the service; not if the program goes on without it."""
-        self._supervisor.stops(
+        self.supervisor.stops(
             f"Stopping; connections that drain: {self.connected}",
             self._servers.longest_delay + self._servers.longest_drain * (1 + len(self._beside())),
         )

@@ -78,6 +78,8 @@ class WorkerGroup(ServiceWorkload):
     """
 
     _log = Logger()
+    role = "master"
+    has_processes = True
 
     def __init__(
         self,

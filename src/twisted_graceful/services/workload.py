@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 
 from ..http.log.drain_report import DrainReport
 from ..process.host.process_status import Status
+from ..process.host.supervisors import ParentSupervisor
 from ..process.interfaces import Lifecycle, Workload
 from ..process.upgrade.upgrade_events import Watcher
 
@@ -17,11 +18,15 @@ class ServiceWorkload(Workload, Protocol):
     """A workload that a service starts and stops.
 
     Attributes:
+        role: what a process with this workload is called, such as ``master``; may be empty.
+        has_processes: whether it serves in processes below this one.
         is_accepting: whether clients connect to this process, and not to its predecessor or
             successor.
         signals: what the workload does on signals that are its own.
     """
 
+    role: str
+    has_processes: bool
     is_accepting: bool
     signals: Mapping[int, Callable[[], object]]
 
@@ -44,6 +49,17 @@ class ServiceWorkload(Workload, Protocol):
     @property
     def patience(self) -> float:
         """Seconds that its processes may take to end, beyond the deadlines of the servers."""
+
+    def require_recyclable(self, supervisor: ParentSupervisor | None) -> None:
+        """Make sure that this process is started again when it ends because of a limit.
+
+        Args:
+            supervisor: what watches this process; None if nothing does.
+
+        Raises:
+            SettingsError: there is a limit, and the supervisor may not restart the process.
+        """
+        return
 
     def load(self, lifecycle: Lifecycle, watcher: Watcher) -> Deferred[Any]:
         """Get ready to accept.

@@ -7,18 +7,17 @@ import os
 PREFIX = "twisted-graceful"
 
 
-def title(generation: int, worker: int, *, is_master: bool, served: str = "") -> str:
+def title(generation: int, *, role: str = "", served: str = "") -> str:
     """The title of a process.
 
     Args:
         generation: its number.
-        worker: the number of a worker; 0 for any other process.
-        is_master: whether it has workers.
+        role: such as ``master``; empty for a single process.
         served: what is served; empty if nobody knows a name for it.
     """
-    role = "master, " if is_master else f"worker {worker}, " if worker else ""
+    before = f"{role}, " if role else ""
     what = f" [{served}]" if served else ""
-    return f"{PREFIX}: {role}generation {generation}{what}"
+    return f"{PREFIX}: {before}generation {generation}{what}"
 
 
 def set_title(text: str) -> None:

@@ -74,6 +74,7 @@ class Generation(Lifecycle):
     """
 
     _log = Logger()
+    role = ""
 
     def __init__(
         self,

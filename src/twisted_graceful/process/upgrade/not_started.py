@@ -19,6 +19,7 @@ class NotStarted(Lifecycle):
     """
 
     number = 0
+    role = ""
     is_asked_to_stop = False
     streams = (1, 2)
     state = GenerationState.LOADING

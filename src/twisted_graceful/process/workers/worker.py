@@ -113,6 +113,7 @@ class Worker(Lifecycle):
     ) -> None:
         self.number = inheritance.generation
         self.worker = inheritance.worker
+        self.role = f"worker {self.worker}"
         self._workload = workload
         self._inheritance = inheritance
         self._pid = os.getpid() if pid is None else pid
