@@ -15,7 +15,7 @@ Layers = list[set[str]]
 ORDER: dict[str, Layers] = {
     "": [
         {"coroutines", "errors", "event_names", "json_object", "networks", "reactors"},
-        {"address", "clock", "twisted_internals", "handover_interface", "timer"},
+        {"address", "clock", "twisted_internals", "handover_interface", "log_limit", "timer"},
         {"config"},
         {"http", "process", "app"},
         {"services"},

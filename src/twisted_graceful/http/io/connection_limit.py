@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from ...log_limit import LogLimit
 from ...timer import Timer
 from .accept_balance import AcceptBalance
 
@@ -66,7 +67,7 @@ class ConnectionLimit:
         self._taken = 0
         self._waiting: dict[LimitedPort, None] = {}
         self._retry = Timer(clock)
-        self._told_at: dict[str, float] = {}
+        self._warnings = LogLimit(clock, 1, _QUIET)
         self._is_full = False
 
     @property
@@ -124,14 +125,14 @@ class ConnectionLimit:
         if error is not None:
             if not self._retry.is_running:
                 self._retry.start(_RETRY, self._wake)
-            self._tell(
+            self._warn(
                 "No connection can be accepted: {error}. Trying again; the kernel queues them. "
                 "RLIMIT_NOFILE is {descriptors} (`ulimit -n`, systemd's LimitNOFILE)",
                 error=error.strerror,
                 descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
             )
         elif not self._is_full:
-            self._is_full = self._tell(
+            self._is_full = self._warn(
                 "{limit} connections are open, as many as {reason}: "
                 "the kernel queues the next until one ends",
                 limit=self.limit,
@@ -156,11 +157,9 @@ class ConnectionLimit:
         for port in waiting:
             port.startReading()
 
-    def _tell(self, text: str, **values: Any) -> bool:
+    def _warn(self, text: str, **values: Any) -> bool:
         """Log a warning, unless the same one was logged a short time ago; whether it was."""
-        now = self._clock.seconds()
-        if now < self._told_at.get(text, now):
-            return False
-        self._told_at[text] = now + _QUIET
-        self._log.warn(text, **values)
-        return True
+        is_due = self._warnings.left(text) > 0
+        if is_due:
+            self._log.warn(text, **values)
+        return is_due

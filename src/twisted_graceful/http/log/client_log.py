@@ -8,9 +8,10 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger, LogLevel
 
 from ...address import authority
+from ...log_limit import LogLimit
 
-_BURST = 10
-"""How often a matter is told, after which it is not for `_QUIET` seconds."""
+_LINES = 10
+"""Lines of a kind that are written before it is quiet about them for `_QUIET` seconds."""
 
 _QUIET = 60.0
 
@@ -18,20 +19,16 @@ _ENOUGH = ". There are more of this kind; they are not told for {quiet:.0f} s"
 
 
 class ClientLog:
-    """What is wrong with clients.
-
-    They do it as often as they like, a thousand of them in a second if that serves them. So
-    some are told, and then it is said that there are more. (The access log has each request.)
+    """Log lines about clients, a few of each kind; the access log has every request.
 
     Args:
-        clock: the time.
+        clock: keeps the time.
     """
 
     _log = Logger()
 
     def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
-        self._told: dict[str, tuple[int, float]] = {}
+        self._limit = LogLimit(clock, _LINES, _QUIET)
 
     def write(
         self, client: IAddress, text: str, *, level: Any = LogLevel.info, **values: Any
@@ -40,18 +37,15 @@ class ClientLog:
 
         Args:
             client: fills in ``{peer}``.
-            text: the matter, in the format of `twisted.logger`.
-            level: how grave it is.
+            text: the line, in the format of `twisted.logger`.
+            level: its level.
             values: fill in the rest.
         """
-        now = self._clock.seconds()
-        count, until = self._told.get(text, (0, 0.0))
-        if now >= until:
-            count, until = 0, now + _QUIET
-        self._told[text] = (count + 1, until)
-        if count < _BURST:
-            more = _ENOUGH if count == _BURST - 1 else ""
-            self._log.emit(level, text + more, peer=_named(client), quiet=until - now, **values)
+        left = self._limit.left(text)
+        if left:
+            quiet = self._limit.seconds_left(text)
+            more = _ENOUGH if left == 1 else ""
+            self._log.emit(level, text + more, peer=_named(client), quiet=quiet, **values)
 
 
 def _named(client: Any) -> str:
