@@ -13,7 +13,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class HandedConnection:
-    """What is handed over with a connection.
+    """A connection as it is handed over.
 
     Attributes:
         descriptor: of its socket.
@@ -29,21 +29,21 @@ class HandedConnection:
 
 
 class Departure(Protocol):
-    """A connection that leaves: nobody reads from it, or writes to it, until its fate is known."""
+    """A detached connection: it is neither read nor written until `release` or `take_back`."""
 
     @property
     def handed(self) -> HandedConnection:
-        """What goes; the descriptor stays whose it is."""
+        """What is handed over; the descriptor stays with its owner."""
 
     def release(self) -> None:
-        """It is another's now: close our descriptor, and leave the connection as it is."""
+        """Another process has it: close our descriptor, and leave the connection open."""
 
     def take_back(self) -> None:
-        """It stays ours: go on with it."""
+        """The other process does not take it: serve it again."""
 
 
 class Carrier(Protocol):
-    """What brings connections to another process."""
+    """Sends connections to another process."""
 
     @property
     def is_open(self) -> bool:
@@ -57,14 +57,14 @@ class Carrier(Protocol):
         """Call this, and whatever else was given here, each time that there is room again."""
 
     def send(self, departures: list[Departure]) -> None:
-        """Send connections; in the end each is let go or taken back, maybe at once."""
+        """Send connections; in the end each is released or taken back, maybe at once."""
 
 
 class Recipient(Protocol):
-    """What takes connections up that another process has let go."""
+    """Serves connections that another process hands over."""
 
     def can_take_up(self, handed: HandedConnection) -> bool:
         """Whether a connection will be served; its descriptor is not to be touched."""
 
     def take_up(self, handed: HandedConnection) -> None:
-        """Serve a connection, as was said; its descriptor belongs to the recipient from now on."""
+        """Serve a connection that `can_take_up` accepted; its descriptor is now ours."""

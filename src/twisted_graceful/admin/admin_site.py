@@ -59,7 +59,7 @@ _STOPS = (409, "this process is stopping")
 
 
 class GetResource(Resource):
-    """An answer to GET and HEAD.
+    """A resource that responds to GET and HEAD.
 
     Args:
         answer: makes it.
@@ -77,7 +77,7 @@ class GetResource(Resource):
 
 
 class AdminAction(Resource, ABC):
-    """Something that is done, on POST, for who may act.
+    """An action, on POST, for clients that may act.
 
     Args:
         overview: tells what happens.
@@ -110,7 +110,7 @@ class AdminAction(Resource, ABC):
 
 
 class FollowedAction(AdminAction):
-    """An action that is told of in lines of JSON until it is over.
+    """An action whose response reports its events, as lines of JSON, until it is over.
 
     Args:
         overview: tells what happens.
@@ -164,7 +164,7 @@ class FollowedAction(AdminAction):
 
 
 class UpgradeAction(FollowedAction):
-    """An upgrade; GET tells of the last one."""
+    """An upgrade; GET reports the last one."""
 
     def render_GET(self, request: Any) -> bytes:
         """Tell in lines of JSON what happened."""
@@ -177,7 +177,7 @@ _MOST = 1000
 
 
 class WorkersAction(AdminAction):
-    """Another number of workers, which the body names: ``{"workers": 4}``."""
+    """Changes the number of workers to that in the body: ``{"workers": 4}``."""
 
     def _act(self, request: Any) -> bytes:
         service = self._overview.service
@@ -198,7 +198,7 @@ class WorkersAction(AdminAction):
 
 
 class Root(Resource):
-    """All of it, for those who may ask.
+    """The root of the admin endpoints, which checks who may ask.
 
     Args:
         overview: what is known.
@@ -313,7 +313,7 @@ class Root(Resource):
 
 
 class ErrorPage(GetResource):
-    """The same answer, whatever the method.
+    """An error response, whatever the method.
 
     Args:
         status: of the answer.

@@ -25,7 +25,7 @@ LOCALHOST = "localhost"
 
 @dataclass(frozen=True)
 class RequestSource:
-    """Where a request comes from, as far as it says.
+    """Where a request says that it comes from.
 
     Attributes:
         client: its address; None on a UNIX socket.

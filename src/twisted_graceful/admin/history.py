@@ -15,7 +15,7 @@ _WINDOW = 3
 
 
 class Sample(NamedTuple):
-    """What was so in a second.
+    """The numbers of one second.
 
     Attributes:
         rate: requests answered, per second.
@@ -36,7 +36,7 @@ FAILED = "failed"
 
 
 class History:
-    """Samples, which a successor goes on with.
+    """The samples of the last minutes, which a successor continues.
 
     Attributes:
         samples: the last `SECONDS`, the newest last.

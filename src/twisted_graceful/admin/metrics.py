@@ -20,7 +20,7 @@ MISSING = (
 
 
 class Family(NamedTuple):
-    """A metric: which numbers it has, and what they are.
+    """A metric family: its name, its help and its labels.
 
     Attributes:
         name: in the exposition, without the suffix ``_total``.
@@ -122,7 +122,7 @@ def exposition(status: Status, serving: Mapping[str, float]) -> tuple[bytes, str
 
 
 class _Families:
-    """What the library collects."""
+    """The collector that the client library asks for its metrics."""
 
     def __init__(self, status: Status, serving: Mapping[str, float]) -> None:
         self._status = status

@@ -43,7 +43,7 @@ _DAY = 86400.0
 
 @dataclass(frozen=True)
 class Event:
-    """Something that has happened, for who waits for it.
+    """An event of an upgrade, a rolling restart or a stop.
 
     Attributes:
         name: what has happened.
@@ -74,7 +74,7 @@ def _age(request: Mapping[str, Any]) -> float:
 
 
 class Overview(Watcher):
-    """What is known, in numbers and in words.
+    """The numbers, states and events of all processes of a service.
 
     The counters of a process are sent to the next one before that may accept, again every second,
     and a last time when it has drained. So the sum, which only the serving process shows, never

@@ -29,7 +29,7 @@ def _rolling_restart_facts(restart: RollingRestartProgress) -> dict[str, Any]:
 
 
 class WorkerTotals:
-    """The workers of a master, in numbers and in words.
+    """The totals, and the states, of the workers of a master.
 
     Args:
         clock: the time.

@@ -66,7 +66,7 @@ def _completer(option: Option) -> usage.Completer:
 
 
 class Options(usage.Options):
-    """What ``twistd graceful`` understands.
+    """The options of ``twistd graceful``.
 
     When it has been parsed, it maps the name of each option to its value.
 

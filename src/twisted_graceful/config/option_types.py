@@ -42,7 +42,7 @@ class OptionType(Protocol):
 
 @dataclass(frozen=True)
 class Number:
-    """A number of something.
+    """A number, with its unit and its bounds.
 
     Args:
         unit: what is counted.

@@ -41,7 +41,7 @@ CONFIG = f"{PREFIX}CONFIG"
 
 @dataclass(frozen=True)
 class Option:
-    """Something that can be configured.
+    """An option: a row of the table of all that can be configured.
 
     Args:
         key: its name in Python; that of the setting if it is one.

@@ -107,7 +107,7 @@ def decode(line: bytes) -> Event:
 
 
 class ControlledServer(Protocol):
-    """A server that was found, by whatever."""
+    """A server that gracefulctl has found, by its admin address or its pid file."""
 
     def status(self) -> Mapping[str, Any]:
         """How it is.

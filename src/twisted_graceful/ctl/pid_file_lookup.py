@@ -19,7 +19,7 @@ _CLOCK_SLACK = 5.0
 
 
 class PidFileLookup:
-    """A pid file, from outside the server.
+    """A pid file, read from outside the server.
 
     Args:
         path: of the file.

@@ -17,7 +17,7 @@ _OF_A_STOP = (EventName.STOPPING, EventName.STOPPED)
 
 
 class RecordMissing(OSError):
-    """A process that may be looked into has none: it is no server of ours."""
+    """The process can be inspected, and has no record: it is not one of our servers."""
 
 
 class RecordReader:

@@ -16,7 +16,7 @@ _POLL = 0.05
 
 
 class ServerProcess:
-    """A process, known by its pid.
+    """A process that is not our child, found by its pid.
 
     Where the system has pidfd_open(2) a pid that is used again is not taken for it.
 

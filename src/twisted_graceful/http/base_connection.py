@@ -31,16 +31,15 @@ lingering_time."""
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
 class Connection(Protocol, ABC):
-    """A connection of a site, whatever is spoken on it.
+    """A connection of a site, of any protocol.
 
-    What each protocol does in its own way is abstract, so that a class that lacks a method fails in
-    its first test, not in the first report that calls it.
+    It has a phase and a deadline, which the registry checks for all connections. What each protocol
+    does in its own way is abstract, so that a class that lacks a method fails in its first test.
 
-    To the registry it has a phase, and a deadline that one clock checks for all connections.
-
-    A close is staged: our FIN, then reading and discarding until the client closes too, for
-    a bounded time. A close with unread bytes would be a reset, which can destroy the answer
-    on its way.
+    A close is staged: our FIN, then reading and discarding until the client closes too, for a
+    bounded time. A close with unread bytes would send a reset, which can destroy the response on
+    its way. A connection with an unfinished response is reset on purpose at the deadline, so that
+    no client takes half a response for a whole one.
 
     Attributes:
         phase: what it is doing.
@@ -338,7 +337,7 @@ class Connection(Protocol, ABC):
 
 
 class PreRequestConnection(Connection):
-    """A connection before its first request: something else comes first.
+    """A connection on which something else comes before HTTP: a TLS handshake or a PROXY header.
 
     Nothing is written to it that a client could be slow to read.
     """

@@ -50,7 +50,7 @@ _MAX_LENGTH_DIGITS = 18
 
 
 class RequestRejected(Exception):
-    """A request that is not answered by the application.
+    """A request to which the server itself sends an error response.
 
     Args:
         status: of the answer, an HTTP status code.
@@ -126,11 +126,11 @@ class Head:
 
 
 class HeadParser:
-    """The heads that come on one connection.
+    """Parses the heads of the requests on one connection.
 
-    Clients repeat themselves: who polls sends the same request again, and most send the same
-    fields with every request, but for a few. So a head is compared with the one before, first in
-    whole and then line by line, and only the lines that differ are parsed.
+    Clients repeat themselves: one that polls sends the same request again, and most send nearly the
+    same fields with every request. So a head is compared with the one before, first as a whole and
+    then line by line, and only the lines that differ are parsed.
 
     Args:
         settings: the limits.

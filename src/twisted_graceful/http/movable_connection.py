@@ -25,9 +25,9 @@ _UNREAD_LIMIT = 32768
 
 
 class MovableConnection(Connection):
-    """A connection that another process can go on with, between two requests.
+    """A connection that can be handed over to another process, between two requests.
 
-    A part of the next request's head may have been read, and nothing of its body.
+    A part of the next request's head may have been read, but nothing of its body.
 
     Attributes:
         handed: what another process needs to go on with it; set while it is detached.

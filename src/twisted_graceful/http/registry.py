@@ -311,7 +311,7 @@ class _Announcement:
 
 
 class _Drain:
-    """One drain, from its begin to its report."""
+    """One drain, from its start to its report."""
 
     def __init__(self, connections: ConnectionRegistry, announced: _Announcement) -> None:
         self._connections = connections

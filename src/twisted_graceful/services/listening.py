@@ -41,7 +41,7 @@ Admission: TypeAlias = Callable[[Any, ConnectionRegistry], str]
 
 
 class Listening:
-    """The addresses of a server.
+    """The addresses of a server, with their listeners and ports.
 
     Args:
         addresses: where to listen.

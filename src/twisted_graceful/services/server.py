@@ -44,7 +44,7 @@ from .shutdown_delay import ShutdownDelay
 
 
 class Server(Service):
-    """One application, on one address or several.
+    """Serves one application, on one address or several.
 
     As a service of its own, or in any `MultiService`, it accepts when its application is
     loaded, and drains when it is stopped. In a `GracefulService` it also takes part in

@@ -45,7 +45,7 @@ from .workload import ServiceWorkload
 
 
 class ServiceProcess(ManagedProcess):
-    """A process that serves.
+    """A process of a service: starts and stops its parts, and connects them.
 
     Args:
         reactor: runs everything.

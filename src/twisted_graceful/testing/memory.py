@@ -27,10 +27,10 @@ from .memory_transport import MemoryReactor, MemorySocket
 
 
 class MemoryServer:
-    """A site whose connections are byte strings, and whose time passes when a test says so.
+    """A site whose connections are byte strings, and whose clock the test advances.
 
-    It answers as a real server does, drain and all. What needs a reactor cannot be served:
-    WSGI applications, and pull producers such as `twisted.web.static.File`.
+    It behaves like a real server, including drains. What needs a reactor cannot be served: WSGI
+    applications, and pull producers such as `twisted.web.static.File`.
 
     Args:
         app: an `IResource`; a Klein app; a class or function without arguments that

@@ -28,7 +28,7 @@ _TRAILER_LINE = re.compile(rb"%s:%s" % (_TOKEN, _TEXT))
 
 
 class Body(Protocol):
-    """A body that arrives."""
+    """The body of a request, as it arrives."""
 
     finished: bool
     rest: bytes

@@ -47,13 +47,12 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Channel(MovableConnection):
-    """An HTTP/1.1 connection, and the requests that come on it, one by one.
+    """An HTTP/1.1 connection, and its requests one after the other.
 
-    To `twisted.web.http.Request` it is what Twisted's own ``HTTPChannel`` is.
+    For `twisted.web.http.Request` it is what Twisted's own ``HTTPChannel`` is.
 
-    A drain never closes a connection under a request: the last answer says
-    ``Connection: close`` (RFC 9112 section 9.6), and only then, or when nothing was
-    begun, the connection is closed.
+    A drain never closes a connection during a request. The last response says ``Connection: close``
+    (RFC 9112 section 9.6), and the connection is closed after it, or when no request has begun.
     """
 
     _request: Request | None = None

@@ -54,7 +54,7 @@ _FAREWELL = b"farewell"
 
 
 class _GoawayState(Enum):
-    """How far the connection is on its way to its end (RFC 9113 section 6.8)."""
+    """How far the end of the connection has been announced."""
 
     OPEN = "requests are welcome"
     POSTPONED = "the client gets a GOAWAY as soon as it has no request open"

@@ -26,7 +26,7 @@ _PATH = re.compile(rb"/[!\"$-~]*|\*")
 
 
 class MalformedRequest(Exception):
-    """No request at all: an error of its stream (section 8.1.1).
+    """A malformed request, which is an error of its stream (section 8.1.1).
 
     Args:
         detail: what was wrong.

@@ -120,7 +120,7 @@ class Frame(NamedTuple):
 
 
 class FrameReader(Iterator[Frame]):
-    """The frames of a client, from bytes as they arrive.
+    """Splits the bytes of a client into frames.
 
     Args:
         max_block_size: bytes that the header of one request may have, still compressed.
@@ -268,10 +268,9 @@ class FrameReader(Iterator[Frame]):
 
 
 class TokenBucket:
-    """How often a client may do what is harmless once, and an attack when it never ends.
+    """Limits how often a client does what is harmless once, and an attack when it never ends.
 
-    A token bucket: an allowance for a burst, which grows again with time, and by what a
-    client earns.
+    The allowance for a burst grows again with time, and by what a client earns.
 
     Args:
         now: seconds.

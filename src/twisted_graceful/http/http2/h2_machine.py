@@ -39,7 +39,7 @@ _TABLE_SIZE = 4096
 
 
 class H2Machine(H2Connection):
-    """The frames, the states of the streams and the windows.
+    """Keeps the states of the streams and the windows of a connection, and makes its frames.
 
     Args:
         settings: the limits, of which the client is told.

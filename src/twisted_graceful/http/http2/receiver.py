@@ -69,7 +69,7 @@ _BLOCK_UNIT = 512
 
 
 class FrameReceiver:
-    """Reads frames, and tells the streams, or makes new ones.
+    """Reads frames, and passes them to their streams, or to new ones.
 
     Args:
         connection: whose streams these are.

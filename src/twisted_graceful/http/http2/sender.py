@@ -26,9 +26,9 @@ _SMALL_FRAME = 1024
 
 
 class FrameSender:
-    """Sends a frame of one stream, then one of the next.
+    """Sends a frame of each stream in turn.
 
-    What a client says of priorities is ignored (RFC 9113 section 5.3.2).
+    The priorities that a client assigns are ignored (RFC 9113 section 5.3.2).
 
     Args:
         connection: whose streams these are.

@@ -60,10 +60,10 @@ class StreamConnection(Protocol):
 
 @implementer(ITransport, IConsumer)
 class Stream:
-    """To one `Request` what a `Channel` is, and its transport too.
+    """One request on an HTTP/2 connection: both its channel and its transport.
 
-    What is written waits here until the connection sends it: the client's windows, the
-    transport and the other streams have a say in that.
+    What is written waits here until the connection sends it, as the client's windows, the transport
+    and the other streams allow.
 
     Args:
         connection: what it is a stream of.

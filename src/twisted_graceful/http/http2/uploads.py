@@ -11,10 +11,10 @@ from .stream import Stream
 
 
 class Uploads:
-    """Holds a client to the rate that it must keep on each of its streams.
+    """Checks that the bodies on a connection arrive at the minimal rate.
 
-    If all bodies together come at that rate, times their number, it may share it among them as it
-    likes, within limits: of a client at the lowest rate a frame of the largest size comes on
+    A client may share its bandwidth among its streams as it likes, within limits, as long as all
+    bodies together arrive at that rate times their number: a slow client sends a large frame of
     each of them in turn.
 
     Args:

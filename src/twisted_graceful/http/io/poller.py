@@ -47,7 +47,7 @@ def transport_for(reactor: Any) -> tuple[TransportFactory, Poller | None]:
 
 @implementer(IReadDescriptor)
 class Poller:
-    """What transports take for their reactor.
+    """The reactor of the transports: waits for them with one epoll instance.
 
     It has a descriptor from `open` to `close`.
 

@@ -24,9 +24,10 @@ _THAT_ONE = (errno.ECONNABORTED, errno.EPERM, errno.EPROTO, errno.ENETDOWN, errn
 
 
 class Port(tcp.Port):
-    """A port that accepts connections within a limit, and in turns with other processes.
+    """A port that accepts within a limit, and shares connections fairly with other processes.
 
-    Twisted's own accepts whatever comes. Out of descriptors, it closes what the kernel has queued.
+    Twisted's own has no limit. When it is out of descriptors, it accepts clients and closes them;
+    this one leaves them in the backlog.
 
     Args:
         reactor: waits for connections.

@@ -56,12 +56,12 @@ _CLIENT_SSL = 0x01  # PP2_CLIENT_SSL
 
 
 class ProxyProtocolError(ValueError):
-    """These bytes are no PROXY header, whatever follows them; the text says why."""
+    """These bytes are not, and will not become, a PROXY header; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proxied:
-    """The connection that a proxy has accepted, and for which its own to us stands.
+    """The connection that a proxy has accepted, and forwards on its connection to us.
 
     Attributes:
         source: the client's address.

@@ -34,8 +34,8 @@ _RECORD = 16 * 1024
 class TLSSocket:
     """A non-blocking socket whose bytes are encrypted on their way.
 
-    To whoever calls ``recv``, ``send`` and ``shutdown`` again when there is something to read,
-    or room to write, they are as those of a plain socket. All else is the plain socket's own.
+    ``recv``, ``send`` and ``shutdown`` behave as those of a non-blocking plain socket. All else is
+    the plain socket's own.
 
     Args:
         raw: the plain socket.

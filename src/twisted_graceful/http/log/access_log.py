@@ -74,7 +74,7 @@ class RequestLog(Protocol):
 
 
 class PartialRequest:
-    """A request that was not read in whole: what is known of it, and nothing for the rest.
+    """A request that was not read completely; unknown parts are empty.
 
     Args:
         client: who sent it.
@@ -197,7 +197,7 @@ FORMATS: Mapping[str, type[Combined | Json]] = {"combined": Combined, "json": Js
 
 
 class AccessLog:
-    """Where a site tells of each request, once, when it is over.
+    """Logs each request of a site, once, when it is over.
 
     Lines are made in batches: while the code of a whole request runs, nothing that makes lines
     stays in the processor's caches, and one by one they cost half as much again.

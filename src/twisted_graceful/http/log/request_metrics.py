@@ -30,7 +30,8 @@ _ANSWERED = Outcome.ANSWERED
 class RequestMetrics:
     """Counts each request of a site, once, when it is over.
 
-    It has the place and the form of an access log, so that a site that has none pays nothing.
+    It has the interface of an access log, and takes its place, so a site without metrics pays
+    nothing.
 
     Args:
         clock: what the durations are measured with.
@@ -89,7 +90,7 @@ class RequestMetrics:
 
 
 class TeeRequestLog:
-    """Two logs in the place of one.
+    """Passes each request to two logs.
 
     Args:
         logs: what is told of each request, in this order.

@@ -42,9 +42,10 @@ must be heard.
 
 
 class WebSocket(Connection):
-    """A connection from the answer to its opening handshake on.
+    """The connection of a WebSocket.
 
-    Until then, if ever it comes, the connection is the channel's, and this waits beside it.
+    It is made with the opening handshake, and waits beside the channel, which has the connection.
+    When the application responds with 101, it takes the channel's place.
 
     Args:
         channel: what the opening handshake came on.

@@ -131,7 +131,7 @@ class WebSocketTransport:
 
 
 class NullTransport:
-    """The transport of a channel whose connection another protocol has."""
+    """The transport of a channel that has lost its connection to another protocol."""
 
     def write(self, data: bytes) -> None:
         """Send nothing: it would get between the frames of the other one."""

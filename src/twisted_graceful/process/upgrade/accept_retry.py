@@ -20,7 +20,7 @@ what waits for its connections, its pid file, the first connections."""
 
 
 class Acceptor:
-    """Accepts, or tries again and again. The kernel, or another process, has the clients meanwhile.
+    """Accepts, or retries. Meanwhile clients wait in the backlog, or another process serves them.
 
     Args:
         clock: when to try again.

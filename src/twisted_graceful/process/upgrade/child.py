@@ -60,7 +60,7 @@ class ChildObserver(Protocol):
 
 
 class Child(ProcessProtocol):
-    """One spawned process, from its start to its end.
+    """A child process, from its start to its end.
 
     Args:
         reactor: starts it and keeps the time.

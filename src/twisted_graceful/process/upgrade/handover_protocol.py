@@ -174,7 +174,7 @@ class ConnectionSender:
 
 
 class ConnectionReceiver:
-    """Keeps the connections that are offered, and gives those that are granted to who serves them.
+    """Keeps the connections that are offered, and passes those that are granted to a recipient.
 
     Args:
         recipient: serves them.

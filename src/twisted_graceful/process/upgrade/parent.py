@@ -19,7 +19,7 @@ from .predecessor_deadline import PredecessorDeadline
 
 
 class Parent:
-    """The other end of the control channel that this process has inherited.
+    """The parent process, at the other end of the inherited control channel.
 
     Args:
         reactor: reads the channel.

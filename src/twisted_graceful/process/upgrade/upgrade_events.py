@@ -113,9 +113,9 @@ REPORT_LIMIT = 60_000
 
 
 class Watcher:
-    """Is told what becomes of a process and its upgrades; this one does nothing about it.
+    """Observes a process and its upgrades; this base class does nothing.
 
-    What processes tell each other of themselves is opaque to what carries it.
+    It also makes the reports that processes send each other, which are opaque to their carriers.
     """
 
     def report(self, to: str) -> str:

@@ -25,7 +25,7 @@ SLACK = 4
 
 
 class ConnectionCounts:
-    """The memory.
+    """The numbers of connections of all workers, in shared memory.
 
     Args:
         descriptor: of the file; it belongs to this object from now on. Negative for memory that

@@ -29,7 +29,7 @@ def interval(timeout: float) -> float:
 
 
 class Heartbeat:
-    """Does something again and again, from when it is started: at once, and then at an interval.
+    """Calls a function immediately, and then at an interval.
 
     Args:
         clock: calls it.
@@ -76,11 +76,11 @@ class Heartbeat:
 
 
 class HeartbeatWatch:
-    """Waits for signs of life of a process, and notices that none has come for too long.
+    """Waits for the heartbeats of a process, and reports that none has come for too long.
 
-    It looks ten times in that time, and counts the looks: so a parent that was stopped or
-    suspended itself does not take its own sleep for that of its children, whose
-    messages it has not read yet.
+    It does not measure time, but looks ten times within the timeout and counts the looks. After the
+    parent itself was stopped or suspended, its timers are due before it reads the heartbeats that
+    came meanwhile, and that must not look like the death of its children.
 
     Args:
         clock: keeps the time.

@@ -34,7 +34,7 @@ class PoolState(Enum):
 
 
 class PoolOwner(Protocol):
-    """Who has a pool."""
+    """The owner of a pool, which starts processes for it and is told about them."""
 
     def make_worker(self, number: int) -> WorkerHandle:
         """The worker of a place, which is not started yet."""

@@ -15,7 +15,7 @@ ASK_AGAIN = 60.0
 
 
 class Recycling:
-    """How much a process may answer, and how large it may become.
+    """The limits of a process: how many requests it may serve, and how much memory it may use.
 
     Args:
         clock: tells when to ask again.

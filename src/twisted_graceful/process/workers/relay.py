@@ -17,7 +17,7 @@ from ...handover_interface import Carrier, HandedConnection
 
 
 class RelayTarget(Protocol):
-    """A way to a process that serves.
+    """A process that serves, and can be sent connections.
 
     Attributes:
         connections: how many it has, as far as is known; the one with the fewest gets the next.
@@ -31,7 +31,7 @@ class RelayTarget(Protocol):
 
 
 class Relay:
-    """Passes connections on, and keeps them as long as there is nobody to pass them on to.
+    """Passes connections on, and keeps them while there is no process to pass them to.
 
     Args:
         clock: calls us when the turn of the reactor is over.

@@ -74,7 +74,7 @@ TABLE: Mapping[WorkerState, Mapping[WorkerInput, WorkerState]] = {
 
 
 class Worker(Lifecycle):
-    """One worker, from its load to its end.
+    """The lifecycle of a worker, from its load to its end.
 
     Args:
         reactor: runs everything.

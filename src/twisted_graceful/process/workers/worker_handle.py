@@ -32,7 +32,7 @@ ACCEPTS_WITHIN = 5.0
 
 
 class WorkerObserver(Protocol):
-    """Who is told what becomes of the workers."""
+    """Observes the workers of a pool."""
 
     def worker_ready(self, worker: WorkerHandle) -> None:
         """It can serve, once it is told to `accept`."""
@@ -67,7 +67,7 @@ class WorkerPhase(Enum):
 
 
 class WorkerHandle:
-    """One process among several that serve the same.
+    """The master's handle of one worker process.
 
     Args:
         reactor: starts it and keeps the time.

@@ -89,7 +89,7 @@ TABLE: Table[SlotState, SlotInput, SlotOutput] = {
 
 
 class WorkerSlot:
-    """The slot of one worker.
+    """The place of one worker in a pool.
 
     Args:
         clock: keeps the time.
