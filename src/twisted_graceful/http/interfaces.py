@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
-from twisted.internet.interfaces import IAddress, IProtocol, IReactorTime
+from twisted.internet.interfaces import IAddress, IProducer, IProtocol, IReactorTime, ITransport
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 
 from ..config.server_settings import ServerSettings
 from ..handover_interface import Departure
+from .io.proxy_protocol import ConnectionFacts
 from .log.access_log import Loggable, RequestLog
 from .log.client_log import ClientLog
 from .log.drain_report import CutRequest, Outcome
@@ -43,8 +44,8 @@ class Transport(Protocol):
         received: bytes read so far, as encrypted; None if the connection sees all of them itself.
     """
 
-    connected: Any
-    protocol: Any
+    connected: int
+    protocol: IProtocol
     listener: str
 
     @property
@@ -73,7 +74,7 @@ class Transport(Protocol):
     def delivered(self) -> int:
         """Bytes that the client has acknowledged."""
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> ConnectionFacts:
         """What another process must know to go on with this connection."""
 
     def write(self, data: bytes) -> None: ...
@@ -84,7 +85,7 @@ class Transport(Protocol):
     def getPeer(self) -> IAddress: ...
     def getHost(self) -> IAddress: ...
     def setTcpNoDelay(self, enabled: bool) -> None: ...
-    def registerProducer(self, producer: Any, streaming: bool) -> None: ...
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None: ...
     def unregisterProducer(self) -> None: ...
     def pauseProducing(self) -> None: ...
     def resumeProducing(self) -> None: ...
@@ -220,8 +221,8 @@ class ConnectionSite(Protocol):
     def connection_for(self, protocol: bytes | None) -> IProtocol:
         """A new connection of the kind that was negotiated, by its name of ALPN."""
 
-    def log(self, request: Any) -> None:
-        """A response is complete."""
+    def log(self, request: ChannelRequest) -> None:
+        """Log a request whose response is complete."""
 
 
 class ChannelRequest(Loggable, Protocol):
@@ -251,7 +252,9 @@ class RequestChannel(Protocol):
     site: ConnectionSite
     client: IAddress
     host: IAddress
-    transport: Any
+
+    @property
+    def transport(self) -> ITransport: ...
 
     def writeHeaders(
         self, version: bytes, code: bytes, reason: bytes, headers: Headers, data: bytes = b""
@@ -260,9 +263,9 @@ class RequestChannel(Protocol):
 
     def write(self, data: bytes) -> None: ...
     def writeSequence(self, iovec: Iterable[bytes]) -> None: ...
-    def requestDone(self, request: Any) -> None: ...
-    def log(self, access_log: RequestLog, request: Any) -> None: ...
-    def registerProducer(self, producer: Any, streaming: bool) -> None: ...
+    def requestDone(self, request: ChannelRequest) -> None: ...
+    def log(self, access_log: RequestLog, request: ChannelRequest) -> None: ...
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None: ...
     def unregisterProducer(self) -> None: ...
     def loseConnection(self) -> None: ...
     def abortConnection(self) -> None: ...
@@ -281,7 +284,7 @@ class UpgradableChannel(Protocol):
         outcome: for the access log.
     """
 
-    transport: Any
+    transport: object
     wire: Transport
     begun: float
     outcome: Outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.interfaces import IPullProducer, IPushProducer
+from twisted.internet.interfaces import IProducer, IPullProducer, IPushProducer
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -26,8 +26,8 @@ class Producer:
 
     _log = Logger()
 
-    def __init__(self, producer: Any, failed: Callable[[Failure], None]) -> None:
-        self._producer = producer
+    def __init__(self, producer: IProducer, failed: Callable[[Failure], None]) -> None:
+        self._producer: Any = producer  # without `pauseProducing` if it is a pull producer
         self._failed = failed
 
     def __repr__(self) -> str:
@@ -73,11 +73,15 @@ class RegisteredProducer:
     """
 
     def __init__(
-        self, producer: Any, streaming: bool, consumer: Any, failed: Callable[[Failure], None]
+        self,
+        producer: IProducer,
+        streaming: bool,
+        consumer: object,
+        failed: Callable[[Failure], None],
     ) -> None:
         guarded = Producer(producer, failed)
         self._pulled = None if streaming else twisted_internals.PullToPush(guarded, consumer)
-        self._producer: Any = guarded if self._pulled is None else self._pulled
+        self._producer: IPushProducer = guarded if self._pulled is None else self._pulled
 
     def __repr__(self) -> str:
         return repr(self._producer)

@@ -97,18 +97,18 @@ class Site(TwistedSite):
         return connection
 
     def log(self, request: Any) -> None:
-        """An answer is complete, says `Request`."""
+        """Log a request whose response is complete; Twisted's hook for subclasses."""
         if self.access_log is not None:
             request.channel.log(self.access_log, request)
 
 
-def _site_of(request: Any) -> Site | None:
+def _site_of(request: object) -> Site | None:
     """The site that answers a request; None if it is of another kind."""
     site = getattr(request, "site", None)
     return site if isinstance(site, Site) else None
 
 
-def is_ready(request: Any) -> bool:
+def is_ready(request: object) -> bool:
     """Tell whether the service that answers a request wants more of them.
 
     This is what a load balancer asks for, and what ``/readyz`` of Kubernetes means: 200 if

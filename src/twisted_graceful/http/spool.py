@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import sys
 from tempfile import SpooledTemporaryFile
-from typing import Any
 
 
 class Spool(SpooledTemporaryFile[bytes]):
@@ -33,11 +32,11 @@ class Spool(SpooledTemporaryFile[bytes]):
             """Read at most so many bytes."""
             return self.read(size)
 
-        def readinto(self, buffer: Any) -> int:
+        def readinto(self, buffer: bytearray | memoryview) -> int:
             """Read into a buffer."""
             return int(self._file.readinto(buffer))
 
-        def readinto1(self, buffer: Any) -> int:
+        def readinto1(self, buffer: bytearray | memoryview) -> int:
             """Read into a buffer."""
             return self.readinto(buffer)
 

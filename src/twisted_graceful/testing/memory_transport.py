@@ -108,7 +108,7 @@ class MemorySocket:
         """Send a FIN."""
         self.server_finished = True
 
-    def setsockopt(self, level: int, option: int, value: Any) -> None:
+    def setsockopt(self, level: int, option: int, value: object) -> None:
         """Twisted sets SO_LINGER to make the close a reset."""
         if (level, option) == (socket.SOL_SOCKET, socket.SO_LINGER):
             self.reset = True
@@ -167,7 +167,7 @@ class MemoryReactor:
         self._writers: dict[GatheringServer, None] = {}
         self.callLater = clock.callLater
         self.transport = TransportFactory(
-            Flusher(self), send_queue=lambda kernel: len(kernel.outbox)
+            Flusher(clock), send_queue=lambda kernel: len(kernel.outbox)
         )
 
     def begin(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
 
 from twisted.internet.error import ConnectionAborted
 from twisted.internet.error import TimeoutError as HandlerTimeout
-from twisted.internet.interfaces import IProtocol
+from twisted.internet.interfaces import IProducer, IProtocol
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
@@ -18,6 +17,7 @@ from .. import head as heads
 from ..base_connection import NEVER, in_kernel
 from ..data_rate import RateWatch
 from ..head import Head, RequestRejected
+from ..interfaces import ChannelRequest
 from ..log.access_log import Loggable, PartialRequest, RequestLog
 from ..log.drain_report import CutRequest, Outcome
 from ..movable_connection import MovableConnection
@@ -56,7 +56,7 @@ class Channel(MovableConnection):
     """
 
     _request: Request | None = None
-    _sending_request: Request | None = None
+    _sending_request: ChannelRequest | None = None
     """A request whose answer is complete, and not sent yet; then it is logged."""
     _body: Body | None = None
     _producer: RegisteredProducer | None = None
@@ -302,7 +302,7 @@ class Channel(MovableConnection):
         """Send parts of an answer."""
         self.transport.writeSequence(iovec)
 
-    def requestDone(self, request: Request) -> None:
+    def requestDone(self, request: ChannelRequest) -> None:
         """An answer is complete, and handed to the transport."""
         self._connections.answered += 1
         self._request = None
@@ -326,7 +326,7 @@ class Channel(MovableConnection):
         if not self._parsing:
             self._read_requests()
 
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
         """Let a producer make the answer, as fast as the client reads.
 
         Raises:
@@ -470,7 +470,7 @@ class Channel(MovableConnection):
 
     # The access log: each request is told of once, when it is over
 
-    def log(self, access_log: RequestLog, request: Request) -> None:
+    def log(self, access_log: RequestLog, request: ChannelRequest) -> None:
         """An answer is complete; of one that the client is slow to read the end is awaited."""
         if self._blocked or self._aborted:
             self._sending_request = request

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import Any
 
 from h2.errors import ErrorCodes
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -290,7 +289,7 @@ class Http2Connection(Connection):
         """Count that a limit was hit."""
         self._connections.count_limit(limit)
 
-    def attempt(self, stream: Stream, step: Callable[..., None], *arguments: Any) -> None:
+    def attempt(self, stream: Stream, step: Callable[..., None], *arguments: object) -> None:
         """Take a step of a stream, whose failure is that of no other."""
         try:
             step(*arguments)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from h2.errors import ErrorCodes
 
@@ -73,7 +73,7 @@ class FrameConnection(StreamConnection, Protocol):
     def add_stream(self, stream: Stream) -> None:
         """A request has begun."""
 
-    def attempt(self, stream: Stream, step: Callable[..., None], *arguments: Any) -> None:
+    def attempt(self, stream: Stream, step: Callable[..., None], *arguments: object) -> None:
         """Take a step of a stream, whose failure ends that stream alone."""
 
     def stream_sent(self, stream: Stream) -> None:

@@ -174,7 +174,7 @@ class FrameReceiver:
             )
 
     def _take_step(
-        self, stream: Stream, step: Callable[..., None], *arguments: Any, cost: float = 1
+        self, stream: Stream, step: Callable[..., None], *arguments: object, cost: float = 1
     ) -> None:
         """Take a step of a request; what is wrong with it ends its stream alone."""
         try:

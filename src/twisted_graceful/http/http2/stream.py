@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 from h2.errors import ErrorCodes
-from twisted.internet.interfaces import IAddress, IConsumer, ITransport
+from twisted.internet.interfaces import IAddress, IConsumer, IProducer, ITransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
@@ -17,7 +17,7 @@ from .. import error_response
 from ..base_connection import NEVER
 from ..data_rate import RateWatch
 from ..head import Head, RequestRejected
-from ..interfaces import ConnectionSite
+from ..interfaces import ChannelRequest, ConnectionSite
 from ..log.access_log import Loggable, RequestLog
 from ..log.drain_report import CutRequest, Outcome
 from ..phases import ConnectionPhase
@@ -122,7 +122,7 @@ class Stream:
         self.rejected = False
         self.over = False
         self._request: Request | None = None
-        self._answered: Request | None = None
+        self._answered: ChannelRequest | None = None
         self._logged = False
         self._producer: Producer | None = None
         self._pulls = False
@@ -330,17 +330,17 @@ class Stream:
         request = self._answered or self._request
         return request.code if request is not None and request.startedWriting else 0
 
-    def log(self, access_log: RequestLog, request: Request) -> None:
+    def log(self, access_log: RequestLog, request: ChannelRequest) -> None:
         """An answer is complete; it is told of when it is sent, or lost."""
         self._answered = request
 
-    def requestDone(self, request: Request) -> None:
+    def requestDone(self, request: ChannelRequest) -> None:
         """The answer is complete."""
         self._request = None
         self.finished = True
         self.connection.response_made(self)
 
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
         """Let a producer make the answer, as fast as it can be sent.
 
         Raises:

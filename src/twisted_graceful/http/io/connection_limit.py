@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -157,7 +157,7 @@ class ConnectionLimit:
         for port in waiting:
             port.startReading()
 
-    def _warn(self, text: str, **values: Any) -> bool:
+    def _warn(self, text: str, **values: object) -> bool:
         """Log a warning, unless the same one was logged a short time ago; whether it was."""
         is_due = self._warnings.left(text) > 0
         if is_due:

@@ -6,11 +6,11 @@ import errno
 import json
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import tcp
-from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
 from twisted.internet.main import CONNECTION_DONE
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from ...handover_interface import HandedConnection
 from .accept_balance import AcceptPacer
 from .connection_limit import ConnectionLimit
+from .proxy_protocol import ConnectionFacts
 
 _THAT_ONE = (errno.ECONNABORTED, errno.EPERM, errno.EPROTO, errno.ENETDOWN, errno.EHOSTUNREACH)
 """What accept(2) says of the one connection, which has failed meanwhile."""
@@ -42,6 +43,7 @@ class Port(tcp.Port):
             is refused.
     """
 
+    transport: Any
     _log = Logger()
 
     def __init__(
@@ -54,7 +56,7 @@ class Port(tcp.Port):
         limit: ConnectionLimit,
         bound_address: str = "",
         on_limit: Callable[[str], None] = lambda name: None,
-        refuses: Callable[[Any], bool] | None = None,
+        refuses: Callable[[IAddress], bool] | None = None,
     ) -> None:
         interface = "" if listener.family == socket.AF_UNIX else listener.getsockname()[0]
         super().__init__(0, factory, interface=interface, reactor=reactor)
@@ -122,8 +124,7 @@ class Port(tcp.Port):
 
     def can_take_up(self, handed: HandedConnection) -> bool:
         """Whether a connection that came in elsewhere would be served as if it were ours."""
-        transport: Any = self.transport
-        return self.limit.free > 0 and transport.can_restore(json.loads(handed.facts))
+        return self.limit.free > 0 and self.transport.can_restore(json.loads(handed.facts))
 
     def take_up(self, handed: HandedConnection, factory: IProtocolFactory) -> None:
         """Serve a connection that another process has begun.
@@ -147,9 +148,9 @@ class Port(tcp.Port):
         client: socket.socket,
         where: tuple[Any, ...],
         factory: Any,
-        facts: Mapping[str, Any] | None = None,
-    ) -> Any:
-        transport: Any = None
+        facts: ConnectionFacts | None = None,
+    ) -> IProtocol | None:
+        transport = None
         try:
             if len(where) == 4:  # IPv6: the host with its scope
                 flags = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
@@ -161,7 +162,7 @@ class Port(tcp.Port):
             if facts is None and self._refuses is not None and self._refuses(address):
                 _reset(client)
                 return None
-            protocol = factory.buildProtocol(address)
+            protocol: IProtocol | None = factory.buildProtocol(address)
             if protocol is None:
                 client.close()
                 return None
@@ -191,7 +192,7 @@ class Port(tcp.Port):
         """
         self.connectionLost(Failure(CONNECTION_DONE))
 
-    def connectionLost(self, reason: Any) -> None:
+    def connectionLost(self, reason: Failure) -> None:
         """The port is closed."""
         self._pacer.stop()
         self.limit.forget(self)

@@ -7,12 +7,12 @@ spoken after it, TLS too, finds the connection as if it had just been accepted.
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
 from typing import Any, Protocol
 
+from twisted.internet.interfaces import IAddress
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 
-from .proxy_protocol import LONGEST_V2, Header, Proxied
+from .proxy_protocol import LONGEST_V2, ConnectionFacts, Header, Proxied
 from .transport import GatheringServer
 from .unix_port import UnixServer
 
@@ -51,24 +51,24 @@ class ProxyHeaderServer(GatheringServer):
         """Whether the client speaks TLS, with us or with the proxy."""
         return super().is_secure or (self.proxied is not None and self.proxied.secure)
 
-    def getPeer(self) -> Any:
+    def getPeer(self) -> IAddress:
         """The address of the client."""
         return super().getPeer() if self.proxied is None else self.proxied.source
 
-    def getHost(self) -> Any:
+    def getHost(self) -> IAddress:
         """The address that the client connected to."""
         return super().getHost() if self.proxied is None else self.proxied.destination
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> ConnectionFacts:
         """What another process must know to go on with this connection."""
         return {"proxied": None if self.proxied is None else self.proxied.as_facts()}
 
     @classmethod
-    def can_restore(cls, facts: Mapping[str, Any]) -> bool:
+    def can_restore(cls, facts: ConnectionFacts) -> bool:
         """Whether it can go on with a connection of which these are the facts."""
         return cls.movable and "proxied" in facts
 
-    def restore(self, facts: Mapping[str, Any]) -> None:
+    def restore(self, facts: ConnectionFacts) -> None:
         """Go on with it: its header was read."""
         super().restore(facts)
         self._begun = True

@@ -14,9 +14,8 @@ from __future__ import annotations
 import ipaddress
 import re
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias, TypedDict
 
 from twisted.internet.address import IPv4Address, IPv6Address
 
@@ -24,6 +23,20 @@ from ...networks import unmapped
 
 _IP: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Transport: TypeAlias = Literal["TCP", "UDP"]
+
+ProxiedFacts: TypeAlias = tuple[tuple[str, int], tuple[str, int], bool]
+"""A `Proxied` in values that JSON has, where a tuple is a list: source, destination, secure."""
+
+
+class ConnectionFacts(TypedDict, total=False):
+    """What another process needs to know of a transport to continue with its connection.
+
+    Attributes:
+        proxied: what its PROXY header says; missing if it has none.
+    """
+
+    proxied: ProxiedFacts | None
+
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 """How version 2 begins (section 2.2)."""
@@ -73,18 +86,19 @@ class Proxied:
     destination: IPv4Address | IPv6Address
     secure: bool = False
 
-    def as_facts(self) -> list[Any]:
-        """This, in values that JSON has."""
-        ends = (self.source, self.destination)
-        return [*((end.host, end.port) for end in ends), self.secure]
+    def as_facts(self) -> ProxiedFacts:
+        """Convert to values that JSON has."""
+        source, destination = self.source, self.destination
+        return (source.host, source.port), (destination.host, destination.port), self.secure
 
     @classmethod
-    def of_facts(cls, facts: Sequence[Any]) -> Proxied:
-        """What `as_facts` was made of."""
+    def of_facts(cls, facts: ProxiedFacts) -> Proxied:
+        """Convert the value of `as_facts` back."""
         *ends, secure = facts
-        kinds = (IPv6Address if ":" in host else IPv4Address for host, _ in ends)
-        source, destination = (kind("TCP", *end) for kind, end in zip(kinds, ends, strict=True))
-        return cls(source, destination, bool(secure))
+        source, destination = (
+            (IPv6Address if ":" in host else IPv4Address)("TCP", host, port) for host, port in ends
+        )
+        return cls(source, destination, secure)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,16 +11,18 @@ import fcntl
 import socket
 import sys
 import termios
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from twisted.internet.interfaces import IProtocol
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IProducer, IProtocol, IReactorTime
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.tcp import Server
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .connection_limit import ConnectionLimit
+from .proxy_protocol import ConnectionFacts
 
 _READ_SIZE = 65536
 """Bytes that are read at once, as by Twisted's transports."""
@@ -35,7 +37,7 @@ class Flusher:
 
     _log = Logger()
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
         self._written: list[GatheringServer] = []
         self._held = False
@@ -103,7 +105,7 @@ class GatheringServer(Server):
         self,
         sock: socket.socket,
         protocol: IProtocol,
-        client: tuple[Any, ...],
+        client: tuple[object, ...],
         port: Any,
         number: int,
         reactor: Any,
@@ -120,16 +122,16 @@ class GatheringServer(Server):
         self.sent = 0
         super().__init__(sock, protocol, client, port, number, reactor)
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> ConnectionFacts:
         """What another process must know to go on with this connection."""
         return {}
 
     @classmethod
-    def can_restore(cls, facts: Mapping[str, Any]) -> bool:
+    def can_restore(cls, facts: ConnectionFacts) -> bool:
         """Whether it can go on with a connection of which these are the facts."""
         return cls.movable and "proxied" not in facts
 
-    def restore(self, facts: Mapping[str, Any]) -> None:
+    def restore(self, facts: ConnectionFacts) -> None:
         """Go on with it; called before there is a protocol."""
         self.sent = self.unacknowledged  # what the other process has sent is still to be read
 
@@ -240,7 +242,7 @@ class GatheringServer(Server):
             if sent < len(data):
                 super().write(data[sent:])
 
-    def writeSomeData(self, data: bytes) -> Any:
+    def writeSomeData(self, data: bytes) -> int | ConnectionLost:
         """Let the kernel take what it can; called by Twisted."""
         taken = super().writeSomeData(data)
         if isinstance(taken, int):
@@ -266,7 +268,7 @@ class GatheringServer(Server):
         self.flush()
         super().loseWriteConnection()
 
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
         """Register a producer; it is asked for more when all before it is sent."""
         self.flush()
         super().registerProducer(producer, streaming)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IProtocol
 
 from .port import Port
 from .proxy_header import ProxyHeaderServer, UnixProxyHeaderServer
+from .proxy_protocol import ConnectionFacts
 from .transport import Flusher, GatheringServer, send_queue
 from .unix_port import UnixPort, UnixServer
 
@@ -51,7 +52,7 @@ class TransportFactory:
         self,
         sock: socket.socket,
         protocol: IProtocol,
-        client: tuple[Any, ...],
+        client: tuple[object, ...],
         port: Any,
         number: int,
         reactor: Any,
@@ -69,7 +70,7 @@ class TransportFactory:
 
         return TLS_CLASSES[self.unix, self.proxy_header]
 
-    def can_restore(self, facts: Mapping[str, Any]) -> bool:
+    def can_restore(self, facts: ConnectionFacts) -> bool:
         """Whether a connection of which these are the facts can continue on such a transport."""
         return self._class.can_restore(facts)
 

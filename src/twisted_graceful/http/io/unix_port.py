@@ -8,12 +8,13 @@ and connections, with other addresses.
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.address import UNIXAddress
+from twisted.internet.interfaces import IAddress, IProtocol
 
 from .port import Port
+from .proxy_protocol import ConnectionFacts
 from .transport import GatheringServer
 
 
@@ -53,12 +54,12 @@ class UnixPort(Port):
         client: socket.socket,
         where: Any,
         factory: Any,
-        facts: Mapping[str, Any] | None = None,
-    ) -> Any:
+        facts: ConnectionFacts | None = None,
+    ) -> IProtocol | None:
         # A name and a port, as Twisted has it in other places.
         return super()._begin(client, (where, 0), factory, facts)
 
-    def _buildAddr(self, address: tuple[Any, ...]) -> LocalAddress:
+    def _buildAddr(self, address: tuple[str | bytes, int]) -> LocalAddress:
         return LocalAddress(address[0] or None)
 
     def getHost(self) -> LocalAddress:
@@ -69,11 +70,11 @@ class UnixPort(Port):
 class UnixServer(GatheringServer):
     """The server's end of a connection of a UNIX socket."""
 
-    def getHost(self) -> LocalAddress:
+    def getHost(self) -> IAddress:
         """Our end: the address of the port."""
         return LocalAddress(self.socket.getsockname())
 
-    def getPeer(self) -> LocalAddress:
+    def getPeer(self) -> IAddress:
         """The client's end, which in general has no name."""
         name: Any = self.client[0]
         return LocalAddress(name or None)

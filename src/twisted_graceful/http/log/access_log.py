@@ -48,7 +48,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 class Loggable(Protocol):
     """A request, as far as the log is concerned; the names are Twisted's where it has one."""
 
-    client: Any
+    client: IAddress
     head: Head
     code: int
     sentLength: int
@@ -117,7 +117,7 @@ class _Template:
 Entry = tuple[
     float,  # when the request was over
     float,  # when its first byte was read
-    Any,  # the client's address
+    IAddress,  # the client's address
     Head,
     int,  # status
     int,  # bytes of the body that were sent
@@ -268,7 +268,7 @@ class AccessLog:
         # What was noted is in seconds of the clock, which leaves the time of day if that is set.
         set_by = self._time_of_day() - self._clock.seconds()
         if abs(set_by) > _NOT_SET:
-            entries = [(now + set_by, begun + set_by, *rest) for now, begun, *rest in entries]
+            entries = [(each[0] + set_by, each[1] + set_by, *each[2:]) for each in entries]
         try:
             self._lines += b"".join(map(self._line, entries))
         except Exception:

@@ -31,7 +31,7 @@ class ClientLog:
         self._limit = LogLimit(clock, _LINES, _QUIET)
 
     def write(
-        self, client: IAddress, text: str, *, level: Any = LogLevel.info, **values: Any
+        self, client: IAddress, text: str, *, level: LogLevel = LogLevel.info, **values: object
     ) -> None:
         """Write a line, if there have not been many like it.
 

@@ -17,8 +17,8 @@ class RequestLogger(Logger):
         self,
         format: str,
         failure: Failure | None = None,
-        level: Any = LogLevel.critical,
-        **values: Any,
+        level: LogLevel = LogLevel.critical,
+        **values: object,
     ) -> None:
         """The application failed; Twisted has no word for it."""
         request: Any = self.source
@@ -31,5 +31,5 @@ class RequestLogger(Logger):
             **values,
         )
 
-    def info(self, format: str | None = None, **values: Any) -> None:
+    def info(self, format: str | None = None, **values: object) -> None:
         """Nothing: Twisted would tell of each HEAD that its answer has no body."""

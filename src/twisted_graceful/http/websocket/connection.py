@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IProtocol
+from twisted.internet.interfaces import IProducer, IProtocol
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
@@ -246,7 +245,7 @@ class WebSocket(Connection):
         elif not self._reading:
             self._resume_reading()
 
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
         """Let a producer speak as fast as the client reads.
 
         Raises:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from twisted.internet.interfaces import (
     IAddress,
     IConsumer,
+    IProducer,
     IProtocol,
     IPushProducer,
     ISSLTransport,
@@ -44,7 +45,7 @@ class WebSocketSession(Protocol):
     def pause(self, paused: bool) -> None:
         """Stop reading, or resume."""
 
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
         """Let a producer speak as fast as the client reads."""
 
     def unregisterProducer(self) -> None:
@@ -109,7 +110,7 @@ class WebSocketTransport:
         """Reset the connection."""
         self._connection.abort()
 
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
         """Let a producer speak as fast as the client reads."""
         self._connection.registerProducer(producer, streaming)
 
