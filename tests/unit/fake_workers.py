@@ -51,7 +51,7 @@ class FakeWorker:
         """It ends at once."""
         self.told.append("cut")
 
-    def tell_logs_moved(self) -> None:
+    def send_logs_moved(self) -> None:
         """It opens its logs anew."""
         self.told.append("logs moved")
 

@@ -309,7 +309,7 @@ class OverviewTests(Admin):
         """A predecessor's counters stay in the sum, and its gauges go with it."""
         self.overview.reported("predecessor", Status({"sent": 5}, {"in_flight": 2}).encode())
         self.assertEqual(self.overview.total.gauges["in_flight"], 2)
-        self.overview.gone("predecessor")
+        self.overview.generation_ended("predecessor")
         self.assertEqual(self.overview.total.counters["sent"], 5)
         self.assertEqual(self.overview.total.gauges["in_flight"], 0)
 
@@ -420,7 +420,7 @@ class OverviewTests(Admin):
         )
         names = [each["event"] for each in overview.last_upgrade]
         self.assertEqual(names, ["replacing", "replacing", "done"])
-        overview.gone("predecessor")
+        overview.generation_ended("predecessor")
         self.assertEqual(len(overview.last_upgrade), 3)
         counters = overview.own.counters
         self.assertEqual((counters["rolls,done"], counters["rolls,failed"]), (1, 1))

@@ -143,7 +143,7 @@ class ChronicleTests(SynchronousTestCase):
         """A successor serves, and then it is alone."""
         with capturedLogs() as events:
             self.chronicle.serves(predecessor_drains=True)
-            self.chronicle.is_alone()
+            self.chronicle.predecessor_ended()
         self.assertEqual(
             self.supervisor.told,
             [

@@ -73,7 +73,7 @@ class _World:
         return [
             "upgrade",
             *["loaded"] * self.loading,
-            *["predecessor_gone"] * self.predecessor,
+            *["predecessor_ended"] * self.predecessor,
             *["child_ready"] * (self.child == "loading"),
             *["child_stopping", "child_ended"] * bool(self.child),
             *["child_upgrade"] * (self.child == "ready"),
@@ -95,7 +95,7 @@ class _World:
             self.owed = self.generation.state is not GenerationState.STOPPING
         elif event == "loaded":
             self.loading = False
-        elif event == "predecessor_gone":
+        elif event == "predecessor_ended":
             self.predecessor = False
         elif event == "child_ready":
             self.child = "ready"
@@ -141,7 +141,7 @@ class _World:
         self.drains.append(Deferred())
         return self.drains[-1]
 
-    def alone(self) -> None:
+    def own_listeners(self) -> None:
         pass
 
     def logs_moved(self) -> None:
@@ -194,7 +194,7 @@ class UpgradeTests(SynchronousTestCase):
             world.clock,
             world,
             inheritance=Inheritance(1, 3, 4, 5, patience=patience) if predecessor else None,
-            leaves_within=lambda: 44,
+            ends_within=lambda: 44,
             launch=Launch("python", (), "/", {}),
             upgrade_timeout=60,
             probation=probation,
@@ -325,9 +325,9 @@ class UpgradeTests(SynchronousTestCase):
                 world.happen("loaded")
                 given = [each and each[0] for each in world.limits]
                 self.assertEqual(given, [seconds, seconds])  # to answer, and then to end
-                self.assertEqual(world.generation.predecessor_takes, seconds)
-                world.happen("predecessor_gone")
-                self.assertEqual(world.generation.predecessor_takes, 0)
+                self.assertEqual(world.generation.predecessor_ends_within, seconds)
+                world.happen("predecessor_ended")
+                self.assertEqual(world.generation.predecessor_ends_within, 0)
 
     def test_the_last_line_is_true(self) -> None:
         """A process says at its end that its successor serves only if nobody stopped either."""

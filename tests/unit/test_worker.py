@@ -151,7 +151,7 @@ class Workload:
         """Open them anew."""
         self.did.append("logs moved")
 
-    def make_way(self) -> None:
+    def skip_shutdown_delay(self) -> None:
         """Accept no more, whatever was to come first."""
         self.did.append("make way")
 
@@ -472,8 +472,8 @@ class WorkerTests(WorkerTestCase):
 
     def test_the_logs_have_moved(self) -> None:
         """Either end tells the other."""
-        self.assertEqual(self.after(self.worker.tell_logs_moved), ["logs moved"])
-        self.assertEqual(self.after(self.member.tell_logs_moved), [])
+        self.assertEqual(self.after(self.worker.send_logs_moved), ["logs moved"])
+        self.assertEqual(self.after(self.member.send_logs_moved), [])
         self.assertEqual(self.pool.told, ["logs moved"])
 
 
@@ -506,7 +506,7 @@ class MemberTests(WorkerTestCase):
         """A signal lets it drain and end; the master knows, and then sends no connection."""
         self.serve()
         self.member.stop()
-        arrived = self.member.arrived()
+        arrived = self.member.connections_arrived()
         self.assertNoResult(arrived)
         self.run_on()
         self.successResultOf(arrived)
@@ -517,14 +517,14 @@ class MemberTests(WorkerTestCase):
         self.serve()
         self.member.stop()
         self.reactor.advance(HEARD_TIMEOUT)
-        self.successResultOf(self.member.arrived())
+        self.successResultOf(self.member.connections_arrived())
 
     def test_the_service_is_stopped(self) -> None:
         """Whoever stops it from inside lets it end, and there is nothing to wait for."""
         self.serve()
         self.assertEqual(self.after(self.member.service_stops), ["leave"])
         self.assertEqual(self.after(self.member.service_stops), [])
-        self.successResultOf(self.member.arrived())
+        self.successResultOf(self.member.connections_arrived())
 
     def test_a_second_stop(self) -> None:
         """It cuts what is being answered."""

@@ -238,11 +238,11 @@ class Overview(Watcher):
         if target and target != self._warm_up and not self.service.is_ready:
             self._warm_up_requested(str(target))
 
-    def worker_gone(self, worker: WatchedWorker) -> None:
+    def worker_ended(self, worker: WatchedWorker) -> None:
         """A worker has ended."""
         self._workers.ended(worker)
 
-    def gone(self, who: str) -> None:
+    def generation_ended(self, who: str) -> None:
         """Another process has ended."""
         self._other_totals.ended(who)
         self._other_facts.pop(who, None)

@@ -58,10 +58,10 @@ class ManagedProcess(Workload, Protocol):
     def close_unused(self) -> None:
         """Close the inherited listeners that are not served here; the predecessor keeps them."""
 
-    def alone(self) -> None:
-        """No other generation has the listeners any more."""
+    def own_listeners(self) -> None:
+        """Take responsibility for the listeners: no other generation has them any more."""
 
-    def make_way(self) -> None:
+    def skip_shutdown_delay(self) -> None:
         """Stop accepting as soon as a stop begins: another process may need the addresses."""
 
     def leave(self) -> None:
@@ -72,7 +72,7 @@ class Lifecycle(Protocol):
     """How a process begins, is replaced and ends, as its service sees it.
 
     The service calls `begin`, then `loaded` or `failed`. In a stop it calls `service_stops`, waits
-    for `arrived`, drains, waits for `stopped`, and calls `drained` and `ended`.
+    for `connections_arrived`, drains, waits for `stopped`, and calls `drained` and `ended`.
 
     Attributes:
         number: of the generation.
@@ -95,15 +95,15 @@ class Lifecycle(Protocol):
         """Whether the process stops, or has not begun."""
 
     @property
-    def keeps_workers(self) -> bool:
-        """Whether new code comes with a successor, or not at all: not with new workers."""
+    def allows_rolling_restart(self) -> bool:
+        """Whether workers may be replaced: not during an upgrade, and not in a stop."""
 
     @property
     def predecessor_resumes(self) -> bool:
         """Whether the predecessor would accept again if this process ended now."""
 
     @property
-    def predecessor_takes(self) -> float:
+    def predecessor_ends_within(self) -> float:
         """Seconds that the predecessor may take to end; 0 if there is none, or for any time."""
 
     def begin(self) -> None:
@@ -133,7 +133,7 @@ class Lifecycle(Protocol):
         """A rolling restart of the workers has made progress."""
         return
 
-    def tell_logs_moved(self) -> None:
+    def send_logs_moved(self) -> None:
         """Tell the other processes that the log files have been moved."""
 
     def stop(self) -> None:
@@ -142,7 +142,7 @@ class Lifecycle(Protocol):
     def service_stops(self) -> None:
         """The service has begun to stop, for whatever reason."""
 
-    def arrived(self) -> Deferred[None]:
+    def connections_arrived(self) -> Deferred[None]:
         """A Deferred that fires when no connection is on its way to this process any more."""
 
     def stopped(self, report: Mapping[str, object]) -> Deferred[None]:
@@ -168,7 +168,7 @@ class Lifecycle(Protocol):
         """The service has stopped."""
         return
 
-    def stays(self) -> None:
+    def process_continues(self) -> None:
         """The process goes on without the service."""
         return
 

@@ -77,7 +77,7 @@ class ServerGroup(ServiceWorkload):
         self.auxiliary: list[Server] = []
         self.is_accepting = False
         self.is_immediate = False
-        self._makes_way = False
+        self._skips_shutdown_delay = False
         self._recycling = Recycling(reactor)
         self._recycling_check = Heartbeat(reactor, self._check_recycling)
         self._retire: Callable[[str], None] = lambda reason: None
@@ -204,9 +204,9 @@ class ServerGroup(ServiceWorkload):
         """The listeners of a service manager that no server has."""
         return self._listeners.unclaimed
 
-    def make_way(self) -> None:
+    def skip_shutdown_delay(self) -> None:
         """Skip the shutdown delay, since another process may need the addresses."""
-        self._makes_way = True
+        self._skips_shutdown_delay = True
         for server in self.servers:
             server.end_delay()
 
@@ -291,7 +291,7 @@ class ServerGroup(ServiceWorkload):
         """Announce the stop, go on accepting for the shutdown delay, drain, and stop."""
         self._recycling_check.stop()
         self.announce()  # to all, before any of them closes its port
-        delay = 0 if self.is_immediate or self._makes_way else self.longest_delay
+        delay = 0 if self.is_immediate or self._skips_shutdown_delay else self.longest_delay
         await gatherResults([server.lame_duck(delay) for server in self.servers])
         if not self.is_immediate:
             await arrived()

@@ -66,7 +66,7 @@ class Lifecycles:
             watcher=process.watcher,
             # A program with its own way to start an upgrade has its own way to ask about one.
             record=UpgradeRecord(self._launch, inherited, path) if is_ours else None,
-            leaves_within=process.leaves_within,
+            ends_within=process.ends_within,
             upgradable=self._upgradable,
             recycle=process.recycle if is_ours else None,
         )

@@ -126,8 +126,8 @@ class ServiceProcess(ManagedProcess):
                 **self._workload.signals,
             },
             hang_up=self._hang_up,
-            stop_takes=self._stop_takes,
-            work_has=self._work_has,
+            stop_timeout=self._stop_timeout,
+            work_timeout=self._work_timeout,
             killed=self._killed,
             listening=lambda: (sock for each in self.listeners() for sock in each.sockets),
             prefix=prefix(number, worker) if is_ours or inheritance is not None else "",
@@ -178,7 +178,7 @@ class ServiceProcess(ManagedProcess):
     def reopen_logs(self) -> None:
         """Reopen the log files, which have been moved, in all processes."""
         self.logs_moved()
-        self.lifecycle.tell_logs_moved()
+        self.lifecycle.send_logs_moved()
 
     # The start
 
@@ -253,7 +253,7 @@ class ServiceProcess(ManagedProcess):
             self._servers.give_listeners_back()
         lifecycle.service_stops()
         self.watcher.drains()
-        report = await self._workload.stop(lifecycle.arrived)
+        report = await self._workload.stop(lifecycle.connections_arrived)
         self.watcher.drained()
         is_clean = self._workload.is_clean
         if not is_clean:
@@ -273,7 +273,7 @@ class ServiceProcess(ManagedProcess):
         self._log.info("Drained: {report}", report=report, **report.fields)
         process_ends = self._leaving or self.host.is_ending
         if not process_ends:
-            lifecycle.stays()
+            lifecycle.process_continues()
         self.host.end(process_ends=process_ends)
         return report
 
@@ -300,19 +300,19 @@ class ServiceProcess(ManagedProcess):
 
     # Deadlines, in seconds
 
-    def _stop_takes(self) -> float:
+    def _stop_timeout(self) -> float:
         """After which a stop has hung."""
         others = self._servers.longest_drain * len(self._beside())
         # Should this process end first, the service manager ends its predecessor, too.
-        predecessor = self.lifecycle.predecessor_takes
-        return self._work_has() + others + predecessor + SLACK + self._workload.patience
+        predecessor = self.lifecycle.predecessor_ends_within
+        return self._work_timeout() + others + predecessor + SLACK + self._workload.patience
 
-    def leaves_within(self) -> float:
+    def ends_within(self) -> float:
         """In which this process ends once a successor serves."""
         drains = self._servers.longest_drain * (1 + len(self._beside()))
         return self.settings.probation + drains + SLACK + self._workload.patience
 
-    def _work_has(self) -> float:
+    def _work_timeout(self) -> float:
         """That unfinished work has in a stop."""
         delay = self._servers.longest_delay if self._workload.is_accepting else 0.0
         return delay + self._servers.longest_drain
@@ -320,7 +320,7 @@ class ServiceProcess(ManagedProcess):
     def master_has_ended(self) -> None:
         """In a signal handler or a thread: no process is left to notice that this one hangs."""
         timeout = self.settings.worker_timeout
-        self.host.must_be_heard_within(timeout or self._stop_takes(), "its master had ended")
+        self.host.must_be_heard_within(timeout or self._stop_timeout(), "its master had ended")
 
     def _killed(self) -> None:
         """This process is about to be killed. Runs in a thread."""
@@ -347,8 +347,8 @@ class ServiceProcess(ManagedProcess):
         """Close the inherited listeners that are not served here."""
         self._servers.close_unused()
 
-    def alone(self) -> None:
-        """No other generation has the listeners any more."""
+    def own_listeners(self) -> None:
+        """Take responsibility for the listeners: no other generation has them any more."""
         self._servers.own_listeners()
         self._servers.close_unused()
 
@@ -381,9 +381,9 @@ class ServiceProcess(ManagedProcess):
         """Reopen the log files, which have been moved."""
         self._workload.logs_moved()
 
-    def make_way(self) -> None:
+    def skip_shutdown_delay(self) -> None:
         """Stop accepting as soon as a stop begins: another process may need the addresses."""
-        self._servers.make_way()
+        self._servers.skip_shutdown_delay()
 
     def cut(self) -> None:
         """Cut the requests in flight, now or as soon as the drain begins."""

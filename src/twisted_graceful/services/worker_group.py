@@ -152,7 +152,7 @@ class WorkerGroup(ServiceWorkload):
     @property
     def can_reload(self) -> bool:
         """Whether new code comes with new workers now, and not with a new master."""
-        return self._lifecycle is None or not self._lifecycle.keeps_workers
+        return self._lifecycle is None or self._lifecycle.allows_rolling_restart
 
     @property
     def status(self) -> Status:
@@ -224,7 +224,7 @@ class WorkerGroup(ServiceWorkload):
             self._counts is not None and worker.phase is WorkerPhase.SERVING
         ):  # else another one is there
             self._counts.clear(worker.number)
-        self._watcher.worker_gone(worker)
+        self._watcher.worker_ended(worker)
 
     def rolling_restart_progress(self, progress: RollingRestartProgress) -> None:
         """A rolling restart has made progress."""

@@ -40,8 +40,8 @@ class ProcessHost:
         reaps_orphans: whether it waits for the orphans of a container, as its process 1.
         actions: what to do on signals, by their numbers; of HUP only if the terminal is still open.
         hang_up: what to do when the terminal has been closed.
-        stop_takes: the seconds that a stop may take by its own deadlines.
-        work_has: the seconds of these that requests in flight and threads have.
+        stop_timeout: the seconds that a stop may take by its own deadlines.
+        work_timeout: the seconds of these that requests in flight and threads have.
         killed: called before the process is killed, in a thread.
         listening: the listening sockets, which forked children must not keep.
         prefix: what each line of the log begins with; empty for nothing.
@@ -63,8 +63,8 @@ class ProcessHost:
         reaps_orphans: bool,
         actions: Mapping[int, Callable[[], object]],
         hang_up: Callable[[], object],
-        stop_takes: Callable[[], float],
-        work_has: Callable[[], float],
+        stop_timeout: Callable[[], float],
+        work_timeout: Callable[[], float],
         killed: Callable[[], None],
         listening: Callable[[], Iterable[socket.socket]],
         prefix: str,
@@ -79,7 +79,7 @@ class ProcessHost:
         self._hang_up = hang_up
         deadline = ExitDeadline()
         deadline.last_act = killed
-        self._exit = ExitPhases(reactor, stop_takes, work_has, deadline)
+        self._exit = ExitPhases(reactor, stop_timeout, work_timeout, deadline)
         handled = {**actions, signal.SIGHUP: lambda: ensureDeferred(self._hup())}
         typed = {signal.SIGINT, signal.SIGQUIT}
         if not is_foreground:

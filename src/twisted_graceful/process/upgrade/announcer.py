@@ -57,7 +57,7 @@ class Announcer:
         drains = f"; generation {self._number - 1} drains" if predecessor_drains else ""
         self._supervisor.serves(self._serving + drains)
 
-    def is_alone(self) -> None:
+    def predecessor_ended(self) -> None:
         """It still does, and the predecessor has ended."""
         self._supervisor.says(self._serving)
 

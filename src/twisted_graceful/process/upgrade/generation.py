@@ -38,14 +38,14 @@ from .parent import Parent
 from .upgrade_events import RollingRestartProgress, Watcher
 from .upgrade_record import UpgradeRecord
 
-_KEEPING_WORKERS = (
+_UPGRADING_OR_STOPPING = (
     GenerationState.UPGRADING,
     GenerationState.HANDING_OVER,
     GenerationState.STANDING_BY,
     GenerationState.DRAINING,
     GenerationState.STOPPING,
 )
-"""The states in which new code comes with a successor, or not at all."""
+"""The states in which workers are not replaced: new code comes with a successor, or not at all."""
 
 
 class Generation(Lifecycle):
@@ -64,9 +64,9 @@ class Generation(Lifecycle):
         pid: of this process.
         watcher: is told what becomes of upgrades, and of the other generation; None for nobody.
         record: where upgrades are recorded, which the successor inherits; it stays open as long as
-            the process, unless that `stays`.
+            the process, unless that `process_continues`.
             None for nowhere.
-        leaves_within: seconds that this process may take to end once its successor serves; 0 for
+        ends_within: seconds that this process may take to end once its successor serves; 0 for
             any time.
         upgradable: whether a successor may be started at all.
         recycle: stops the process with this exit status, for its supervisor to start another one;
@@ -90,7 +90,7 @@ class Generation(Lifecycle):
         pid: int | None = None,
         watcher: Watcher | None = None,
         record: UpgradeRecord | None = None,
-        leaves_within: Callable[[], float] = lambda: 0.0,
+        ends_within: Callable[[], float] = lambda: 0.0,
         upgradable: bool = True,
         recycle: Callable[[int], None] | None = None,
     ) -> None:
@@ -108,7 +108,7 @@ class Generation(Lifecycle):
         self._pid = os.getpid() if pid is None else pid
         self._supervisor = Supervisor(reactor) if supervisor is None else supervisor
         self._record = record
-        self._leaves_within = leaves_within
+        self._ends_within = ends_within
         self._upgradable = upgradable
         self._recycle = recycle
         self._fault_file: FaultFile | None = None
@@ -118,16 +118,16 @@ class Generation(Lifecycle):
         self._pid_file = pid_file
         self._child: Child | None = None
         self._child_ended: Deferred[None] = Deferred()
-        self._farewell: Deferred[None] = succeed(None)
+        self._not_needed: Deferred[None] = succeed(None)
         self._arrived: Deferred[None] = succeed(None)  # fires when no connection is on its way here
-        self._is_heard = True  # whether the predecessor knows that this process stops
+        self._predecessor_responds = True  # whether the predecessor knows that this process stops
         self._upgrade_due = False
         self._captured: CapturedOutput | None = None
         self.is_asked_to_stop = False
         self._drain: object = None
         self._successor: Child | None = None  # that serves, and outlives us
         self._successor_stops = False
-        self._alone: Deferred[None] = Deferred()  # fires when the predecessor is gone
+        self._predecessor_ended: Deferred[None] = Deferred()  # fires when it has
         first = GenerationState.LOADING if inheritance is None else GenerationState.SUCCEEDING
         self._machine = StateMachine(TABLE, first, self._actions())
         self._predecessor = None if inheritance is None else self._connect(inheritance)
@@ -161,7 +161,7 @@ class Generation(Lifecycle):
             inheritance.control,
             self._workload,
             handlers,
-            self.predecessor_gone,
+            self.predecessor_ended,
             inheritance.stacks,
         )
 
@@ -176,9 +176,9 @@ class Generation(Lifecycle):
         return self.state is GenerationState.STOPPING
 
     @property
-    def keeps_workers(self) -> bool:
-        """Whether an upgrade is under way, or a stop."""
-        return self.state in _KEEPING_WORKERS
+    def allows_rolling_restart(self) -> bool:
+        """Whether neither an upgrade nor a stop is in progress."""
+        return self.state not in _UPGRADING_OR_STOPPING
 
     @property
     def watched_by(self) -> ParentSupervisor | None:
@@ -228,16 +228,16 @@ class Generation(Lifecycle):
 
     def _limit_predecessor(self, since: str) -> None:
         """It must end in time; or respond, if it has only been asked for the listeners."""
-        seconds = self.predecessor_takes
+        seconds = self.predecessor_ends_within
         if seconds and self._predecessor is not None:
             self._predecessor.must_end_within(seconds, since)
 
     @property
-    def predecessor_takes(self) -> float:
+    def predecessor_ends_within(self) -> float:
         """Seconds that the predecessor may take to end; 0 for any time, or if there is none."""
-        if self._inheritance is None or self._alone.called:
+        if self._inheritance is None or self._predecessor_ended.called:
             return 0.0
-        return self._inheritance.patience or self._leaves_within()
+        return self._inheritance.patience or self._ends_within()
 
     def failed(self, reason: str) -> Deferred[None]:
         """What is to be served cannot be served.
@@ -290,16 +290,16 @@ class Generation(Lifecycle):
         if self.state is GenerationState.STOPPING and not is_asked_again:
             return  # it was the successor that was asked; a service manager asks both
         if self._predecessor is not None and self.state is GenerationState.TAKING_OVER:
-            self._is_heard = False
+            self._predecessor_responds = False
             self._arrived = self._predecessor.stopping().addCallback(self._wait_if_it_hangs)
             # With our end systemd takes the service for ended, and ends who is left.
-            self._farewell = self._alone if self._supervisor else self._arrived
+            self._not_needed = self._predecessor_ended if self._supervisor else self._arrived
         self._machine.send(GenerationInput.STOP)
 
     def _wait_if_it_hangs(self, is_heard: bool) -> None:
-        self._is_heard = is_heard
+        self._predecessor_responds = is_heard
         if not is_heard:  # no other process would kill it, and it keeps the port open
-            self._farewell = self._alone
+            self._not_needed = self._predecessor_ended
 
     def service_stops(self) -> None:
         """The service is being stopped. If nobody wished it, the predecessor may resume."""
@@ -315,7 +315,7 @@ class Generation(Lifecycle):
         """Whether, if this process ended now, its predecessor would accept again."""
         return self.state is GenerationState.TAKING_OVER
 
-    def arrived(self) -> Deferred[None]:
+    def connections_arrived(self) -> Deferred[None]:
         """A Deferred that fires, in a stop, when no connection will come from the predecessor."""
         return self._arrived
 
@@ -326,7 +326,7 @@ class Generation(Lifecycle):
             report: what the drain did, of which they need nothing.
         """
         if self._successor is None:
-            return self._farewell
+            return self._not_needed
         # Not before the drain is over: the connections that it hands over come first.
         both = gatherResults([self._successor.release(), self._supervisor.heard()])
         return both.addCallback(lambda _: None)
@@ -352,7 +352,7 @@ class Generation(Lifecycle):
         if self._successor is None:
             self._forget_fault_file()
 
-    def stays(self) -> None:
+    def process_continues(self) -> None:
         """The process goes on without what it has served."""
         if self._record is not None:
             self._record.close()
@@ -361,7 +361,7 @@ class Generation(Lifecycle):
         """The process is ended, because something still held it. Called in a thread."""
         if self._successor is None:
             self._announcer.killed()
-        if self._predecessor is not None and not self._is_heard:
+        if self._predecessor is not None and not self._predecessor_responds:
             self._predecessor.kill()  # it hangs, and nothing else would end it
 
     def remove_pid_file(self) -> None:
@@ -369,7 +369,7 @@ class Generation(Lifecycle):
         if self._successor is None and self._pid_file is not None:
             self._pid_file.remove()
 
-    def tell_logs_moved(self) -> None:
+    def send_logs_moved(self) -> None:
         """Tell the predecessor or the successor that the log files have been moved."""
         for other in (self._predecessor, self._child, self._successor):
             if other is not None:
@@ -392,17 +392,17 @@ class Generation(Lifecycle):
     def _predecessor_reported(self, report: str) -> None:
         self._watcher.reported("predecessor", report)
 
-    def predecessor_gone(self) -> None:
+    def predecessor_ended(self) -> None:
         """The predecessor has ended."""
-        self._watcher.gone("predecessor")
+        self._watcher.generation_ended("predecessor")
         if self._pid_file is not None:
             self._pid_file.hold()
-        self._workload.alone()
+        self._workload.own_listeners()
         self._forget_captured()
         if self.state is GenerationState.TAKING_OVER:
-            self._announcer.is_alone()
-        self._machine.send(GenerationInput.PREDECESSOR_GONE)
-        self._end_wait()
+            self._announcer.predecessor_ended()
+        self._machine.send(GenerationInput.PREDECESSOR_ENDED)
+        self._fire_predecessor_ended()
 
     def child_ready(self) -> None:
         """The successor can serve."""
@@ -429,7 +429,7 @@ class Generation(Lifecycle):
         """The successor has ended."""
         self._child = self._successor = None
         self._forget_fault_file()
-        self._watcher.gone("successor")
+        self._watcher.generation_ended("successor")
         if self.state is not GenerationState.STOPPING:
             self._announcer.failed(
                 reason,
@@ -455,7 +455,7 @@ class Generation(Lifecycle):
 
     def _serve(self) -> None:
         if self._predecessor is None:
-            self._workload.alone()
+            self._workload.own_listeners()
         self._acceptor.accept()
         if self._inheritance is not None:
             if self._pid_file is not None:
@@ -492,7 +492,7 @@ class Generation(Lifecycle):
                 self.number + 1,
                 self._workload.listeners(),
                 memory=memory,
-                patience=self._leaves_within(),
+                patience=self._ends_within(),
             )
         except (OSError, UpgradeRefused) as error:
             self.child_ended(f"it could not be started: {error}", "")
@@ -558,7 +558,7 @@ class Generation(Lifecycle):
     def _cut(self) -> None:
         if self._child is not None:
             self._child.kill()
-        self._end_wait()
+        self._fire_predecessor_ended()
         self._workload.cut()
 
     def _end_child(self) -> None:
@@ -566,7 +566,7 @@ class Generation(Lifecycle):
             reason = "this process was told to stop"
             self._child.end(reason)
             self._announcer.given_up(reason)
-            self._farewell = self._child_ended
+            self._not_needed = self._child_ended
 
     def _leave(self) -> None:
         self._probation_end.cancel()
@@ -575,6 +575,6 @@ class Generation(Lifecycle):
             self._announcer.done(self._successor.pid, another_follows=self._upgrade_due)
         self._workload.leave()
 
-    def _end_wait(self) -> None:
-        if not self._alone.called:
-            self._alone.callback(None)
+    def _fire_predecessor_ended(self) -> None:
+        if not self._predecessor_ended.called:
+            self._predecessor_ended.callback(None)

@@ -38,7 +38,7 @@ class GenerationInput(Enum):
     """What can happen to it."""
 
     LOADED = "all servers can serve, and the predecessor, if any, has let go"
-    PREDECESSOR_GONE = "the predecessor has ended"
+    PREDECESSOR_ENDED = "the predecessor has ended"
     UPGRADE = "an upgrade was asked for"
     CHILD_READY = "the successor can serve"
     CHILD_UPGRADE = "an upgrade was asked for of the successor"
@@ -76,12 +76,12 @@ TABLE: Table[GenerationState, GenerationInput, GenerationOutput] = {
     },
     S.SUCCEEDING: {
         I.LOADED: Transition(S.TAKING_OVER, (O.SERVE,)),
-        I.PREDECESSOR_GONE: Transition(S.LOADING),
+        I.PREDECESSOR_ENDED: Transition(S.LOADING),
         I.UPGRADE: Transition(S.SUCCEEDING, (O.REMEMBER,)),
         I.STOP: Transition(S.STOPPING, (O.LEAVE,)),
     },
     S.TAKING_OVER: {
-        I.PREDECESSOR_GONE: Transition(S.SERVING, (O.CATCH_UP,)),
+        I.PREDECESSOR_ENDED: Transition(S.SERVING, (O.CATCH_UP,)),
         I.UPGRADE: Transition(S.TAKING_OVER, (O.REMEMBER,)),
         I.STOP: Transition(S.STOPPING, (O.LEAVE,)),
     },
@@ -126,7 +126,7 @@ TABLE: Table[GenerationState, GenerationInput, GenerationOutput] = {
     },
     S.STOPPING: {
         I.LOADED: Transition(S.STOPPING),
-        I.PREDECESSOR_GONE: Transition(S.STOPPING),
+        I.PREDECESSOR_ENDED: Transition(S.STOPPING),
         I.UPGRADE: Transition(S.STOPPING),
         I.CHILD_UPGRADE: Transition(S.STOPPING),
         I.CHILD_STOPPING: Transition(S.STOPPING),

@@ -24,9 +24,9 @@ class NotStarted(Lifecycle):
     streams = (1, 2)
     state = GenerationState.LOADING
     is_stopping = True
-    keeps_workers = False
+    allows_rolling_restart = True
     predecessor_resumes = False
-    predecessor_takes = 0.0
+    predecessor_ends_within = 0.0
 
     def __init__(self, files: TwistdFiles) -> None:
         self._files = files
@@ -34,7 +34,7 @@ class NotStarted(Lifecycle):
     def _nothing(self, *_: object, **__: object) -> None:
         pass
 
-    loaded = upgrade = retire = tell_logs_moved = stop = service_stops = drained = _nothing
+    loaded = upgrade = retire = send_logs_moved = stop = service_stops = drained = _nothing
 
     def failed(self, reason: str) -> Deferred[None]:
         """Nothing waits for this process."""
@@ -44,7 +44,7 @@ class NotStarted(Lifecycle):
         """Nothing wants its numbers."""
         return succeed(None)
 
-    def arrived(self) -> Deferred[None]:
+    def connections_arrived(self) -> Deferred[None]:
         """No connection is on its way."""
         return succeed(None)
 

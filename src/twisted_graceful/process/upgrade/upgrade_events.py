@@ -129,13 +129,13 @@ class Watcher:
     def reported(self, by: str, report: str) -> None:
         """Another generation has told of itself."""
 
-    def gone(self, who: str) -> None:
+    def generation_ended(self, who: str) -> None:
         """Another generation has ended, or never was."""
 
     def worker_reported(self, worker: WatchedWorker, report: str) -> None:
         """A worker of this master has told of itself."""
 
-    def worker_gone(self, worker: WatchedWorker) -> None:
+    def worker_ended(self, worker: WatchedWorker) -> None:
         """A worker of this master has ended; it may never have told anything."""
 
     def rolling_restart_progress(self, progress: RollingRestartProgress) -> None:

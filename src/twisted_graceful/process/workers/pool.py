@@ -202,7 +202,7 @@ class Pool:
     def logs_moved(self) -> None:
         """Tell all that the log files have been moved."""
         for worker in self:
-            worker.tell_logs_moved()
+            worker.send_logs_moved()
 
     def restart_workers(self) -> None:
         """Replace all workers, one after the other, by new ones with the code on disk.

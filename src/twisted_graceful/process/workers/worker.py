@@ -94,9 +94,9 @@ class Worker(Lifecycle):
 
     _log = Logger()
     is_asked_to_stop = False
-    keeps_workers = False
+    allows_rolling_restart = False
     predecessor_resumes = True
-    predecessor_takes = 0.0
+    predecessor_ends_within = 0.0
     streams = (1, 2)
 
     def __init__(
@@ -227,7 +227,7 @@ class Worker(Lifecycle):
         """The service is being stopped."""
         self.leave()
 
-    def arrived(self) -> Deferred[None]:
+    def connections_arrived(self) -> Deferred[None]:
         """A Deferred that fires, in a stop, when no connection will come from the master."""
         return self._arrived
 
@@ -244,7 +244,7 @@ class Worker(Lifecycle):
         self._heart.stop()
         self._watchdog.stop()
 
-    def tell_logs_moved(self) -> None:
+    def send_logs_moved(self) -> None:
         """Tell the master, which tells all other processes."""
         self._master.tell(LogsMoved)
 
@@ -277,5 +277,5 @@ class Worker(Lifecycle):
         # No process would replace this one, or stop it one day.
         if self.state is not WorkerState.STOPPING:
             self._log.warn("The master has ended: worker {worker} drains", worker=self.worker)
-        self._workload.make_way()
+        self._workload.skip_shutdown_delay()
         self.leave()

@@ -220,7 +220,7 @@ class WorkerHandle:
         """End it now, whatever it is doing."""
         self._child.kill()
 
-    def tell_logs_moved(self) -> None:
+    def send_logs_moved(self) -> None:
         """Tell it that the log files have been moved."""
         self._child.tell(LogsMoved)
 
