@@ -28,11 +28,11 @@ class RequestsCut(SystemExit):
 
 def new(
     address: str | int | Sequence[str | int],
-    app: Any,
+    app: object,
     *,
     wsgi: bool = False,
     reactor: Any = None,
-    **settings: Any,
+    **settings: object,
 ) -> Server:
     """A server with production defaults, as a service.
 
@@ -59,7 +59,7 @@ def new(
 
 
 def listen_and_serve(
-    address: str | int | Sequence[str | int], app: Any, **options: Any
+    address: str | int | Sequence[str | int], app: object, **options: Any
 ) -> DrainReport:
     """Serve until TERM or INT, then drain.
 
@@ -81,7 +81,7 @@ def listen_and_serve(
 
 
 def listen_and_serve_forever(
-    address: str | int | Sequence[str | int], app: Any, **options: Any
+    address: str | int | Sequence[str | int], app: object, **options: Any
 ) -> DrainReport:
     """Serve as `listen_and_serve` does; USR2 or HUP replaces the process by a new one.
 
@@ -176,7 +176,7 @@ def wait_group(
 
 def _serve(
     address: str | int | Sequence[str | int],
-    app: Any,
+    app: object,
     *,
     upgrade: bool,
     admin: str | Sequence[str] = (),

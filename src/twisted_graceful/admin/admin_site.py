@@ -7,11 +7,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from importlib import resources
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeAlias
 
 from twisted.python.failure import Failure
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET, Request
 
 from ..event_names import EventName
 from ..networks import Networks
@@ -19,6 +19,9 @@ from .guard import RequestSource, why_action_refused, why_refused
 from .metrics import MISSING, exposition
 from .overview import Event, Overview
 from .page import page
+
+Rendered: TypeAlias = bytes | int
+"""What a method ``render`` returns: the body, or `NOT_DONE_YET`."""
 
 JSON = "application/json"
 LINES = "application/x-ndjson"
@@ -39,17 +42,17 @@ _HEADERS = {
 }
 
 
-def _answer(request: Any, status: int, kind: str, body: bytes) -> bytes:
+def _answer(request: Request, status: int, kind: str, body: bytes) -> bytes:
     request.setResponseCode(status)
     request.setHeader("Content-Type", kind)
     return body
 
 
-def _json(request: Any, status: int, value: object) -> bytes:
+def _json(request: Request, status: int, value: object) -> bytes:
     return _answer(request, status, JSON, json.dumps(value, indent=1).encode() + b"\n")
 
 
-def _finish(request: Any, body: bytes) -> None:
+def _finish(request: Request, body: bytes) -> None:
     if request.channel is not None:  # else the client has gone
         request.write(body)
         request.finish()
@@ -67,11 +70,11 @@ class GetResource(Resource):
 
     isLeaf = True
 
-    def __init__(self, answer: Callable[[Any], Any]) -> None:
+    def __init__(self, answer: Callable[[Request], Rendered]) -> None:
         super().__init__()
         self._answer = answer
 
-    def render_GET(self, request: Any) -> Any:
+    def render_GET(self, request: Request) -> Rendered:
         """Answer."""
         return self._answer(request)
 
@@ -89,12 +92,12 @@ class AdminAction(Resource, ABC):
         super().__init__()
         self._overview = overview
 
-    def render_GET(self, request: Any) -> bytes:
+    def render_GET(self, request: Request) -> bytes:
         """Say how it is done."""
         request.setHeader("Allow", "POST")
         return _json(request, 405, {"error": "an action is asked for with POST"})
 
-    def render_POST(self, request: Any) -> Any:
+    def render_POST(self, request: Request) -> Rendered:
         """Do it."""
         reason = why_action_refused(request)
         if reason:
@@ -105,7 +108,7 @@ class AdminAction(Resource, ABC):
         return self._act(request)
 
     @abstractmethod
-    def _act(self, request: Any) -> Any:
+    def _act(self, request: Request) -> Rendered:
         """Do it, and answer as a ``render`` method does."""
 
 
@@ -132,7 +135,7 @@ class FollowedAction(AdminAction):
         self._refusal = refusal
         self._is_rolling = is_rolling
 
-    def _act(self, request: Any) -> Any:
+    def _act(self, request: Request) -> Rendered:
         refused = self._refusal()
         if refused:
             status, reason = refused
@@ -166,7 +169,7 @@ class FollowedAction(AdminAction):
 class UpgradeAction(FollowedAction):
     """An upgrade; GET reports the last one."""
 
-    def render_GET(self, request: Any) -> bytes:
+    def render_GET(self, request: Request) -> bytes:
         """Tell in lines of JSON what happened."""
         lines = [json.dumps(each).encode() + b"\n" for each in self._overview.last_upgrade]
         return _answer(request, 200, LINES, b"".join(lines))
@@ -237,7 +240,7 @@ class Root(Resource):
         self.putChild(b"stop", FollowedAction(overview, self._stop))
         self.putChild(b"workers", WorkersAction(overview))
 
-    def getChildWithDefault(self, path: bytes, request: Any) -> Any:
+    def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
         """The resource of a path, if the client may ask for it."""
         for name, value in _HEADERS.items():
             request.setHeader(name, value)
@@ -246,7 +249,8 @@ class Root(Resource):
             return ErrorPage(403, reason)
         if path not in self.children or request.postpath:
             return ErrorPage(404, "there is no such page")
-        return self.children[path]
+        child: IResource = self.children[path]
+        return child
 
     def _stop(self) -> None:
         """Stop, unless a stop has begun already: a second one would cut what is left."""
@@ -262,7 +266,7 @@ class Root(Resource):
             )
         return _STOPS if service.is_stopping else None
 
-    def _ready(self, request: Any) -> bytes:
+    def _ready(self, request: Request) -> bytes:
         service = self._overview.service
         ready = service.is_ready
         checks = {
@@ -279,7 +283,7 @@ class Root(Resource):
             },
         )
 
-    def _metrics(self, request: Any) -> Any:
+    def _metrics(self, request: Request) -> Rendered:
         overview = self._overview
         try:
             text, kind = exposition(overview.total, overview.serving)
@@ -291,7 +295,7 @@ class Root(Resource):
         )
         return NOT_DONE_YET
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> dict[str, object]:
         """All that is known."""
         overview = self._overview
         total = overview.total
@@ -306,7 +310,7 @@ class Root(Resource):
             "gauges": dict(total.gauges),
         }
 
-    def _page(self, request: Any) -> bytes:
+    def _page(self, request: Request) -> bytes:
         overview = self._overview
         text = page(self.status(), overview.history, overview.last_upgrade)
         return _answer(request, 200, "text/html; charset=utf-8", text.encode())
@@ -323,11 +327,11 @@ class ErrorPage(GetResource):
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(lambda request: _json(request, status, {"error": reason}))
 
-    def render(self, request: Any) -> Any:
+    def render(self, request: Request) -> Rendered:
         """Refuse."""
         return self._answer(request)
 
 
-def _file(name: str, kind: str) -> Callable[[Any], bytes]:
+def _file(name: str, kind: str) -> Callable[[Request], bytes]:
     content = resources.files(__package__).joinpath(name).read_bytes()
     return lambda request: _answer(request, 200, f"{kind}; charset=utf-8", content)

@@ -14,9 +14,9 @@ import struct
 from collections.abc import Collection
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any
 
 from twisted.internet.address import UNIXAddress
+from twisted.web.server import Request
 
 from ..networks import Networks, address
 
@@ -40,7 +40,7 @@ class RequestSource:
     fetch_site: str = ""
 
     @classmethod
-    def of(cls, request: Any) -> RequestSource:
+    def of(cls, request: Request) -> RequestSource:
         """Of a request."""
 
         def field(name: str) -> str:
@@ -81,7 +81,7 @@ def why_refused(source: RequestSource, allowed: Networks, names: Collection[str]
     return ""
 
 
-def why_action_refused(request: Any) -> str:
+def why_action_refused(request: Request) -> str:
     """Why a request may not change anything; empty if it may."""
     if not isinstance(request.host, UNIXAddress):
         return "actions are taken on the UNIX socket only (--admin unix:/run/admin.sock)"
@@ -110,7 +110,7 @@ def _covers(name: str, host: str) -> bool:
     return host == name or (name.startswith(".") and f".{host}".endswith(name))
 
 
-def _peer_uid(request: Any) -> int | None:
+def _peer_uid(request: Request) -> int | None:
     """Whose process is at the other end (SO_PEERCRED, unix(7)); None where no system tells.
 
     The mode of the socket's file says the same, but a service manager may have bound it, and an

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 SECONDS = 300
 """How much of the past is kept, in samples of a second."""
@@ -118,7 +118,7 @@ def _grown(before: Mapping[str, float], now: Mapping[str, float], name: str) -> 
     return max(0.0, now.get(name, 0.0) - before.get(name, 0.0))
 
 
-def _is_sample(told: Any) -> bool:
+def _is_sample(told: object) -> bool:
     return (
         isinstance(told, list)
         and len(told) == len(Sample._fields)

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -19,6 +18,7 @@ from ..clock import time_of_day
 from ..event_names import NOTED, EventName
 from ..http.log.request_metrics import RequestMetrics
 from ..http.phases import ConnectionPhase
+from ..json_object import JsonObject
 from ..process.host.process_status import Status, StatusTotals
 from ..process.upgrade.upgrade_events import (
     REPORT_LIMIT,
@@ -52,7 +52,7 @@ class Event:
     """
 
     name: EventName
-    facts: dict[str, Any]
+    facts: dict[str, object]
     is_last: bool = False
 
     @property
@@ -68,7 +68,7 @@ class Event:
 EventObserver = Callable[[Event], None]
 
 
-def _age(request: Mapping[str, Any]) -> float:
+def _age(request: JsonObject) -> float:
     age = request.get("age")
     return age if isinstance(age, (int, float)) else 0.0
 
@@ -98,13 +98,13 @@ class Overview(Watcher):
         if service.pool is not None:
             self._counted |= {"rolls,done": 0.0, "rolls,failed": 0.0}
         self._other_totals = StatusTotals[str]()
-        self._other_facts: dict[str, Mapping[str, Any]] = {}
+        self._other_facts: dict[str, JsonObject] = {}
         self._workers = WorkerTotals(clock)
         self._drain_begun: float | None = None
         self._can_drain = False  # only who has accepted can
         self._observers: list[EventObserver] = []
         self._warm_up: str | None = None
-        self.last_upgrade: list[dict[str, Any]] = []
+        self.last_upgrade: list[JsonObject] = []
         self.history = History()
         for server in service.servers:
             server.observe(RequestMetrics(clock), self._warm_up_requested)
@@ -120,11 +120,11 @@ class Overview(Watcher):
         return nothing + known + Status(self._counted)
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """This process in words, as JSON has them; of a master its workers too."""
         return self._facts(self.own)
 
-    def _facts(self, own: Status) -> dict[str, Any]:
+    def _facts(self, own: Status) -> dict[str, object]:
         draining, pool = self._drain_begun, self.service.pool
         return {
             "generation": self.service.number,
@@ -142,7 +142,7 @@ class Overview(Watcher):
         }
 
     @property
-    def _requests(self) -> list[dict[str, Any]]:
+    def _requests(self) -> list[JsonObject]:
         """The oldest in flight."""
         own = [
             {
@@ -187,7 +187,7 @@ class Overview(Watcher):
         return self.own + self._other_totals.total
 
     @property
-    def generations(self) -> list[Mapping[str, Any]]:
+    def generations(self) -> list[JsonObject]:
         """What each process that lives says, this one first."""
         return [self.facts, *self._other_facts.values()]
 
@@ -218,7 +218,7 @@ class Overview(Watcher):
         if by == "predecessor" and isinstance(told.get("upgrade"), list):
             self.last_upgrade = told["upgrade"]
         if by == "predecessor" and "history" in told and not self.service.is_ready:
-            self.history.continue_from(told["history"], self.facts["generation"])
+            self.history.continue_from(told["history"], self.service.number)
         facts = facts_of(report)
         if not facts:
             return
@@ -317,7 +317,7 @@ class Overview(Watcher):
             facts = self.facts
             self._notify(EventName.DRAINING, {name: facts[name] for name in names})
 
-    def _notify(self, name: EventName, facts: dict[str, Any], is_last: bool = False) -> None:
+    def _notify(self, name: EventName, facts: dict[str, object], is_last: bool = False) -> None:
         event = Event(name, facts, is_last)
         # That an upgrade is done its successor notes, when it is alone.
         if name in NOTED or (event.is_rolling_restart and name is EventName.DONE):

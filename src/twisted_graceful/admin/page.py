@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import Any
 
+from ..json_object import JsonObject
 from .chart import chart
 from .history import SECONDS, History
 
@@ -67,9 +67,9 @@ _NAMES = {
 
 
 def page(
-    status: Mapping[str, Any],
+    status: JsonObject,
     history: History | None = None,
-    upgrade: Sequence[Mapping[str, Any]] = (),
+    upgrade: Sequence[JsonObject] = (),
 ) -> str:
     """The page.
 
@@ -126,7 +126,7 @@ def _charts(history: History) -> dict[str, object]:
     }
 
 
-def _totals(numbers: Mapping[str, Any]) -> str:
+def _totals(numbers: Mapping[str, object]) -> str:
     return "".join(
         f"<div><dt>{_text(_NAMES.get(name, name.replace(',', ' ').replace('_', ' ')))}</dt>"
         f"<dd>{_short(_number(number))}</dd></div>"
@@ -135,7 +135,7 @@ def _totals(numbers: Mapping[str, Any]) -> str:
     )
 
 
-def _lane(generation: Mapping[str, Any]) -> str:
+def _lane(generation: JsonObject) -> str:
     number, state = generation.get("generation"), str(generation.get("state"))
     drains = isinstance(generation.get("draining"), (int, float))
     moved, left = _number(generation.get("handed_over")), _number(generation.get("connections"))
@@ -177,7 +177,7 @@ def _lane(generation: Mapping[str, Any]) -> str:
     )
 
 
-def _workers(workers: Sequence[Any], wanted: object) -> str:
+def _workers(workers: Sequence[JsonObject], wanted: object) -> str:
     names = ("number", "pid", "state", "connections", "in_flight", "rss", "restarts", "uptime")
     heads = ("Worker", "PID", "State", "Connections", "In flight", "MiB", "Restarts", "Up")
     rows = []
@@ -191,7 +191,7 @@ def _workers(workers: Sequence[Any], wanted: object) -> str:
     return _table(f"{serving} of {_text(wanted)} workers serve", heads, rows)
 
 
-def _requests(requests: Sequence[tuple[Mapping[str, Any], Any]], in_flight: int) -> str:
+def _requests(requests: Sequence[tuple[JsonObject, JsonObject]], in_flight: int) -> str:
     if not requests:
         return '<p class="nothing">None at the moment.</p>'
     shown = f"The oldest {len(requests)} of {in_flight:,}"
@@ -214,7 +214,7 @@ def _requests(requests: Sequence[tuple[Mapping[str, Any], Any]], in_flight: int)
     )
 
 
-def _upgrade(events: Sequence[Mapping[str, Any]]) -> str:
+def _upgrade(events: Sequence[JsonObject]) -> str:
     if not events:
         return '<p class="nothing">There was none.</p>'
     items = []

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
+from ..json_object import JsonObject
 from ..process.host.process_status import Status, StatusTotals
 from ..process.upgrade.upgrade_events import RollingRestartProgress, WatchedWorker
 from ..services.worker_group import WorkerGroup, WorkerSummary
 
 
-def facts_of(report: str) -> Mapping[str, Any]:
+def facts_of(report: str) -> JsonObject:
     """What a report says in words; a process of another version may say nothing."""
     facts = json.loads(report).get("facts")
     return facts if isinstance(facts, dict) else {}
 
 
-def _rolling_restart_facts(restart: RollingRestartProgress) -> dict[str, Any]:
+def _rolling_restart_facts(restart: RollingRestartProgress) -> dict[str, object]:
     return {
         "replaced": restart.replaced,
         "wanted": restart.wanted,
@@ -38,7 +37,7 @@ class WorkerTotals:
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._totals = StatusTotals[WatchedWorker]()
-        self._requests: dict[WatchedWorker, list[dict[str, Any]]] = {}
+        self._requests: dict[WatchedWorker, list[JsonObject]] = {}
 
     @property
     def total(self) -> Status:
@@ -46,7 +45,7 @@ class WorkerTotals:
         return self._totals.total
 
     @property
-    def requests(self) -> list[dict[str, Any]]:
+    def requests(self) -> list[JsonObject]:
         """The oldest requests in flight of each worker, as it reports them, with its number."""
         return [
             {**each, "worker": worker.number}
@@ -65,7 +64,7 @@ class WorkerTotals:
         self._totals.ended(worker)
         self._requests.pop(worker, None)
 
-    def facts(self, pool: WorkerGroup) -> dict[str, Any]:
+    def facts(self, pool: WorkerGroup) -> dict[str, object]:
         """The workers and the progress of their rolling restart, as JSON has them."""
         restart = pool.last_rolling_restart
         return {
@@ -74,7 +73,7 @@ class WorkerTotals:
             "rolling_restart": restart and _rolling_restart_facts(restart),
         }
 
-    def _row(self, worker: WorkerSummary) -> dict[str, Any]:
+    def _row(self, worker: WorkerSummary) -> dict[str, object]:
         status = self._totals.living.get(worker.key, Status())
         return {
             "number": worker.number,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
@@ -14,11 +14,14 @@ from twisted.web.resource import IResource
 from ..coroutines import as_deferred
 from ..errors import AppError
 
-MakeWSGIResource = Callable[[Any], IResource]
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+MakeWSGIResource = Callable[["WSGIApplication"], IResource]
 
 
 def as_resource(
-    app: Any, make_wsgi_resource: MakeWSGIResource, *, wsgi: bool = False
+    app: object, make_wsgi_resource: MakeWSGIResource, *, wsgi: bool = False
 ) -> IResource | Deferred[IResource]:
     """A web resource, from anything that can be served.
 
@@ -82,7 +85,7 @@ def _convert(
     )
 
 
-def _failed(failure: Failure) -> Any:
+def _failed(failure: Failure) -> Failure:
     if failure.check(AppError, CancelledError):
         return failure
     # The failure has taken the traceback off its exception.
@@ -107,7 +110,7 @@ def _reactor_hint(error: BaseException) -> str:
     return ""
 
 
-def _is_klein(app: Any) -> bool:
+def _is_klein(app: object) -> bool:
     # By its name, so that Klein, which installs the reactor, is imported by its users only.
     return any(
         cls.__module__.split(".")[0] == "klein" and cls.__name__ == "Klein"
@@ -115,11 +118,11 @@ def _is_klein(app: Any) -> bool:
     )
 
 
-def _makes_resources(app: Callable[..., Any]) -> bool:
+def _makes_resources(app: Callable[..., object]) -> bool:
     return isinstance(app, type) and bool(IResource.implementedBy(app))
 
 
-def _accepts(app: Callable[..., Any], count: int) -> bool:
+def _accepts(app: Callable[..., object], count: int) -> bool:
     """Whether a callable can be called with this many positional arguments."""
     try:
         inspect.signature(app).bind(*[None] * count)

@@ -9,6 +9,7 @@ import os
 import sys
 from contextlib import suppress
 from importlib.machinery import PathFinder
+from types import ModuleType
 from typing import Any
 
 from twisted.logger import Logger
@@ -62,7 +63,7 @@ def load(name: str) -> Any:
     return found
 
 
-def _import(name: str, module_name: str) -> Any:
+def _import(name: str, module_name: str) -> ModuleType | None:
     """The module; None if there is no such module."""
     try:
         return importlib.import_module(module_name)
@@ -92,7 +93,7 @@ def _hiding() -> str:
     return f"; {', '.join(map(repr, hiding))} hides a module of Python's standard library"
 
 
-def _no_attribute(name: str, owner: Any, attribute: str) -> str:
+def _no_attribute(name: str, owner: object, attribute: str) -> str:
     where = getattr(owner, "__name__", repr(owner))
     kind = "module" if inspect.ismodule(owner) else type(owner).__name__
     text = f"{name!r}: the {kind} {where!r} has no attribute {attribute!r}"
@@ -129,7 +130,7 @@ def _place_here(name: str) -> str:
     return ""
 
 
-def _place(module: Any) -> str:
+def _place(module: ModuleType) -> str:
     """The file of a module, or the folder of a package that has none; empty if it has neither."""
     file = getattr(module, "__file__", None)
     if file:

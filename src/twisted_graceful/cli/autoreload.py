@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from threading import Event, Thread
-from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -18,7 +17,7 @@ from twisted.python.failure import Failure
 
 from ..errors import ConfigError
 
-Changes = Iterable[tuple[Any, str]]
+Changes = Iterable[tuple[object, str]]
 """Changes that happened at about the same time: kinds and paths."""
 
 

@@ -7,9 +7,11 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from ..errors import GracefulError
+from ..http.log.drain_report import DrainReport
 from ..process.host.exit_status import exit_with
 from ..reactors import IServerReactor
 from ..services.server import Server, global_reactor
@@ -43,7 +45,7 @@ class CheckService(Service):
         self._report = report
         self._exit_with = exit_with
         self._reactor: IServerReactor = global_reactor() if reactor is None else reactor
-        self._loading: Deferred[Any] | None = None
+        self._loading: Deferred[list[None]] | None = None
         self._late = False
 
     def open(self) -> None:
@@ -67,7 +69,7 @@ class CheckService(Service):
         if self._loading is not None:
             self._loading.cancel()
 
-    def _over(self, result: Any, timer: Any) -> None:
+    def _over(self, result: object, timer: IDelayedCall) -> None:
         if timer.active():
             timer.cancel()
         error: BaseException | None = None
@@ -84,7 +86,7 @@ class CheckService(Service):
             self._report(error)
             self._reactor.callWhenRunning(self._reactor.stop)
 
-    def stopService(self) -> Deferred[Any]:
+    def stopService(self) -> Deferred[list[DrainReport]]:
         """Give up what was loaded, or is being loaded."""
         super().stopService()
         return gatherResults([each.stopService() for each in self._servers])

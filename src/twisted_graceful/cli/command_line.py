@@ -6,9 +6,8 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import TextIOWrapper
-from typing import Any
 
 from twisted.python import usage
 from twisted.python.usage import UsageError
@@ -19,14 +18,14 @@ from ..config.option_types import FilePath, Flag, Text
 from ..config.options import CONFIG, OPTIONS, Chosen, Option
 from ..errors import ConfigError, GracefulError
 from ..process.host.streams import canonical, number_of, open_missing
-from ..process.twistd import TwistdContext, prepare_check
+from ..process.twistd import TwistdContext, TwistdOptions, prepare_check
 from ..process.upgrade.launch import working_directory
 
 
-def _coerce(option: Option) -> Callable[[str], Any]:
+def _coerce(option: Option) -> Callable[[str], object]:
     """The function that parses a value, for `optParameters`."""
 
-    def coerce(text: str) -> Any:
+    def coerce(text: str) -> object:
         try:
             return option.read(text, f"--{option.name}")
         except ConfigError as error:
@@ -35,7 +34,7 @@ def _coerce(option: Option) -> Callable[[str], Any]:
     return coerce
 
 
-def _parameter(option: Option) -> list[Any]:
+def _parameter(option: Option) -> list[object]:
     """A row of `optParameters`."""
     return [option.name, None, option.default, option.description, _coerce(option)]
 
@@ -165,7 +164,7 @@ class Options(usage.Options):
             _print(self.chosen)
             raise SystemExit(0)
         self["check"] = bool(self.get("check"))
-        twistd: MutableMapping[str, Any] = getattr(self, "parent", None) or {}
+        twistd: TwistdOptions = getattr(self, "parent", None) or {}
         self.twistd = TwistdContext.take_over(twistd)
         if self.twistd.detaches:
             for option, path in (

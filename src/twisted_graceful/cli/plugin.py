@@ -8,7 +8,6 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import redirect_stderr
-from typing import Any
 
 from twisted.application.service import IService
 from twisted.internet import defer
@@ -90,7 +89,7 @@ def _not_loaded(name: str) -> str:
 
 
 def _servers(
-    options: Options, settings: Settings, directory: str, load: Callable[[str], Any]
+    options: Options, settings: Settings, directory: str, load: Callable[[str], object]
 ) -> list[Server]:
     ports = [str(port.within(directory)) for port in options["port"]]
     apps = [load(name) for name in options["app"]]

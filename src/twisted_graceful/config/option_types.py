@@ -25,7 +25,7 @@ class OptionType(Protocol):
     def unit(self) -> str:
         """The unit of the value, or a noun for it, for the help."""
 
-    def parse(self, text: str) -> Any:
+    def parse(self, text: str) -> object:
         """Parse a value.
 
         Raises:
@@ -270,7 +270,7 @@ class ListOf:
         """The unit of each value."""
         return self.each.unit
 
-    def parse(self, text: str) -> tuple[Any, ...]:
+    def parse(self, text: str) -> tuple[object, ...]:
         """Parse values separated by white space."""
         return tuple(map(self.each.parse, text.split()))
 
@@ -293,7 +293,7 @@ class ListOf:
         return f"one or several, each {self.each}"
 
 
-def parse(name: str, kind: OptionType, text: str) -> Any:
+def parse(name: str, kind: OptionType, text: str) -> object:
     """Parse a value of some type.
 
     Args:

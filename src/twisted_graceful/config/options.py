@@ -54,7 +54,7 @@ class Option:
 
     key: str
     kind: OptionType
-    default: Any
+    default: object
     help: str
     repeatable: bool = False
     otherwise: str = ""
@@ -75,7 +75,7 @@ class Option:
         """The name of its environment variable."""
         return PREFIX + self.key.upper()
 
-    def read(self, given: object, where: str) -> Any:
+    def read(self, given: object, where: str) -> object:
         """Parse one value.
 
         Args:
@@ -98,7 +98,7 @@ class Option:
         except GracefulError as error:
             raise ConfigError(f"{where}: {error}") from None
 
-    def read_all(self, given: object, where: str) -> Any:
+    def read_all(self, given: object, where: str) -> object:
         """Parse the value, or, if the option is repeatable, a list of values.
 
         Raises:
@@ -115,7 +115,7 @@ def option_name(key: str) -> str:
     return key.replace("_", "-")
 
 
-def _of_setting(setting: Field[Any]) -> Option:
+def _of_setting(setting: Field[object]) -> Option:
     name, kind, help = setting.name, kind_of(setting), setting.metadata["help"]
     if isinstance(kind, ListOf):
         help = f"{kind.unit}: {help}."
@@ -198,7 +198,7 @@ class Chosen:
     source: str
 
 
-def from_command_line(given: Mapping[str, Any]) -> dict[str, Chosen]:
+def from_command_line(given: Mapping[str, object]) -> dict[str, Chosen]:
     """The options on the command line, whose values have been parsed."""
     return {name: Chosen(value, "the command line") for name, value in given.items()}
 
@@ -217,7 +217,7 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Chosen]:
     """
     chosen = {}
     for option in OPTIONS:
-        given: Any = environ.get(option.variable, "").strip()
+        given = environ.get(option.variable, "").strip()
         if given:
             source = f"the environment variable {option.variable}"
             texts = toml_file.listed(given) if option.repeatable else given

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from math import inf
-from typing import Any
 
 from .option_types import AUTO, Size, WorkerCount
 from .setting_fields import CheckedSettings, count, seconds, setting
@@ -61,7 +60,7 @@ class ProcessSettings(CheckedSettings):
 
     @classmethod
     def combined(
-        cls, given: Mapping[str, Any], servers: Collection[ProcessSettings]
+        cls, given: Mapping[str, object], servers: Collection[ProcessSettings]
     ) -> ProcessSettings:
         """The settings of a process that runs these servers.
 
@@ -73,7 +72,7 @@ class ProcessSettings(CheckedSettings):
         Raises:
             SettingsError: there is no such setting, or its value is out of range.
         """
-        chosen: dict[str, Any] = {}
+        chosen: dict[str, object] = {}
         for each in fields(cls):
             values = {getattr(server, each.name) for server in servers} - {each.default}
             if values:

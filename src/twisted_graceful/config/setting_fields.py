@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import SettingsError
 from .option_types import ListOf, Number, OptionType, Size, check
@@ -13,28 +13,30 @@ from .option_types import ListOf, Number, OptionType, Size, check
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+T = TypeVar("T")
 
-def setting(kind: OptionType, default: Any, help: str) -> Any:
+
+def setting(kind: OptionType, default: T, help: str) -> T:
     """A field that the command line, the documentation and the checks are all made from."""
     return field(default=default, metadata={"kind": kind, "help": help})
 
 
-def seconds(default: float, help: str, *, minimum: float = 0) -> Any:
+def seconds(default: float, help: str, *, minimum: float = 0) -> float:
     """A field that holds a duration."""
     return setting(Number("seconds", minimum, whole=False), default, help)
 
 
-def count(default: int, unit: str, help: str, *, minimum: int = 0) -> Any:
+def count(default: int, unit: str, help: str, *, minimum: int = 0) -> int:
     """A field that holds a whole number of something."""
     return setting(Number(unit, minimum), default, help)
 
 
-def size(default: int, help: str, *, minimum: int = 0) -> Any:
+def size(default: int, help: str, *, minimum: int = 0) -> int:
     """A field that holds a number of bytes."""
     return setting(Size("bytes", minimum), default, help)
 
 
-def kind_of(setting: Field[Any]) -> OptionType:
+def kind_of(setting: Field[object]) -> OptionType:
     """What values a setting takes."""
     kind: OptionType = setting.metadata["kind"]
     return kind
@@ -52,7 +54,7 @@ class CheckedSettings:
             check(each.name, kind, getattr(self, each.name))
 
     @classmethod
-    def of(cls, chosen: Mapping[str, Any]) -> Self:
+    def of(cls, chosen: Mapping[str, object]) -> Self:
         """Settings from names and values.
 
         Raises:

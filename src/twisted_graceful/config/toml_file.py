@@ -54,7 +54,7 @@ _TABLES = (("graceful",), ("tool", "graceful"))
 """The tables that may have our keys: in a file of our own, and in pyproject.toml."""
 
 
-def table(text: str, path: str) -> tuple[str, Mapping[str, Any]]:
+def table(text: str, path: str) -> tuple[str, Mapping[str, object]]:
     """The table that has our keys: its name and its contents.
 
     Args:

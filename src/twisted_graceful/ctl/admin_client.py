@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPException, HTTPResponse
-from typing import Any
 
 from ..address import Address, ListenAddress, UnixAddress
 from ..event_names import EventName
+from ..json_object import JsonObject
 from .events import Event, decode, name_of
 from .follow import follow
 from .outcome import CtlError, Exit
@@ -55,7 +55,7 @@ class AdminClient:
         self._address = address
         self._timeout = timeout
 
-    def status(self) -> Mapping[str, Any]:
+    def status(self) -> JsonObject:
         """What ``GET /status`` says."""
         return self._get_json("GET", "/status")
 
@@ -116,7 +116,7 @@ class AdminClient:
             connection.close()
         return True
 
-    def _get_json(self, method: str, path: str) -> Mapping[str, Any]:
+    def _get_json(self, method: str, path: str) -> JsonObject:
         connection, response = self._ask(method, path)
         try:
             return decode(response.read())
@@ -127,7 +127,9 @@ class AdminClient:
         finally:
             connection.close()
 
-    def _events(self, method: str, path: str, deadline: float, body: Any = None) -> Iterator[Event]:
+    def _events(
+        self, method: str, path: str, deadline: float, body: object = None
+    ) -> Iterator[Event]:
         connection, response = self._ask(method, path, body)
         wire = connection.sock
         try:
@@ -147,7 +149,9 @@ class AdminClient:
         finally:
             connection.close()
 
-    def _ask(self, method: str, path: str, body: Any = None) -> tuple[HTTPConnection, HTTPResponse]:
+    def _ask(
+        self, method: str, path: str, body: object = None
+    ) -> tuple[HTTPConnection, HTTPResponse]:
         connection = _AdminConnection(self._address, self._timeout)
         try:
             connection.connect()

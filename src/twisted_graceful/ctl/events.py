@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from ..event_names import EventName
+from ..json_object import JsonObject
 from .outcome import CtlError, Exit
 
-Event: TypeAlias = Mapping[str, Any]
+Event: TypeAlias = JsonObject
 
 
 _SENTENCES: Mapping[str, str] = {
@@ -109,7 +110,7 @@ def decode(line: bytes) -> Event:
 class ControlledServer(Protocol):
     """A server that gracefulctl has found, by its admin address or its pid file."""
 
-    def status(self) -> Mapping[str, Any]:
+    def status(self) -> JsonObject:
         """How it is.
 
         Raises:

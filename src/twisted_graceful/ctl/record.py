@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from ..event_names import EventName
+from ..json_object import JsonObject
 from .events import Event, decode, name_of
 
 _NAME = "/memfd:twisted-graceful (deleted)"
@@ -47,7 +47,7 @@ class RecordReader:
             raise RecordMissing(f"process {pid} has no record of a twisted-graceful")
         self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         self._rest = b""
-        self.launch: Mapping[str, Any] = {}
+        self.launch: JsonObject = {}
         self._earlier = list(self.new_events())
 
     def __enter__(self) -> RecordReader:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 from ..event_names import EventName
+from ..json_object import JsonObject
 from .events import Event, is_rolling_restart, name_of
 from .follow import follow
 from .outcome import CtlError, Exit, require_time
@@ -34,7 +34,7 @@ class SignalClient:
         self._pid_file = PidFileLookup(path, timeout)
         self._timeout = timeout
 
-    def status(self) -> Mapping[str, Any]:
+    def status(self) -> JsonObject:
         """That it runs, and whether it is stopping: a pid file and a record show no more."""
         with self._pid_file.process() as process:
             self._require_not_suspended(process)

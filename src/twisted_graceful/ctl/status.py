@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
+from ..json_object import JsonObject
 from .events import printable
 
 _LABELS = {
@@ -37,7 +37,7 @@ _LABELS = {
 """What is shown instead of a name, with its unit; other names are shown as they are."""
 
 
-def lines(status: Mapping[str, Any], indent: str = "") -> Iterator[str]:
+def lines(status: JsonObject, indent: str = "") -> Iterator[str]:
     """A status in lines: what is simple first, tables of what there are several of below.
 
     Nothing here knows which numbers a server tells, so it shows those of any version.
@@ -57,7 +57,7 @@ def lines(status: Mapping[str, Any], indent: str = "") -> Iterator[str]:
             yield from (f"{indent}    {line}" for line in table(value))
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def table(rows: Sequence[JsonObject]) -> Iterator[str]:
     """Objects of one kind, below each other; what there are several of in one of them follows."""
     names = list(dict.fromkeys(key for row in rows for key in row))
     nested = [each for each in names if any(_is_list_of_objects(row.get(each)) for row in rows)]
@@ -74,7 +74,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield from (f"    {line}" for line in table(one[name]))
 
 
-def text(value: Any) -> str:
+def text(value: object) -> str:
     """A value; of what is nested here, the simple parts."""
     if value is None:
         return "-"
@@ -89,9 +89,9 @@ def text(value: Any) -> str:
     return printable(str(value), spaces="") or "-"
 
 
-def _grouped(status: Mapping[str, Any]) -> Mapping[str, Any]:
+def _grouped(status: JsonObject) -> JsonObject:
     """The same with one text for all numbers of one name, such as ``requests,GET,2xx``, but 0."""
-    grouped: dict[str, Any] = {}
+    grouped: dict[str, object] = {}
     numbers: dict[str, list[str]] = {}
     for key, value in status.items():
         name, comma, kind = key.partition(",")
@@ -104,11 +104,11 @@ def _grouped(status: Mapping[str, Any]) -> Mapping[str, Any]:
     return grouped | {name: ", ".join(texts) for name, texts in numbers.items()}
 
 
-def _is_nested(value: Any) -> bool:
+def _is_nested(value: object) -> bool:
     return isinstance(value, Mapping) or _is_list_of_objects(value)
 
 
-def _is_list_of_objects(value: Any) -> bool:
+def _is_list_of_objects(value: object) -> bool:
     """Whether there are several objects of one kind."""
     return (
         isinstance(value, (list, tuple))

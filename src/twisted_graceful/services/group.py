@@ -62,7 +62,7 @@ class ServerGroup(ServiceWorkload):
         self,
         reactor: IServerReactor,
         listeners: ListenerRegistry,
-        settings: Mapping[str, Any],
+        settings: Mapping[str, object],
         share: WorkerBalance | None = None,
     ) -> None:
         self._reactor = reactor

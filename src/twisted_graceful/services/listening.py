@@ -13,8 +13,9 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TypeAlias
 
+from twisted.internet.interfaces import IAddress, IProtocolFactory
 from twisted.logger import Logger
 
 from ..address import ListenAddress, UnixAddress
@@ -32,11 +33,7 @@ from ..reactors import IServerReactor
 from .server_certificate import ServerCertificate
 from .shared_resources import SharedResources
 
-if TYPE_CHECKING:
-    pass
-
-
-Admission: TypeAlias = Callable[[Any, ConnectionRegistry], str]
+Admission: TypeAlias = Callable[[IAddress, ConnectionRegistry], str]
 """Why a client, given its address and the open connections, may not connect; empty if it may."""
 
 
@@ -223,9 +220,9 @@ class Listening:
 
     def _connections_of(
         self, is_secure: bool, site: Site, transport: TransportFactory
-    ) -> tuple[Any, TransportFactory]:
+    ) -> tuple[IProtocolFactory, TransportFactory]:
         """What makes the connections of a port, and the transport for what is spoken there."""
-        factory: Any = site
+        factory: IProtocolFactory = site
         if self._certificate.context is not None and is_secure:
             from ..http.tls_handshake import over_tls
 
@@ -308,7 +305,7 @@ def _port(sock: socket.socket) -> int:
     return 0 if sock.family == socket.AF_UNIX else int(where[1])
 
 
-def _refuses(admission: Admission, connections: ConnectionRegistry, client: Any) -> bool:
+def _refuses(admission: Admission, connections: ConnectionRegistry, client: IAddress) -> bool:
     reason = admission(client, connections)
     if reason:
         connections.client_log.write(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
@@ -44,7 +43,7 @@ class ServedApp:
 
     def __init__(
         self,
-        app: Any,
+        app: object,
         *,
         wsgi: bool,
         settings: ServerSettings,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import (
@@ -42,6 +42,8 @@ from .server_certificate import ServerCertificate
 from .shared_resources import SharedResources
 from .shutdown_delay import ShutdownDelay
 
+T = TypeVar("T")
+
 
 class Server(Service):
     """Serves one application, on one address or several.
@@ -74,7 +76,7 @@ class Server(Service):
     def __init__(
         self,
         address: str | int | Sequence[str | int],
-        app: Any,
+        app: object,
         *,
         settings: Settings | None = None,
         wsgi: bool = False,
@@ -111,7 +113,7 @@ class Server(Service):
         self.meter: RequestMetrics | None = None
         self._on_warm_up: Callable[[str], None] = lambda target: None
         self._accepted = False
-        self._loading: Deferred[Any] | None = None
+        self._loading: Deferred[None] | None = None
         self._waiting: list[Deferred[None]] = []
         self._fault: Failure | None = None
         self._delay = ShutdownDelay(self._reactor)
@@ -342,7 +344,7 @@ class Server(Service):
         balance = self.listening.limit.balance
         return balance is not None and balance.workers != 1
 
-    def _load_over(self, result: Any) -> Any:
+    def _load_over(self, result: T) -> T:
         self._loading = None
         self._fault = result if isinstance(result, Failure) else None
         if self._fault is not None:

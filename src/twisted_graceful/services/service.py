@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from twisted.application.service import IService, MultiService, Service
+from twisted.application.service import IService, IServiceCollection, MultiService, Service
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from ..config.option_types import AUTO
@@ -82,7 +82,7 @@ class GracefulService(MultiService):
         title: str = "",
         exit_with: Callable[[int], None] = exit_with,
         reactor: Any = None,
-        **settings: Any,
+        **settings: object,
     ) -> None:
         super().__init__()
         # First, since an error must leave the inheritance unclaimed.
@@ -139,11 +139,11 @@ class GracefulService(MultiService):
         if self.settings.workers and not (self.worker or self._workers):
             raise workers_not_started(self.settings.workers)
 
-    def removeService(self, service: IService) -> Deferred[Any] | None:
+    def removeService(self, service: IService) -> Deferred[object] | None:
         """Remove a server, or another service; it is stopped if it runs."""
         if isinstance(service, Server):
             self._servers.remove(service)
-        removed: Deferred[Any] | None = super().removeService(service)
+        removed: Deferred[object] | None = super().removeService(service)
         return removed
 
     def add_auxiliary(self, server: Server) -> None:
@@ -277,7 +277,7 @@ class GracefulService(MultiService):
 
     # Start and stop
 
-    def setServiceParent(self, parent: Any) -> None:
+    def setServiceParent(self, parent: IServiceCollection) -> None:
         """Become part of another service, such as the application of twistd.
 
         A ``.tac`` file or a plugin does this before twistd opens its log and writes its pid file,

@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.application.service import IService
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred
@@ -42,6 +42,8 @@ from ..process.upgrade.upgrade_events import Watcher
 from ..reactors import IServerReactor
 from .group import ServerGroup
 from .workload import ServiceWorkload
+
+T = TypeVar("T")
 
 
 class ServiceProcess(ManagedProcess):
@@ -99,7 +101,7 @@ class ServiceProcess(ManagedProcess):
         self._served = served
         self._exit_with = exit_with
         self.supervisor = systemd.Supervisor(reactor)
-        self._stopping: Deferred[Any] | None = None  # of a service beside the servers
+        self._stopping: Deferred[object] | None = None  # of a service beside the servers
         self._leaving = False
         self.is_running = False
         self.watcher = Watcher()
@@ -361,7 +363,7 @@ class ServiceProcess(ManagedProcess):
     def hand_over(self, carrier: Carrier, removed: Collection[Listener] = ()) -> Deferred[Any]:
         """Let the workload stop accepting, hand over the connections that can move, and drain."""
 
-        def drained(result: Any) -> Any:
+        def drained(result: T) -> T:
             self.watcher.drained()
             return result
 

@@ -253,7 +253,7 @@ class WorkerGroup(ServiceWorkload):
         self._lifecycle = lifecycle
         self._watcher = watcher
         self._counts = ConnectionCounts.create()
-        loaded: Deferred[Any] = Deferred()
+        loaded: Deferred[None] = Deferred()
         self._reactor.callWhenRunning(lambda: self._pool.load().chainDeferred(loaded))
         return loaded
 

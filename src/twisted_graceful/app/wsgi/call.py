@@ -10,16 +10,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import NO_BODY_CODES
+from twisted.web.server import Request
 from zope.interface import implementer
 
 from ... import twisted_internals
 from .response_head import ResponseHead, response_head
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
 LIMIT = 1 << 20
 """Unsent bytes for a slow client beyond which the thread waits.
@@ -47,10 +51,10 @@ class Call:
 
     def __init__(
         self,
-        application: Any,
-        request: Any,
-        environ: dict[str, Any],
-        from_thread: Callable[[Callable[[], None]], Any],
+        application: WSGIApplication,
+        request: Request,
+        environ: WSGIEnvironment,
+        from_thread: Callable[[Callable[[], None]], object],
     ) -> None:
         self._application = application
         self._request = request
@@ -142,7 +146,9 @@ class Call:
         except BaseException:
             self._log_failure("close() of the response to {method} {path} failed", Failure())
 
-    def _start_response(self, status: Any, headers: Any, exc_info: Any = None) -> Any:
+    def _start_response(
+        self, status: object, headers: object, exc_info: Any = None
+    ) -> Callable[[bytes], None]:
         if exc_info:
             try:
                 if self._begun:
@@ -155,7 +161,7 @@ class Call:
         self._head = response_head(status, headers)
         return self._write
 
-    def _write(self, data: Any) -> None:
+    def _write(self, data: bytes) -> None:
         _check(data)
         if data:
             self._send(data)
@@ -236,7 +242,7 @@ class Call:
             self._produces = True
             request.registerProducer(self, True)
 
-    def _set_head(self, request: Any) -> None:
+    def _set_head(self, request: Request) -> None:
         head = self._head
         assert head is not None
         request.defaultContentType = None  # the application sets all fields
@@ -299,6 +305,6 @@ class Call:
         """Nothing: `_lost` is called too."""
 
 
-def _check(data: Any) -> None:
+def _check(data: object) -> None:
     if not isinstance(data, bytes):
         raise TypeError(f"a body must be of bytes, not {type(data).__name__}: {data!r:.60}")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from wsgiref.util import FileWrapper
 
 from twisted.logger import Logger
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 _application_log = Logger(namespace="wsgi")
 
@@ -31,7 +34,7 @@ class EnvironFactory:
     """
 
     def __init__(
-        self, extra: Mapping[str, Any], *, multithread: bool, multiprocess: Callable[[], bool]
+        self, extra: Mapping[str, object], *, multithread: bool, multiprocess: Callable[[], bool]
     ) -> None:
         self._multiprocess = multiprocess
         self._constant = {
@@ -45,7 +48,7 @@ class EnvironFactory:
             **extra,
         }
 
-    def make(self, request: Any, body: Any) -> dict[str, Any]:
+    def make(self, request: Any, body: BinaryIO) -> WSGIEnvironment:
         """The environ of a request.
 
         Args:

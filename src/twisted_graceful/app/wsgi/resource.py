@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from .call import Call
 from .environ import EnvironFactory
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 
 class WSGIResource(Resource):
@@ -30,10 +33,10 @@ class WSGIResource(Resource):
 
     def __init__(
         self,
-        application: Any,
+        application: WSGIApplication,
         environ_factory: EnvironFactory,
         run: Callable[[Call], None],
-        from_thread: Callable[[Callable[[], None]], Any],
+        from_thread: Callable[[Callable[[], None]], object],
     ) -> None:
         super().__init__()
         self.application = application

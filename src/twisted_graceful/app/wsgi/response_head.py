@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from twisted.web.http_headers import Headers
 
@@ -41,7 +41,7 @@ class ResponseHead(NamedTuple):
     length: int | None
 
 
-def response_head(status: Any, headers: Any) -> ResponseHead:
+def response_head(status: object, headers: object) -> ResponseHead:
     """The head that an application passes to ``start_response``.
 
     Fields about the connection are dropped, as gunicorn does; but ``Connection: close`` is kept,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.threadpool import ThreadPool
@@ -14,6 +14,9 @@ from ...reactors import IServerReactor
 from .call import Call
 from .environ import EnvironFactory
 from .resource import WSGIResource
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 
 def _daemon_thread(*args: Any, **kwargs: Any) -> threading.Thread:
@@ -39,7 +42,7 @@ class Threads:
         self,
         reactor: IServerReactor,
         size: int,
-        extra: Mapping[str, Any],
+        extra: Mapping[str, object],
         multiprocess: Callable[[], bool] = lambda: False,
     ) -> None:
         self._reactor = reactor
@@ -52,7 +55,7 @@ class Threads:
         self._waiting: list[Deferred[None]] = []
         self._abandoned = False
 
-    def resource(self, application: Any) -> IResource:
+    def resource(self, application: WSGIApplication) -> IResource:
         """A resource that runs a WSGI application in these threads."""
         if self._pool is None:
             self._pool = _DaemonThreadPool(0, self._size, name="wsgi")
