@@ -17,9 +17,9 @@ class HandedConnection:
 
     Attributes:
         descriptor: of its socket.
-        listener: where the listener is bound that it came in by.
-        facts: what whoever serves it must know of it; opaque to what carries it.
-        unread: bytes that were read from it, and belong to no answered request.
+        listener: the address of the listener that accepted it.
+        facts: what the next server needs to know about it, in JSON; opaque to `process`.
+        unread: bytes that were read from it, and do not belong to an answered request.
     """
 
     descriptor: int

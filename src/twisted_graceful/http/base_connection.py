@@ -45,8 +45,8 @@ class Connection(Protocol, ABC):
         phase: what it is doing.
         since: when this phase began, in seconds of the registry's clock.
         deadline: when `_timed_out` is due; `NEVER` for no deadline.
-        unsettled: whether to look at it though it waits: an answer was written since a look has
-            last found all of them delivered, or its protocol has something to wait for.
+        needs_check: whether to call `check` before the deadline: responses may not be delivered
+            yet, or the protocol waits for something.
         client: the client's address.
         host: our address.
         request_class: what requests are made of.

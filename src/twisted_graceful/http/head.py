@@ -230,7 +230,7 @@ def find(buffer: bytes, settings: ServerSettings, looked: int = 0) -> int:
         return end + 4
     too_long = line > settings.max_request_line
     seen = buffer[: settings.max_request_line + 1 if too_long else settings.max_header_size + 3]
-    # Who speaks TLS, or ends lines with LF, shall not wait for what will not come.
+    # A client that speaks TLS, or ends lines with LF, gets its error now, not after a timeout.
     new = looked - buffer.endswith(b"\r", 0, looked)
     ends = seen.count(b"\r\n", new)
     if (

@@ -254,9 +254,9 @@ class ConnectionRegistry:
         return self.handover is not None and self.handover.will_hand_over(connection)
 
     def announce(self) -> None:
-        """Tell all applications, and each client with its next answer, that a drain will come.
+        """Tell applications, and each client with its next response, that a drain will come.
 
-        Nothing is closed for that which is not answered.
+        Only connections that get a last response are closed.
         """
         if self.draining:
             return
@@ -268,7 +268,7 @@ class ConnectionRegistry:
                 each.callback(None)
 
     def drain(self, handover: HandoverQueue | None = None) -> Deferred[DrainReport]:
-        """Let what was begun end, close what is idle, and cut the rest at the deadline.
+        """Finish requests in flight, close idle connections, and cut the rest at the deadline.
 
         The caller has stopped accepting. Asked again while it runs, it is the same drain.
 
@@ -288,7 +288,7 @@ class ConnectionRegistry:
         return self._drain.report()
 
     def resume(self) -> None:
-        """Forget the drain: connections live on as if it had not been announced."""
+        """Give up the drain: connections live on as if it had not been announced."""
         drain, self._drain = self._drain, None
         self.handover = None
         self.draining = False
@@ -296,7 +296,7 @@ class ConnectionRegistry:
             drain.finish()
 
     def cut(self) -> None:
-        """End the drain now, with all that is still being answered."""
+        """End the drain now, and cut the requests in flight."""
         if self._drain is not None:
             self._drain.cut_all()
 

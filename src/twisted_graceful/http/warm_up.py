@@ -59,10 +59,9 @@ async def warm_up(
 
     Args:
         site: what answers.
-        targets: for each GET request its path, or its whole URL if the application shall see
-            another host than ``localhost``.
+        targets: the path of each GET request, or a whole URL for another host than ``localhost``.
         transport: makes the transports of the site's connections.
-        secure: whether the application shall take a path for one of https.
+        secure: whether a path is requested as one of https.
         timeout: seconds that each answer may take.
         reactor: runs the client's side.
         begins: is called with each target before it is asked for.

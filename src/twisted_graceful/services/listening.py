@@ -100,7 +100,7 @@ class Listening:
 
     @property
     def given_up(self) -> list[str]:
-        """The addresses that were closed for a successor, and are not bound again."""
+        """The addresses that were closed for a successor, and have not been bound again."""
         return [str(each.address) for each in self._endpoints if each.lost_port is not None]
 
     @property
@@ -147,7 +147,7 @@ class Listening:
                 self._listeners.close(listener)
 
     def bind_again(self) -> None:
-        """Bind what was closed for a successor; the log tells what cannot be bound."""
+        """Bind what was closed for a successor; what cannot be bound is logged."""
         for each in self._endpoints:
             if each.lost_port is None:
                 continue
@@ -176,9 +176,9 @@ class Listening:
     # Ports
 
     def accept(self, site: Site) -> None:
-        """Accept connections, where that is not done; what was given up is bound anew before.
+        """Accept connections. Addresses that were closed for a successor are bound again first.
 
-        What cannot be bound is told in the log.
+        Those that cannot be bound are logged.
 
         Args:
             site: makes what goes on with them.

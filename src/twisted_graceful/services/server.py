@@ -323,10 +323,9 @@ class Server(Service):
         self._access_log.flush()
 
     def load(self) -> Deferred[None]:
-        """Make the resource and all that is needed to answer.
+        """Load the application, and warm it up.
 
-        Nothing has to be bound for that. What was loaded is given up by `stopService`, also
-        while it loads.
+        No address has to be bound for that. `stopService` gives it up, also while it loads.
 
         Returns:
             A Deferred that fires when this server can serve; it fails with `AppError`
@@ -357,9 +356,9 @@ class Server(Service):
             each.callback(result)
 
     def accept(self) -> None:
-        """Accept connections, and forget a drain that may be under way.
+        """Accept connections, and give up a drain that may be in progress.
 
-        What was given up in that drain is bound anew; what cannot be is told in the log.
+        Addresses that were closed in that drain are bound again; those that cannot be are logged.
 
         Raises:
             OSError: the system refuses; it can be asked again.
@@ -374,25 +373,25 @@ class Server(Service):
         self._tell_waiting(None)
 
     def listens_on(self, handed: HandedConnection) -> bool:
-        """Whether a connection that another process has let go came in by a listener of ours."""
+        """Whether one of our listeners accepted a connection that another process hands over."""
         return self.listening.port_of(handed) is not None
 
     def can_take_up(self, handed: HandedConnection) -> bool:
-        """Whether a connection that another process has let go would be served here."""
+        """Whether a connection that another process hands over would be served here."""
         port = self.listening.port_of(handed)
         return port is not None and port.can_take_up(handed)
 
     def take_up(self, handed: HandedConnection) -> None:
-        """Serve a connection that another process has let go; its descriptor is ours."""
+        """Serve a connection that another process has handed over; its descriptor is ours."""
         port, site = self.listening.port_of(handed), self._served.site
         assert port is not None
         assert site is not None
         port.take_up(handed, site)
 
     def announce(self) -> None:
-        """Be not ready any more, and tell all whom we serve, before anything is closed.
+        """Announce a stop to applications and clients, and be no longer ready; nothing is closed.
 
-        Where nobody is accepted there is nothing to announce.
+        A server that does not accept has nothing to announce.
         """
         if self.listening.is_accepting:
             self._served.announce()

@@ -180,7 +180,7 @@ class MemoryServer:
         Their clients are served by it from then on.
 
         Args:
-            successor: it shall have the same clock.
+            successor: a server with the same clock.
 
         Returns:
             A Deferred that fires with the report when the drain is over.
@@ -189,7 +189,7 @@ class MemoryServer:
         return self.connections.drain(HandoverQueue(self.clock, _Link(self, successor)))
 
     def turn(self) -> None:
-        """Read and send all that can be. Whoever looks at a connection does this first."""
+        """Read and send all that can be; done before a connection is looked at."""
         self._reactor.run()
         if self._successor is not None:
             self._successor.turn()

@@ -197,7 +197,7 @@ class Channel(MovableConnection):
         Args:
             refused: the answer.
             outcome: for the access log.
-            told: what the application is told, if it has seen the request.
+            shown: the error that the application gets, if it has seen the request.
         """
         if refused.limit:
             self._connections.count_limit(refused.limit)

@@ -76,9 +76,9 @@ class FrameReceiver:
         machine: knows what state they are in.
 
     Attributes:
-        behind: whether there are frames that have not been read.
-        is_fragile: whether the client accepts no frame after a GOAWAY, not even of a response that
-            it has been promised: the h2 library, with httpx and others that are built on it.
+        has_backlog: whether there are frames that have not been read.
+        stops_at_goaway: whether the client accepts no frame after a GOAWAY, not even of a response
+            that it was promised, as the h2 library, and so httpx.
         chatter: how many frames the client may send that do not advance a request.
         resets: how many requests of the client may come to nothing.
     """

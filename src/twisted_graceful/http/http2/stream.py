@@ -202,7 +202,7 @@ class Stream:
         Args:
             refused: the answer.
             outcome: for the access log.
-            told: what the application is told, if it has seen the request.
+            shown: the error that the application gets, if it has seen the request.
         """
         self.rejected = True
         if refused.limit:

@@ -51,8 +51,8 @@ class WebSocket(Connection):
         request: the opening handshake.
 
     Attributes:
-        outlet: the transport of whoever speaks on it.
-        protocol: that is who; None until it has taken the connection over.
+        app_transport: the transport of the library that speaks on the WebSocket.
+        protocol: that library's protocol; None until it has taken the connection over.
     """
 
     phase = ConnectionPhase.RESPONDING

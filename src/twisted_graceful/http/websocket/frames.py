@@ -71,11 +71,11 @@ class FrameTracker:
         at_once: how many frames are passed on at once; 0 for any number.
 
     Attributes:
-        more: whether frames are held back because there were more at once. Follow nothing (``b""``)
-            for the next of them.
-        closed: whether a Close frame was passed on. Nothing is after it.
-        refused: why the rest is not passed on: a code, and the same in words. None as long as
-            no message or control frame is too long, by what its header announces.
+        has_more: whether frames are held back because of ``at_once``. Follow nothing (``b""``) for
+            the next of them.
+        closed: whether a Close frame was passed on. Nothing follows it.
+        rejection: why the rest is not passed on: a code, and its reason. None as long as every
+            header announces a message or control frame within the limits.
     """
 
     closed = has_more = False

@@ -79,7 +79,7 @@ class WebSocketTransport:
 
     @property
     def protocol(self) -> Any:
-        """Who speaks; whoever sets it takes the connection over."""
+        """The protocol that uses this transport; setting it takes the connection over."""
         return self._connection.protocol or self._connection.channel
 
     @protocol.setter

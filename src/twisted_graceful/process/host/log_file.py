@@ -305,7 +305,7 @@ class LogFiles:
         self._open: dict[str, tuple[LogFile, int]] = {}
 
     def open(self, path: str) -> LogFile:
-        """The file of a path; whoever opens it closes it here.
+        """The file of a path; each caller closes it with `close`.
 
         Args:
             path: as `streams.canonical` returned it.
@@ -318,7 +318,7 @@ class LogFiles:
         return file
 
     def close(self, file: LogFile) -> None:
-        """Say that one user does not need it any more; after the last it is closed."""
+        """Release a file; it is closed with its last user."""
         _, users = self._open.pop(file.path)
         if users > 1:
             self._open[file.path] = file, users - 1

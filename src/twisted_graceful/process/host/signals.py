@@ -17,7 +17,7 @@ class SignalHandlers:
     Args:
         reactor: what calls them.
         actions: what to do, by signal number.
-        shared: signals that whoever handled them before is to see too.
+        shared: signals that are also passed on to the handler that was there before.
         ignorable: signals that stay ignored where they were ignored before.
         stops: called within the handler, whatever the process is doing, with each of ``stopping``
             that arrives; returns whether a further one is to be handled. If not, and until Python

@@ -72,7 +72,7 @@ class Supervision:
     def take(cls, environ: MutableMapping[str, str], pid: int) -> Supervision:
         """Read what is asked, and remove it from the environment.
 
-        The application, and what it starts, shall not speak in the name of the service.
+        The application, and what it starts, must not speak for the service.
 
         Args:
             environ: changed in place.
@@ -232,7 +232,7 @@ class Supervisor:
         """This process loads what it is to serve.
 
         Args:
-            status: says so, in a line of ``systemctl status``; likewise in all that follow.
+            status: a line for ``systemctl status``, here and in the methods below.
             within: seconds that it may take.
         """
         self._tell(status, EXTEND_TIMEOUT_USEC=_microseconds(within))
@@ -272,7 +272,7 @@ class Supervisor:
             pid: of that process.
             status: says so.
         """
-        # It is for us to say so: systemd may listen to nobody but the main process.
+        # Said here, since systemd may listen to the main process only (NotifyAccess=main).
         self._tell(status, MAINPID=pid, READY=1)
         self.is_silent()
 

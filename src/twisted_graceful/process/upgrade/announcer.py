@@ -19,7 +19,7 @@ class Announcer:
         number: of the generation.
         pid: of its process.
         supervisor: the service manager.
-        watcher: whoever watches.
+        watcher: is told each event.
         record: what `gracefulctl` reads; None if nothing is recorded.
     """
 

@@ -243,7 +243,7 @@ class Generation(Lifecycle):
         """What is to be served cannot be served.
 
         Returns:
-            A Deferred that fires when whoever waits for this process knows.
+            A Deferred that fires when the predecessor, if any, knows.
         """
         if self.state is GenerationState.SUCCEEDING and self._predecessor is not None:
             return self._predecessor.fail(reason)
@@ -258,7 +258,7 @@ class Generation(Lifecycle):
             self._announcer.not_upgradable()
             return
         if self._successor is not None:
-            # Whoever read the pid file a moment ago means the process that serves.
+            # The sender read the pid file before the handover, and means the process that serves.
             self._successor.tell(Upgrade)
         elif self.state is GenerationState.STOPPING:
             self._announcer.refused("this process is stopping")

@@ -31,14 +31,14 @@ class Inheritance:
         control: the AF_UNIX stream socket to the predecessor, or to the master.
         stdout: where output belongs once the process is ready; until then the
             predecessor captures it.
-        stderr: likewise.
+        stderr: the same for errors.
         listeners: the names of the listeners, each with its sockets.
         files: descriptors of UNIX sockets, with device and inode of the file that is theirs.
         activated: descriptors of sockets that a service manager has bound.
         pid_file: the path of the pid file that this process takes over; empty if none.
         worker: the number of this worker, 1 or more; 0 in a successor.
-        record: the descriptor of the predecessor's `Record`; negative if there is none.
-        balance: the descriptor of what the workers share to know each other's `Counts`; likewise.
+        record: the descriptor of the predecessor's `UpgradeRecord`; negative if there is none.
+        balance: the descriptor of the workers' `ConnectionCounts`; negative if there is none.
         stacks: the descriptor of the predecessor's `FaultFile`; negative if there is none.
         patience: seconds from when this process serves in which the predecessor ends; 0 if it did
             not say.

@@ -32,7 +32,7 @@ _PATIENCE = 0.1
 """Seconds that early output may wait for the reader of a pipe."""
 
 _WORDS_LIMIT = 1 << 16
-"""Bytes of last words after which they begin anew."""
+"""Bytes of log entries for the parent; then the file is emptied."""
 
 _FAULT = "Fatal Python error"
 """How what faulthandler writes begins."""
@@ -163,7 +163,7 @@ _words: CapturedOutput | None = None
 def keep_words() -> None:
     """Leave warnings and worse for the parent already before this process is ready.
 
-    It is for who logs to a file: who logs to a standard stream leaves all that he says there.
+    This is for processes that log to a file; on a standard stream the whole log is captured.
     """
     global _words
     if _words is None and _is_capture(2):
@@ -175,7 +175,7 @@ def release(stdout: int, stderr: int) -> CapturedOutput | None:
 
     Args:
         stdout: the descriptor of the real standard output; it is closed.
-        stderr: likewise, of standard error.
+        stderr: that of the real standard error; it is closed.
 
     Returns:
         What keeps the last words of this process, until it is closed; None if the parent

@@ -11,15 +11,15 @@ LONGEST = 30.0
 """Seconds of the longest delay: code that is put right meanwhile serves half a minute later."""
 
 LONGEST_IF_READY = 2.0
-"""Likewise, for a process that has been ready: it serves, if not for long. Whoever knows a request
-that kills a process must not be able to keep all of them away for half a minute."""
+"""The longest delay of a process that has been ready, since it serves for a while. A client with a
+request that kills a process must not be able to keep all of them down for half a minute."""
 
 LONGEST_IF_MISSED = FIRST
-"""Likewise, if nobody else serves: the delays keep processors for those that serve, and now there
-are none. One process that is started so often takes about half of one processor."""
+"""The longest delay if no other process serves: delays keep processors for those that serve, and
+there are none. One process that is started so often takes about half of one processor."""
 
 HEALTHY = 10.0
-"""Seconds after ready from which on a death is the first one again."""
+"""Seconds after ready; a later death counts as the first one again."""
 
 
 class Backoff:

@@ -1,10 +1,10 @@
 """How many connections each worker has, in memory that all workers share.
 
-All accept from the same sockets, and whoever wakes first would take most. So each leaves a
-connection to those that have fewer; `http.io.accept_balance` says for how long. The memory is
-a file without a path (memfd_create(2)), which workers inherit. It holds numbers of 32 bits: first
-how many workers there shall be, then, by their places, what each of them wrote. Each number has
-one writer, and none is relied on: what is wrong there makes nobody wait for more than a moment.
+All accept from the same sockets, and the one that wakes first would take most. So each leaves
+connections to those that have fewer; `http.io.accept_balance` says for how long. The memory is a
+file without a path (memfd_create(2)), which workers inherit. It holds numbers of 32 bits: first the
+number of workers that are wanted, then, by their places, what each of them wrote. Each number has
+one writer. A wrong one does little harm: it delays a connection for a moment.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class ConnectionCounts:
 
     @property
     def size(self) -> int:
-        """How many workers there shall be."""
+        """How many workers are wanted."""
         return self._numbers[0]
 
     @size.setter
