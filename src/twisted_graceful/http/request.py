@@ -12,10 +12,11 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
-from typing import Any
+from typing import IO, Any
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
 from twisted.python.reflect import qual
 from twisted.spread.pb import ViewPoint
@@ -31,7 +32,7 @@ from twisted.web.http import (
     datetimeToString,
 )
 from twisted.web.http_headers import Headers
-from twisted.web.resource import getChildForRequest
+from twisted.web.resource import IResource, getChildForRequest
 from twisted.web.server import NOT_DONE_YET
 from twisted.web.server import Request as TwistedRequest
 from twisted.web.static import File
@@ -60,7 +61,7 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 class _LazyAttribute:
     """An attribute that is made when it is first asked for."""
 
-    def __init__(self, make: Callable[[Any], Any]) -> None:
+    def __init__(self, make: Callable[[Request], object]) -> None:
         self._make = make
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -168,7 +169,7 @@ class Request(TwistedRequest):
     _log = RequestLogger()
     queued = False
     _excess = 0
-    _content: Any
+    _content: IO[bytes] | None
     notifications: Any
     site: Any
     _request_id = ""
@@ -208,9 +209,9 @@ class Request(TwistedRequest):
             self.notifications = []
         return super().notifyFinish()
 
-    def getHost(self) -> Any:
+    def getHost(self) -> IAddress:
         """Our address. That of a UNIX socket has the port that the client, or its proxy, asked."""
-        host = self.host
+        host: IAddress = self.host
         if isinstance(host, UNIXAddress):
             return LocalAddress(host.name, "localhost", self.port_asked())
         return host
@@ -221,7 +222,7 @@ class Request(TwistedRequest):
         number = int(port) if port.isdigit() and len(port) <= len(str(MAX_PORT)) else 0
         return number if 0 < number <= MAX_PORT else 443 if self.isSecure() else 80
 
-    def getStateToCopyFor(self, issuer: Any) -> Any:
+    def getStateToCopyFor(self, issuer: object) -> dict[str, object]:
         """What ``twisted.web.distrib`` sends to another process: Twisted's, which is in a dict."""
         plain = TwistedRequest.__new__(TwistedRequest)
         names = {
@@ -241,14 +242,14 @@ class Request(TwistedRequest):
         return qual(TwistedRequest).encode()
 
     @property
-    def content(self) -> Any:
+    def content(self) -> IO[bytes]:
         """The body of the request, as a file."""
         if self._content is None:
             self._content = BytesIO()
         return self._content
 
     @content.setter
-    def content(self, file: Any) -> None:
+    def content(self, file: IO[bytes]) -> None:
         self._content = file
 
     @property
@@ -417,7 +418,7 @@ class Request(TwistedRequest):
         self._log.failure("The producer of {method} {path} failed: its response is cut", failure)
         return True
 
-    def render(self, resource: Any) -> None:
+    def render(self, resource: IResource) -> None:
         """Let a resource answer.
 
         Args:
@@ -445,7 +446,7 @@ class Request(TwistedRequest):
         self.write(b"" if is_head else body)
         self.finish()
 
-    def _render_as_get(self, resource: Any) -> Any:
+    def _render_as_get(self, resource: IResource) -> object:
         """Let a resource that knows no HEAD answer as to GET; only the head is sent.
 
         Twisted's own finishes for the resource, whether it is done or not.
@@ -615,7 +616,7 @@ class Request(TwistedRequest):
             for each in notifications:
                 each.callback(None)
 
-    def setHeader(self, name: Any, value: Any) -> None:
+    def setHeader(self, name: bytes | str, value: bytes | str) -> None:
         """Set a header field of the answer, in place of all of this name."""
         # What needs no conversion goes in without the four calls of Twisted's way.
         spelled = _SPELLED.get(name)
@@ -660,13 +661,15 @@ class Request(TwistedRequest):
 class _AlreadyRendered:
     """A resource that has already rendered: what came of it, once; then the resource again."""
 
-    def __init__(self, resource: Any, body: Any = None, error: Exception | None = None) -> None:
+    def __init__(
+        self, resource: IResource, body: object = None, error: Exception | None = None
+    ) -> None:
         self._resource = resource
         self._body = body
         self._error = error
         self.render = self._render_first
 
-    def _render_first(self, request: Request) -> Any:
+    def _render_first(self, request: Request) -> object:
         self.render = self._resource.render
         if self._error is not None:
             raise self._error

@@ -15,8 +15,14 @@ from typing import Any
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IStreamClientEndpoint
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.interfaces import (
+    IAddress,
+    IProtocol,
+    IProtocolFactory,
+    IStreamClientEndpoint,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.client import URI, Agent, ResponseDone
@@ -26,6 +32,7 @@ from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
 from ..errors import WarmUpError
+from ..reactors import IServerReactor
 from .io.transport import GatheringServer
 from .io.transport_factory import TransportFactory
 from .site import Site
@@ -49,7 +56,7 @@ async def warm_up(
     transport: TransportFactory,
     secure: bool,
     timeout: float,
-    reactor: Any,
+    reactor: IServerReactor,
     begins: Callable[[str], None] = lambda target: None,
 ) -> None:
     """Let a site answer requests, one after the other.
@@ -106,7 +113,12 @@ class _WarmUpRequest:
     """
 
     def __init__(
-        self, target: str, secure: bool, site: Site, transport: TransportFactory, reactor: Any
+        self,
+        target: str,
+        secure: bool,
+        site: Site,
+        transport: TransportFactory,
+        reactor: IServerReactor,
     ) -> None:
         scheme = "https" if secure else "http"
         url = target if "://" in target else f"{scheme}://localhost{target}"
@@ -157,7 +169,7 @@ class _WarmUpRequest:
         else:
             self._done()
 
-    def _begun(self, response: Any) -> None:
+    def _begun(self, response: IResponse) -> None:
         self.status = response.code
         self.answer = f"{response.code} {response.phrase.decode('latin-1')}".strip()
         response.deliverBody(_Body(self))
@@ -193,12 +205,14 @@ class _Body(Protocol):
 class _WarmUpConnection:
     """A connection to a site that nobody else can open, as an endpoint of its client."""
 
-    def __init__(self, site: Site, transport: TransportFactory, reactor: Any, seen: URI) -> None:
+    def __init__(
+        self, site: Site, transport: TransportFactory, reactor: IServerReactor, seen: URI
+    ) -> None:
         self._site = site
         self._transport = transport
         self._reactor = reactor
         self._seen = seen
-        self._ends: list[Any] = []
+        self._ends: list[ITCPTransport] = []
         self._gone: list[Deferred[None]] = []
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
@@ -231,11 +245,11 @@ class _WarmUpConnection:
         """Close both sides, if there are any; return when the application knows."""
         for each in reversed(self._ends):  # ours last, for that is what is waited for
             each.abortConnection()
-        for each in self._gone:
-            await each
+        for gone in self._gone:
+            await gone
 
 
-class _Only(Factory):
+class _Only(ServerFactory):
     noisy = False
 
     def __init__(self, protocol: IProtocol) -> None:

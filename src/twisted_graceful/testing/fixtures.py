@@ -27,7 +27,7 @@ async def graceful_server() -> AsyncGenerator[Callable[..., Deferred[RunningServ
     """
     running: list[RunningServer] = []
 
-    def run(app: Any, **settings: Any) -> Deferred[RunningServer]:
+    def run(app: object, **settings: Any) -> Deferred[RunningServer]:
         return start(app, **settings).addCallback(remember)
 
     def remember(server: RunningServer) -> RunningServer:

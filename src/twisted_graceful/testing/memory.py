@@ -50,7 +50,7 @@ class MemoryServer:
         SettingsError: a setting is out of range.
     """
 
-    def __init__(self, app: Any, clock: Clock | None = None, **settings: Any) -> None:
+    def __init__(self, app: object, clock: Clock | None = None, **settings: Any) -> None:
         resource = as_resource(app, _no_wsgi)
         if isinstance(resource, Deferred):
             raise AppError(f"{app!r} is not ready at once: use `serve`")
@@ -331,5 +331,5 @@ class _Link:
                 each.take_back()
 
 
-def _no_wsgi(app: Any) -> IResource:
+def _no_wsgi(app: object) -> IResource:
     raise AppError(f"{app!r} is a WSGI application, which needs threads: use `serve`")

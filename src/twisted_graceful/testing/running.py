@@ -15,7 +15,7 @@ from ..services.server import Server
 class HasCleanups(Protocol):
     """What is asked of a test case; those of trial have it."""
 
-    def addCleanup(self, function: Callable[[], Any], /) -> Any:
+    def addCleanup(self, function: Callable[[], object], /) -> object:
         """Call this function when the test is over, and wait for its Deferred."""
 
 
@@ -43,7 +43,7 @@ class RunningServer:
         return self.service.stopService()
 
 
-def start(app: Any, *, wsgi: bool = False, **settings: Any) -> Deferred[RunningServer]:
+def start(app: object, *, wsgi: bool = False, **settings: Any) -> Deferred[RunningServer]:
     """Run a server on a free port of 127.0.0.1; the caller stops it.
 
     Args:
@@ -70,7 +70,7 @@ def start(app: Any, *, wsgi: bool = False, **settings: Any) -> Deferred[RunningS
 
 
 def serve(
-    test_case: HasCleanups, app: Any, *, wsgi: bool = False, **settings: Any
+    test_case: HasCleanups, app: object, *, wsgi: bool = False, **settings: Any
 ) -> Deferred[RunningServer]:
     """Run a server in a trial test; when the test is over it is drained.
 

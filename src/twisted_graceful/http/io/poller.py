@@ -13,13 +13,14 @@ from contextlib import suppress
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from .transport import Flusher
+from ...reactors import IServerReactor
+from .transport import Flusher, GatheringServer
 from .transport_factory import TransportFactory
 
 BATCH = 256
@@ -30,7 +31,7 @@ _IN = getattr(select, "EPOLLIN", 1)
 _OUT = getattr(select, "EPOLLOUT", 4)
 
 
-def transport_for(reactor: Any) -> tuple[TransportFactory, Poller | None]:
+def transport_for(reactor: IServerReactor) -> tuple[TransportFactory, Poller | None]:
     """What makes the transports of a server's ports, and what waits for them.
 
     Args:
@@ -58,12 +59,12 @@ class Poller:
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, flusher: Flusher) -> None:
+    def __init__(self, reactor: IReactorFDSet, flusher: Flusher) -> None:
         self._reactor = reactor
         self._flusher = flusher
         self._epoll: select.epoll | None = None
-        self._transports: dict[int, Any] = {}
-        self._waiting: dict[Any, tuple[int, int]] = {}
+        self._transports: dict[int, GatheringServer] = {}
+        self._waiting: dict[GatheringServer, tuple[int, int]] = {}
         """For each transport the descriptor, as it was, and the events that it waits for."""
 
     def open(self) -> None:
@@ -87,26 +88,26 @@ class Poller:
 
     # What transports ask of their reactor
 
-    def addReader(self, transport: Any) -> None:
+    def addReader(self, transport: GatheringServer) -> None:
         """Tell the transport when something has arrived."""
         self._wait(transport, _IN, 0)
 
-    def addWriter(self, transport: Any) -> None:
+    def addWriter(self, transport: GatheringServer) -> None:
         """Tell the transport when the kernel takes more."""
         self._wait(transport, _OUT, 0)
 
-    def removeReader(self, transport: Any) -> None:
+    def removeReader(self, transport: GatheringServer) -> None:
         """Stop waiting until it is readable."""
         self._wait(transport, 0, _IN)
 
-    def removeWriter(self, transport: Any) -> None:
+    def removeWriter(self, transport: GatheringServer) -> None:
         """Stop waiting until it is writable."""
         self._wait(transport, 0, _OUT)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reactor, name)  # `callLater`, say
 
-    def _wait(self, transport: Any, more: int, less: int) -> None:
+    def _wait(self, transport: GatheringServer, more: int, less: int) -> None:
         descriptor, before = self._waiting.get(transport, (-1, 0))
         after = (before | more) & ~less
         if after == before or self._epoll is None:
@@ -164,7 +165,7 @@ class Poller:
         finally:
             self._flusher.flush()
 
-    def _serve(self, transport: Any, descriptor: int, event: int) -> None:
+    def _serve(self, transport: GatheringServer, descriptor: int, event: int) -> None:
         ended: BaseException | None = None
         reading = False
         try:
@@ -185,7 +186,7 @@ class Poller:
         if ended is not None:
             self._end(transport, ended, reading)
 
-    def _end(self, transport: Any, why: BaseException, reading: bool = False) -> None:
+    def _end(self, transport: GatheringServer, why: BaseException, reading: bool = False) -> None:
         try:
             self.removeReader(transport)
             if reading and isinstance(why, ConnectionDone):

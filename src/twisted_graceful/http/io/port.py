@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ...handover_interface import HandedConnection
+from ...reactors import IServerReactor
 from .accept_balance import AcceptPacer
 from .connection_limit import ConnectionLimit
 from .proxy_protocol import ConnectionFacts
@@ -48,7 +49,7 @@ class Port(tcp.Port):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IServerReactor,
         listener: socket.socket,
         factory: IProtocolFactory,
         *,

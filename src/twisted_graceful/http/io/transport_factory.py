@@ -42,7 +42,7 @@ class TransportFactory:
     """
 
     flusher: Flusher
-    poller: Any = None
+    poller: object = None
     send_queue: Callable[[Any], int] = send_queue
     unix: bool = False
     proxy_header: bool = False
@@ -53,9 +53,9 @@ class TransportFactory:
         sock: socket.socket,
         protocol: IProtocol,
         client: tuple[object, ...],
-        port: Any,
+        port: object,
         number: int,
-        reactor: Any,
+        reactor: object,
     ) -> GatheringServer:
         """The transport of a connection; the arguments are those of a `GatheringServer`."""
         made = partial(self._class, sock, protocol, client, port, number)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
-from typing import Any
+
+from ...json_object import JsonObject
 
 
 class Outcome(Enum):
@@ -78,7 +79,7 @@ class DrainReport:
     delay: float = 0.0
 
     @classmethod
-    def of(cls, known: Mapping[str, Any]) -> DrainReport:
+    def of(cls, known: JsonObject) -> DrainReport:
         """The report of a process that may be of another version.
 
         Args:
@@ -121,7 +122,7 @@ class DrainReport:
         return text
 
     @property
-    def fields(self) -> dict[str, Any]:
+    def fields(self) -> JsonObject:
         """The same, as a log event has it in fields; each cut is a dictionary."""
         return asdict(self)
 
@@ -131,7 +132,7 @@ class DrainReport:
         return 1 if self.cut else 0
 
 
-def _of(kind: type, known: Mapping[str, Any]) -> dict[str, Any]:
+def _of(kind: type, known: JsonObject) -> JsonObject:
     return {each.name: known[each.name] for each in fields(kind) if each.name in known}
 
 
