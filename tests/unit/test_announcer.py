@@ -90,7 +90,7 @@ class ChronicleTests(SynchronousTestCase):
         with capturedLogs() as events:
             self.chronicle.begins(60)
             self.chronicle.started(50)
-            self.chronicle.remembered()
+            self.chronicle.queued()
             self.chronicle.hands_over(50)
             self.chronicle.drained()
             self.chronicle.stands_by(10)
@@ -148,7 +148,7 @@ class ChronicleTests(SynchronousTestCase):
             self.supervisor.told,
             [
                 ("serves", "Generation 4 serves (pid 40); generation 3 drains"),
-                ("says", "Generation 4 serves (pid 40)"),
+                ("notify_status", "Generation 4 serves (pid 40)"),
             ],
         )
         self.assertEqual([formatEvent(event) for event in events], ["Generation 4 serves (pid 40)"])

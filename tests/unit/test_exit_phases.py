@@ -121,7 +121,7 @@ class ExitPhasesTests(SynchronousTestCase):
         ):
             with self.subTest(signals=signals):
                 self.setUp()
-                answers = [self.phases.told(each) for each in signals]
+                answers = [self.phases.stop_requested(each) for each in signals]
                 self.assertEqual(self.deadline.seconds, seconds)
                 self.assertEqual(answers[-1], seconds is TAKES)  # else the kernel's default is next
 
@@ -130,23 +130,23 @@ class ExitPhasesTests(SynchronousTestCase):
         self.reactor.fire("before")
         self.clock.advance(WORK)
         self.phases.stopped()
-        self.phases.told(signal.SIGTERM)
+        self.phases.stop_requested(signal.SIGTERM)
         self.assertEqual(self.deadline.seconds, GRACE)
-        self.phases.told(signal.SIGTERM)
+        self.phases.stop_requested(signal.SIGTERM)
         self.assertEqual(self.deadline.seconds, AT_ONCE)
 
     def test_the_process_goes_on(self) -> None:
         """A service that is stopped in a process that goes on leaves no deadline and no trigger."""
-        self.phases.told(signal.SIGTERM)
+        self.phases.stop_requested(signal.SIGTERM)
         self.phases.give_up()
         self.assertIsNone(self.deadline.seconds)
         self.assertEqual(self.reactor.triggers, [])
 
-    def test_must_be_heard(self) -> None:
+    def test_must_stop_within(self) -> None:
         """A process that hangs ends earlier than one whose reactor begins to stop."""
-        self.phases.must_be_heard_within(10, "its master ended")
+        self.phases.must_stop_within(10, "its master ended")
         self.assertEqual(self.deadline.seconds, 10)
         self.reactor.fire("before")
         self.assertEqual(self.deadline.seconds, TAKES)
-        self.phases.must_be_heard_within(10, "its master ended")
+        self.phases.must_stop_within(10, "its master ended")
         self.assertEqual(self.deadline.seconds, TAKES)

@@ -193,7 +193,7 @@ class SupervisorTests(ManagerTestCase):
         supervisor.reloads("it reloads", 1)
         supervisor.stops("it stops", 1)
         self.assertFalse(supervisor)
-        self.assertTrue(supervisor.heard().called)
+        self.assertTrue(supervisor.notifications_read().called)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_who_does_not_serve_is_silent(self) -> None:
@@ -205,7 +205,7 @@ class SupervisorTests(ManagerTestCase):
         supervisor.serves("it serves")
         supervisor.hands_over(6, "6 serves")
         self.said()
-        supervisor.says("it drains")
+        supervisor.notify_status("it drains")
         supervisor.stops("it stops", 1)
         self.clock.advance(10)
         self.assertEqual(self.said(), [])
@@ -222,5 +222,5 @@ class SupervisorTests(ManagerTestCase):
 
     def test_a_long_status(self) -> None:
         """A status is no novel."""
-        self.supervisor().says("x" * 100_000)
+        self.supervisor().notify_status("x" * 100_000)
         self.assertLess(len(self.said()[0]), 2000)

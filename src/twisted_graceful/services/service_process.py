@@ -322,7 +322,7 @@ class ServiceProcess(ManagedProcess):
     def master_has_ended(self) -> None:
         """In a signal handler or a thread: no process is left to notice that this one hangs."""
         timeout = self.settings.worker_timeout
-        self.host.must_be_heard_within(timeout or self._stop_timeout(), "its master had ended")
+        self.host.must_stop_within(timeout or self._stop_timeout(), "its master had ended")
 
     def _killed(self) -> None:
         """This process is about to be killed. Runs in a thread."""

@@ -56,7 +56,7 @@ class ExitPhases:
         self._until = 0.0
         self._drains_since: float | None = None
         self._trigger: object = None
-        self._is_told = False
+        self._is_stop_requested = False
         self._is_stopped = False
         self.has_begun = False
 
@@ -67,13 +67,13 @@ class ExitPhases:
             "before", "shutdown", self._reactor_stops
         )
 
-    def told(self, number: int) -> bool:
+    def stop_requested(self, number: int) -> bool:
         """A signal tells this process to stop. Called within the handler.
 
         Returns:
             Whether a further one is to be handled; if not, the kernel's default ends the process.
         """
-        is_first, self._is_told = not self._is_told, True
+        is_first, self._is_stop_requested = not self._is_stop_requested, True
         if number == signal.SIGQUIT or not is_first:
             self._deadline.at_once()
             return False
@@ -91,14 +91,14 @@ class ExitPhases:
         if self._trigger is not None:
             self._reactor.removeSystemEventTrigger(self._trigger)
         self._trigger = None
-        self._is_told = self._is_stopped = False
+        self._is_stop_requested = self._is_stopped = False
 
     def stopped(self) -> None:
         """All services have stopped. Nothing has asked what still runs to stop."""
         self._is_stopped = True
         self._limit_rest("its services had stopped")
 
-    def must_be_heard_within(self, seconds: float, since: str) -> None:
+    def must_stop_within(self, seconds: float, since: str) -> None:
         """End this process unless its reactor begins to stop it by then.
 
         Args:

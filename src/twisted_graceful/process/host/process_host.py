@@ -90,7 +90,7 @@ class ProcessHost:
             handled if is_ours else {},
             shared={signal.SIGUSR1},  # twistd rotates its own log then
             ignorable={signal.SIGHUP},  # by nohup(1)
-            stops=self._exit.told,
+            stops=self._exit.stop_requested,
             stopping={signal.SIGTERM, *typed},
         )
         self._terminal = ControllingTerminal(reactor)
@@ -156,14 +156,14 @@ class ProcessHost:
         """The service drains without having been told to stop; or it accepts again."""
         self._exit.drains(now)
 
-    def must_be_heard_within(self, seconds: float, since: str) -> None:
+    def must_stop_within(self, seconds: float, since: str) -> None:
         """End the process unless its reactor begins to stop it by then.
 
         Args:
             seconds: from now.
             since: what happens now, for the log.
         """
-        self._exit.must_be_heard_within(seconds, since)
+        self._exit.must_stop_within(seconds, since)
 
     @property
     def is_ending(self) -> bool:

@@ -246,7 +246,7 @@ class Supervisor:
         if self._notifier is not None and interval and not self._heart.running:
             self._heart.start(interval)
 
-    def says(self, status: str) -> None:
+    def notify_status(self, status: str) -> None:
         """Something has changed that an operator may want to know."""
         self._tell(status)
 
@@ -274,7 +274,7 @@ class Supervisor:
         """
         # Said here, since systemd may listen to the main process only (NotifyAccess=main).
         self._tell(status, MAINPID=pid, READY=1)
-        self.is_silent()
+        self.stop_notifying()
 
     def stops(self, status: str, within: float) -> None:
         """The service ends, if it is this process that speaks for it.
@@ -285,13 +285,13 @@ class Supervisor:
         """
         self._tell(status, STOPPING=1, EXTEND_TIMEOUT_USEC=_microseconds(within))
 
-    def is_silent(self) -> None:
+    def stop_notifying(self) -> None:
         """This process does not speak for the service any more."""
         self._speaks = False
         if self._heart.running:
             self._heart.stop()
 
-    def heard(self) -> Deferred[None]:
+    def notifications_read(self) -> Deferred[None]:
         """Wait until all that this process said has been read: it is not heard once it is gone.
 
         Returns:

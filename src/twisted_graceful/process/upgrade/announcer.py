@@ -59,7 +59,7 @@ class Announcer:
 
     def predecessor_ended(self) -> None:
         """It still does, and the predecessor has ended."""
-        self._supervisor.says(self._serving)
+        self._supervisor.notify_status(self._serving)
 
     # A rolling restart
 
@@ -80,7 +80,7 @@ class Announcer:
 
     # An upgrade
 
-    def remembered(self) -> None:
+    def queued(self) -> None:
         """Another one was asked for."""
         self._log.info("Upgrade: one is under way; another one follows it")
         self._progress(EventName.QUEUED)

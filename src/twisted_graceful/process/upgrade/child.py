@@ -23,7 +23,7 @@ from ..host.forks import keep_from_children, keep_number_from_children, passing_
 from ..listeners.listener import Listener
 from .control_channel import Answer, ControlChannel, Handlers, open_channel
 from .handover_protocol import ConnectionReceiver, ConnectionSender
-from .inheritance import VARIABLE
+from .inheritance import VARIABLE, Inheritance
 from .launch import Launch
 from .messages import Failed, Goodbye, NotNow, Ready, Stopping
 from .output import Capture
@@ -145,8 +145,7 @@ class Child(ProcessProtocol):
         launch.require_present()
         self._inherited = listeners
         try:
-            self._capture = Capture()
-            captured = self._capture.stdout, self._capture.stderr
+            capture = self._capture = Capture()
             self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
             keep_from_children(self._control)
             with theirs:
@@ -154,22 +153,14 @@ class Child(ProcessProtocol):
                 inheritance, descriptors = descriptors_for_child(
                     generation,
                     worker,
-                    captured,
+                    (capture.stdout, capture.stderr),
                     theirs.fileno(),
                     streams,
                     listeners,
                     memory or {},
                     patience,
                 )
-                with existing_directory(), passing_on():
-                    self._reactor.spawnProcess(
-                        self,
-                        launch.executable,
-                        [launch.executable, *launch.arguments],
-                        env={**launch.environment, VARIABLE: inheritance.encode()},
-                        path=launch.directory,
-                        childFDs=dict(enumerate(descriptors)),
-                    )
+                self._spawn(launch, inheritance, descriptors)
         except BaseException as error:
             self._close()
             if isinstance(error, OSError) and error.errno == errno.EBADF:
@@ -184,6 +175,17 @@ class Child(ProcessProtocol):
         )
         self.pid = int(self.transport.pid)
         return self.pid
+
+    def _spawn(self, launch: Launch, inheritance: Inheritance, descriptors: Sequence[int]) -> None:
+        with existing_directory(), passing_on():
+            self._reactor.spawnProcess(
+                self,
+                launch.executable,
+                [launch.executable, *launch.arguments],
+                env={**launch.environment, VARIABLE: inheritance.encode()},
+                path=launch.directory,
+                childFDs=dict(enumerate(descriptors)),
+            )
 
     # What the owner does with it
 

@@ -304,7 +304,7 @@ class Generation(Lifecycle):
     def service_stops(self) -> None:
         """The service is being stopped. If nobody wished it, the predecessor may resume."""
         if self.state is GenerationState.TAKING_OVER:
-            self._supervisor.is_silent()
+            self._supervisor.stop_notifying()
         if self.state is not GenerationState.STOPPING:
             self._machine.send(GenerationInput.STOP)
         if self._successor is None:
@@ -328,7 +328,7 @@ class Generation(Lifecycle):
         if self._successor is None:
             return self._not_needed
         # Not before the drain is over: the connections that it hands over come first.
-        both = gatherResults([self._successor.release(), self._supervisor.heard()])
+        both = gatherResults([self._successor.release(), self._supervisor.notifications_read()])
         return both.addCallback(lambda _: None)
 
     def drained(self, report: str, cut: int, clean: bool) -> None:
@@ -505,7 +505,7 @@ class Generation(Lifecycle):
     def _remember(self) -> None:
         if not self._upgrade_due:
             self._upgrade_due = True
-            self._announcer.remembered()
+            self._announcer.queued()
             if self._predecessor is not None:
                 self._predecessor.tell(Upgrade)
 

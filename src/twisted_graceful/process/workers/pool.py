@@ -329,13 +329,13 @@ class Pool:
         slot = self._slot_of(worker)
         if slot is None:
             if worker.is_ready and not worker.report:
-                self._say(worker, reason, output, "It had been told to leave")
+                self._log_end(worker, reason, output, "It had been told to leave")
             self._collect_report(worker)
         elif slot.state is SlotState.REPLACING and worker is slot.successor:
             slot.remove(worker)
             assert slot.worker is not None
             slot.worker.retires = False  # until it asks again
-            self._say(worker, reason, output, "The old worker stays")
+            self._log_end(worker, reason, output, "The old worker stays")
             self._restart.fail(f"worker {worker.number}: {reason}", output)
         else:
             ready_at = slot.ready_at
@@ -350,7 +350,7 @@ class Pool:
     def _died(self, slot: WorkerSlot, worker: WorkerHandle, reason: str, output: str) -> None:
         if not self._is_serving or len(slot.workers) > 1:
             slot.remove(worker)
-            self._say(worker, reason, output, "")
+            self._log_end(worker, reason, output, "")
             if self._state is PoolState.LOADING:
                 self._state = PoolState.STANDING_BY
                 self._loaded.errback(WorkerError(f"{_name(worker)}: {reason}"))
@@ -359,9 +359,9 @@ class Pool:
         delay = slot.restart(is_missed=self.serving in ([], [worker]))
         if slot.is_repeated(output):
             reason, output = f"{reason}, and wrote the same as the one before it", ""
-        self._say(worker, reason, output, f"It is started again {in_words(delay)}")
+        self._log_end(worker, reason, output, f"It is started again {in_words(delay)}")
 
-    def _say(self, worker: WorkerHandle, reason: str, output: str, then: str) -> None:
+    def _log_end(self, worker: WorkerHandle, reason: str, output: str, then: str) -> None:
         self._log.error(
             "{name}: {reason}{then}{output}",
             name=f"{_name(worker).capitalize()}{' has ended' if worker.pid else ''}",

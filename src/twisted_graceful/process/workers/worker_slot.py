@@ -116,7 +116,7 @@ class WorkerSlot:
         self._start = start
         self._delay = 0.0
         self._restart = Timer(clock)
-        self._words = ""
+        self._last_output = ""
         self._repeated = 0
         self._machine = StateMachine(
             TABLE,
@@ -184,13 +184,13 @@ class WorkerSlot:
         """Start nothing any more."""
         self._machine.send(SlotInput.CANCEL_RESTART)
 
-    def is_repeated(self, words: str) -> bool:
-        """Whether the last words of a worker that has died can be left out of the log.
+    def is_repeated(self, output: str) -> bool:
+        """Whether the output of a worker that has died can be left out of the log.
 
-        They can if those of the worker before were the same, apart from numbers, such as times.
+        It can if that of the worker before was the same, apart from numbers, such as times.
         """
-        words = re.sub(r"\d+", "0", words)
-        is_same, self._words = bool(words) and words == self._words, words
+        output = re.sub(r"\d+", "0", output)
+        is_same, self._last_output = bool(output) and output == self._last_output, output
         self._repeated = (self._repeated + 1) % IN_FULL_AGAIN if is_same else 0
         return self._repeated > 0
 
