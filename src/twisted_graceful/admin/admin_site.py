@@ -115,12 +115,15 @@ class AdminAction(Resource, ABC):
 class FollowedAction(AdminAction):
     """An action whose response reports its events, as lines of JSON, until it is over.
 
+    The response to an upgrade comes from the predecessor, and is complete when that ends. An
+    upgrade and a rolling restart can begin during each other, and a client sees the events of the
+    one that it asked for.
+
     Args:
-        overview: tells what happens.
+        overview: passes on the events.
         begin: begins it.
         refusal: the status and the reason if it cannot be done at all.
-        is_rolling: whether it begins a rolling restart now. Then the client sees the events of
-            rolling restarts only, until another process serves.
+        is_rolling: whether it begins a rolling restart now.
     """
 
     def __init__(
@@ -170,7 +173,7 @@ class UpgradeAction(FollowedAction):
     """An upgrade; GET reports the last one."""
 
     def render_GET(self, request: Request) -> bytes:
-        """Tell in lines of JSON what happened."""
+        """The events of the last upgrade, as lines of JSON."""
         lines = [json.dumps(each).encode() + b"\n" for each in self._overview.last_upgrade]
         return _answer(request, 200, LINES, b"".join(lines))
 

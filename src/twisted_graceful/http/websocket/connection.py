@@ -337,7 +337,11 @@ class WebSocket(Connection):
         return True
 
     def _close(self, code: CloseCode, reason: str = "") -> bool:
-        """Send a Close frame; whether that was possible now."""
+        """Send a Close frame; whether that was possible now.
+
+        No frame of the library follows it. What the client sends before its own Close frame is
+        still delivered, so to the library it is the client that has closed.
+        """
         if not self._outgoing.is_between_frames:
             return False
         self.wire.write(self._outgoing.follow(close_frame(code, reason)))

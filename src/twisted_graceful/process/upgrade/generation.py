@@ -1,4 +1,4 @@
-"""This process as one generation of a service: its predecessor, its successor, its signals.
+"""The lifecycle of one generation of a service: its predecessor, its upgrades, its end.
 
 It knows listeners and a `ManagedProcess`, and nothing of what is served on them.
 """

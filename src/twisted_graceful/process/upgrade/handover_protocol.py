@@ -1,6 +1,6 @@
-"""Live connections, from one process to another over their control channel.
+"""Hands live connections over to another process, through the control channel.
 
-A connection is served by one process at a time, whatever dies or stands still in between::
+A connection is served by one process at a time, whichever of them dies or hangs in between::
 
     sender                               receiver
     reads from it no more
@@ -37,15 +37,15 @@ BATCH = 32
 """Connections in an offer."""
 
 WINDOW = 4 * BATCH
-"""Connections that are on their way at a time: the kernel has no more descriptors of a user in
-flight than RLIMIT_NOFILE (unix(7), ETOOMANYREFS), and few shall stand still at a time."""
+"""Connections that are on their way at a time. The kernel limits the descriptors that a user has in
+flight to RLIMIT_NOFILE (unix(7), ETOOMANYREFS), and nobody serves a connection meanwhile."""
 
 BATCH_BYTES = 49152
 """Bytes that an offer carries beside its descriptors; AMP's limit is 65,535 with all names."""
 
 TIMEOUT = 5.0
-"""Seconds for the answer to an offer. The receiver needs none of it; if it stands still, clients
-should not stand still with it for longer."""
+"""Seconds for the answer to an offer. A receiver needs next to none; one that hangs must not keep
+clients waiting for longer. After that nothing more is offered."""
 
 
 class ConnectionSender:
@@ -83,7 +83,7 @@ class ConnectionSender:
         self._callers.append(call)
 
     def send(self, departures: list[Departure]) -> None:
-        """Offer connections; each is let go if the receiver takes it, else taken back."""
+        """Offer connections; each is released if the receiver takes it, else taken back."""
         batch: list[Departure] = []
         weight = 0
         for each in departures:
@@ -99,8 +99,8 @@ class ConnectionSender:
         self._offer(batch)
 
     def _offer(self, departures: Sequence[Departure]) -> None:
-        # Descriptors of our own: when a full channel comes to send them, those of a connection
-        # that was taken back may be closed, and their numbers another's.
+        # Duplicates: a full channel may send them later, when those of a connection that was taken
+        # back are closed, and their numbers belong to other files.
         descriptors: list[int] = []
         try:
             if self.is_open:
@@ -146,7 +146,7 @@ class ConnectionSender:
     def _answered(self, number: int, refused: set[int]) -> None:
         departures = self._offered.pop(number, ())  # none, if it was given up meanwhile
         if departures:
-            # First: to let the last one go can end all that this process is there for.
+            # First, since this process may end when the last one is released.
             self._channel.tell(Grant, batch=number)
         for index, each in enumerate(departures):
             if index in refused:

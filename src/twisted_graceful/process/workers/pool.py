@@ -37,22 +37,22 @@ class PoolOwner(Protocol):
     """The owner of a pool, which starts processes for it and is told about them."""
 
     def make_worker(self, number: int) -> WorkerHandle:
-        """The worker of a place, which is not started yet."""
+        """A new worker with this number, not started yet."""
 
     def start_worker(self, worker: WorkerHandle) -> None:
         """Start it; raises OSError if that is not possible."""
 
     def worker_serves(self) -> None:
-        """There is another worker that serves, and takes connections up."""
+        """Another worker serves, and can be sent connections."""
 
     def worker_reported(self, worker: WorkerHandle, report: str) -> None:
-        """It has told of itself."""
+        """A worker has sent its numbers."""
 
     def worker_ended(self, worker: WorkerHandle) -> None:
-        """It has ended."""
+        """A worker has ended."""
 
     def rolling_restart_progress(self, progress: RollingRestartProgress) -> None:
-        """The replacement of all has come further; not if `Pool.drain` or `leave` has ended it."""
+        """A rolling restart has made progress; not when `Pool.drain` or `leave` has ended it."""
 
 
 class Pool:

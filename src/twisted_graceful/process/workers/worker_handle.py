@@ -35,29 +35,29 @@ class WorkerObserver(Protocol):
     """Observes the workers of a pool."""
 
     def worker_ready(self, worker: WorkerHandle) -> None:
-        """It can serve, once it is told to `accept`."""
+        """A worker can serve, and waits for `accept`."""
 
     def worker_reported(self, worker: WorkerHandle, report: str) -> None:
-        """It has said how it is; `Status.decode` reads that."""
+        """A worker has sent its numbers, for `Status.decode`."""
 
     def worker_retires(self, worker: WorkerHandle, reason: str) -> None:
-        """It wants another one to take its place."""
+        """A worker asks to be replaced."""
 
     def worker_stopping(self, worker: WorkerHandle) -> None:
-        """It was told to stop, by somebody else."""
+        """A worker was told to stop, but not by its master."""
 
     def worker_channel_broken(self, worker: WorkerHandle, reason: str) -> None:
-        """It cannot be told anything any more, and was sent a SIGTERM."""
+        """A worker has lost its control channel, and was sent SIGTERM."""
 
     def worker_ended(self, worker: WorkerHandle, reason: str, output: str) -> None:
-        """It has ended and is reaped; the arguments are those of `Child`'s observer."""
+        """A worker has ended and is reaped; see `ChildObserver.child_ended`."""
 
     def logs_moved(self) -> None:
-        """It was told that the log files have been moved."""
+        """A worker was told that the log files have been moved."""
 
 
 class WorkerPhase(Enum):
-    """What a worker is told to do, and says that it does."""
+    """The phase of a worker, by what its master has told it and what it has reported."""
 
     STARTING = "starting"
     READY = "ready"  # it can serve, and may not yet
