@@ -118,7 +118,7 @@ class Connection(Protocol, ABC):
 
     @abstractmethod
     def _unfinished(self) -> bool:
-        """Whether the client, which will send no more, waits for an answer."""
+        """Whether the client, which will send no more, waits for a response."""
 
     @abstractmethod
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
@@ -140,10 +140,10 @@ class Connection(Protocol, ABC):
         self._connections.add(self)
 
     def readConnectionLost(self) -> None:
-        """The client closed its sending side; it may still wait for its answer."""
+        """The client closed its sending side; it may still wait for its response."""
         self._client_finished = True
         if self._unfinished():
-            # A half-closed client gets its answer (RFC 9112 section 9.5); but it may be gone.
+            # A half-closed client gets its response (RFC 9112 section 9.5); but it may be gone.
             self._half_closed = RateWatch(self._seconds(), self._delivered)
             return
         if self.phase is ConnectionPhase.CLOSING and not self._flushed:
@@ -165,7 +165,7 @@ class Connection(Protocol, ABC):
             self._enter(ConnectionPhase.CLOSING, self._settings.linger_timeout)
 
     def _linger(self) -> None:
-        """More was read of what the client had begun to send; it has not come to our answer yet."""
+        """Wait longer: the client is still sending, and has not read our response yet."""
         if self._flushed:
             timeout = self._settings.linger_timeout
             now = self._seconds()
@@ -208,14 +208,14 @@ class Connection(Protocol, ABC):
             self._connections.remove(self)  # an application took the transport, and it is gone
             return
         if self.needs_check and self.phase is ConnectionPhase.IDLE:
-            # The client is not idle before it has all of its answer.
+            # The client is not idle before it has all of its response.
             self.needs_check = bool(self.wire.undelivered)
             if self.needs_check:
                 self._enter(ConnectionPhase.IDLE, self._settings.idle_timeout)
             else:
                 self._release_buffers()
             if self.wire.partial:
-                self.tls_record_begun()  # while the last answer was under way
+                self.tls_record_begun()  # while the last response was being sent
         if now >= self.deadline:
             if self.phase is ConnectionPhase.CLOSING:
                 self._connections.count_limit("linger_timeout")
@@ -260,7 +260,7 @@ class Connection(Protocol, ABC):
 
     @property
     def _unsent(self) -> int:
-        """Bytes of answers that wait for the client to read."""
+        """Bytes of responses that wait for the client to read."""
         return self.wire.unsent
 
     @property
@@ -321,7 +321,7 @@ class Connection(Protocol, ABC):
                 self._enter(ConnectionPhase.CLOSING, self._settings.linger_timeout)
             self.wire.loseConnection()
         else:
-            # A reset, so that no client takes half an answer for a whole one.
+            # A reset, so that no client takes half a response for a complete one.
             self.outcome = outcome
             self.reset_connection()
         return cuts

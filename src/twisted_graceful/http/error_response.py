@@ -18,5 +18,5 @@ def reason(status: int) -> bytes:
 
 
 def text(refused: RequestRejected) -> bytes:
-    """The body of the answer: what was refused, and why."""
+    """The body of the response: what was rejected, and why."""
     return b"%d %b\n%b\n" % (refused.status, reason(refused.status), refused.detail.encode())

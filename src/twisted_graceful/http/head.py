@@ -15,7 +15,7 @@ from twisted.web.http_headers import Headers
 from ..config.server_settings import ServerSettings
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-# A fragment is no part of a target (RFC 9110 section 7.1), and `#` is in none. The target of
+# A fragment is not part of a target (RFC 9110 section 7.1), and `#` is in none. The target of
 # CONNECT has a form of its own (section 3.2.3).
 _REQUEST_LINE = re.compile(rb"(?!CONNECT )(%s) ([!\"$-~]+) HTTP/([0-9])\.([0-9])" % _TOKEN)
 _IS_TOKEN = re.compile(_TOKEN)
@@ -53,7 +53,7 @@ class RequestRejected(Exception):
     """A request to which the server itself sends an error response.
 
     Args:
-        status: of the answer, an HTTP status code.
+        status: the HTTP status code of the response.
         detail: what was wrong, for its body.
         limit: the name of the setting that was exceeded; empty if it was something else.
     """
@@ -163,7 +163,7 @@ class HeadParser:
             The head; None if it has not arrived in whole.
 
         Raises:
-            RequestRejected: it is no valid request, or over a limit.
+            RequestRejected: it is not a valid request, or over a limit.
         """
         last = self._bytes
         if last and buffer.startswith(last):
@@ -314,7 +314,7 @@ def check(head: Head) -> None:
     """Check what a request says of its target, host and body, and take note of the latter.
 
     Raises:
-        RequestRejected: it is no valid request.
+        RequestRejected: it is not a valid request.
     """
     _check_host(head)
     if head.target[0] != 0x2F:  # not the origin form

@@ -43,7 +43,7 @@ class MovableConnection(Connection):
 
     @property
     def can_hand_over(self) -> bool:
-        """Whether it can be handed over, now or after this answer."""
+        """Whether it can be handed over, now or after this response."""
         return self.wire.movable and not self._client_finished
 
     @abstractmethod
@@ -114,7 +114,7 @@ class MovableConnection(Connection):
         idle = phase is ConnectionPhase.IDLE
         timeout = settings.idle_timeout if idle else settings.read_header_timeout
         self.deadline = self.since + timeout if timeout else NEVER
-        self.needs_check = True  # the kernel may still hold a part of the last answer
+        self.needs_check = True  # the kernel may still hold a part of the last response
         if handed.unread:
             self.dataReceived(handed.unread)
 

@@ -127,7 +127,7 @@ def _read_entry(entry: bytes) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Add
 
 
 def _is_secure(schemes: bytes, passed: int) -> bool | None:
-    """Whether the client speaks TLS; None if the entry that counts is no scheme.
+    """Whether the client speaks TLS; None if the entry that counts is not a scheme.
 
     Most proxies write one scheme over what was there. Some append theirs; then it stands in
     the place that their entry has in ``X-Forwarded-For``.

@@ -46,7 +46,7 @@ class ConnectionRegistry:
 
     Attributes:
         answered: how many requests have been.
-        told_to_close: how many clients were told, in a drain or before it, that an answer is the
+        told_to_close: how many clients were told, in a drain or before it, that a response is the
             connection's last.
         handed_over: how many connections have been moved to another process.
         received: bytes of the bodies of requests that have been read.
@@ -55,7 +55,7 @@ class ConnectionRegistry:
         handover: hands connections over to another process, in a drain; None if none does.
         client_log: logs what clients do wrong.
         scheduler: shares each turn of the reactor between the connections that have much to do.
-        draining: whether a drain is announced or under way: the next answer of each
+        draining: whether a drain is announced or in progress: the next response of each
             connection is to be its last.
     """
 
@@ -279,7 +279,7 @@ class ConnectionRegistry:
             A Deferred that fires when no connection is left.
         """
         if self._drain is None:
-            self.handover = handover  # before applications end their answers
+            self.handover = handover  # before applications end their responses
             self.announce()
             self._drain = _Drain(self, self._announced)
             self._drain.check()

@@ -2,7 +2,7 @@
 
 What it promises is Twisted's (``twisted.web.iweb.IRequest``, and what `twisted.web.server.Request`
 adds). What differs is when things are done: nothing is parsed twice, what few applications ask for
-is made when they do, and the head of an answer is made in one pass.
+is made when they do, and the head of a response is made in one pass.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _learn_spelling(name: bytes | str) -> None:
 
 
 class Request(TwistedRequest):
-    """A request, from its head to its answer.
+    """A request, from its head to its response.
 
     Args:
         channel: the connection, or what is the connection to this request.
@@ -298,7 +298,7 @@ class Request(TwistedRequest):
             raise RequestRejected(507, "The body could not be kept.") from None
 
     def dispatch(self) -> None:
-        """The body is complete: answer."""
+        """The body is complete: respond."""
         if self.head.length != 0:
             self.content.seek(0)
         self.path = self.uri.partition(b"?")[0]
@@ -364,7 +364,7 @@ class Request(TwistedRequest):
             each.errback(reason)
 
     def process(self) -> None:
-        """Find the resource, and let it answer."""
+        """Find the resource, and let it respond."""
         self.prepath = []
         path = self.path
         segments = path[1:].split(b"/")
@@ -386,7 +386,7 @@ class Request(TwistedRequest):
         except BaseException:
             self.processingFailed(Failure())
 
-    # Answering
+    # Responding
 
     def processingFailed(self, reason: Failure) -> Failure:
         """The application has failed, or what the client sent is not a form."""
@@ -419,7 +419,7 @@ class Request(TwistedRequest):
         return True
 
     def render(self, resource: IResource) -> None:
-        """Let a resource answer.
+        """Let a resource respond.
 
         Args:
             resource: an `IResource`.
@@ -447,7 +447,7 @@ class Request(TwistedRequest):
         self.finish()
 
     def _render_as_get(self, resource: IResource) -> object:
-        """Let a resource that knows no HEAD answer as to GET; only the head is sent.
+        """Let a resource without HEAD respond as to GET; only the head is sent.
 
         Twisted's own finishes for the resource, whether it is done or not.
         """
@@ -459,11 +459,11 @@ class Request(TwistedRequest):
             self.method = b"HEAD"
 
     def write(self, data: bytes) -> None:
-        """Send a part of the answer, and before the first one its head.
+        """Send a part of the response, and before the first one its head.
 
         Raises:
-            RuntimeError: the answer is finished.
-            TypeError: these are no bytes; nothing is sent.
+            RuntimeError: the response is finished.
+            TypeError: the data is not bytes; nothing is sent.
         """
         if self.finished:
             raise RuntimeError("Request.write was called after Request.finish")
@@ -477,8 +477,8 @@ class Request(TwistedRequest):
         if begins:
             self._prepare()
         if self._is_bodiless:
-            # Also for who has kept this method, or has it wrapped: what were sent now would be
-            # taken for the beginning of the next answer.
+            # Checked here because applications keep or wrap this method: what is sent now would
+            # be taken for the beginning of the next response.
             data = b""
         elif data:
             sent = self.sentLength + len(data)
@@ -540,13 +540,13 @@ class Request(TwistedRequest):
         )
 
     def _prepare(self) -> None:
-        """Make the head of the answer what it is to be."""
+        """Complete the head of the response."""
         self.startedWriting = 1
         code = self.code
         headers = self.responseHeaders
         raw = twisted_internals.raw_headers(headers)
         length = raw.get(b"Content-Length")
-        # What applications say of the length must not make an answer that can be read in two
+        # What applications say of the length must not make a response that can be read in two
         # ways (RFC 9112 section 6).
         if length and (len(length) > 1 or not _LENGTH.fullmatch(length[0])):
             del raw[b"Content-Length"]
@@ -578,7 +578,7 @@ class Request(TwistedRequest):
             headers.setRawHeaders(b"Set-Cookie", self.cookies)
 
     def finish(self) -> None:
-        """The answer is complete.
+        """Complete the response.
 
         Raises:
             RuntimeError: the connection is gone, as ``notifyFinish`` tells.
@@ -617,7 +617,7 @@ class Request(TwistedRequest):
                 each.callback(None)
 
     def setHeader(self, name: bytes | str, value: bytes | str) -> None:
-        """Set a header field of the answer, in place of all of this name."""
+        """Set a header field of the response, instead of all of this name."""
         # What needs no conversion goes in without the four calls of Twisted's way.
         spelled = _SPELLED.get(name)
         if spelled and type(value) is bytes and b"\n" not in value and b"\r" not in value:
@@ -628,7 +628,7 @@ class Request(TwistedRequest):
         self.responseHeaders.setRawHeaders(name, [value])
 
     def setResponseCode(self, code: int, message: bytes | None = None) -> None:
-        """Set the status of the answer.
+        """Set the status of the response.
 
         Args:
             code: of a final response, from 200 to 599, or 101; any other becomes 500.
@@ -640,7 +640,7 @@ class Request(TwistedRequest):
         super().setResponseCode(code, message and message.translate(_ON_ONE_LINE))
 
     def _within_length(self, data: bytes) -> bytes:
-        """So much of it as the answer says to have: the rest would begin the next answer."""
+        """As much of it as Content-Length allows: the rest would begin the next response."""
         assert self._length is not None
         room = self._length - self.sentLength
         self._excess += max(0, len(data) - room)

@@ -129,7 +129,7 @@ def is_ready(request: object) -> bool:
 def draining(request: Any) -> Deferred[None]:
     """Learn when the server that answers a request begins to drain, or announces that it will.
 
-    Event streams and long polls end their answer then, in their own words; what is
+    Event streams and long polls end their response then, in their own way; what is
     still unfinished at the drain deadline is cut. WebSockets can take their leave. Nothing
     has been closed yet; with a ``shutdown_delay`` it is the begin of that.
 

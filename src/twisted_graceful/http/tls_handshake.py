@@ -58,7 +58,7 @@ class Handshake(PreRequestConnection):
 
     Until the client's first byte it counts as silent, so a drain does not wait for a client that
     never sends one. The connection that takes its place is silent again, so a client whose
-    handshake was completed in a drain has the same grace as any other.
+    handshake was completed in a drain has the same grace as all others.
     """
 
     transport: TLSServer

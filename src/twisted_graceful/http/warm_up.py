@@ -44,7 +44,7 @@ _LINES, _WIDTH = 8, 200
 """How much of a body is kept, and shown: less than a reason may have on the control channel."""
 
 _ENDLESS = b"text/event-stream"
-"""The type of an answer that is not meant to end (HTML, section 9.2): its head is the answer."""
+"""The type of a response that does not end (HTML, section 9.2): its head is enough."""
 
 _log = Logger()
 
@@ -61,7 +61,7 @@ async def warm_up(
 ) -> None:
     """Let a site answer requests, one after the other.
 
-    An answer is awaited whole, unless it is an event stream, and is then thrown away. Redirects
+    A response is read completely, unless it is an event stream, and discarded. Redirects
     are not followed. If this is cancelled, the request under way is given up.
 
     Args:
@@ -69,13 +69,13 @@ async def warm_up(
         targets: the path of each GET request, or a whole URL for another host than ``localhost``.
         transport: makes the transports of the site's connections.
         secure: whether a path is requested as one of https.
-        timeout: seconds that each answer may take.
+        timeout: seconds that each response may take.
         reactor: runs the client's side.
         begins: is called with each target before it is asked for.
 
     Raises:
-        WarmUpError: there was no answer in time, none that is HTTP, not all of one, or one with a
-            status of 500 and more.
+        WarmUpError: there was no complete HTTP response in time, or one with a status of 500
+            or more.
     """
     for target in targets:
         begins(target)
@@ -106,9 +106,9 @@ class _WarmUpRequest:
     """One request, and the connection that it has for itself.
 
     Attributes:
-        answered: fires when there is as much of an answer as is needed; it fails with
+        answered: fires when there is as much of a response as is needed; it fails with
             `WarmUpError`, and can be cancelled.
-        status: of the answer; 0 as long as there is none.
+        status: of the response; 0 as long as there is none.
         answer: the status and its reason.
     """
 
@@ -143,10 +143,10 @@ class _WarmUpRequest:
         await self._connection.close()
 
     def error(self, what: str = "") -> WarmUpError:
-        """What is wrong with the answer.
+        """What is wrong with the response.
 
         Args:
-            what: of it is missing; nothing if it is the answer itself that is bad.
+            what: is missing of it; empty if the response itself is bad.
         """
         text = f"the warm-up request GET {self._target} was "
         if not self.status:

@@ -57,7 +57,7 @@ class Channel(MovableConnection):
 
     _request: Request | None = None
     _sending_request: ChannelRequest | None = None
-    """A request whose answer is complete, and not sent yet; then it is logged."""
+    """A request whose response is complete but not sent yet; it is logged then."""
     _body: Body | None = None
     _producer: RegisteredProducer | None = None
     _progress: RateWatch | None = None
@@ -192,10 +192,10 @@ class Channel(MovableConnection):
         outcome: Outcome = Outcome.REFUSED,
         shown: Exception | None = None,
     ) -> None:
-        """Answer in the application's place, and close.
+        """Send an error response instead of the application's, and close.
 
         Args:
-            refused: the answer.
+            refused: what the response says.
             outcome: for the access log.
             shown: the error that the application gets, if it has seen the request.
         """
@@ -228,12 +228,12 @@ class Channel(MovableConnection):
             request.connectionLost(Failure(shown or refused))
         self.loseConnection()
 
-    # Writing answers: what `Request` asks of its channel
+    # Writing responses: what `Request` asks of its channel
 
     def writeHeaders(
         self, version: bytes, code: bytes, reason: bytes, headers: Headers, data: bytes = b""
     ) -> None:
-        """An answer begins, with the first bytes of its body; the connection's last one says so."""
+        """Begin a response, with the first bytes of its body; the last one announces the close."""
         self.deadline = NEVER
         raw = twisted_internals.raw_headers(headers)
         if code != b"101":  # after 101 the connection lives on in another protocol
@@ -261,7 +261,7 @@ class Channel(MovableConnection):
             self._connections.count_limit("max_requests_per_connection")
             return True
         if not head.persistent:
-            # To HTTP/1.0 the close tells the end of an answer, if a length does not.
+            # To HTTP/1.0 the close is the end of a response without a length.
             has_length = b"Content-Length" in headers or head.method == b"HEAD"
             if not (head.keep_alive and has_length):
                 return True
@@ -295,15 +295,15 @@ class Channel(MovableConnection):
         return bool(self._buffer.strip(b"\r\n")) or super().has_unread()
 
     def write(self, data: bytes) -> None:
-        """Send a part of an answer."""
+        """Send a part of a response."""
         self.transport.write(data)
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
-        """Send parts of an answer."""
+        """Send parts of a response."""
         self.transport.writeSequence(iovec)
 
     def requestDone(self, request: ChannelRequest) -> None:
-        """An answer is complete, and handed to the transport."""
+        """A response is complete, and handed to the transport."""
         self._connections.answered += 1
         self._request = None
         if self.phase is not _RESPONDING:
@@ -327,7 +327,7 @@ class Channel(MovableConnection):
             self._read_requests()
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
-        """Let a producer make the answer, as fast as the client reads.
+        """Let a producer write the response, as fast as the client reads.
 
         Raises:
             RuntimeError: there is one already.
@@ -471,7 +471,7 @@ class Channel(MovableConnection):
     # The access log: each request is told of once, when it is over
 
     def log(self, access_log: RequestLog, request: ChannelRequest) -> None:
-        """An answer is complete; of one that the client is slow to read the end is awaited."""
+        """Log a complete response, once the client has read it if it is slow."""
         if self._blocked or self._aborted:
             self._sending_request = request
         else:

@@ -3,7 +3,7 @@
 The connection ends in two steps (RFC 9113 section 6.8), in drains, idle timeouts and at the limit
 of requests. A GOAWAY that names the last of all streams announces the end, together with a PING.
 Until the PING is answered, requests may cross that GOAWAY, and they are served. Streams that the
-client opens later, or without an answer to the PING after ``idle_grace``, are refused
+client opens later, or without a reply to the PING after ``idle_grace``, are refused
 (REFUSED_STREAM, so the client knows that they were not processed): no client can hold up a drain.
 When no stream is left, a second GOAWAY names the last one that was processed, with the close.
 
@@ -234,7 +234,7 @@ class Http2Connection(Connection):
             self._enter(ConnectionPhase.IDLE, self._settings.idle_timeout)
 
     def client_goes_away(self) -> None:
-        """The client will send no more requests, and waits for its answers."""
+        """The client will send no more requests, and waits for its responses."""
         self._client_goes_away = True
         self._finish_or_idle()
 
@@ -306,14 +306,14 @@ class Http2Connection(Connection):
             self._ask_for_turn()
 
     def response_made(self, stream: Stream) -> None:
-        """The application has made all of an answer."""
+        """The application has finished a response."""
         self._connections.answered += 1
         self.ready(stream)
 
     def stream_sent(self, stream: Stream) -> None:
-        """All of an answer is sent."""
+        """A response has been sent completely."""
         if stream.receiving:
-            # Refused; some clients forget the answer if the reset comes with it.
+            # Rejected; some clients drop the response if the reset comes with it.
             self.lingering[stream.number] = self.now() + self._settings.linger_timeout
         elif not stream.rejected:
             self._receiver.resets.earn(1)
@@ -343,7 +343,7 @@ class Http2Connection(Connection):
             self._finish_or_idle()
 
     def drop(self, stream: Stream, reason: BaseException | None, outcome: Outcome) -> None:
-        """A stream is over, and its answer was not sent in whole."""
+        """A stream is over, and its response was not sent completely."""
         stream.lost(Failure(reason), outcome)
         self._remove(stream)
 
@@ -434,7 +434,7 @@ class Http2Connection(Connection):
         return 0 if self._served else super().grace
 
     def loseConnection(self) -> None:
-        """Announce the end; it comes when the client has confirmed that, and has its answers."""
+        """Announce the end; close when the client has confirmed it and has its responses."""
         if self.phase is ConnectionPhase.SILENT:
             self._finish()  # it has not begun, and could not confirm
         elif self._goaway is _GoawayState.OPEN:

@@ -107,7 +107,7 @@ def check_trailer(decoded: FieldDecoder) -> None:
 
 
 def response_fields(code: bytes, headers: Headers) -> Fields:
-    """The fields of an answer, without those that have no meaning in HTTP/2."""
+    """The fields of a response, without those that have no meaning in HTTP/2."""
     fields = [(b":status", code)]
     dropped = _CONNECTION_SPECIFIC
     options = headers.getRawHeaders(b"Connection")

@@ -111,7 +111,7 @@ class Frame(NamedTuple):
         """Section 6.8.
 
         Raises:
-            Http2ConnectionError: it is no GOAWAY frame.
+            Http2ConnectionError: it is not a GOAWAY frame.
         """
         if self.stream:
             raise Http2ConnectionError(ErrorCodes.PROTOCOL_ERROR, "a GOAWAY frame is of a stream")

@@ -23,7 +23,7 @@ from .frames import MAX_FRAME_SIZE, PREFACE
 WINDOW = 1 << 20
 """Bytes that a client may send ahead, on a stream and on the connection, as Go's server has it.
 
-It is no memory: what comes goes to the body's file at once.
+It costs no memory: what arrives goes to the body's file at once.
 """
 
 ALL_STREAMS = 2**31 - 1
@@ -35,7 +35,7 @@ _H2_DEFAULTS = {
 }
 
 _TABLE_SIZE = 4096
-"""Bytes of the table that answers are compressed with; a client can have it grow without bound."""
+"""Bytes of the table that compresses responses; a client could make it grow without bound."""
 
 
 class H2Machine(H2Connection):
@@ -71,7 +71,7 @@ class H2Machine(H2Connection):
         )
         self.decoder = FieldDecoder(settings.max_header_size, settings.max_headers)
         self.initiate_connection()
-        # A stream too many is no error of the connection: a client that has not seen our
+        # A stream too many is not an error of the connection: a client that has not seen our
         # settings may open it. It is refused on its own.
         self.local_settings.max_concurrent_streams = 2**31 - 1
         self.local_settings.acknowledge()

@@ -77,11 +77,11 @@ class Stream:
         receiving: whether the body is not complete.
         received: bytes of the body.
         progress: of the body; None if none is awaited.
-        deadline: when the answer must have begun.
+        deadline: when the response must have begun.
         response_head: the fields of the response, until they are sent.
         body: what waits to be sent.
         finished: whether nothing will be added to it.
-        error: what the stream ends with if its answer is not whole.
+        error: what the stream ends with if its response is incomplete.
         sent: bytes of the body that were sent.
         mark: how much had been written on the connection when this stream had to wait last.
         starving: how the client lets us send, while it lets us not; None while it does.
@@ -197,10 +197,10 @@ class Stream:
         outcome: Outcome = Outcome.REFUSED,
         shown: Exception | None = None,
     ) -> None:
-        """Answer in the application's place.
+        """Send an error response instead of the application's.
 
         Args:
-            refused: the answer.
+            refused: what the response says.
             outcome: for the access log.
             shown: the error that the application gets, if it has seen the request.
         """
@@ -262,7 +262,7 @@ class Stream:
         if request is not None:
             request.connectionLost(reason)
 
-    # The answer goes
+    # Sending the response
 
     @property
     def is_whole(self) -> bool:
@@ -293,7 +293,7 @@ class Stream:
     def writeHeaders(
         self, version: bytes, code: bytes, reason: bytes, headers: Headers, data: bytes = b""
     ) -> None:
-        """The answer begins, with the first bytes of its body."""
+        """Begin the response, with the first bytes of its body."""
         self.deadline = NEVER
         self.response_head = fields.response_fields(code, headers)
         self.connection.ready(self)
@@ -301,10 +301,10 @@ class Stream:
             self.write(data)
 
     def write(self, data: bytes) -> None:
-        """Send a part of the answer.
+        """Send a part of the response.
 
         Raises:
-            TypeError: it is no bytes.
+            TypeError: the data is not bytes.
         """
         if not isinstance(data, bytes):
             raise TypeError(f"only bytes can be sent, not {type(data).__name__}")
@@ -321,27 +321,27 @@ class Stream:
             self._producer.pauseProducing()
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
-        """Send parts of the answer."""
+        """Send parts of the response."""
         self.write(b"".join(iovec))
 
     @property
     def _status(self) -> int:
-        """Of the answer; 0 if none was begun."""
+        """The status of the response; 0 if none was begun."""
         request = self._answered or self._request
         return request.code if request is not None and request.startedWriting else 0
 
     def log(self, access_log: RequestLog, request: ChannelRequest) -> None:
-        """An answer is complete; it is told of when it is sent, or lost."""
+        """Log a complete response when it has been sent, or is lost."""
         self._answered = request
 
     def requestDone(self, request: ChannelRequest) -> None:
-        """The answer is complete."""
+        """The response is complete."""
         self._request = None
         self.finished = True
         self.connection.response_made(self)
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
-        """Let a producer make the answer, as fast as it can be sent.
+        """Let a producer write the response, as fast as it can be sent.
 
         Raises:
             RuntimeError: there is one already.
@@ -372,7 +372,7 @@ class Stream:
         self._producer = None
 
     def loseConnection(self) -> None:
-        """Send what was written; if the answer is not finished by then, the client is told."""
+        """Send what was written, then an error if the response is unfinished."""
         if not self.finished:
             self.finished = True
             self.error = ErrorCodes.INTERNAL_ERROR

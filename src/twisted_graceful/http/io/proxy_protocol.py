@@ -126,7 +126,7 @@ def parse(data: bytes) -> Header | None:
         The header; None if it has not arrived in whole.
 
     Raises:
-        ProxyProtocolError: this is no header.
+        ProxyProtocolError: this is not a header.
     """
     if data.startswith(_BEGIN_V1):
         return _parse_v1(data)

@@ -100,8 +100,8 @@ class TLSSocket:
         """What has come; nothing at the end.
 
         Raises:
-            BlockingIOError: that is no whole record.
-            OSError: the connection is lost, or what has come is no TLS.
+            BlockingIOError: no complete record has arrived.
+            OSError: the connection is lost, or what has arrived is not TLS.
         """
         incoming = self._in
         if not incoming.pending:

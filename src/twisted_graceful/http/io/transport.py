@@ -1,7 +1,7 @@
 """The server's end of a TCP connection: Twisted's, with the writes of a reactor turn gathered.
 
 Twisted's transport sends in the turn after a write, which costs two changes of the poll
-set and one more wake-up for every answer. Here what was written in a turn goes out at its
+set and one more wake-up for every response. Here what was written in a turn goes out at its
 end, in one ``send``, and only what the kernel does not take at once waits for the poll.
 """
 
@@ -60,7 +60,7 @@ class Flusher:
             try:
                 transport.flush()
             except Exception:
-                # A producer that was paused or resumed raised: that is no other client's fault.
+                # A producer that was paused or resumed raised: that is not another client's fault.
                 self._log.failure("Sending failed: the connection is aborted")
                 transport.abortConnection()
 
@@ -203,7 +203,7 @@ class GatheringServer(Server):
         """Send bytes, at the end of this turn.
 
         Raises:
-            TypeError: they are no bytes.
+            TypeError: the data is not bytes.
         """
         if type(data) is not bytes and not isinstance(data, bytes):
             raise TypeError(f"only bytes can be sent, not {type(data).__name__}")

@@ -24,8 +24,8 @@ class LocalAddress(UNIXAddress):
     Args:
         name: the path, or a NUL byte and the name of an abstract socket; None for an end without
             a name, as most clients are.
-        host: in the place of an IP address.
-        port: in the place of a port.
+        host: instead of an IP address.
+        port: instead of a TCP port.
     """
 
     def __init__(self, name: str | bytes | None, host: str = "", port: int = 0) -> None:
@@ -42,7 +42,7 @@ class UnixPort(Port):
 
     @property
     def _realPortNumber(self) -> Any:
-        """What logs have in the place of a port; None if it does not listen."""
+        """What logs show instead of a port; None if it does not listen."""
         return self.bound_address if self._listens else None
 
     @_realPortNumber.setter

@@ -13,11 +13,11 @@ class Outcome(Enum):
     """How a request ended.
 
     Attributes:
-        ANSWERED: the application's answer was sent.
+        ANSWERED: the application's response was sent.
         REFUSED: the server answered, in the application's place.
         TIMED_OUT: the client, or the application, was too slow.
         CUT: the drain deadline, or the application, ended the connection.
-        CLIENT_GONE: the client ended the connection, before it had the answer.
+        CLIENT_GONE: the client ended the connection, before it had the response.
     """
 
     ANSWERED = "answered"
@@ -33,7 +33,7 @@ class CutRequest:
 
     Attributes:
         method: its method; ``"-"`` if its request line had not arrived.
-        path: its target without the query, which may hold secrets; ``"-"`` likewise.
+        path: its target without the query, which may hold secrets; ``"-"`` if that is unknown.
         age: seconds since its first byte.
         doing: what it was in the middle of.
     """
@@ -64,7 +64,7 @@ class DrainReport:
         seconds: how long the drain took.
         sent_away: WebSockets that were told that the server goes away.
         handed_over: connections that the successor has taken, open.
-        told_to_close: connections whose client was told with an answer that it is the last:
+        told_to_close: connections whose client was told that a response is the last one:
             by ``Connection: close``, or in HTTP/2 by a GOAWAY.
         delay: seconds before the drain for which its announcement stood (``shutdown_delay``).
     """

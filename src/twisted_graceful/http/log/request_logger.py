@@ -32,4 +32,4 @@ class RequestLogger(Logger):
         )
 
     def info(self, format: str | None = None, **values: object) -> None:
-        """Nothing: Twisted would tell of each HEAD that its answer has no body."""
+        """Log nothing: Twisted would log for each HEAD that its response has no body."""

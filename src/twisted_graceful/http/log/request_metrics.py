@@ -13,7 +13,7 @@ from .drain_report import Outcome
 
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Seconds: the upper bounds of the histogram's buckets. Those of Prometheus' clients, and some more
-at both ends, for answers from memory and for long polls."""
+at both ends, for responses from memory and for long polls."""
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """What is counted by name; any other method is ``other``, for clients can invent as many as they
@@ -75,7 +75,7 @@ class RequestMetrics:
         ``requests`` with method and class of the status; ``unanswered``, those of them that the
         application did not answer, with outcome and status; ``bucket`` with its upper bound in
         seconds, of requests that are in no smaller one; ``seconds``, how long all requests took
-        together, from the first byte to the end; ``sent``, bytes of the bodies of answers.
+        together, from the first byte to the end; ``sent``, bytes of the bodies of responses.
         """
         counters = {"seconds": self._took, "sent": float(self._sent)}
         for method, counts in (*self._counts.items(), (OTHER.encode(), self._other)):

@@ -89,12 +89,12 @@ class WebSocket(Connection):
     # The opening handshake
 
     def set_protocol(self, protocol: IProtocol) -> None:
-        """Let a protocol speak, from the head of its answer on."""
+        """Let a protocol speak, from the head of its response on."""
         self.protocol = protocol
         self.channel.transport = self.app_transport  # which it may have taken away
 
     def _shake_hands(self, data: bytes) -> None:
-        """Send a part of the answer; with ``101`` the WebSocket begins."""
+        """Send a part of the response; with ``101`` the WebSocket begins."""
         if self.protocol is None:
             self.wire.write(data)
         elif self.channel.phase is ConnectionPhase.RESPONDING:
