@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.failure import Failure
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+T = TypeVar("T")
 
 
 def needs_its_loop(reactor: object) -> bool:
@@ -16,13 +21,13 @@ def needs_its_loop(reactor: object) -> bool:
     return module is not None and isinstance(reactor, module.AsyncioSelectorReactor)
 
 
-def as_deferred(awaitable: Awaitable[Any]) -> Deferred[Any]:
+def as_deferred(awaitable: Awaitable[T]) -> Deferred[T]:
     """A Deferred of what an awaitable returns or raises.
 
     If a loop of asyncio is running, one of its tasks runs the awaitable, otherwise Twisted does.
     """
 
-    async def wait() -> Any:
+    async def wait() -> T:
         return await awaitable
 
     loop = _running_loop()
@@ -39,7 +44,7 @@ def as_deferred(awaitable: Awaitable[Any]) -> Deferred[Any]:
 
     # The loop itself keeps no task alive.
     task = loop.create_task(run())
-    finished: Deferred[Any] = Deferred(lambda _: task.cancel())
+    finished: Deferred[T] = Deferred(lambda _: task.cancel())
     return finished
 
 
@@ -60,14 +65,14 @@ class _Both:
         loop: of the task.
     """
 
-    def __init__(self, steps: Coroutine[Any, Any, Any], loop: Any) -> None:
+    def __init__(self, steps: Coroutine[object, object, object], loop: AbstractEventLoop) -> None:
         self._steps = steps
         self._loop = loop
 
-    def __await__(self) -> Generator[Any, Any, Any]:
+    def __await__(self) -> Generator[object, object, Any]:
         steps = self._steps
-        go_on: Callable[[Any], Any] = steps.send
-        value: Any = None
+        go_on: Callable[[Any], object] = steps.send
+        value: object = None
         while True:
             try:
                 awaited = go_on(value)
@@ -82,11 +87,11 @@ class _Both:
             except BaseException as error:
                 go_on, value = steps.throw, error
 
-    def _fired(self, deferred: Deferred[Any]) -> Generator[Any, Any, Any]:
+    def _fired(self, deferred: Deferred[object]) -> Generator[object, object, Any]:
         """Wait for a Deferred, and keep its result in it."""
         future = self._loop.create_future()
 
-        def fired(result: Any) -> Any:
+        def fired(result: object) -> object:
             if not future.done():
                 future.set_result(None)
             return result

@@ -10,6 +10,8 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
+from twisted.internet.interfaces import IAddress
+
 from ..http.interfaces import HttpConnection
 from ..http.phases import WAITING, ConnectionPhase
 from ..http.registry import ConnectionRegistry
@@ -43,7 +45,7 @@ class Admission:
     def __init__(self, allowed: Networks) -> None:
         self._allowed = allowed
 
-    def __call__(self, client: Any, connections: ConnectionRegistry) -> str:
+    def __call__(self, client: IAddress, connections: ConnectionRegistry) -> str:
         """Why a client is refused; empty if it may connect.
 
         Args:

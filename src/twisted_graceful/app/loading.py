@@ -10,7 +10,6 @@ import sys
 from contextlib import suppress
 from importlib.machinery import PathFinder
 from types import ModuleType
-from typing import Any
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -18,7 +17,7 @@ from twisted.python.failure import Failure
 from ..errors import AppError, GracefulError
 
 
-def load(name: str) -> Any:
+def load(name: str) -> object:
     """Import what a dotted name names.
 
     Args:

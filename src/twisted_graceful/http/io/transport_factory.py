@@ -59,7 +59,7 @@ class TransportFactory:
     ) -> GatheringServer:
         """The transport of a connection; the arguments are those of a `GatheringServer`."""
         made = partial(self._class, sock, protocol, client, port, number)
-        layers: dict[str, Any] = {} if self.tls is None else {"context": self.tls}
+        layers: dict[str, ssl.SSLContext] = {} if self.tls is None else {"context": self.tls}
         return made(self.poller or reactor, self.flusher, self.send_queue, **layers)
 
     @property

@@ -22,7 +22,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from twisted.logger import ILogObserver, Logger, LogPublisher
 
@@ -47,6 +47,9 @@ _NEEDS_SPARE = sys.version_info[:2] == (3, 12)
 
 _FRAMES = 20
 """How many frames of each stack are logged, counted from the innermost."""
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
 
 STATUS = 1
 """The exit status of a process that had to be ended; faulthandler has no other."""
@@ -232,7 +235,7 @@ def stacks() -> str:
     return "\n".join(parts) or "No thread runs Python code: an exit handler in C, for example."
 
 
-def _children() -> list[Any]:
+def _children() -> list[BaseProcess]:
     """The children that multiprocessing waits for at exit."""
     multiprocessing = sys.modules.get("multiprocessing")
     try:
@@ -241,7 +244,7 @@ def _children() -> list[Any]:
         return []
 
 
-def _described(child: Any) -> str:
+def _described(child: BaseProcess) -> str:
     return f"child process {child.pid} ({child.name}, of multiprocessing), which is killed"
 
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Protocol
 from weakref import WeakSet
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from ...handover_interface import Carrier, HandedConnection
+from ...handover_interface import Carrier, Departure, HandedConnection
 
 
 class RelayTarget(Protocol):
@@ -71,7 +71,7 @@ class Relay:
             return
         waiting, self._waiting = self._waiting, []
         room = {route: route.carrier.room for route in routes}
-        batches: dict[RelayTarget, list[Any]] = {}
+        batches: dict[RelayTarget, list[Departure]] = {}
         for connection in waiting:
             willing = [each for each in routes if each not in connection.refused_by]
             if not willing:
