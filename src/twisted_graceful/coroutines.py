@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def needs_its_loop(reactor: object) -> bool:
+def is_asyncio_reactor(reactor: object) -> bool:
     """Whether a reactor is asyncio's loop, which runs only in calls that the reactor makes."""
     module = sys.modules.get("twisted.internet.asyncioreactor")
     return module is not None and isinstance(reactor, module.AsyncioSelectorReactor)

@@ -165,7 +165,7 @@ def wait_group(
     service.startService()
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     reactor.run()
-    service.give_signals_back()
+    service.restore_signals()
     report = service.report or DrainReport()
     if report.cut:
         raise RequestsCut(report)

@@ -39,7 +39,7 @@ class FakeWorker:
         self.told.append("drain")
         return self.drained
 
-    def move_out(self, within: float) -> None:
+    def hand_over_and_leave(self, within: float) -> None:
         """It gives its connections away and ends."""
         self.told.append("move out")
 

@@ -138,7 +138,7 @@ class ExitPhasesTests(SynchronousTestCase):
     def test_the_process_goes_on(self) -> None:
         """A service that is stopped in a process that goes on leaves no deadline and no trigger."""
         self.phases.stop_requested(signal.SIGTERM)
-        self.phases.give_up()
+        self.phases.disarm()
         self.assertIsNone(self.deadline.seconds)
         self.assertEqual(self.reactor.triggers, [])
 

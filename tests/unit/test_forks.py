@@ -75,7 +75,7 @@ class ForkTests(SynchronousTestCase):
         self.check(
             "assert child(lambda: is_socket(*ours)) == 4\n"
             "guard.begin()\n"
-            "with passing_on():\n"
+            "with keeping_all_descriptors():\n"
             "    assert child(lambda: is_socket(*ours)) == 4\n"
             "guard.end()\n"
             "assert child(lambda: is_socket(*ours)) == 4\n"

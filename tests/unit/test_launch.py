@@ -47,7 +47,7 @@ class CommandTests(SynchronousTestCase):
     def test_the_plugin_is_run_again_as_it_was(self) -> None:
         """`twistd graceful`, which tells twistd itself what not to repeat, starts as it was."""
         again = launch(
-            TWISTD, "-n", "graceful", argv=(TWISTD, "-n", "graceful"), twistd_is_told=True
+            TWISTD, "-n", "graceful", argv=(TWISTD, "-n", "graceful"), skips_twistd_steps=True
         )
         self.assertEqual(again.arguments, (TWISTD, "-n", "graceful"))
 
@@ -196,7 +196,7 @@ class ReleaseTests(SynchronousTestCase):
             executable=self.python,
             orig_argv=command,
             argv=command[script:],
-            twistd_is_told=told,
+            skips_twistd_steps=told,
             pid=99,
         )
 

@@ -360,7 +360,7 @@ class WorkerTests(WorkerTestCase):
     def test_move_out(self) -> None:
         """It hands over, ends when nothing is left, and is killed when it has not in time."""
         self.serve()
-        self.assertEqual(self.after(self.worker.move_out, 30), ["hand over"])
+        self.assertEqual(self.after(self.worker.hand_over_and_leave, 30), ["hand over"])
         self.assertEqual(self.after(self.workload.drained.callback, None), ["leave"])
         self.reactor.advance(30)
         self.assertEqual(self.reactor.signals, ABORTED)
@@ -376,7 +376,7 @@ class WorkerTests(WorkerTestCase):
         """As long as it is not ready a signal ends it."""
         for end, number in (
             (self.worker.leave, signal.SIGTERM),
-            (self.worker.move_out, signal.SIGTERM),
+            (self.worker.hand_over_and_leave, signal.SIGTERM),
             (self.worker.cut, signal.SIGKILL),
         ):
             with self.subTest(end=end, number=number):
@@ -426,7 +426,7 @@ class WorkerTests(WorkerTestCase):
         [(what, reason)] = self.pool.told
         self.assertEqual(what, "unheard")
         self.assertIn("it broke the control channel", reason)
-        self.worker.move_out(30)
+        self.worker.hand_over_and_leave(30)
         self.reactor.pump([1] * (SILENCE - 1))
         self.assertEqual(self.reactor.signals, [signal.SIGTERM])
         self.reactor.advance(1)
@@ -441,7 +441,7 @@ class WorkerTests(WorkerTestCase):
         self.serve()
         self.lose_channel(0)
         self.reactor.advance(EXIT_AFTER_EOF)
-        self.worker.move_out(30)
+        self.worker.hand_over_and_leave(30)
         self.reactor.pump([1] * 29)
         self.assertEqual(self.reactor.signals, [signal.SIGTERM])
         self.reactor.advance(1)

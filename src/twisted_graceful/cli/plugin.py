@@ -21,7 +21,7 @@ from ..errors import AppError, GracefulError, SettingsError
 from ..process.host.log_file import check_writable
 from ..process.upgrade.handed_over import handed_over
 from ..process.upgrade.launch import Launch
-from ..process.upgrade.output import keep_words
+from ..process.upgrade.output import capture_warnings
 from ..services.absolute_paths import with_absolute_paths
 from ..services.server import Server, global_reactor
 from ..services.service import GracefulService, serving
@@ -52,7 +52,7 @@ def makeService(options: Options) -> IService:
         # Python takes a .pyc for current if the source has its size and second of modification.
         sys.dont_write_bytecode = True
     if handed_over().is_successor and options.twistd.log_file:
-        keep_words()
+        capture_warnings()
     for sentence in unknown_variables(os.environ):
         _log.warn("{sentence}; it is ignored", sentence=sentence)
     try:

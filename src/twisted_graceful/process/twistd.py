@@ -72,7 +72,7 @@ class TwistdContext:
 
     def launch(self) -> Launch:
         """How to start a successor of this process."""
-        return Launch.of_this_process(os.environ, twistd_is_told=True, detaches=self.detaches)
+        return Launch.of_this_process(os.environ, skips_twistd_steps=True, detaches=self.detaches)
 
     def require_log(self) -> None:
         """Make sure that the log can be opened.

@@ -196,7 +196,7 @@ class ServerGroup(ServiceWorkload):
         """Take responsibility for the listeners: no other process would serve on them."""
         self._listeners.take_over()
 
-    def give_listeners_back(self) -> None:
+    def hand_back_listeners(self) -> None:
         """Leave the listeners to the predecessor, which serves on them again."""
         self._listeners.hand_back()
 

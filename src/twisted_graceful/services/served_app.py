@@ -12,7 +12,7 @@ from twisted.web.resource import IResource
 from ..app.conversion import as_resource
 from ..app.wsgi.threads import Threads
 from ..config.server_settings import ServerSettings
-from ..coroutines import needs_its_loop
+from ..coroutines import is_asyncio_reactor
 from ..handover_interface import Carrier
 from ..http.handover import HandoverQueue
 from ..http.io.transport_factory import TransportFactory
@@ -82,7 +82,7 @@ class ServedApp:
         self._threads = Threads(
             self._reactor, self._settings.wsgi_threads, self._environ(), self._is_multiprocess
         )
-        if needs_its_loop(self._reactor):
+        if is_asyncio_reactor(self._reactor):
             await deferLater(self._reactor, 0)
         made = as_resource(self._app, self._threads.resource, wsgi=self._wsgi)
         resource = await made if isinstance(made, Deferred) else made

@@ -271,7 +271,7 @@ class GracefulService(MultiService):
         """
         return self.process.lifecycle.report()
 
-    def give_signals_back(self) -> None:
+    def restore_signals(self) -> None:
         """Restore the signal handlers of the program, after the reactor has ended."""
         self.process.host.restore_signals(original=True)
 

@@ -252,7 +252,7 @@ class ServiceProcess(ManagedProcess):
         if not self.host.is_ours and twisted_internals.was_told_to_stop(self._reactor):
             lifecycle.stop()
         if lifecycle.predecessor_resumes:
-            self._servers.give_listeners_back()
+            self._servers.hand_back_listeners()
         lifecycle.service_stops()
         self.watcher.drains()
         report = await self._workload.stop(lifecycle.connections_arrived)

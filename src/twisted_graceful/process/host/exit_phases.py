@@ -85,7 +85,7 @@ class ExitPhases:
         """This process has begun to drain without having been told to stop; or it accepts again."""
         self._drains_since = self._clock() if now else None
 
-    def give_up(self) -> None:
+    def disarm(self) -> None:
         """The service has stopped, and the process goes on without it."""
         self._deadline.cancel()
         if self._trigger is not None:

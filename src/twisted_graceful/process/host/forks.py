@@ -22,7 +22,7 @@ _guards: weakref.WeakSet[ForkGuard] = weakref.WeakSet()
 _channels: weakref.WeakSet[Any] = weakref.WeakSet()
 _numbers: set[int] = set()
 _inherited: set[int] = set()
-_passing_on = False
+_keeps_all_descriptors = False
 _masks: dict[int, set[int]] = {}  # of signals, for each thread that is about to fork
 
 
@@ -88,14 +88,14 @@ def keep_inheritance_from_children(descriptors: Iterable[int]) -> None:
 
 
 @contextmanager
-def passing_on() -> Iterator[None]:
+def keeping_all_descriptors() -> Iterator[None]:
     """A child that is forked in here keeps everything: what it inherits is chosen for it."""
-    global _passing_on
-    _passing_on = True
+    global _keeps_all_descriptors
+    _keeps_all_descriptors = True
     try:
         yield
     finally:
-        _passing_on = False
+        _keeps_all_descriptors = False
 
 
 def _place(sock: socket.socket) -> tuple[int, object]:
@@ -162,7 +162,7 @@ def _in_child() -> None:
 
 
 def _clean_up() -> None:
-    if _passing_on or not (_guards or _inherited):
+    if _keeps_all_descriptors or not (_guards or _inherited):
         return
     descriptors = _numbers | _inherited
     for channel in list(_channels):

@@ -182,7 +182,7 @@ class ProcessHost:
         if not process_ends:
             self._fork_guard.end()
             self._signals.restore()
-            self._exit.give_up()
+            self._exit.disarm()
         elif self.is_ours:
             self._exit.stopped()
 

@@ -28,7 +28,7 @@ def interpreter(script: str) -> list[str]:
     return os.fsdecode(line[2:].strip()).split(None, 1)
 
 
-def has_run(script: str, words: Sequence[str]) -> bool:
+def was_used(script: str, words: Sequence[str]) -> bool:
     """Whether a script was run by its own first line, and not by a command that names Python.
 
     Args:

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from ...handover_interface import Recipient
 from ...reactors import IServerReactor
 from ...timer import Timer
-from ..host.forks import keep_from_children, keep_number_from_children, passing_on
+from ..host.forks import keep_from_children, keep_number_from_children, keeping_all_descriptors
 from ..listeners.listener import Listener
 from .control_channel import Answer, ControlChannel, Handlers, open_channel
 from .handover_protocol import ConnectionReceiver, ConnectionSender
@@ -177,7 +177,7 @@ class Child(ProcessProtocol):
         return self.pid
 
     def _spawn(self, launch: Launch, inheritance: Inheritance, descriptors: Sequence[int]) -> None:
-        with existing_directory(), passing_on():
+        with existing_directory(), keeping_all_descriptors():
             self._reactor.spawnProcess(
                 self,
                 launch.executable,

@@ -64,7 +64,7 @@ class Launch:
         executable: str = sys.executable,
         orig_argv: Sequence[str] = tuple(sys.orig_argv),
         argv: Sequence[str] | None = None,
-        twistd_is_told: bool = False,
+        skips_twistd_steps: bool = False,
         detaches: bool = False,
         pid: int | None = None,
     ) -> Launch:
@@ -75,7 +75,7 @@ class Launch:
             executable: the interpreter.
             orig_argv: the command line as the interpreter got it.
             argv: the command line as the program got it; None for ``sys.argv``.
-            twistd_is_told: whether the successor tells twistd itself what not to do
+            skips_twistd_steps: whether the successor tells twistd itself what not to do
                 again. A plugin can; a ``.tac`` file is read too late.
             detaches: whether it is about to become a daemon.
             pid: of this process; None to ask the system.
@@ -85,7 +85,7 @@ class Launch:
         symlinks = _symlinks(environ, orig_argv)
         directory = working_directory(environ, orig_argv)
         command, refusal = _command(
-            executable, orig_argv, argv, directory, symlinks, twistd_is_told
+            executable, orig_argv, argv, directory, symlinks, skips_twistd_steps
         )
         return cls(
             executable=command[0],
@@ -166,7 +166,7 @@ def _command(
     argv: Sequence[str],
     directory: str,
     symlinks: Symlinks,
-    twistd_is_told: bool,
+    skips_twistd_steps: bool,
 ) -> tuple[list[str], str]:
     """The command that starts this program again, and why that is refused; empty if it is not."""
     # Every option of the interpreter comes before the script.
@@ -184,9 +184,9 @@ def _command(
             "put it into a file"
         )
     is_twistd = _TWISTD.fullmatch(Path(argv[0]).name) is not None
-    if is_twistd and not twistd_is_told and TWISTD_AGAIN not in orig_argv:
+    if is_twistd and not skips_twistd_steps and TWISTD_AGAIN not in orig_argv:
         command[place:] = ["-m", TWISTD_AGAIN, *argv[1:]]
-    elif script and shebang.has_run(script, orig_argv[:place]):
+    elif script and shebang.was_used(script, orig_argv[:place]):
         # A new release has a script of its own, which names the interpreter of that release.
         command = [script, *after[1:]]
     return command, ""

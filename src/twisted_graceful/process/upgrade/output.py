@@ -160,7 +160,7 @@ class CapturedOutput:
 _words: CapturedOutput | None = None
 
 
-def keep_words() -> None:
+def capture_warnings() -> None:
     """Leave warnings and worse for the parent already before this process is ready.
 
     This is for processes that log to a file; on a standard stream the whole log is captured.

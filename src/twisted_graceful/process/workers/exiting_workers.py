@@ -47,7 +47,7 @@ class ExitingWorkers:
         if worker not in self._workers:
             return
         if others_serve:
-            worker.move_out(self._patience)
+            worker.hand_over_and_leave(self._patience)
         else:
             worker.leave(self._patience)
 

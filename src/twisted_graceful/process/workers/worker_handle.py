@@ -181,7 +181,7 @@ class WorkerHandle:
         inodes = [number for each in removed for number in each.inodes]
         return self._child.ask(Drain, gone=inodes).addTimeout(within, self._reactor)
 
-    def move_out(self, within: float) -> None:
+    def hand_over_and_leave(self, within: float) -> None:
         """Drain while others go on with its connections, and then end; as `leave` otherwise."""
         if self.is_ready:
             self.phase = WorkerPhase.LEAVING
