@@ -98,7 +98,7 @@ def check_sendable(name: bytes, value: bytes) -> None:
 
 @dataclass(slots=True)
 class Head:
-    """The head of a request.
+    """The head of a request, of HTTP/1.1 or HTTP/2.
 
     Args:
         method: case matters (RFC 9110 section 9.1).

@@ -1,4 +1,4 @@
-"""Reads the header of the PROXY protocol; then the connection that it announces takes its place."""
+"""The connection until its PROXY header has been read; then another takes its place."""
 
 from __future__ import annotations
 

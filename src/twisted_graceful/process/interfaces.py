@@ -1,4 +1,4 @@
-"""What a process is made of: what it serves with (workload), how it begins and ends (lifecycle).
+"""The parts of a process: its workload serves connections, its lifecycle begins and ends it.
 
 A `GracefulService` has one of each. A role is a combination: a single process is a `Generation`
 that serves itself, a master is a `Generation` with a pool of workers, and a worker is a `Worker`

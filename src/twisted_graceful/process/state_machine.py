@@ -1,4 +1,4 @@
-"""A state machine that runs on a table: where an input leads in each state, and what is done then.
+"""A state machine that runs on a table of transitions and outputs.
 
 The tables are drawn in the documentation.
 """

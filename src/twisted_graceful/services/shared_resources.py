@@ -1,4 +1,4 @@
-"""What the servers of a process share."""
+"""The resources that all servers of a process share."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What comes on a connection before anything else: the header of the PROXY protocol.
+"""Transports that begin with the header of the PROXY protocol.
 
-It is read from the socket below the transport, and no byte more than it has: so whatever is
-spoken after it, TLS too, finds the connection as if it had just been accepted.
+The header is read from the socket below the transport, and not a byte more: it is looked at with
+MSG_PEEK first. So what follows, TLS too, finds the connection as if it had just been accepted.
 """
 
 from __future__ import annotations

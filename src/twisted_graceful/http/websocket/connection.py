@@ -1,4 +1,4 @@
-"""The connection of a WebSocket: tracked, bounded, kept alive, and closed in a drain."""
+"""The connection of a WebSocket: follows its frames, limits them, pings, closes in a drain."""
 
 from __future__ import annotations
 

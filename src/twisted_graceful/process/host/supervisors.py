@@ -1,12 +1,12 @@
-"""Finds what started this process and waits for its end: a supervisor, or a container's init.
+"""Finds a parent that waits for the end of this process: a supervisor, or a container's init.
 
 In an upgrade the first process ends and another one serves. A supervisor that watches the process
 it has started takes that for the end of the service: it stops what is left, or starts a second
-server. There an upgrade is refused; with workers the process that is watched stays.
+server. So an upgrade is refused there; with workers, the watched process stays.
 
-systemd is told of the new main process where it listens (``Type=notify``), and reads it from the
-pid file of a daemon (``Type=forking``). A daemon is nobody's child; whether this process has become
-one is seen by its pid, which is not that of the start any more.
+systemd learns of the new main process by a notification (``Type=notify``), or from the pid file of
+a daemon (``Type=forking``). A daemon has left its parent; this process has become one if its pid is
+no longer that of the start.
 
 A terminal that runs a command, and not a shell where somebody types, closes when that ends, and
 the kernel sends HUP to what is left in it (``tmux new-session 'twistd ...'``, ``screen -dm``,

@@ -1,4 +1,4 @@
-"""Does what twistd does with files at its start and end, with successors in mind.
+"""Replaces what twistd does with files at its start and end, which would harm a successor.
 
 twistd writes its pid file through links, and unlinks the path at exit even if another process, our
 successor, owns it by then. It looks for the directory of its log when an application may have

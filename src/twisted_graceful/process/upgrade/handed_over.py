@@ -1,9 +1,9 @@
-"""What this process was handed by what started it; it is taken out of the environment once.
+"""Takes what the parent passed to this process out of the environment, once.
 
-A predecessor or a master leaves an `Inheritance`. A service manager passes sockets (`Activation`),
-and says where it wants to be notified (`Supervision`). Nothing that the application starts may have
-the variables or the descriptors of these, so they are taken as early as possible: when a module
-that serves is imported, and in a successor of ``twistd`` before that.
+A predecessor or a master leaves an `Inheritance`. A service manager passes sockets (`Activation`)
+and the socket for notifications (`Supervision`). Processes that the application starts, even while
+it is imported, must not inherit these variables and descriptors. So they are taken as early as
+possible: when a module that serves is imported, and in a successor of ``twistd`` before that.
 """
 
 from __future__ import annotations

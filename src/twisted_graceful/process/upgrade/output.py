@@ -1,10 +1,10 @@
-"""What a child writes before it is ready, and its last words after that: kept for the log.
+"""Captures what a child writes before it is ready, and its last words after that, for the log.
 
-A pipe to the parent would break when the parent is killed, and would block when it
-is busy. So the child's standard streams are files in memory until it is ready; then
-the child copies what is in them to the real streams and goes on there. They are empty then,
-and as long as the parent may still tell of the child's death, its worst log entries go there too,
-and the stacks of its threads when it is ended by a fault.
+A pipe to the parent would break when the parent is killed, and would block when it is busy. So the
+child's standard streams are files in memory until it is ready; then the child copies their contents
+to the real streams and continues there. From then on, as long as the parent may still report the
+child's death, warnings and worse are also written to the emptied files, and so are the stacks of
+all threads when a fault ends the child.
 """
 
 from __future__ import annotations

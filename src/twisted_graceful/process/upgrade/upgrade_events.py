@@ -1,4 +1,4 @@
-"""What a process reports of upgrades, rolling restarts and other generations to its watcher."""
+"""The events of upgrades and rolling restarts, and the watcher that is told about them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A master and its workers: the pool, what the master knows of a worker, and the worker itself.
+"""Workers: the pool of a master, its handle of each worker, and the lifecycle of a worker.
 
 May import every other part of `process`; none imports it.
 """
