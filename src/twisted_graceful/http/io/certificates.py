@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, TypeAlias
 
 from ...errors import CertificateError
 
@@ -20,6 +20,9 @@ _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 _CERTIFICATE = re.compile(r"^-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----", re.MULTILINE)
 _BLOCK = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _KEY = re.compile(r"^-----BEGIN ([A-Z0-9]+ )*PRIVATE KEY-----", re.MULTILINE)
+
+_Decoded: TypeAlias = dict[str, Any]
+"""A certificate as `ssl.SSLSocket.getpeercert` returns it."""
 
 _DAY = 86400.0
 
@@ -167,7 +170,7 @@ def _handshake(
     return client
 
 
-def _chain(certificate: str, own: bytes) -> Iterator[dict[str, Any]]:
+def _chain(certificate: str, own: bytes) -> Iterator[_Decoded]:
     """The certificates in a file, without the server's own."""
     for block in _BLOCK.findall(_read(certificate, "tls_cert")):
         der = ssl.PEM_cert_to_DER_cert(block)
@@ -178,7 +181,7 @@ def _chain(certificate: str, own: bytes) -> Iterator[dict[str, Any]]:
             yield next(iter(store.get_ca_certs()), _NO_AUTHORITY)
 
 
-def _faults_of_chain(own: dict[str, Any], chain: Iterable[dict[str, Any]]) -> Iterator[str]:
+def _faults_of_chain(own: _Decoded, chain: Iterable[_Decoded]) -> Iterator[str]:
     below = own
     for place, above in enumerate(chain, 2):
         if below["issuer"] != above["subject"]:

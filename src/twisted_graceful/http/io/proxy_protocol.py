@@ -24,20 +24,6 @@ from ...networks import unmapped
 _IP: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Transport: TypeAlias = Literal["TCP", "UDP"]
 
-ProxiedFacts: TypeAlias = tuple[tuple[str, int], tuple[str, int], bool]
-"""A `Proxied` in values that JSON has, where a tuple is a list: source, destination, secure."""
-
-
-class ConnectionFacts(TypedDict, total=False):
-    """What another process needs to know of a transport to continue with its connection.
-
-    Attributes:
-        proxied: what its PROXY header says; missing if it has none.
-    """
-
-    proxied: ProxiedFacts | None
-
-
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 """How version 2 begins (section 2.2)."""
 
@@ -99,6 +85,20 @@ class Proxied:
             (IPv6Address if ":" in host else IPv4Address)("TCP", host, port) for host, port in ends
         )
         return cls(source, destination, secure)
+
+
+ProxiedFacts: TypeAlias = tuple[tuple[str, int], tuple[str, int], bool]
+"""A `Proxied` in values that JSON has, where a tuple is a list: source, destination, secure."""
+
+
+class ConnectionFacts(TypedDict, total=False):
+    """What another process needs to know of a transport to continue with its connection.
+
+    Attributes:
+        proxied: what its PROXY header says; missing if it has none.
+    """
+
+    proxied: ProxiedFacts | None
 
 
 @dataclass(frozen=True, slots=True)
