@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..http.log.request_metrics import BOUNDS
 from ..process.host.process_status import Status
+
+if TYPE_CHECKING:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 MISSING = (
     "metrics need the library prometheus-client: pip install 'twisted-graceful[metrics]'; "
@@ -128,7 +131,7 @@ class _Families:
         self._status = status
         self._serving = serving
 
-    def collect(self) -> Iterator[Any]:
+    def collect(self) -> Iterator[Metric]:
         from prometheus_client.core import (
             CounterMetricFamily,
             GaugeMetricFamily,
@@ -149,8 +152,10 @@ class _Families:
 
 
 def _families(
-    kind: Any, families: Mapping[str, Family], numbers: Mapping[str, float]
-) -> Iterator[Any]:
+    kind: type[CounterMetricFamily | GaugeMetricFamily],
+    families: Mapping[str, Family],
+    numbers: Mapping[str, float],
+) -> Iterator[Metric]:
     by_name: defaultdict[str, list[tuple[list[str], float]]] = defaultdict(list)
     for text, number in numbers.items():
         name, *labels = text.split(",")

@@ -70,7 +70,7 @@ def table(text: str, path: str) -> tuple[str, Mapping[str, object]]:
         raise ConfigError(f"{path}: this is not TOML: {error}") from None
     found: list[tuple[str, Any]] = []
     for keys in _TABLES:
-        inner: Any = document
+        inner: object = document
         for key in keys:
             inner = inner.get(key) if isinstance(inner, dict) else None
         if inner is not None:

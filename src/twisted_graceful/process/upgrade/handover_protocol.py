@@ -124,7 +124,7 @@ class ConnectionSender:
                 os.close(descriptor)
             return result
 
-        answer: Deferred[Any] = self._channel.callRemote(
+        answer: Deferred[Values] = self._channel.callRemote(
             Offer,
             version=VERSION,
             batch=number,
