@@ -13,14 +13,14 @@ from twisted_graceful.process.listeners.listener import Listener
 class FakeWorker:
     """What the pool sees of a worker."""
 
-    def __init__(self, number: int, pid: int) -> None:
+    def __init__(self, number: int, pid: int, code: int = 0) -> None:
         self.number = number
         self.pid = pid
         self.connections = 0
         self.is_ready = False
         self.has_failed = False
         self.report = ""
-        self.code = 0
+        self.code = code
         self.retires = False
         self.told: list[str] = []
         self.drained: Deferred[None] = Deferred()

@@ -43,8 +43,8 @@ class Launch:
 class Worker(FakeWorker):
     """A worker that is told what it inherits."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__(number, 0)
+    def __init__(self, number: int, code: int) -> None:
+        super().__init__(number, 0, code)
         self.carrier = FakeRoute()
         self.listeners: list[Listener] = []
         self.removed: Sequence[Listener] = ()
@@ -92,9 +92,9 @@ class MasterTests(SynchronousTestCase):
         self.master.startService()
         self.first, *self.others = self.listening.listeners_in_use
 
-    def make(self, reactor: Any, number: int, *rest: object) -> Worker:
+    def make(self, reactor: Any, number: int, *rest: Any) -> Worker:
         """A worker, in the place of a real one."""
-        self.started.append(Worker(number))
+        self.started.append(Worker(number, rest[-1]))
         return self.started[-1]
 
     def ready(self, number: int) -> None:

@@ -36,9 +36,9 @@ class PoolTests(SynchronousTestCase):
 
     # As its owner
 
-    def make_worker(self, number: int) -> FakeWorker:
+    def make_worker(self, number: int, code: int) -> FakeWorker:
         """A worker that is not started."""
-        return FakeWorker(number, len(self.started) + 1)
+        return FakeWorker(number, len(self.started) + 1, code)
 
     def worker_serves(self) -> None:
         """There is one more."""
@@ -128,7 +128,7 @@ class PoolTests(SynchronousTestCase):
 
         self.serve()
         self.failing = fail
-        self.patch(self, "make_worker", lambda number: FakeWorker(number, 0))
+        self.patch(self, "make_worker", lambda number, code: FakeWorker(number, 0))
         with capturedLogs() as events:
             self.end(1)
             self.clock.advance(0)

@@ -182,11 +182,11 @@ class WorkerGroup(ServiceWorkload):
 
     # What the pool asks of it
 
-    def make_worker(self, number: int) -> WorkerHandle:
-        """The worker of a place."""
+    def make_worker(self, number: int, code: int) -> WorkerHandle:
+        """A new worker, not started yet; `code` counts the rolling restarts so far."""
         settings = self._servers.settings
         ready, silent = settings.upgrade_timeout, settings.worker_timeout
-        return WorkerHandle(self._reactor, number, self._pool, self, ready, silent)
+        return WorkerHandle(self._reactor, number, self._pool, self, ready, silent, code)
 
     def start_worker(self, worker: WorkerHandle) -> None:
         """Start it, with all listeners.

@@ -73,8 +73,6 @@ class ExitDeadline:
         start: starts a thread, as `_thread.start_new_thread` does. (`threading.Thread` takes locks
             that the code which a signal interrupts may hold, and is waited for at exit.)
         end: ends the process, with this status.
-
-    Attributes:
         last_act: called right before the end; for what must not outlive this process.
     """
 
@@ -85,6 +83,7 @@ class ExitDeadline:
             [Callable[..., None], tuple[object, ...]], object
         ] = _thread.start_new_thread,
         end: Callable[[int], object] = os._exit,
+        last_act: Callable[[], object] = lambda: None,
     ) -> None:
         self._timer = timer
         self._start = start
@@ -97,7 +96,7 @@ class ExitDeadline:
         self._log_files: list[str] = []
         self._file = -1
         self._spare: SimpleQueue[tuple[object, float, str]] = SimpleQueue()
-        self.last_act: Callable[[], None] = lambda: None
+        self._last_act = last_act
         _deadlines.add(self)
 
     def within(self, seconds: float, since: str) -> None:
@@ -211,7 +210,7 @@ class ExitDeadline:
                 stream.flush()
         # Last: with what it waits for gone, the main thread would end the process with status 0.
         with suppress(Exception):
-            self.last_act()
+            self._last_act()
         for child in children:
             with suppress(Exception):
                 child.kill()

@@ -77,8 +77,7 @@ class ProcessHost:
         self._prefix = prefix
         self._actions = actions
         self._hang_up = hang_up
-        deadline = ExitDeadline()
-        deadline.last_act = killed
+        deadline = ExitDeadline(last_act=killed)
         self._exit = ExitPhases(reactor, stop_timeout, work_timeout, deadline)
         handled = {**actions, signal.SIGHUP: lambda: ensureDeferred(self._hup())}
         typed = {signal.SIGINT, signal.SIGQUIT}

@@ -36,8 +36,8 @@ class PoolState(Enum):
 class PoolOwner(Protocol):
     """The owner of a pool, which starts processes for it and is told about them."""
 
-    def make_worker(self, number: int) -> WorkerHandle:
-        """A new worker with this number, not started yet."""
+    def make_worker(self, number: int, code: int) -> WorkerHandle:
+        """A new worker, not started yet; `code` counts the rolling restarts so far."""
 
     def start_worker(self, worker: WorkerHandle) -> None:
         """Start it; raises OSError if that is not possible."""
@@ -383,8 +383,7 @@ class Pool:
             slot.fill()
 
     def _start(self, number: int) -> WorkerHandle:
-        worker = self._owner.make_worker(number)
-        worker.code = self._restart.code
+        worker = self._owner.make_worker(number, self._restart.code)
         try:
             self._owner.start_worker(worker)
         except Exception as error:

@@ -76,6 +76,7 @@ class WorkerHandle:
         recipient: takes the connections up that it hands over.
         timeout: seconds it may take until it is ready.
         silence: seconds without a sign of life after which it is ended; 0 for any time.
+        code: how many rolling restarts have begun so far, which says what code it runs.
 
     Attributes:
         pid: of the process; 0 before its start.
@@ -84,7 +85,7 @@ class WorkerHandle:
         connections: how many it has, as far as is known here.
         is_ready: whether it has been loaded.
         report: what its drain did, in its own words; empty until it has said so.
-        code: counts the wishes for new code that came before its start.
+        code: as given.
         retires: whether another one is to take its place.
     """
 
@@ -96,6 +97,7 @@ class WorkerHandle:
         recipient: Recipient,
         timeout: float,
         silence: float = 0.0,
+        code: int = 0,
     ) -> None:
         self.number = number
         self.pid = 0
@@ -104,7 +106,7 @@ class WorkerHandle:
         self.connections = 0
         self.is_ready = False
         self.report = ""
-        self.code = 0
+        self.code = code
         self.retires = False
         self._reactor = reactor
         self._observer = observer
