@@ -131,6 +131,9 @@ class _World:
     carrier: Any = None
     removed_listeners: Any = ()
 
+    def require_inheritable(self) -> None:
+        pass
+
     def close_unused(self) -> None:
         pass
 

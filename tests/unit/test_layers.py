@@ -121,6 +121,7 @@ ORDER: dict[str, Layers] = {
         {"listener"},
         {"activation", "binding"},
         {"listener_registry"},
+        {"reactor_listeners"},
     ],
     "process.upgrade": [
         {"accept_retry", "generation_machine", "inheritance", "messages", "output"}

@@ -55,6 +55,13 @@ class ManagedProcess(Workload, Protocol):
     def listeners(self) -> Sequence[Listener]:
         """The listeners, which a successor or a worker inherits."""
 
+    def require_inheritable(self) -> None:
+        """Make sure that a successor can listen wherever this process does.
+
+        Raises:
+            UpgradeRefused: it cannot; the text says where, and what to do.
+        """
+
     def close_unused(self) -> None:
         """Close the inherited listeners that are not served here; the predecessor keeps them."""
 

@@ -107,6 +107,7 @@ class GracefulService(MultiService):
         self.process = ServiceProcess(
             reactor,
             self._servers,
+            listeners,
             self._workload,
             lifecycle_of=Lifecycles(reactor, launch, upgradable=upgradable).of,
             beside=self._beside,

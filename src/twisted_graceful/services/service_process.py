@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from twisted.application.service import IService
@@ -34,6 +35,8 @@ from ..process.host.title import title
 from ..process.host.twistd_files import TwistdFiles
 from ..process.interfaces import Lifecycle, ManagedProcess
 from ..process.listeners.listener import Listener
+from ..process.listeners.listener_registry import ListenerRegistry
+from ..process.listeners.reactor_listeners import ReactorListeners
 from ..process.upgrade.handed_over import handed_over
 from ..process.upgrade.inheritance import Inheritance
 from ..process.upgrade.launch import Launch
@@ -52,6 +55,7 @@ class ServiceProcess(ManagedProcess):
     Args:
         reactor: runs everything.
         servers: what is served, in this process or below it.
+        listeners: where the listeners come from.
         workload: serves them.
         lifecycle_of: makes the lifecycle of this process when it starts, from what its predecessor
             or master left.
@@ -78,6 +82,7 @@ class ServiceProcess(ManagedProcess):
         self,
         reactor: IServerReactor,
         servers: ServerGroup,
+        listeners: ListenerRegistry,
         workload: ServiceWorkload,
         *,
         lifecycle_of: Callable[[ServiceProcess, Inheritance | None], Lifecycle],
@@ -105,6 +110,12 @@ class ServiceProcess(ManagedProcess):
         self._leaving = False
         self.is_running = False
         self.watcher = Watcher()
+        self._reactor_listeners = ReactorListeners(
+            reactor,
+            listeners,
+            has_predecessor=inheritance is not None,
+            is_worker=inheritance is not None and inheritance.worker > 0,
+        )
         self.host = self._host_of(inheritance, is_ours, pid_file)
         self.lifecycle: Lifecycle = NotStarted(self.host.files)
 
@@ -141,6 +152,7 @@ class ServiceProcess(ManagedProcess):
                 ends=lambda: self.lifecycle.remove_pid_file(),
                 observes=partial(never_wait, self._reactor) if is_ours else lambda observer: None,
             ),
+            take_over_reactor=self._reactor_listeners.take_over,
         )
 
     # What it can be told
@@ -345,6 +357,15 @@ class ServiceProcess(ManagedProcess):
         """The listeners, which a successor or a worker inherits."""
         return self._servers.listeners()
 
+    def require_inheritable(self) -> None:
+        """Make sure that a successor can listen wherever this process does.
+
+        Raises:
+            UpgradeRefused: it cannot; the text says where, and what to do.
+        """
+        if self.host.is_ours:
+            self._reactor_listeners.require_inheritable()
+
     def close_unused(self) -> None:
         """Close the inherited listeners that are not served here."""
         self._servers.close_unused()
@@ -359,9 +380,13 @@ class ServiceProcess(ManagedProcess):
         self.watcher.serves()  # what ends now is no drain
         self.host.drains(False)
         self._workload.accept()
+        self._reactor_listeners.accept()
 
     def hand_over(self, carrier: Carrier, removed: Collection[Listener] = ()) -> Deferred[Any]:
-        """Let the workload stop accepting, hand over the connections that can move, and drain."""
+        """Let the workload stop accepting, hand over the connections that can move, and drain.
+
+        So do the listeners that the program has beside it; their connections cannot move.
+        """
 
         def drained(result: T) -> T:
             self.watcher.drained()
@@ -369,7 +394,10 @@ class ServiceProcess(ManagedProcess):
 
         self.watcher.drains()
         self.host.drains(True)
-        return self._workload.hand_over(carrier, removed).addCallback(drained)
+        beside = self._reactor_listeners.hand_over(removed, self._servers.longest_drain)
+        reports: Deferred[Any] = self._workload.hand_over(carrier, removed)
+        reports.addCallback(drained)
+        return gatherResults([reports, beside]).addCallback(itemgetter(0))
 
     def can_take_up(self, handed: HandedConnection) -> bool:
         """Whether a connection that another process hands over would be served."""

@@ -46,6 +46,8 @@ class ProcessHost:
         listening: the listening sockets, which forked children must not keep.
         prefix: what each line of the log begins with; empty for nothing.
         files: what twistd does with files.
+        take_over_reactor: makes the listeners that the program opens through the reactor ones that
+            a successor inherits.
 
     Attributes:
         is_ours: whether the process is ours.
@@ -69,10 +71,12 @@ class ProcessHost:
         listening: Callable[[], Iterable[socket.socket]],
         prefix: str,
         files: TwistdFiles,
+        take_over_reactor: Callable[[], None],
     ) -> None:
         self.is_ours = is_ours
         self.files = files
         self._reactor = reactor
+        self._take_over_reactor = take_over_reactor
         self._is_foreground = is_foreground
         self._prefix = prefix
         self._actions = actions
@@ -101,14 +105,15 @@ class ProcessHost:
         """Change what must be changed before the process logs or writes its pid file; once.
 
         This is all that is done to the program before the service starts: a clock that does not
-        jump, log files that several processes can write to, the prefix of log lines, and what
-        twistd does with files.
+        jump, listeners that a successor inherits, log files that several processes can write to,
+        the prefix of log lines, and what twistd does with files.
         """
         if self._has_taken_over:
             return
         self._has_taken_over = True
         if self.is_ours:  # a reactor that others run too is theirs to change
             keep_steady(self._reactor)
+            self._take_over_reactor()
         share_log_files(self._reactor)
         self.files.take_over_twistd()
         if self._prefix:

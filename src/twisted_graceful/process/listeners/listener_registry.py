@@ -105,8 +105,24 @@ class ListenerRegistry:
                 raise
             raise BindError(f"{error}. The service manager passed {', '.join(passed)}") from error
 
+    def inherits(self, name: str) -> bool:
+        """Whether the predecessor left a listener of a name that nobody has taken."""
+        return any(each.name == name for each in self._inherited)
+
+    def inherit(self, name: str) -> Listener | None:
+        """Take the first listener of a name that the predecessor left; None if there is none."""
+        inherited = next((each for each in self._inherited if each.name == name), None)
+        if inherited is not None:
+            self._inherited.remove(inherited)
+            self._in_use.append(inherited)
+        return inherited
+
+    def add(self, listener: Listener) -> None:
+        """Add a listener that somebody else has bound."""
+        self._in_use.append(listener)
+
     def close(self, listener: Listener) -> None:
-        """Close a listener that `open` returned."""
+        """Close a listener that is in use."""
         self._in_use.remove(listener)
         listener.close()
 

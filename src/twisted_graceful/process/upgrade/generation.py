@@ -482,6 +482,7 @@ class Generation(Lifecycle):
             self._launch.require_possible()
             if self.watched_by is not None:
                 raise UpgradeRefused(self.watched_by.refusal)
+            self._workload.require_inheritable()
             launch = self._launch.with_variables(self._supervisor.environment)
             self._fault_file = FaultFile()
             memory = {"stacks": self._fault_file.descriptor}
