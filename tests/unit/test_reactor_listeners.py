@@ -244,6 +244,22 @@ class ReactorListenersTests(SynchronousTestCase):
         self.assertEqual(self.accepted(worker, master), [1, 1])
         self.assertEqual(worker.names, [])
 
+    def test_worker_leaves_files(self) -> None:
+        """A worker never removes the socket file of a listener that its master serves."""
+        path = f"{temporary_directory(self)}/app.sock"
+        master = self.process()
+        master.reactor.listenUNIX(path, master.factory)
+        for opens in (True, False):
+            with self.subTest(opens=opens):
+                worker = self.process(master, is_worker=True)
+                worker.registry.take_over()
+                worker.listeners.accept()
+                if opens:
+                    worker.reactor.listenUNIX(path, worker.factory).stopListening()
+                    worker.turn()
+                worker.registry.close_unused()
+                self.assertTrue(os.path.exists(path))
+
     def test_cannot_listen(self) -> None:
         """An address that is in use is Twisted's error, and nothing is left."""
         path = f"{temporary_directory(self)}/app.sock"

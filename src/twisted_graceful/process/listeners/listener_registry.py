@@ -139,6 +139,11 @@ class ListenerRegistry:
         for each in self._in_use + self._inherited:
             each.owns_file = True
 
+    def leave_unused(self) -> None:
+        """Inherited listeners that nobody has opened belong to the process that left them."""
+        for each in self._inherited:
+            each.owns_file = False
+
     def hand_over(self, removed: Collection[Listener]) -> None:
         """The successor serves on all listeners except those that are removed."""
         for each in self._in_use:

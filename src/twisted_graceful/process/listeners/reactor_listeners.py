@@ -158,6 +158,7 @@ class ReactorListeners:
         self._drained = None
         self._is_loaded = True
         if self._is_worker:
+            self._registry.leave_unused()  # to the master
             return
         self._is_accepting = True
         for port in self._ports:
