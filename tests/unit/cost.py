@@ -17,6 +17,7 @@ from typing import Any
 from twisted_graceful.testing import MemoryServer
 
 from ..case import SynchronousTestCase
+from .checked_phase import check_no_phases
 
 Feed = Callable[[], object]
 """Feeds the bytes; this is what is measured. What it returns is what the stranger got for them."""
@@ -138,6 +139,10 @@ def cost_of(row: Row, size: int = SIZE) -> Cost:
 
 class CostTestCase(SynchronousTestCase):
     """Tests of tables of rows."""
+
+    def setUp(self) -> None:
+        """Measure connections as users have them."""
+        check_no_phases(self)
 
     def assert_cheap(self, rows: Mapping[str, Row], size: int = SIZE) -> None:
         """Each row's cost grows with its bytes, and is within the budget for them.
