@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..case import SynchronousTestCase
-from .harness import served
-from .load import Load
+from ..integration.harness import served
+from ..integration.load import Load
 
 UPGRADES = 4
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..case import SynchronousTestCase
-from . import proc
-from .harness import SERVED, served
-from .waiting import until
+from ..integration import proc
+from ..integration.harness import SERVED, served
+from ..integration.waiting import until
 
 RUN_AT_IMPORT = """
 subprocess.run([sys.executable, "-c", LIST_INHERITED], close_fds=False)

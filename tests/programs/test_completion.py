@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 from ..case import SynchronousTestCase
-from .harness import BESIDE_PYTHON
-from .programs import program
+from ..integration.harness import BESIDE_PYTHON
+from ..integration.programs import program
 
 COMPLETION = Path(__file__).parents[2] / "examples" / "shell" / "completion.bash"
 SECONDS = 20

@@ -13,9 +13,9 @@ from tempfile import TemporaryDirectory
 from unittest import SkipTest
 
 from ..case import SynchronousTestCase
-from .harness import PATIENCE, TWISTD, Server
-from .manager import Manager
-from .programs import program, run
+from ..integration.harness import PATIENCE, TWISTD, Server
+from ..integration.manager import Manager
+from ..integration.programs import program, run
 
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
 SERVICE = UNITS / "app.service"
