@@ -7,7 +7,6 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, FirstError, gatherResults
-from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from ..errors import GracefulError
@@ -15,6 +14,7 @@ from ..http.log.drain_report import DrainReport
 from ..process.host.exit_status import exit_with
 from ..reactors import IServerReactor
 from ..services.server import Server, global_reactor
+from ..timer import Timer
 
 
 class CheckService(Service):
@@ -61,7 +61,8 @@ class CheckService(Service):
         """Load."""
         super().startService()
         self._loading = gatherResults([each.load() for each in self._servers], consumeErrors=True)
-        timer = self._reactor.callLater(self._timeout, self._too_late)
+        timer = Timer(self._reactor)
+        timer.start(self._timeout, self._too_late)
         self._loading.addBoth(self._over, timer)
 
     def _too_late(self) -> None:
@@ -69,9 +70,8 @@ class CheckService(Service):
         if self._loading is not None:
             self._loading.cancel()
 
-    def _over(self, result: object, timer: IDelayedCall) -> None:
-        if timer.active():
-            timer.cancel()
+    def _over(self, result: object, timer: Timer) -> None:
+        timer.cancel()
         error: BaseException | None = None
         if self._late:
             error = GracefulError(

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from ..config.server_settings import ServerSettings
+from ..timer import Timer
 from .handover import HandoverQueue
 from .interfaces import HttpConnection
 from .log.client_log import ClientLog
@@ -325,9 +326,8 @@ class _Drain:
         self._cut: list[CutRequest] = []
         self._report: DrainReport | None = None
         self._waiting: list[Deferred[DrainReport]] = []
-        self._deadline: IDelayedCall = self._clock.callLater(
-            connections.settings.drain_timeout, self._time_is_over
-        )
+        self._deadline = Timer(self._clock)
+        self._deadline.start(connections.settings.drain_timeout, self._time_is_over)
 
     def report(self) -> Deferred[DrainReport]:
         done: Deferred[DrainReport] = Deferred()
@@ -344,8 +344,7 @@ class _Drain:
     def finish(self) -> None:
         if self._report is not None:
             return
-        if self._deadline.active():
-            self._deadline.cancel()
+        self._deadline.cancel()
         self._report = DrainReport(
             answered=self._connections.answered - self._announced.answered,
             closed_idle=self._closed_idle,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
+
+from ..timer import Timer
 
 
 class ShutdownDelay:
@@ -14,14 +16,13 @@ class ShutdownDelay:
     """
 
     def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
-        self._call: IDelayedCall | None = None
+        self._timer = Timer(clock)
         self._waiting: list[Deferred[None]] = []
 
     @property
     def has_begun(self) -> bool:
         """Whether something waits."""
-        return self._call is not None
+        return self._timer.is_running
 
     def wait(self, seconds: float) -> Deferred[None]:
         """Wait; if the delay has begun before, as long as was said then.
@@ -29,20 +30,19 @@ class ShutdownDelay:
         Returns:
             A Deferred that fires when the delay is over, or was ended.
         """
-        if self._call is None:
-            self._call = self._clock.callLater(seconds, self._over)
+        if not self._timer.is_running:
+            self._timer.start(seconds, self._over)
         waits: Deferred[None] = Deferred()
         self._waiting.append(waits)
         return waits
 
     def end(self) -> None:
         """End it now."""
-        if self._call is not None:
-            self._call.cancel()
+        if self._timer.is_running:
+            self._timer.cancel()
             self._over()
 
     def _over(self) -> None:
-        self._call = None
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             each.callback(None)

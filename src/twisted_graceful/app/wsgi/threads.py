@@ -11,6 +11,7 @@ from twisted.python.threadpool import ThreadPool
 from twisted.web.resource import IResource
 
 from ...reactors import IServerReactor
+from ...timer import Timer
 from .call import Call
 from .environ import EnvironFactory
 from .resource import WSGIResource
@@ -100,8 +101,9 @@ class Threads:
             return succeed(None)
         finished: Deferred[None] = Deferred()
         self._waiting.append(finished)
-        timer = self._reactor.callLater(timeout, self._tell_waiting)
-        return finished.addCallback(lambda _: timer.cancel() if timer.active() else None)
+        timer = Timer(self._reactor)
+        timer.start(timeout, self._tell_waiting)
+        return finished.addCallback(lambda _: timer.cancel())
 
     def abandon(self) -> None:
         """Wait no longer, now or later."""

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
+
+from ...timer import Timer
 
 PAUSE = 0.001
 """Seconds for which connections are left to processes that have fewer."""
@@ -59,7 +61,7 @@ class AcceptPacer:
         self._clock = clock
         self._pause = pause
         self._resume = resume
-        self._ends: IDelayedCall | None = None
+        self._end = Timer(clock)
         self._paused_until = float("-inf")
         self._grant = 1
         self._granted = 0  # what may still be accepted after the last pause
@@ -75,11 +77,11 @@ class AcceptPacer:
             return False
         self._grant = min(2 * self._grant, _LARGEST) if has_paused else 1
         self._pause()
-        self._ends = self._clock.callLater(PAUSE, self._go_on)
+        self._end.start(PAUSE, self._go_on)
         return True
 
     def _go_on(self) -> None:
-        self._ends, self._paused_until = None, self._clock.seconds()
+        self._paused_until = self._clock.seconds()
         self._granted = self._grant
         self._resume()
 
@@ -89,6 +91,4 @@ class AcceptPacer:
 
     def stop(self) -> None:
         """The port is closed: do not resume it."""
-        ends, self._ends = self._ends, None
-        if ends is not None:
-            ends.cancel()
+        self._end.cancel()

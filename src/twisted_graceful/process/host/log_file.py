@@ -14,11 +14,12 @@ import threading
 import time
 import weakref
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python import threadable
 
 from ...errors import LogFileError
+from ...timer import Timer
 from . import streams
 from .chown import located, open_file
 
@@ -101,7 +102,7 @@ class LogFile:
         self._is_flushing = False
         self._buffer = bytearray()
         self._retry_at = 0
-        self._timer: IDelayedCall | None = None
+        self._timer = Timer(clock)
         self._waits = False
         self._lost = 0
         self._problem = ""
@@ -159,7 +160,7 @@ class LogFile:
         """Try again; only the reactor's own thread may set a timer."""
 
         def set_timer() -> None:
-            self._timer = self._clock.callLater(seconds, self._retry)
+            self._timer.start(seconds, self._retry)
 
         if threadable.ioThread in (None, threading.get_ident()):
             set_timer()
@@ -168,7 +169,6 @@ class LogFile:
 
     def _retry(self) -> None:
         with self._lock:
-            self._timer = None
             self._waits = False
             if self._descriptor >= 0:
                 self._flush()
@@ -205,9 +205,7 @@ class LogFile:
         with self._lock:
             if self._descriptor < 0:
                 return
-            if self._timer is not None and self._timer.active():
-                self._timer.cancel()
-            self._timer = None
+            self._timer.cancel()
             try:
                 self._append(PATIENCE)
             except OSError as error:

@@ -26,8 +26,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ...handover_interface import Departure, HandedConnection, Recipient
-from ...process.upgrade.control_channel import Values
-from .control_channel import ControlChannel, Handlers
+from ...timer import Timer
+from .control_channel import ControlChannel, Handlers, Values
 from .messages import NO_DESCRIPTOR, Grant, Offer, Revoke
 
 VERSION = 1
@@ -115,11 +115,11 @@ class ConnectionSender:
         self._last += 1
         number = self._last
         self._offered[number] = departures[: len(descriptors)]
-        timer = self._clock.callLater(TIMEOUT, self._late, number)
+        timer = Timer(self._clock)
+        timer.start(TIMEOUT, self._late, number)
 
         def sent(result: Any) -> Any:
-            if timer.active():
-                timer.cancel()
+            timer.cancel()
             for descriptor in descriptors:
                 os.close(descriptor)
             return result
