@@ -563,10 +563,10 @@ class MeasurementTests(SynchronousTestCase):
         """A cost that grows with the square of the bytes is a fault, and a linear one is not."""
 
         def quadratic(size: int) -> Feed:
-            return lambda: [bytes(at) for at in range(0, size, 64)]
+            return lambda: [sum(range(at // 32)) for at in range(0, size, 64)]
 
         def linear(size: int) -> Feed:
-            return lambda: [bytes(1000) for _ in range(0, size, 64)]
+            return lambda: [sum(range(1000)) for _ in range(0, size, 64)]
 
         self.assertIn("times the bytes", cost_of(quadratic).fault)
         self.assertEqual(cost_of(linear).fault, "")
